@@ -1,0 +1,41 @@
+# `make run` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install run test sweep check format clean
+
+install: $(INSTALLED)
+
+# Written last, so that an installation that was broken off is made again.
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	touch $(INSTALLED)
+
+# The main job: the default suite over all four implementations.
+run: install
+	$(BIN)/conformance run
+
+# Everything but the long sweeps.
+test: install
+	$(BIN)/python -m pytest -m 'not slow'
+
+# The long ones: the course's results on the course's own files, in all four implementations.
+sweep: install
+	$(BIN)/python -m pytest -m slow
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
