@@ -1,0 +1,179 @@
+"""Optimizers of the reference against closed forms, and the training loop against single steps."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference_numpy import models, optimizers, regularizers, schedules, training
+
+CONSTANT = np.array([0.5, -2.0, 1e-10, 1e10])
+
+
+def run(optimizer, gradients):
+    parameters = {"w": np.zeros_like(gradients[0])}
+    state = optimizer.init(parameters)
+    for gradient in gradients:
+        parameters, state = optimizer.update({"w": gradient}, state, parameters)
+    return parameters["w"], state
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 300])
+def test_adam_on_a_constant_gradient_moves_by_the_rate_each_step(steps):
+    """With g constant, m^ = g and v^ = g^2 exactly, so every step is alpha g / (|g| + epsilon)."""
+    w, _ = run(optimizers.adam(0.01, epsilon=1e-8), [CONSTANT] * steps)
+    assert w == pytest.approx(-0.01 * steps * CONSTANT / (np.abs(CONSTANT) + 1e-8), rel=1e-11)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 60])
+def test_average_momentum_is_a_geometric_sum(steps):
+    w, state = run(optimizers.momentum(0.1, beta=0.9), [CONSTANT] * steps)
+    velocities = 1 - 0.9 ** np.arange(1, steps + 1)
+    assert state.slots["velocity"]["w"] == pytest.approx(velocities[-1] * CONSTANT, rel=1e-13)
+    assert w == pytest.approx(-0.1 * velocities.sum() * CONSTANT, rel=1e-13)
+
+
+def test_the_sum_is_the_average_with_the_rate_over_one_minus_beta():
+    generator = np.random.default_rng(0)
+    gradients = generator.standard_normal((30, 4))
+    average, _ = run(optimizers.momentum(0.1, beta=0.9), gradients)
+    summed, _ = run(optimizers.momentum(0.1 * (1 - 0.9), beta=0.9, accumulation="sum"), gradients)
+    assert summed == pytest.approx(average, rel=1e-13)
+
+
+def test_the_rate_inside_and_outside_agree_while_it_is_constant_and_differ_when_it_changes():
+    gradients = np.random.default_rng(0).standard_normal((30, 4))
+    positions = {}
+    for position in ("outside", "inside"):
+        optimizer = optimizers.momentum(0.1, learning_rate_position=position)
+        constant, _ = run(optimizer, gradients)
+        parameters, state = {"w": np.zeros(4)}, optimizer.init({"w": np.zeros(4)})
+        for t, gradient in enumerate(gradients):
+            parameters, state = optimizer.update({"w": gradient}, state, parameters, learning_rate=0.1 / (1 + t))
+        positions[position] = constant, parameters["w"]
+    assert positions["inside"][0] == pytest.approx(positions["outside"][0], rel=1e-13)
+    assert np.abs(positions["inside"][1] - positions["outside"][1]).max() > 1e-3
+
+
+def test_bias_correction_of_rmsprop_makes_the_first_step_the_rate():
+    w, _ = run(optimizers.rmsprop(0.01, bias_correction=True, epsilon=0.0), [CONSTANT])
+    assert w == pytest.approx(-0.01 * np.sign(CONSTANT), rel=1e-14)
+
+
+def test_centred_rmsprop_stays_finite_on_a_constant_gradient_in_float32():
+    parameters = {"w": np.zeros(64, np.float32)}
+    gradient = {"w": np.random.default_rng(0).standard_normal(64).astype(np.float32)}
+    optimizer = optimizers.rmsprop(0.001, centered=True)
+    state = optimizer.init(parameters)
+    for _ in range(600):
+        parameters, state = optimizer.update(gradient, state, parameters)
+    assert np.isfinite(parameters["w"]).all()
+
+
+def test_amsgrad_never_lets_a_step_grow_back():
+    gradients = [np.array([10.0]), *[np.array([0.1])] * 50]
+    _, state = run(optimizers.adam(0.1, amsgrad="raw_max"), gradients)
+    assert state.slots["maximum_second_moment"]["w"] > state.slots["second_moment"]["w"]
+
+
+@given(
+    st.sampled_from(["gradient_descent", "momentum", "rmsprop", "adam"]),
+    st.integers(0, 100),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_an_update_keeps_shapes_and_dtype_and_leaves_its_arguments_alone(name, seed, dtype):
+    generator = np.random.default_rng(seed)
+    parameters = {"a": generator.standard_normal((2, 3)).astype(dtype), "b": generator.standard_normal(3).astype(dtype)}
+    gradients = {k: generator.standard_normal(v.shape).astype(dtype) for k, v in parameters.items()}
+    before = {k: v.copy() for k, v in parameters.items()}
+    optimizer = optimizers.OPTIMIZERS[name]()
+    state = optimizer.init(parameters)
+    updated, new_state = optimizer.update(gradients, state, parameters)
+    assert all((parameters[k] == before[k]).all() for k in before)
+    assert all(not array.any() for slot in state.slots.values() for array in slot.values())
+    assert {(k, v.shape, v.dtype) for k, v in updated.items()} == {(k, v.shape, v.dtype) for k, v in before.items()}
+    assert new_state.step == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optimizers.adam(beta1=1.0), r"beta1=1.0 is not allowed: must be in \[0, 1\)"),
+        (lambda: optimizers.adam(beta2=float("nan")), r"beta2=nan is not allowed"),
+        (lambda: optimizers.adam(-0.1), r"learning_rate=-0.1 is not allowed: must be a finite number >= 0"),
+        (lambda: optimizers.adam(epsilon=-1), r"epsilon=-1 is not allowed"),
+        (lambda: optimizers.adam(epsilon_position="inside"), r"epsilon_position='inside' is not allowed: must be one"),
+        (lambda: optimizers.momentum(accumulation="mean"), r"accumulation='mean' is not allowed"),
+        (lambda: optimizers.rmsprop(bias_correction=True, initial_square=1.0), r"initial_square=1.0 is not allowed"),
+        (lambda: regularizers.l2(-1), r"strength=-1 is not allowed"),
+        (lambda: regularizers.l2(1, convention="mean"), r"convention='mean' is not allowed"),
+        (lambda: regularizers.dropout_mask(None, (1, 1), keep_probability=0), r"keep_probability=0 is not allowed"),
+        (lambda: schedules.exponential(0.1, base=-1), r"base=-1 is not allowed"),
+        (lambda: models.deep_network((3,)), r"layer_sizes=\(3,\) is not allowed"),
+        (lambda: models.deep_network(()), r"layer_sizes=\(\) is not allowed"),
+        (lambda: models.deep_network((3, 2, 1), keep_probability=0), r"keep_probability=0 is not allowed"),
+        (lambda: models.deep_network((3, 2, 1), activation="cube"), r"activation='cube' is not allowed"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_refused_with_its_name_and_what_is_allowed(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_missing_gradient_is_refused_by_name():
+    optimizer = optimizers.adam()
+    parameters = {"W1": np.zeros(2)}
+    with pytest.raises(ValueError, match="gradients has no 'W1'"):
+        optimizer.update({}, optimizer.init(parameters), parameters)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 5, 10, 99])
+@pytest.mark.parametrize("keep_probability", [1.0, 0.7])
+def test_fit_takes_the_same_steps_as_single_updates(batch_size, keep_probability):
+    generator = np.random.default_rng(1)
+    x, y = generator.standard_normal((10, 3)), generator.integers(0, 4, 10)
+    model = models.softmax_classifier((3, 6, 4), keep_probability=keep_probability)
+    parameters = start = models.initialize(model, generator)
+    optimizer, schedule = optimizers.adam(0.05), schedules.exponential(0.05, base=0.8)
+    penalties = (regularizers.l2(0.3),)
+    order = np.stack([generator.permutation(10) for _ in range(3)]) if batch_size and batch_size < 10 else None
+    drawn = {1: generator.random((3, 10, 6)) < 0.7} if keep_probability < 1 else {}
+    state, costs = optimizer.init(parameters), []
+    for epoch in range(3):
+        for begin in range(0, 10, batch_size or 10):
+            places = slice(begin, begin + (batch_size or 10))
+            rows = np.arange(10)[places] if order is None else order[epoch][places]
+            result = training.loss_and_gradients(
+                model, parameters, x[rows], y[rows], loss="categorical_cross_entropy", penalties=penalties,
+                masks={layer: mask[epoch][places] for layer, mask in drawn.items()},
+            )  # fmt: skip
+            costs.append(result.cost)
+            parameters, state = optimizer.update(result.gradients, state, parameters, learning_rate=schedule(epoch))
+    history = training.fit(
+        model, start, x, y, loss="categorical_cross_entropy", optimizer=optimizer, schedule=schedule, epochs=3,
+        penalties=penalties, batch_size=batch_size, batch_order=order, dropout_masks=drawn, checkpoint_epochs=(3,),
+    )  # fmt: skip
+    assert history.costs == pytest.approx(costs, rel=1e-13)
+    assert history.optimizer_state.step == len(costs) == state.step
+    for name, w in parameters.items():
+        assert history.parameters[name] == pytest.approx(w, rel=1e-11, abs=1e-13)
+        assert history.checkpoints[3][name] == pytest.approx(w, rel=1e-11, abs=1e-13)
+        moment = state.slots["first_moment"][name]
+        assert history.optimizer_state.slots["first_moment"][name] == pytest.approx(moment, rel=1e-10, abs=1e-14)
+
+
+def test_without_a_tape_the_seed_decides_and_every_epoch_is_shuffled_anew():
+    generator = np.random.default_rng(1)
+    x, y = generator.standard_normal((12, 3)), generator.integers(0, 2, (12, 1)).astype(float)
+    model = models.shallow_network(3, keep_probability=0.8)
+    start = models.initialize(model, generator)
+
+    def costs(seed):
+        return training.fit(
+            model, start, x, y, loss="binary_cross_entropy", optimizer=optimizers.gradient_descent(0.0), seed=seed,
+            epochs=2, batch_size=4,
+        ).costs  # fmt: skip
+
+    assert (costs(0) == costs(0)).all()
+    assert (costs(0) != costs(1)).any()
+    assert (costs(0)[:3] != costs(0)[3:]).any()
