@@ -1,0 +1,407 @@
+"""What is particular to the TensorFlow implementation: modules, variables, traced functions, generators, kernels."""
+
+import functools
+import importlib.util
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from impl_tf import activations, initializers, losses, models, normalization, optimizers, regularizers, training
+
+RATE = 0.03
+
+
+@pytest.fixture
+def blobs():
+    """Thirty examples of four features in three classes."""
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    return random.normal(size=(30, 4)) + 2.0 * np.eye(3, 4)[labels], labels
+
+
+def classifier(seed=1, dtype=tf.float64, **options):
+    model = models.softmax_classifier((4, 6, 5, 3), **options)
+    return models.initialize(model, tf.random.Generator.from_seed(seed), dtype=dtype)
+
+
+def fit(model, data, optimizer=None, **options):
+    x, y = data
+    optimizer = optimizer or optimizers.adam(RATE)
+    return training.fit(model, x, y, loss="categorical_cross_entropy", optimizer=optimizer, **options)
+
+
+def values(parameters):
+    return {name: value.numpy() for name, value in parameters.items()}
+
+
+def test_a_model_and_an_optimizer_serve_in_a_training_step_of_ones_own(blobs):
+    model, optimizer = classifier(), optimizers.adam(RATE)
+    parameters = model.parameter_dict()
+    optimizer.build(parameters)
+    x, y = map(tf.constant, blobs)
+
+    @tf.function
+    def train_step():
+        with tf.GradientTape() as tape:
+            cost = tf.reduce_mean(losses.categorical_cross_entropy(model(x), y))
+        optimizer.apply_gradients(tape.gradient(cost, parameters), parameters)
+        return cost
+
+    costs = [float(train_step()) for _ in range(60)]
+    assert train_step.experimental_get_tracing_count() == 1
+    assert int(optimizer.step) == 60
+    np.testing.assert_allclose(costs, fit(classifier(), blobs, epochs=60).costs, rtol=1e-12)
+    assert np.mean(models.predict_classes(model, x) == y) > 0.9
+
+
+def test_the_same_seed_gives_the_same_history_and_another_seed_another(blobs):
+    model, optimizer = classifier(keep_probability=0.7), optimizers.gradient_descent(RATE)
+
+    def costs(seed):
+        models.initialize(model, tf.random.Generator.from_seed(1), dtype=tf.float64)
+        return fit(model, blobs, optimizer, epochs=3, batch_size=10, seed=seed).costs
+
+    np.testing.assert_array_equal(costs(4), costs(4))
+    assert not np.array_equal(costs(4), costs(5))
+
+
+def test_every_epoch_visits_every_example_once_in_a_new_order(blobs):
+    x, y = blobs
+    model = classifier()
+    losses_of_examples = losses.categorical_cross_entropy(model(x), y).numpy()
+    epochs = fit(model, blobs, optimizers.gradient_descent(0.0), epochs=3, batch_size=1).costs.reshape(3, 30)
+    for costs in epochs:
+        np.testing.assert_allclose(np.sort(costs), np.sort(losses_of_examples), rtol=1e-12)
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_an_epoch_is_traced_once_for_any_number_of_epochs_and_fits(blobs, monkeypatch):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return original(*arguments, **options)
+
+    original = training.loss_and_gradients
+    monkeypatch.setattr(training, "loss_and_gradients", counted)
+    model, optimizer = classifier(), optimizers.adam(RATE)
+    schedule = [0.1, 0.01, 0.001, 0.1].__getitem__
+    first = fit(model, blobs, optimizer, epochs=4, batch_size=8, schedule=schedule)
+    assert len(calls) == 2  # the full batches, and the last small one
+    models.initialize(model, tf.random.Generator.from_seed(1), dtype=tf.float64)
+    second = fit(model, blobs, optimizer, epochs=4, batch_size=8, schedule=schedule)
+    assert len(calls) == 2
+    np.testing.assert_array_equal(first.costs, second.costs)
+
+
+def test_variables_that_were_replaced_are_not_trained_in_place_of_the_new_ones(blobs):
+    model, optimizer = classifier(dtype=tf.float32), optimizers.momentum(RATE)
+    first = fit(model, blobs, optimizer, epochs=2)
+    models.initialize(model, tf.random.Generator.from_seed(1), dtype=tf.float64)
+    assert fit(model, blobs, optimizer, epochs=2).costs.dtype == np.float64
+    models.initialize(model, tf.random.Generator.from_seed(1), dtype=tf.float32)
+    again = fit(model, blobs, optimizer, epochs=2)
+    np.testing.assert_array_equal(first.costs, again.costs)
+    np.testing.assert_array_equal(model.weights[0], first.parameters["W1"])
+
+
+def test_state_can_be_built_while_tracing_and_a_learning_rate_assigned_afterwards_is_obeyed():
+    w, optimizer = tf.Variable([1.0]), optimizers.momentum(0.5, beta=0.0)
+    step = tf.function(lambda: optimizer.apply_gradients({"w": tf.constant([1.0])}, {"w": w}))
+    step()
+    optimizer.learning_rate.assign(0.25)
+    step()
+    assert w.numpy().tolist() == [0.25]
+    assert int(optimizer.step) == 2
+
+
+def test_a_batch_costs_what_it_costs_alone_with_its_own_size_and_masks(blobs):
+    x, y = blobs
+    model = classifier(keep_probability=[0.5, 1.0])
+    random = np.random.default_rng(3)
+    order = np.stack([random.permutation(30) for _ in range(2)])
+    masks = random.random((2, 30, 6)) < 0.5
+    penalties = (regularizers.l2(0.7),)
+    history = fit(
+        model, blobs, optimizers.gradient_descent(0.0), epochs=2, batch_size=8, penalties=penalties,
+        batch_order=order, dropout_masks={1: masks},
+    )  # fmt: skip
+    assert history.costs.shape == history.gradient_norms.shape == (8,)
+    for step, cost in enumerate(history.costs):
+        epoch, batch = divmod(step, 4)
+        positions = slice(8 * batch, min(8 * batch + 8, 30))
+        rows = order[epoch, positions]
+        alone = training.loss_and_gradients(
+            model, x[rows], y[rows], loss="categorical_cross_entropy", penalties=penalties,
+            masks={1: masks[epoch, positions]},
+        )  # fmt: skip
+        assert cost == pytest.approx(float(alone.cost), rel=1e-14)
+        squares = sum(float(tf.reduce_sum(g * g)) for g in alone.gradients.values())
+        assert history.gradient_norms[step] == pytest.approx(squares**0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "mean_squared_error"])
+def test_gradients_agree_with_central_differences(loss):
+    random = np.random.default_rng(6)
+    model = models.deep_network((2, 3, 2), activation="tanh", keep_probability=0.5)
+    models.initialize(model, tf.random.Generator.from_seed(2), dtype=tf.float64)
+    x, y = random.normal(size=(5, 2)), random.integers(0, 2, (5, 2)).astype(float)
+    options = {"loss": loss, "penalties": (regularizers.l2(0.3),), "masks": {1: random.random((5, 3)) < 0.5}}
+    gradients = training.loss_and_gradients(model, x, y, **options).gradients
+    for name, variable in model.parameter_dict().items():
+        start = variable.numpy()
+        for index in np.ndindex(start.shape):
+            costs = []
+            for offset in (1e-5, -1e-5):
+                moved = start.copy()
+                moved[index] += offset
+                variable.assign(moved)
+                costs.append(float(training.loss_and_gradients(model, x, y, **options).cost))
+            variable.assign(start)
+            assert gradients[name][index].numpy() == pytest.approx((costs[0] - costs[1]) / 2e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_the_dtype_of_the_model_is_kept_everywhere(name, dtype, blobs):
+    model = classifier(dtype=dtype)
+    history = fit(model, blobs, optimizers.OPTIMIZERS[name](RATE), epochs=2, batch_size=15)
+    arrays = [history.costs, history.gradient_norms, *values(history.parameters).values()]
+    for slots in history.optimizer_state["slots"].values():
+        arrays.extend(slots.values())
+    assert {array.dtype for array in arrays} == {np.dtype(dtype.as_numpy_dtype)}
+    assert history.learning_rates.dtype == np.float64
+    assert {value.dtype for value in models.intermediates(model, blobs[0]).values()} == {dtype}
+
+
+def test_a_tensor_of_another_dtype_is_refused_rather_than_converted():
+    with pytest.raises(ValueError, match="float32"):
+        classifier(dtype=tf.float32)(tf.zeros((2, 4), tf.float64))
+
+
+# --- optimizers against TensorFlow's own kernels --------------------------------------------------------------------
+
+
+def gradient_sequence():
+    random = np.random.default_rng(7)
+    scales = [1.0, 0.0, 1e-10, 1.0, 1e10]
+    return [scales[step % 5] * random.normal(size=(3, 2)) for step in range(50)]
+
+
+def run(optimizer):
+    w = tf.Variable(np.ones((3, 2)))
+    for gradient in gradient_sequence():
+        optimizer.apply_gradients({"w": tf.constant(gradient)}, {"w": w})
+    return w.numpy()
+
+
+def run_kernel(kernel, slots, **hyperparameters):
+    """Fifty steps of a raw kernel in float64; ``hyperparameters`` may be functions of the step."""
+    w = tf.Variable(np.ones((3, 2)))
+    variables = {slot: tf.Variable(np.zeros((3, 2))) for slot in slots}
+    handles = {slot: variable.handle for slot, variable in variables.items()}
+    for t, gradient in enumerate(gradient_sequence(), start=1):
+        numbers = {name: value(t) if callable(value) else value for name, value in hyperparameters.items()}
+        kernel(var=w.handle, grad=tf.constant(gradient), lr=RATE, **handles, **numbers)
+    return w.numpy()
+
+
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8} | {
+    f"beta{i}_power": lambda t, beta=beta: beta**t for i, beta in ((1, 0.9), (2, 0.999))
+}
+RMSPROP = {"rho": 0.9, "momentum": 0.9, "epsilon": 1e-8}
+
+
+@functools.lru_cache
+def kernel_results():
+    raw = tf.raw_ops
+    return {
+        "adam": run_kernel(raw.ResourceApplyAdam, "mv", **ADAM),
+        "momentum": run_kernel(raw.ResourceApplyMomentum, ["accum"], momentum=0.9),
+        "nesterov": run_kernel(raw.ResourceApplyMomentum, ["accum"], momentum=0.9, use_nesterov=True),
+        "rmsprop": run_kernel(raw.ResourceApplyRMSProp, ["ms", "mom"], **RMSPROP),
+        "centered": run_kernel(raw.ResourceApplyCenteredRMSProp, ["mg", "ms", "mom"], **RMSPROP | {"epsilon": 1e-3}),
+    }
+
+
+def test_the_formulations_of_tensorflows_own_kernels_are_equal_to_them():
+    kernels = kernel_results()
+    rmsprop = {"beta": 0.9, "momentum": 0.9, "epsilon_position": "inside_root", "learning_rate_position": "inside"}
+    ours = {
+        "adam": optimizers.adam(RATE, epsilon_position="before_correction"),
+        "momentum": optimizers.momentum(RATE, accumulation="sum"),
+        "nesterov": optimizers.momentum(RATE, accumulation="sum", nesterov=True),
+        "rmsprop": optimizers.rmsprop(RATE, **rmsprop),
+        "centered": optimizers.rmsprop(RATE, centered=True, epsilon=1e-3, **rmsprop),
+    }
+    for name, optimizer in ours.items():
+        np.testing.assert_allclose(run(optimizer), kernels[name], rtol=1e-11, err_msg=name)
+
+
+def test_the_canonical_formulations_are_not_those_of_the_kernels():
+    kernels = kernel_results()
+    canonical = {
+        "adam": optimizers.adam(RATE),
+        "momentum": optimizers.momentum(RATE),
+        "rmsprop": optimizers.rmsprop(RATE, momentum=0.9),
+    }
+    for name, optimizer in canonical.items():
+        assert np.max(np.abs(run(optimizer) / kernels[name] - 1)) > 1e-6, name
+
+
+def test_the_bias_correction_is_accurate_in_float32():
+    w, optimizer = tf.Variable(np.zeros(1, np.float32)), optimizers.adam(1.0, epsilon=0.0)
+    optimizer.build({"w": w})
+    optimizer.slots["second_moment"]["w"].assign([1.0])
+    optimizer.apply_gradients({"w": tf.ones(1)}, {"w": w})
+    # m^ = 1 and v^ = 1 / (1 - 0.999). With betas in float32, 1 - 0.999 would be 1e-5 off, and this by half of it.
+    assert w.numpy()[0] == pytest.approx(-(0.001**0.5), rel=2e-7)
+
+
+def test_a_step_continues_from_any_state_that_is_assigned():
+    gradients = [{"w": tf.constant(g)} for g in np.random.default_rng(8).normal(size=(3, 4))]
+    w, optimizer = {"w": tf.Variable(np.ones(4))}, optimizers.adam(RATE)
+    for gradient in gradients[:2]:
+        optimizer.apply_gradients(gradient, w)
+    other_w, other = {"w": tf.Variable(w["w"].numpy())}, optimizers.adam(RATE)
+    other.build(other_w)
+    other.step.assign(2)
+    for slot, variables in optimizer.slots.items():
+        other.slots[slot]["w"].assign(variables["w"].numpy())
+    optimizer.apply_gradients(gradients[2], w)
+    other.apply_gradients(gradients[2], other_w)
+    np.testing.assert_array_equal(w["w"], other_w["w"])
+
+
+def test_the_optimizers_file_can_be_copied_out_alone(tmp_path):
+    copy = shutil.copy(optimizers.__file__, tmp_path / "copied_optimizers.py")
+    specification = importlib.util.spec_from_file_location("copied_optimizers", copy)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    np.testing.assert_array_equal(run(module.adam(RATE)), run(optimizers.adam(RATE)))
+
+
+# --- activations, losses, the rest against TensorFlow's own ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "derivative"),
+    [
+        ("relu", {}, 0.0),
+        ("relu", {"derivative_at_zero": 1}, 1.0),
+        ("leaky_relu", {}, 0.01),
+        ("leaky_relu", {"slope": 2.5}, 2.5),
+    ],
+)
+def test_the_derivative_at_a_kink_is_the_one_asked_for(name, options, derivative):
+    z = tf.constant([-1.0, 0.0, 1.0], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        a = activations.ACTIVATIONS[name](z, **options)
+    slope = options.get("slope", 0.01) if name == "leaky_relu" else 0.0
+    assert tape.gradient(a, z).numpy().tolist() == [slope, derivative, 1.0]
+
+
+def test_tensorflows_own_leaky_relu_rounds_its_slope_to_float32_and_ours_does_not():
+    z = tf.constant([-1.0], tf.float64)
+    assert activations.leaky_relu(z).numpy()[0] == -0.01
+    assert abs(tf.nn.leaky_relu(z, alpha=0.01).numpy()[0] + 0.01) > 1e-10
+
+
+def test_losses_stay_finite_and_exact_for_large_logits():
+    logits = tf.constant([[-1000.0], [1000.0]])
+    assert losses.binary_cross_entropy(logits, np.array([[1.0], [1.0]])).numpy().tolist() == [1000.0, 0.0]
+    assert losses.categorical_cross_entropy(tf.constant([[1000.0, -1000.0]]), np.array([1])).numpy().tolist() == [
+        2000.0
+    ]
+
+
+def test_standardisation_uses_population_statistics_and_keeps_constant_features():
+    x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    mean, deviation = normalization.standardization_statistics(x)
+    assert mean.numpy().tolist() == [2.0, 5.0]
+    assert deviation.numpy().tolist() == [1.0, 1.0]
+    assert normalization.standardize(x, mean, deviation).numpy().tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert normalization.standardization_statistics(np.full((7, 1), 0.1))[1].numpy().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "variance"), [("scaled_normal", 1e-4), ("xavier_normal", 1 / 300), ("he_normal", 2 / 300)]
+)
+def test_initial_weights_have_their_variance_and_come_from_the_generator(name, variance):
+    draw = initializers.INITIALIZERS[name]
+    weights = draw(tf.random.Generator.from_seed(0), (200, 300), dtype=tf.float64)
+    assert np.var(weights) == pytest.approx(variance, rel=0.03)
+    assert np.max(np.abs(weights)) > 3.5 * variance**0.5  # not truncated
+    np.testing.assert_array_equal(weights, draw(tf.random.Generator.from_seed(0), (200, 300), dtype=tf.float64))
+
+
+def test_a_model_and_its_optimizer_survive_a_checkpoint(blobs, tmp_path):
+    model, optimizer = classifier(), optimizers.adam(RATE)
+    history = fit(model, blobs, optimizer, epochs=2)
+    path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(tmp_path / "checkpoint")
+    other, other_optimizer = classifier(seed=9), optimizers.adam(RATE)
+    other_optimizer.build(other.parameter_dict())
+    tf.train.Checkpoint(model=other, optimizer=other_optimizer).restore(path).assert_consumed()
+    for name, value in values(other.parameter_dict()).items():
+        np.testing.assert_array_equal(value, history.parameters[name])
+    assert int(other_optimizer.step) == 2
+
+
+def test_a_history_keeps_its_values_when_training_goes_on(blobs):
+    model = classifier()
+    history = fit(model, blobs, epochs=2, checkpoint_epochs=(1, 2))
+    kept = values(history.parameters)
+    fit(model, blobs, epochs=1)
+    for name, value in values(history.parameters).items():
+        np.testing.assert_array_equal(value, kept[name])
+        np.testing.assert_array_equal(value, history.checkpoints[2][name])
+        assert not np.array_equal(value, history.checkpoints[1][name])
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+NAN = float("nan")
+X, Y = np.zeros((6, 4)), np.zeros(6, int)
+
+
+def train(x=X, y=Y, loss="categorical_cross_entropy", **options):
+    return training.fit(classifier(), x, y, loss=loss, optimizer=optimizers.adam(), **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: optimizers.adam(beta1=1.2), r"beta1=1.2 is not allowed: must be in \[0, 1\)"),
+        (lambda: optimizers.adam(NAN), "learning_rate=nan is not allowed: must be a finite number >= 0"),
+        (lambda: optimizers.momentum(beta=NAN), "beta=nan is not allowed"),
+        (lambda: optimizers.adam(amsgrad="max"), "amsgrad='max' is not allowed: must be one of None, 'raw_max'"),
+        (lambda: optimizers.rmsprop(initial_square=1.0, bias_correction=True), "initial_square=1.0 is not allowed"),
+        (lambda: optimizers.adam().apply_gradients({}, {"w": tf.Variable([1.0])}), "gradients has no 'w': must hold w"),
+        (
+            lambda: optimizers.adam().apply_gradients({"w": tf.zeros((1, 1))}, {"w": tf.Variable([1.0])}),
+            r"gradient 'w' has shape \(1, 1\): must be \(1,\), its parameter's",
+        ),
+        (lambda: regularizers.l2(NAN), "strength=nan is not allowed"),
+        (lambda: regularizers.dropout_mask(None, (1, 1), keep_probability=0.0), "keep_probability=0.0 is not allowed"),
+        (lambda: activations.leaky_relu(tf.zeros(1), slope=NAN), "slope=nan is not allowed"),
+        (lambda: losses.mean_squared_error(tf.zeros((3, 1)), np.zeros(3)), r"shape \(3,\), outputs \(3, 1\)"),
+        (lambda: losses.binary_cross_entropy(tf.zeros(3), np.zeros(3)), r"both must be \(examples, outputs\)"),
+        (lambda: losses.categorical_cross_entropy(tf.zeros((1, 3)), np.array([3])), "labels span 3 .. 3: must be"),
+        (lambda: models.deep_network((3,)), r"layer_sizes=\(3,\) is not allowed"),
+        (lambda: train(x=np.zeros((6, 5))), r"x has shape \(6, 5\): must be \(examples, 4\)"),
+        (lambda: train(x=X[:0], y=Y[:0]), "x has 0 examples, y 0: must be the same number, at least one"),
+        (lambda: train(y=Y + 3), r"labels span 3 .. 3: must be in 0 .. 2"),
+        (lambda: train(y=np.zeros(6)), "labels has dtype float64: must be integers 0 .. 2"),
+        (lambda: train(y=np.zeros((6, 1)), loss="mean_squared_error"), r"targets has shape \(6, 1\), outputs \(6, 3\)"),
+        (lambda: train(loss="hinge"), "loss='hinge' is not allowed: must be one of 'binary_cross"),
+        (lambda: train(epochs=NAN), "epochs=nan is not allowed: must be an integer >= 1"),
+        (lambda: train(schedule_unit="day"), "schedule_unit='day' is not allowed"),
+        (lambda: train(epochs=2, batch_order=np.zeros((1, 6), int)), r"batch_order has shape \(1, 6\): must be"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused_with_their_name_and_value(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
