@@ -1,0 +1,127 @@
+"""Activations, losses, regularizers and models: derivatives at kinks, stability, what JAX's own do otherwise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from impl_jax import activations, initializers, losses, models, normalization, regularizers
+
+
+def test_derivatives_at_the_kinks_follow_the_stated_convention():
+    at_zero = {
+        0.0: activations.relu,
+        1.0: lambda z: activations.relu(z, derivative_at_zero=1),
+        0.01: activations.leaky_relu,
+    }
+    for expected, f in at_zero.items():
+        assert jax.grad(f)(0.0) == pytest.approx(expected)
+    assert jax.grad(jax.nn.leaky_relu)(0.0) == 1.0
+    assert jax.grad(lambda z: jnp.maximum(z, 0.0))(0.0) == 0.5
+
+
+def test_the_gradient_of_binary_cross_entropy_is_sigmoid_minus_target_even_at_zero(double_precision):
+    z, targets = np.array([[-30.0, 0.0, 20.0, 400.0]]), np.full((1, 4), 0.25)
+    gradient = jax.jit(jax.grad(lambda z: losses.binary_cross_entropy(z, targets).sum()))(z)
+    np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-z)) - 0.25, rtol=1e-15)
+
+
+def test_binary_cross_entropy_keeps_digits_that_the_one_of_optax_loses(double_precision):
+    z = np.linspace(20.0, 36.0, 1001)
+    targets = np.zeros((1001, 1))
+
+    def worst(loss):
+        gradient = jax.jit(jax.grad(lambda z: loss(z[:, None], targets).sum()))(z)
+        return np.max(np.abs(gradient - 1 / (1 + np.exp(-z))))
+
+    assert worst(losses.binary_cross_entropy) < 3e-16
+    assert worst(optax.sigmoid_binary_cross_entropy) > 1e-15
+
+
+def test_losses_agree_with_those_of_optax(double_precision):
+    logits, labels = np.array([[1.0, -2.0, 0.5], [300.0, 301.0, -5.0]]), np.array([2, 0])
+    targets = np.eye(3)[labels]
+
+    @jax.jit
+    def both(logits, targets):
+        return (
+            (
+                losses.categorical_cross_entropy(logits, jnp.asarray(labels)),
+                losses.binary_cross_entropy(logits, targets),
+            ),
+            (
+                optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+                optax.sigmoid_binary_cross_entropy(logits, targets).sum(axis=1),
+            ),
+            (losses.mean_squared_error(logits, targets, convention="half"), optax.l2_loss(logits, targets).sum(axis=1)),
+        )
+
+    ours, builtin, (half, l2) = both(logits, targets)
+    np.testing.assert_allclose(ours, builtin, rtol=1e-13)
+    np.testing.assert_allclose(half, l2, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: losses.binary_cross_entropy(jnp.zeros((3, 1)), jnp.zeros(3)), r"targets has shape \(3,\)"),
+        (
+            lambda: losses.categorical_cross_entropy(jnp.zeros((2, 3)), jnp.array([0, 3])),
+            r"span 0 .. 3: must be in 0 .. 2",
+        ),
+        (lambda: losses.categorical_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2)), "must be integers 0 .. 2"),
+        (lambda: losses.mean_squared_error(jnp.zeros((2, 1)), jnp.zeros((2, 1)), convention="sum"), "convention='sum'"),
+        (
+            lambda: activations.relu(0.0, derivative_at_zero=0.5),
+            "derivative_at_zero=0.5 is not allowed: must be 0 or 1",
+        ),
+        (lambda: activations.leaky_relu(0.0, slope=float("nan")), "slope=nan is not allowed"),
+        (lambda: regularizers.l2(float("nan")), "strength=nan is not allowed: must be a finite number >= 0"),
+        (lambda: initializers.he_normal(jax.random.key(0), (3, 0)), r"shape=\(3, 0\) is not allowed"),
+        (lambda: models.deep_network((4, 3, 1), keep_probability=0.0), "keep_probability=0.0 is not allowed"),
+        (lambda: models.logistic_regression(2).apply({}, jnp.zeros((5, 3))), r"x has shape \(5, 3\): must be"),
+        (lambda: normalization.standardization_statistics(np.zeros((0, 2))), "at least one example"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_model_is_a_static_argument_and_equal_models_are_one():
+    first, second = (models.deep_network((4, 3, 1), activation_options={"derivative_at_zero": 1}) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert regularizers.l2(0.5) == regularizers.l2(0.5)
+    parameters = models.initialize(first, jax.random.key(0))
+    compiled = jax.jit(models.intermediates, static_argnames="model")
+    x = np.ones((2, 4))
+    assert list(models.intermediates(first, parameters, x)) == ["Z1", "A1", "Z2", "A2"]
+    for name, value in compiled(first, parameters, x).items():
+        np.testing.assert_allclose(value, models.intermediates(second, parameters, x)[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_initializers_take_typed_and_raw_keys_and_do_not_truncate(make_key, double_precision):
+    weights = initializers.he_normal(make_key(1), (200, 50))
+    assert weights.dtype == jnp.float64
+    assert float(weights.std()) == pytest.approx(np.sqrt(2 / 50), rel=0.02)
+    assert float(jnp.abs(weights).max()) > 3 * np.sqrt(2 / 50)
+    assert initializers.zeros(make_key(1), (2, 3), dtype=jnp.float32).dtype == jnp.float32
+
+
+def test_a_dropout_mask_keeps_the_stated_share_and_the_expectation():
+    mask = regularizers.dropout_mask(jax.random.key(0), (500, 40), keep_probability=0.8)
+    assert mask.dtype == bool
+    assert float(mask.mean()) == pytest.approx(0.8, abs=0.01)
+    dropped = regularizers.inverted_dropout(jnp.ones((500, 40)), mask, keep_probability=0.8)
+    assert set(np.unique(dropped)) == {np.float32(0), np.float32(1.25)}
+
+
+def test_standardization_survives_a_large_mean_in_single_precision(single_precision):
+    x = (1e4 + np.random.default_rng(0).standard_normal((200, 2))).astype(np.float32)
+    x[:, 1] = 0.1  # the mean of so many is not exactly 0.1
+    mean, deviation = normalization.standardization_statistics(x)
+    assert float(deviation[1]) == 1.0
+    assert float(jnp.std(normalization.standardize(x, mean, deviation)[:, 0])) == pytest.approx(1.0, abs=1e-3)
