@@ -1,0 +1,397 @@
+"""Data sets: split, limited and scaled without a look at the test set, and honest about test rows seen in training."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from io import BytesIO
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from conformance import data, data_files
+from conformance.data import (
+    DATASETS,
+    JPEG_COPY_THRESHOLD,
+    SCALINGS,
+    DataError,
+    load_dataset,
+    near_duplicate_rows,
+    nearest_training_distances,
+    stratified_split,
+)
+
+EMBEDDED = ("breast_cancer", "digits")
+PLANAR = ("flower", "moons", "xor")
+WITHOUT_FILES = (*EMBEDDED, *PLANAR, "hand_signs")
+FEW = {"examples": 18, "test_examples": 12}
+SIGNS_ALSO_IN_TRAIN = [2, 36, 40, 42, 48, 55, 70, 81, 91, 92, 102, 106]
+
+
+def rows_of(x):
+    return {row.tobytes() for row in x}
+
+
+def arrays_of(dataset):
+    return (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An .npz of 40 + 10 rows of 3 features, the last constant."""
+    generator = np.random.Generator(np.random.Philox(key=1))
+    x = np.concatenate([generator.normal(5.0, 3.0, (50, 2)), np.full((50, 1), 7.0)], axis=1)
+    y = np.arange(50) % 2
+    np.savez(tmp_path / "toy.npz", train_x=x[:40], train_y=y[:40], test_x=x[40:], test_y=y[40:])
+    return tmp_path / "toy.npz"
+
+
+@pytest.fixture
+def course_folder(tmp_path, monkeypatch):
+    """A folder of signs files of 4 x 4 images in which test row 1 is training row 2, changed by 5 bytes throughout."""
+    train = np.random.Generator(np.random.Philox(key=2)).integers(0, 240, (6, 4, 4, 3), np.uint8)
+    test = np.stack([255 - train[0], train[2] + np.uint8(5), train[3] + np.uint8(7)])
+    for part, x in (("train", train), ("test", test)):
+        with h5py.File(tmp_path / f"{part}_signs.h5", "w") as file:
+            file[f"{part}_set_x"], file[f"{part}_set_y"] = x, np.arange(len(x)) % 3
+            file["list_classes"] = np.arange(3)
+    monkeypatch.delenv("CONFORMANCE_DATA", raising=False)
+    return tmp_path
+
+
+def test_every_row_of_the_registry_carries_its_key_and_allowed_words():
+    for name, info in DATASETS.items():
+        assert info.name == name
+        assert info.kind in ("embedded", "generated", "files")
+        assert info.task in ("binary", "multiclass")
+        assert info.description
+
+
+def test_the_registry_holds_the_promised_data_sets_and_neither_it_nor_a_data_set_can_be_changed():
+    assert set(DATASETS) == {*WITHOUT_FILES, "signs_files", "cat_files", "npz", "image_folder"}
+    with pytest.raises(TypeError):
+        DATASETS["other"] = DATASETS["digits"]
+    with pytest.raises(FrozenInstanceError):
+        load_dataset("xor").n_classes = 3
+
+
+def test_importing_the_data_sets_imports_no_reader():
+    statement = "import sys, conformance.data; print({'sklearn', 'h5py', 'PIL'} & set(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "set()"
+
+
+def test_the_error_is_one_class_in_both_modules():
+    assert DataError is data_files.DataError
+    assert issubclass(DataError, ValueError)
+
+
+# --- shapes, determinism, balance -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
+def test_shapes_types_and_labels_are_as_promised(name):
+    dataset = load_dataset(name, **FEW)
+    assert dataset.name == name
+    assert dataset.train_x.shape[0] == dataset.train_y.shape[0] == 18
+    assert dataset.test_x.shape[0] == dataset.test_y.shape[0] == 12
+    assert dataset.train_x.shape[1:] == dataset.test_x.shape[1:]
+    assert dataset.train_x.dtype == dataset.test_x.dtype == np.float64
+    assert dataset.train_y.dtype == dataset.test_y.dtype == dataset.leaked_test_rows.dtype == np.int64
+    assert len(dataset.class_names) == dataset.n_classes
+    assert set(dataset.train_y) | set(dataset.test_y) <= set(range(dataset.n_classes))
+    assert (dataset.n_classes == 2) == (DATASETS[name].task == "binary")
+    if dataset.image_shape is not None:
+        assert np.prod(dataset.image_shape) == dataset.train_x.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test", "image_shape"),
+    [
+        ("breast_cancer", (456, 30), (113, 30), None),
+        ("digits", (1438, 64), (359, 64), (8, 8)),
+        ("flower", (400, 2), (200, 2), None),
+        ("moons", (400, 2), (200, 2), None),
+        ("xor", (400, 2), (200, 2), None),
+        ("hand_signs", (540, 64 * 64 * 3), (120, 64 * 64 * 3), (64, 64, 3)),
+    ],
+)
+def test_the_default_sizes_are_the_documented_ones(name, train, test, image_shape):
+    dataset = load_dataset(name, scaling="none")
+    assert dataset.train_x.shape == train
+    assert dataset.test_x.shape == test
+    assert dataset.image_shape == image_shape
+    assert dataset.leaked_test_rows.size == 0
+    if DATASETS[name].kind == "generated":
+        assert np.ptp(np.bincount(dataset.train_y)) == np.ptp(np.bincount(dataset.test_y)) == 0
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name):
+    first, again, other = (load_dataset(name, seed=seed, scaling="none", **FEW) for seed in (3, 3, 4))
+    for one, same in zip(arrays_of(first), arrays_of(again), strict=True):
+        assert one.tobytes() == same.tobytes()
+    assert first.train_x.tobytes() != other.train_x.tobytes()
+    assert first.test_x.tobytes() != other.test_x.tobytes()
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
+def test_ten_examples_are_the_first_ten_of_thirty(name):
+    few = load_dataset(name, scaling="none", examples=10, test_examples=5)
+    many = load_dataset(name, scaling="none", examples=30, test_examples=15)
+    for short, long in zip(arrays_of(few), arrays_of(many), strict=True):
+        np.testing.assert_array_equal(short, long[: len(short)])
+
+
+@pytest.mark.parametrize("name", [*PLANAR, "hand_signs"])
+def test_drawn_training_and_test_examples_are_different_draws(name, monkeypatch):
+    # At equal sizes two draws from one generator would be equal, whatever the order in which it is used.
+    monkeypatch.setattr(data, "DRAWN_POINTS", (60, 60))
+    dataset = load_dataset(name, scaling="none", examples=60, test_examples=60)
+    assert not rows_of(dataset.train_x) & rows_of(dataset.test_x)
+
+
+@settings(deadline=None)
+@given(labels=arrays(np.int64, st.integers(1, 80), elements=st.integers(0, 4)), seed=st.integers())
+def test_a_stratified_split_takes_a_fifth_of_each_class_and_every_row_once(labels, seed):
+    train, test = stratified_split(labels, seed, "toy")
+    assert sorted([*train, *test]) == list(range(len(labels)))
+    for label in np.unique(labels):
+        assert np.sum(labels[test] == label) == round(0.2 * np.sum(labels == label))
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_test_rows_are_not_in_train_and_classes_keep_their_shares(name):
+    dataset = load_dataset(name, scaling="none")
+    assert not rows_of(dataset.train_x) & rows_of(dataset.test_x)
+    shares = [np.bincount(y) / len(y) for y in (dataset.train_y, dataset.test_y)]
+    np.testing.assert_allclose(*shares, atol=0.01)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_flower_points_cover_the_petals_of_their_label_and_no_others(label):
+    flower = load_dataset("flower", scaling="none")
+    theta = np.linspace(3.12 * label, 3.12 * (label + 1), 2000)
+    petals = (4.0 * np.sin(4.0 * theta))[:, None] * np.stack([np.sin(theta), np.cos(theta)], axis=1)
+    points = flower.train_x[flower.train_y == label]
+    gaps = np.linalg.norm(points[:, None] - petals[None], axis=2)
+    assert np.median(gaps.min(axis=1)) < 0.3
+    assert gaps.min(axis=0).max() < 1.2
+    # The other label's petals are these, turned by half a turn.
+    assert np.median(np.linalg.norm(points[:, None] + petals[None], axis=2).min(axis=1)) > 0.5
+
+
+def test_xor_labels_follow_the_signs_for_almost_every_point():
+    xor = load_dataset("xor", scaling="none")
+    assert np.mean((xor.train_x.prod(axis=1) < 0) == xor.train_y) > 0.97
+
+
+def test_moons_lie_on_their_half_circles_up_to_the_noise():
+    moons = load_dataset("moons", scaling="none")
+    centres = np.where(moons.train_y[:, None] == 0, (0.0, 0.0), (1.0, 0.5))
+    distance = np.linalg.norm(moons.train_x - centres, axis=1) - 1.0
+    assert abs(distance.mean()) < 0.05
+    assert distance.std() == pytest.approx(0.2, abs=0.03)
+
+
+# --- scaling ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from((*EMBEDDED, *PLANAR)), seed=st.integers(0, 1000), examples=st.integers(1, 120))
+def test_standardizing_uses_the_training_examples_that_are_returned_and_no_others(name, seed, examples):
+    raw = load_dataset(name, seed=seed, scaling="none", examples=examples)
+    scaled = load_dataset(name, seed=seed, examples=examples)
+    mean = raw.train_x.mean(axis=0)
+    spread = raw.train_x.std(axis=0, ddof=0)
+    spread[np.ptp(raw.train_x, axis=0) == 0.0] = 1.0
+    np.testing.assert_allclose(scaled.train_x, (raw.train_x - mean) / spread, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scaled.test_x, (raw.test_x - mean) / spread, rtol=1e-9, atol=1e-9)
+
+
+def test_the_test_set_has_no_say_in_the_scaling(archive):
+    before = load_dataset("npz", path=archive)
+    with np.load(archive) as stored:
+        content = dict(stored)
+    np.savez(archive, **(content | {"test_x": content["test_x"] * 1000.0}))
+    after = load_dataset("npz", path=archive)
+    assert before.train_x.tobytes() == after.train_x.tobytes()
+    assert np.abs(after.test_x).max() > 100.0
+
+
+def test_a_constant_feature_is_centred_and_not_divided_by_zero(archive):
+    dataset = load_dataset("npz", path=archive)
+    np.testing.assert_array_equal(dataset.train_x[:, 2], 0.0)
+    np.testing.assert_allclose(dataset.train_x[:, :2].std(axis=0), 1.0)
+
+
+def test_unit_scaling_divides_image_bytes_by_255():
+    raw, unit = (load_dataset("hand_signs", scaling=scaling, **FEW) for scaling in ("none", "unit"))
+    assert raw.train_x.max() > 1.0
+    np.testing.assert_array_equal(unit.train_x, raw.train_x / 255.0)
+    np.testing.assert_array_equal(unit.test_x, raw.test_x / 255.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("digits", "float64"), ("breast_cancer", "no images"), ("xor", "no images")]
+)
+def test_unit_scaling_is_refused_for_what_is_no_image_of_bytes(name, found):
+    with pytest.raises(DataError, match=f"{name}: scaling is 'unit'.*{found}.*allowed: 'standardize' or 'none'"):
+        load_dataset(name, scaling="unit")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("iris", {}, "data set is 'iris'; allowed: breast_cancer, digits,"),
+        ("digits", {"scaling": "minmax"}, "digits: scaling is 'minmax'; allowed: " + ", ".join(SCALINGS)),
+        ("digits", {"path": "somewhere"}, "digits: path is somewhere; allowed: none, it is embedded"),
+        ("digits", {"seed": 0.5}, "digits: seed is 0.5; allowed: an integer"),
+        ("digits", {"examples": 0}, "digits: examples is 0; allowed: an integer from 1"),
+        ("hand_signs", {"test_examples": -1}, "hand_signs: test_examples is -1; allowed: an integer from 1"),
+        ("digits", {"examples": 2.5}, "digits: examples is 2.5; allowed: an integer from 1"),
+        ("flower", {"examples": 401}, "flower: examples is 401; allowed: 1 to 400"),
+        ("digits", {"test_examples": 360}, "digits: test_examples is 360; allowed: 1 to 359"),
+        ("npz", {}, "npz: no path is given; allowed: the path of an .npz archive"),
+        ("image_folder", {}, "image_folder: no path is given; allowed: the path of a folder"),
+    ],
+)
+def test_an_argument_that_is_not_allowed_is_named(name, arguments, message):
+    with pytest.raises(DataError) as caught:
+        load_dataset(name, **arguments)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(("name", "stem"), [("signs_files", "signs"), ("cat_files", "catvnoncat")])
+def test_without_a_folder_the_error_names_the_variable_and_the_files(name, stem, value, monkeypatch):
+    monkeypatch.delenv("CONFORMANCE_DATA", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CONFORMANCE_DATA", value)
+    with pytest.raises(DataError, match=f"CONFORMANCE_DATA.*train_{stem}.h5 and test_{stem}.h5"):
+        load_dataset(name)
+
+
+def test_the_course_folder_may_be_given_by_path_or_by_variable(course_folder, monkeypatch):
+    by_path = load_dataset("signs_files", path=course_folder)
+    monkeypatch.setenv("CONFORMANCE_DATA", str(course_folder))
+    by_variable = load_dataset("signs_files")
+    assert by_path.train_x.tobytes() == by_variable.train_x.tobytes()
+    monkeypatch.setenv("CONFORMANCE_DATA", str(course_folder / "elsewhere"))
+    assert load_dataset("signs_files", path=course_folder).train_x.tobytes() == by_path.train_x.tobytes()
+
+
+def test_files_keep_their_order(archive):
+    with np.load(archive) as stored:
+        train_x = stored["train_x"]
+    dataset = load_dataset("npz", path=str(archive), scaling="none", examples=7, seed=5)
+    np.testing.assert_array_equal(dataset.train_x, train_x[:7])
+
+
+def test_an_image_folder_is_loaded_like_any_data_set(tmp_path):
+    for part, brightness in (("train", 10), ("test", 60)):
+        for shift, name in ((0, "night"), (100, "noon")):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("L", (5, 9), brightness + shift).save(tmp_path / part / name / "a.png")
+    dataset = load_dataset("image_folder", path=tmp_path, scaling="unit")
+    assert dataset.image_shape == (64, 64, 3)
+    assert dataset.class_names == ("night", "noon")
+    np.testing.assert_array_equal(dataset.test_x[:, 0], np.array([60, 160]) / 255.0)
+    assert dataset.leaked_test_rows.size == 0
+
+
+# --- leaks ------------------------------------------------------------------------------------------------------------
+
+SMALL_BYTES = st.integers(0, 255)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    test=arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(4)), elements=SMALL_BYTES),
+    train=arrays(np.uint8, st.tuples(st.integers(1, 300), st.just(4)), elements=SMALL_BYTES),
+    threshold=st.floats(0, 60),
+)
+def test_near_duplicates_are_those_that_comparing_every_pair_finds(test, train, threshold):
+    differences = test[:, None].astype(float) - train[None].astype(float)
+    expected = np.sqrt((differences**2).mean(axis=2)).min(axis=1)
+    np.testing.assert_allclose(nearest_training_distances(test, train), expected, rtol=1e-12)
+    np.testing.assert_array_equal(near_duplicate_rows(test, train, threshold), np.flatnonzero(expected <= threshold))
+
+
+def test_an_exact_copy_is_at_distance_zero_even_far_from_the_origin():
+    train = 1e6 + np.random.Generator(np.random.Philox(key=3)).normal(size=(3 * data.BLOCK_ROWS, 7))
+    copied = [0, data.BLOCK_ROWS - 1, data.BLOCK_ROWS, 3 * data.BLOCK_ROWS - 1]
+    assert nearest_training_distances(train[copied], train).tolist() == [0.0] * 4
+
+
+def test_image_copies_within_the_jpeg_error_are_reported(course_folder):
+    dataset = load_dataset("signs_files", path=course_folder)
+    assert 5.0 < JPEG_COPY_THRESHOLD < 7.0
+    assert dataset.leaked_test_rows.tolist() == [1]
+
+
+def test_leaks_are_found_among_the_returned_rows_only(course_folder):
+    assert load_dataset("signs_files", path=course_folder, examples=2).leaked_test_rows.tolist() == []
+    assert load_dataset("signs_files", path=course_folder, test_examples=1).leaked_test_rows.tolist() == []
+
+
+def test_features_leak_only_as_exact_copies(archive):
+    with np.load(archive) as stored:
+        content = dict(stored)
+    content["test_x"][4], content["test_x"][6] = content["train_x"][9], content["train_x"][3] + 1e-6
+    np.savez(archive, **content)
+    assert load_dataset("npz", path=archive).leaked_test_rows.tolist() == [4]
+
+
+# --- the course's own files -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def signs(course_data):
+    return load_dataset("signs_files", path=course_data, scaling="none")
+
+
+@pytest.fixture(scope="module")
+def cats(course_data):
+    return load_dataset("cat_files", path=course_data, scaling="none")
+
+
+def test_the_course_data_sets_have_their_known_shapes_and_labels(signs, cats):
+    assert signs.train_x.shape == (1080, 12288)
+    assert signs.test_x.shape == (120, 12288)
+    assert set(signs.train_y) == set(signs.test_y) == set(range(6))
+    assert cats.train_x.shape == (209, 12288)
+    assert cats.test_x.shape == (50, 12288)
+    assert set(cats.train_y) == set(cats.test_y) == {0, 1}
+    assert cats.class_names == ("non-cat", "cat")
+
+
+def test_the_twelve_signs_and_the_one_cat_that_are_also_in_train_are_reported(signs, cats):
+    assert signs.leaked_test_rows.tolist() == SIGNS_ALSO_IN_TRAIN
+    assert cats.leaked_test_rows.tolist() == [17]
+
+
+def test_the_distances_behind_the_threshold_are_those_that_are_documented(signs, cats):
+    ends_of_the_gap = nearest_training_distances(signs.test_x[[48, 40, 5, 57]], signs.train_x)
+    np.testing.assert_allclose(ends_of_the_gap, [3.17, 4.59, 6.20, 7.49], atol=0.01)
+    distances = np.sort(nearest_training_distances(cats.test_x, cats.train_x))
+    np.testing.assert_allclose(distances[:2], [0.0, 38.27], atol=0.01)
+
+
+def test_no_jpeg_copy_of_a_sign_can_exceed_the_threshold(signs):
+    errors = []
+    for row in signs.test_x:
+        copy = BytesIO()
+        Image.fromarray(row.reshape(64, 64, 3).astype(np.uint8)).save(copy, "JPEG", quality=75, subsampling=2)
+        errors.append(np.sqrt(np.mean((np.asarray(Image.open(copy)).ravel() - row) ** 2)))
+    assert max(errors) < JPEG_COPY_THRESHOLD
+    assert max(errors) == pytest.approx(6.07, abs=0.03)  # decoders round differently
+
+
+def test_course_images_are_flattened_row_by_row_with_colours_last(cats, course_data):
+    raw = data_files.read_course_hdf5(course_data, "catvnoncat")
+    np.testing.assert_array_equal(cats.train_x.reshape(209, 64, 64, 3), raw.train_x)
