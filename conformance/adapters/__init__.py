@@ -1,0 +1,1 @@
+"""One adapter per implementation: convert and call, no mathematics."""

@@ -1,0 +1,99 @@
+"""Adapter of ``reference_numpy``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.adapter import State, Training
+from conformance.tape import Array, Masks, Problem, Tensors
+from reference_numpy import losses, models, normalization, optimizers, regularizers, schedules, training
+
+
+class NumpyAdapter:
+    """NumPy computes on the CPU alone, whatever device the run asks for; its records say so."""
+
+    def __init__(self, device: str) -> None:
+        self.device = "cpu"
+
+    def versions(self) -> Mapping[str, str]:
+        return {"numpy": np.__version__}
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]}
+
+    def session(self, problem: Problem) -> "NumpySession":
+        return NumpySession(problem)
+
+
+class NumpySession:
+    def __init__(self, problem: Problem) -> None:
+        recipe = problem.recipe
+        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
+        self.schedule = recipe.build_schedule(schedules)
+        self.objective: dict[str, Any] = {
+            "loss": recipe.loss.name,
+            "loss_options": recipe.loss.keywords,
+            "penalties": recipe.build_penalties(regularizers),
+        }
+
+    def standardize(self, train_x: Array, x: Array) -> Array:
+        return normalization.standardize(x, *normalization.standardization_statistics(train_x))
+
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
+        return models.intermediates(self.model, parameters, x, masks=masks)
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        outputs = models.intermediates(self.model, parameters, x, masks=masks)[f"Z{self.model.depth}"]
+        result = training.loss_and_gradients(self.model, parameters, x, y, masks=masks, **self.objective)
+        per_example = losses.LOSSES[self.objective["loss"]](outputs, y, **self.objective["loss_options"])
+        return {
+            "per_example": per_example,
+            "data_loss": np.asarray(result.data_loss),
+            "penalty": np.asarray(result.penalty, x.dtype),
+            "cost": np.asarray(result.cost),
+        }
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        result = training.loss_and_gradients(
+            self.model, parameters, x, y, masks=masks, input_gradient=True, **self.objective
+        )
+        return {"cost": np.asarray(result.cost), **result.gradients}
+
+    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
+        return models.predict_classes(self.model, parameters, x)
+
+    def decision_margins(self, parameters: Tensors, x: Array) -> Array:
+        """How far each example's logit, or the largest two of several, are from a change of the predicted class."""
+        logits = np.sort(models.intermediates(self.model, parameters, x)[f"Z{self.model.depth}"], axis=1)
+        return np.abs(logits[:, 0]) if logits.shape[1] == 1 else logits[:, -1] - logits[:, -2]
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        state = optimizers.OptimizerState(state.step, state.slots)
+        parameters, state = self.optimizer.update(gradients, state, parameters, learning_rate=learning_rate)
+        return parameters, State(*state)
+
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+        recipe = problem.recipe
+        history = training.fit(
+            self.model,
+            problem.tape.initial_parameters,
+            problem.train_x,
+            problem.train_y,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            schedule_unit=recipe.schedule.unit,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            batch_order=problem.tape.batch_order,
+            dropout_masks=problem.tape.dropout_masks,
+            checkpoint_epochs=checkpoint_epochs,
+            **self.objective,
+        )
+        return Training(
+            history.costs, history.learning_rates, history.gradient_norms, history.parameters,
+            history.optimizer_state.slots, history.checkpoints,
+        )  # fmt: skip

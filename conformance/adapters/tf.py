@@ -1,0 +1,145 @@
+"""Adapter of ``impl_tf``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from conformance.adapter import DeviceNotFound, State, Training
+from conformance.tape import Array, Masks, Problem, Tensors
+from impl_tf import losses, models, normalization, optimizers, regularizers, schedules, training
+
+
+class TfAdapter:
+    """TensorFlow places everything on the first device of the kind asked for; others are hidden from it."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        kind = device.upper()
+        found = tf.config.list_physical_devices(kind)
+        if not found:
+            names = ", ".join(d.name for d in tf.config.list_physical_devices())
+            raise DeviceNotFound(f"device={device!r} is not there: TensorFlow {tf.__version__} found {names}")
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"tensorflow": tf.__version__}
+
+    def settings(self) -> Mapping[str, Any]:
+        return {
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        }
+
+    def session(self, problem: Problem) -> "TfSession":
+        return TfSession(problem)
+
+
+class TfSession:
+    def __init__(self, problem: Problem) -> None:
+        recipe = problem.recipe
+        self.recipe = recipe
+        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=problem.dtype.name)
+        self.built: dict[Any, tuple[dict[str, tf.Variable], Any]] = {}
+        self.objective: dict[str, Any] = {
+            "loss": recipe.loss.name,
+            "loss_options": recipe.loss.keywords,
+            "penalties": recipe.build_penalties(regularizers),
+        }
+
+    def standardize(self, train_x: Array, x: Array) -> Array:
+        statistics = normalization.standardization_statistics(tf.convert_to_tensor(train_x))
+        return _array(normalization.standardize(tf.convert_to_tensor(x), *statistics))
+
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
+        self._set(parameters)
+        return _arrays(models.intermediates(self.model, x, masks=masks))
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        self._set(parameters)
+        result = training.loss_and_gradients(self.model, x, y, masks=masks, **self.objective)
+        outputs = self.model(x, masks)
+        per_example = losses.LOSSES[self.objective["loss"]](
+            outputs, tf.convert_to_tensor(y), **self.objective["loss_options"]
+        )
+        parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
+        return _arrays({"per_example": per_example, **parts})
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        self._set(parameters)
+        result = training.loss_and_gradients(self.model, x, y, masks=masks, input_gradient=True, **self.objective)
+        return _arrays({"cost": result.cost, **result.gradients})
+
+    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
+        self._set(parameters)
+        return _array(models.predict_classes(self.model, x))
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        variables, optimizer = self._variables_and_optimizer(parameters)
+        for name, variable in variables.items():
+            variable.assign(parameters[name])
+        optimizer.step.assign(state.step)
+        for slot, tensors in state.slots.items():
+            for name, value in tensors.items():
+                optimizer.slots[slot][name].assign(value)
+        gradients = {name: tf.convert_to_tensor(gradients[name]) for name in parameters}
+        optimizer.apply_gradients(gradients, variables, learning_rate=learning_rate)
+        return _arrays(variables), State(
+            int(optimizer.step), {slot: _arrays(held) for slot, held in optimizer.slots.items()}
+        )
+
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+        self._set(problem.tape.initial_parameters)
+        history = training.fit(
+            self.model,
+            problem.train_x,
+            problem.train_y,
+            optimizer=self._optimizer(),
+            schedule=self.recipe.build_schedule(schedules),
+            schedule_unit=self.recipe.schedule.unit,
+            epochs=self.recipe.epochs,
+            batch_size=self.recipe.batch_size,
+            batch_order=problem.tape.batch_order,
+            dropout_masks=problem.tape.dropout_masks,
+            checkpoint_epochs=checkpoint_epochs,
+            **self.objective,
+        )
+        return Training(
+            history.costs,
+            history.learning_rates,
+            history.gradient_norms,
+            _arrays(history.parameters),
+            history.optimizer_state["slots"],
+            {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
+        )
+
+    def _variables_and_optimizer(self, parameters: Tensors) -> tuple[dict[str, tf.Variable], Any]:
+        """Variables of these names and shapes with an optimizer built for them: made once, since that is slow."""
+        shapes = tuple((name, value.shape) for name, value in parameters.items())
+        if shapes not in self.built:
+            variables = {name: tf.Variable(value) for name, value in parameters.items()}
+            optimizer = self._optimizer()
+            optimizer.build(variables)
+            self.built[shapes] = variables, optimizer
+        return self.built[shapes]
+
+    def _optimizer(self) -> Any:
+        return optimizers.OPTIMIZERS[self.recipe.optimizer.name](**self.recipe.optimizer.keywords)
+
+    def _set(self, parameters: Tensors) -> None:
+        for name, variable in self.model.parameter_dict().items():
+            variable.assign(parameters[name])
+
+
+def _array(tensor: Any) -> Array:
+    return np.asarray(tensor)
+
+
+def _arrays(tensors: Mapping[str, Any]) -> Tensors:
+    return {name: _array(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,154 @@
+"""The measured noise floor: how far honest rounding moves each tensor of a case, and where it may throw a switch.
+
+The reference is run several times in the working precision, each time in a way that is equal in mathematics and
+differs in rounding (``conformance/rerounding.py``): with examples, input features and hidden units in another order,
+so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; and with
+the optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest
+error of these runs against the float64 oracle is the noise floor.
+
+Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example: a discrete event whose
+effect no sample of runs bounds. The *events* of a case are the steps at which some pre-activation lies that near to
+its kink.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from conformance.adapter import Session
+from conformance.adapters.numpy import NumpySession
+from conformance.case import Case, replay
+from conformance.checks import CHECKS
+from conformance.compare import FLOOR_FACTOR, ROUNDOFFS, Errors, Expectation, Key, Observation, measure_noise
+from conformance.rerounding import VARIANTS, Rerounded
+from conformance.tape import Batch, Problem, Tensors
+
+KINKED = ("relu", "leaky_relu")
+
+Events = dict[int, str]
+Expectations = dict[str, list[Expectation]]
+
+
+class _Sight(NamedTuple):
+    """The pre-activations of one step in one run."""
+
+    session: Session
+    parameters: Tensors
+
+
+def measure(case: Case) -> Expectations:
+    """For each check, what the oracle saw and how far the re-rounded references were from it."""
+    double = case.in_float64()
+    oracle = NumpySession(double.problem)
+    variants = [Rerounded(case.problem, variant) for variant in range(len(VARIANTS))]
+    local, cumulative = local_events(case, oracle, variants), free_running_events(case, oracle, variants)
+    found = {}
+    for check, observe in CHECKS.items():
+        oracles = list(observe(oracle, double))
+        runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
+        events = cumulative if check == "free_running" else local
+        found[check] = [
+            Expectation(o, _floor(o, runs), events, case.problem.unit_roundoff, case.problem.dtype) for o in oracles
+        ]
+    return found
+
+
+def local_events(case: Case, oracle: Session, variants: list[Rerounded]) -> Events:
+    """Events of the checks that take single steps, by the step (and, for points, the number of steps taken)."""
+    events: Events = {}
+    if case.problem.recipe.model.activation.name not in KINKED:
+        return events
+    for state in case.trajectory:
+        sights = [_Sight(session, state.parameters) for session in (oracle, *variants)]
+        _add_event(events, state.step, sights, case.problem.batch(state.step - 1))
+    last = case.problem.batches_per_epoch - 1
+    for step, parameters in case.points.items():
+        for batch in {0, last}:
+            sights = [_Sight(session, parameters) for session in (oracle, *variants)]
+            _add_event(events, step, sights, case.problem.batch(batch))
+    return events
+
+
+def free_running_events(case: Case, oracle: Session, variants: list[Rerounded]) -> Events:
+    """Events of the free-running training: from the first on, every step is under its influence.
+
+    Trainings are long, so the oracle is accompanied by two of the variants alone: by one in another order, and by
+    the one in which everything is moved.
+    """
+    problem, variants = case.problem, [variants[1], variants[-1]]
+    events: Events = {}
+    if problem.recipe.model.activation.name not in KINKED:
+        return events
+    runs = [replay(oracle, problem.in_float64()), *(replay(variant, problem) for variant in variants)]
+    for states in zip(*runs, strict=True):
+        step = states[0].step
+        if step > problem.steps:
+            break
+        sights = [_Sight(s, state.parameters) for s, state in zip((oracle, *variants), states, strict=True)]
+        _add_event(events, step, sights, problem.batch(step - 1))
+        if events:
+            return dict.fromkeys(range(step, problem.steps + 2), f"since step {step}: {events[step]}")
+    return events
+
+
+def _add_event(events: Events, step: int, sights: list[_Sight], batch: Batch) -> None:
+    """Note in ``events`` whether some pre-activation of a hidden layer lies within rounding of its kink."""
+    precise, *rounded = [sight.session.intermediates(sight.parameters, batch.x, batch.masks) for sight in sights]
+    depth = max(int(name[1:]) for name in precise)
+    for layer in range(1, depth):
+        name = f"Z{layer}"
+        distance = np.abs(precise[name].astype(np.float64))
+        noise = np.max([np.abs(run[name] - precise[name]) for run in rounded], axis=0)
+        unit_roundoff = float(np.finfo(rounded[0][name].dtype).eps) / 2
+        reach = FLOOR_FACTOR * noise.max() + ROUNDOFFS * unit_roundoff * distance.max()
+        distance[(distance == 0) & (noise == 0)] = np.inf  # exactly at the kink in every run: no rounding moves it
+        example, unit = np.unravel_index(int(np.argmin(distance)), distance.shape)
+        if distance[example, unit] <= reach:
+            events.setdefault(
+                step,
+                f"unit {unit + 1} of layer {layer} is {distance[example, unit]:.1e} from its kink for example {example}"
+                f" of the batch, within the {reach:.1e} that rounding can move it",
+            )
+
+
+def _floor(oracle: Observation, runs: list[dict[Key, Observation]]) -> Errors:
+    noise: Errors = np.max([measure_noise(run[oracle.key], oracle) for run in runs], axis=0)
+    return noise
+
+
+def pack(expectations: Expectations) -> tuple[Tensors, dict[str, str]]:
+    """Expectations as named arrays and, for the events, text."""
+    arrays: Tensors = {}
+    events = {}
+    for check, items in expectations.items():
+        for place, item in enumerate(items):  # the order of observation, which the file would not keep
+            key = item.observation.key
+            name = f"{check}|{place:06}|{key.stage}|{key.step}|{key.tensor}|{key.kind}"
+            arrays[f"value|{name}"] = np.asarray(item.observation.value)
+            arrays[f"floor|{name}"] = item.floor
+            if item.observation.margins is not None:
+                arrays[f"margins|{name}"] = item.observation.margins
+        events[check] = json.dumps(dict(items[0].events)) if items else "{}"
+    return arrays, events
+
+
+def unpack(problem: Problem, arrays: Tensors, events: dict[str, str]) -> Expectations:
+    """The inverse of :func:`pack`."""
+    found: Expectations = {check: [] for check in events}
+    by_check = {check: {int(step): text for step, text in json.loads(e).items()} for check, e in events.items()}
+    for check, name, key in _keys(arrays):
+        observation = Observation(key, arrays[f"value|{name}"], arrays.get(f"margins|{name}"))
+        found[check].append(
+            Expectation(observation, arrays[f"floor|{name}"], by_check[check], problem.unit_roundoff, problem.dtype)
+        )
+    return found
+
+
+def _keys(arrays: Tensors) -> Iterator[tuple[str, str, Key]]:
+    for full in sorted(arrays):
+        kind_of_array, _, name = full.partition("|")
+        if kind_of_array == "value":
+            check, _, stage, step, tensor, kind = name.split("|")
+            yield check, name, Key(stage, int(step), tensor, kind)

@@ -1,0 +1,303 @@
+"""The catalogue: what can be named in a recipe, and which recipes make up each suite."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from conformance.recipe import Recipe, keyword_defaults
+from reference_numpy import activations, initializers, losses, models, optimizers, regularizers, schedules
+
+Rows = list[dict[str, str]]
+
+_flower = {"name": "flower", "scaling": "none"}
+_cancer = {"name": "breast_cancer"}
+_moons = {"name": "moons", "examples": 120, "test_examples": 60}
+_xor = {"name": "xor", "examples": 80, "test_examples": 40}
+_digits = {"name": "digits", "examples": 150, "test_examples": 100}
+_signs = {"name": "hand_signs", "scaling": "unit", "examples": 80, "test_examples": 30}
+
+_binary = "binary_cross_entropy"
+_logistic = {"model": {"name": "logistic_regression"}, "loss": _binary}
+
+
+def _shallow(activation: Any, units: int = 4, loss: Any = _binary) -> dict[str, Any]:
+    return {"model": {"name": "shallow_network", "hidden_units": [units], "activation": activation}, "loss": loss}
+
+
+def _deep(activation: Any, *units: int, loss: Any = _binary) -> dict[str, Any]:
+    return {"model": {"name": "deep_network", "hidden_units": units, "activation": activation}, "loss": loss}
+
+
+def _softmax(activation: Any, *units: int) -> dict[str, Any]:
+    model = {"name": "softmax_classifier", "hidden_units": units, "activation": activation}
+    return {"model": model, "loss": "categorical_cross_entropy"}
+
+
+def _optimizer(name: str, learning_rate: float, **keywords: Any) -> dict[str, Any]:
+    return {"name": name, "learning_rate": learning_rate, **keywords}
+
+
+def _digits_recipe(name: str, optimizer: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The small digits network on which the formulations of the adaptive optimizers are compared."""
+    network = _softmax("tanh", 16) | {"dataset": _digits, "initializer": "xavier_normal", "batch_size": 50, "epochs": 8}
+    return network | {"name": name, "optimizer": optimizer} | more
+
+
+_QUICK: tuple[dict[str, Any], ...] = (
+    {
+        "name": "breast-cancer-logistic",
+        "description": "Logistic regression from zeros by batch gradient descent.",
+        "dataset": _cancer, **_logistic, "initializer": "zeros",
+        "optimizer": _optimizer("gradient_descent", 0.1), "epochs": 30,
+    },
+    {
+        "name": "flower-shallow-tanh",
+        "description": "The course's planar flower with one hidden layer of tanh units.",
+        "dataset": _flower, **_shallow("tanh"), "initializer": {"name": "scaled_normal", "scale": 0.01},
+        "optimizer": _optimizer("gradient_descent", 1.2), "epochs": 40,
+    },
+    {
+        "name": "moons-deep-relu-momentum",
+        "description": "The course's momentum (a moving average), a last small batch, and 1/t decay by epoch.",
+        "dataset": _moons, **_deep("relu", 8, 5), "optimizer": _optimizer("momentum", 0.1), "batch_size": 32,
+        "epochs": 10, "schedule": {"name": "inverse_time", "decay_rate": 0.5},
+    },
+    {
+        "name": "xor-shallow-mse-rmsprop",
+        "description": "Regression on XOR: mean squared error, sigmoid units, RMSprop.",
+        "dataset": _xor, **_shallow("sigmoid", 4, "mean_squared_error"),
+        "optimizer": _optimizer("rmsprop", 0.01), "batch_size": 32, "epochs": 10,
+    },
+    {
+        "name": "digits-softmax-adam-dropout-l2",
+        "description": "Softmax classifier with inverted dropout and the course's L2, trained by Adam.",
+        "dataset": _digits, **_softmax("relu", 24, 12), "batch_size": 64, "epochs": 8,
+        "regularizers": [{"name": "l2", "strength": 0.5}, {"name": "inverted_dropout", "keep_probability": 0.8}],
+        "optimizer": _optimizer("adam", 0.003),
+    },
+    {
+        "name": "hand-signs-softmax-adam",
+        "description": "The course's hand-sign classifier, 12288-25-12-6, on drawn hands.",
+        "dataset": _signs, **_softmax("relu", 25, 12), "initializer": "xavier_normal", "batch_size": 32, "epochs": 2,
+        "optimizer": _optimizer("adam", 0.0001),
+    },
+)  # fmt: skip
+
+_MORE: tuple[dict[str, Any], ...] = (
+    {
+        "name": "breast-cancer-stochastic",
+        "description": "One example at a time.",
+        "dataset": _cancer | {"examples": 25}, **_logistic, "initializer": "zeros", "batch_size": 1, "epochs": 2,
+        "optimizer": _optimizer("gradient_descent", 0.05),
+    },
+    {
+        "name": "breast-cancer-l2-minibatch",
+        "description": "L2 over the examples of the batch, with a last small batch.",
+        "dataset": _cancer | {"examples": 150}, **_logistic, "initializer": "scaled_normal", "batch_size": 64,
+        "epochs": 8, "regularizers": [{"name": "l2", "strength": 0.7}], "optimizer": _optimizer("momentum", 0.1),
+    },
+    {
+        "name": "breast-cancer-l2-half",
+        "description": "PyTorch's convention of L2: lambda/2, not over m.",
+        "dataset": _cancer, **_shallow("tanh", 5), "epochs": 20,
+        "regularizers": [{"name": "l2", "strength": 0.01, "convention": "half"}],
+        "optimizer": _optimizer("gradient_descent", 0.5),
+    },
+    {
+        "name": "breast-cancer-l2-full",
+        "description": "Keras's convention of L2: lambda, without the half.",
+        "dataset": _cancer, **_shallow("tanh", 5), "epochs": 20,
+        "regularizers": [{"name": "l2", "strength": 0.01, "convention": "full"}],
+        "optimizer": _optimizer("gradient_descent", 0.5),
+    },
+    {
+        "name": "moons-momentum-sum-nesterov",
+        "description": "Momentum as PyTorch, Keras and optax have it, with Nesterov's look-ahead.",
+        "dataset": _moons, **_shallow("relu", 6), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.05, accumulation="sum", nesterov=True),
+    },
+    {
+        "name": "moons-momentum-average-nesterov",
+        "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.3, nesterov=True),
+    },
+    {
+        "name": "moons-momentum-bias-corrected",
+        "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.3, bias_correction=True),
+    },
+    {
+        "name": "moons-momentum-sum",
+        "dataset": _moons, **_deep("leaky_relu", 6, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.03, accumulation="sum"),
+        "schedule": {"name": "exponential", "base": 0.9},
+    },
+    {
+        "name": "moons-momentum-rate-inside",
+        "description": "The learning rate inside the velocity, under a rate that changes every step.",
+        "dataset": _moons, **_deep({"name": "leaky_relu", "slope": 0.2}, 6, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.05, accumulation="sum", learning_rate_position="inside"),
+        "schedule": {"name": "exponential", "unit": "step", "base": 0.97},
+    },
+    {
+        "name": "moons-deep-linear",
+        "description": "Hidden layers without a non-linearity.",
+        "dataset": _moons, **_deep("identity", 5, 3), "optimizer": _optimizer("gradient_descent", 0.05), "epochs": 30,
+        "schedule": {"name": "inverse_time", "unit": "step", "decay_rate": 0.05},
+    },
+    {
+        "name": "moons-deep-sigmoid",
+        "dataset": _moons, **_deep("sigmoid", 6, 4), "initializer": {"name": "xavier_normal", "fan": "fan_average"},
+        "optimizer": _optimizer("adam", 0.02), "epochs": 30,
+    },
+    {
+        "name": "moons-deep-softmax-units",
+        "description": "Softmax as a hidden activation.",
+        "dataset": _moons, **_deep("softmax", 6), "optimizer": _optimizer("adam", 0.02), "epochs": 20,
+    },
+    {
+        "name": "moons-relu-from-zeros",
+        "description": "Every pre-activation is exactly 0 at the start, so the derivative at the kink decides all.",
+        "dataset": _moons, **_deep({"name": "relu", "derivative_at_zero": 1}, 4), "initializer": "zeros",
+        "optimizer": _optimizer("gradient_descent", 0.5), "epochs": 10,
+    },
+    {
+        "name": "xor-mse-half",
+        "description": "Half the squared error.",
+        "dataset": _xor, **_deep("tanh", 6, 4, loss={"name": "mean_squared_error", "convention": "half"}),
+        "optimizer": _optimizer("rmsprop", 0.01, epsilon_position="inside_root", epsilon=1e-6), "epochs": 30,
+    },
+    {
+        "name": "xor-dropout",
+        "description": "Dropout with another keep probability in each layer.",
+        "dataset": _xor, **_deep("tanh", 12, 8), "batch_size": 40, "epochs": 10,
+        "regularizers": [{"name": "inverted_dropout", "keep_probability": [0.9, 0.5]}],
+        "optimizer": _optimizer("gradient_descent", 0.3),
+    },
+    {
+        "name": "digits-softmax-regression",
+        "description": "No hidden layer.",
+        "dataset": _digits, **_softmax("identity"), "initializer": "zeros", "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adam", 0.01),
+    },
+    {
+        "name": "digits-deep-relu-adam",
+        "dataset": _digits, **_softmax("relu", 24, 16), "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adam", 0.002),
+        "schedule": {"name": "inverse_time", "decay_rate": 0.2},
+    },
+    _digits_recipe("digits-adam-inside-root", _optimizer("adam", 0.003, epsilon_position="inside_root", epsilon=1e-6)),
+    _digits_recipe("digits-adam-epsilon-hat", _optimizer("adam", 0.003, epsilon_position="before_correction")),
+    _digits_recipe("digits-amsgrad-raw-max", _optimizer("adam", 0.01, amsgrad="raw_max")),
+    _digits_recipe("digits-amsgrad-corrected-max", _optimizer("adam", 0.01, amsgrad="corrected_max")),
+    _digits_recipe("digits-amsgrad-uncorrected", _optimizer("adam", 0.003, amsgrad="uncorrected")),
+    _digits_recipe("digits-rmsprop-centred", _optimizer("rmsprop", 0.002, centered=True, epsilon=1e-4)),
+    _digits_recipe(
+        "digits-rmsprop-momentum", _optimizer("rmsprop", 0.001, momentum=0.9),
+        schedule={"name": "exponential", "base": 0.8},
+    ),
+    _digits_recipe(
+        "digits-rmsprop-momentum-rate-inside",
+        _optimizer("rmsprop", 0.001, momentum=0.9, learning_rate_position="inside"),
+        schedule={"name": "exponential", "base": 0.8},
+    ),
+    _digits_recipe("digits-rmsprop-square-from-one", _optimizer("rmsprop", 0.05, initial_square=1.0)),
+    _digits_recipe("digits-rmsprop-bias-corrected", _optimizer("rmsprop", 0.003, bias_correction=True)),
+)  # fmt: skip
+
+_SUITES = {"quick": _QUICK, "default": _QUICK + _MORE}
+
+SUITE_DESCRIPTIONS = {
+    "quick": "one recipe for each kind of model, optimizer and regularizer",
+    "default": "every component and every formulation",
+}
+
+
+@cache
+def suite(name: str) -> tuple[Recipe, ...]:
+    """The recipes of a suite. Raises ValueError for an unknown name."""
+    if name not in _SUITES:
+        raise ValueError(f"suite={name!r} is not allowed: must be one of {', '.join(map(repr, _SUITES))}")
+    return tuple(Recipe.model_validate(values) for values in _SUITES[name])
+
+
+def components(table: dict[str, Callable[..., Any]]) -> Rows:
+    """Name, keywords with their defaults, and purpose of each component of one of the reference's tables."""
+    return [
+        {"name": name, "keywords": _keywords(function), "description": _first_line(function)}
+        for name, function in table.items()
+    ]
+
+
+def listing(what: str) -> Rows:
+    """The rows of ``conformance list WHAT``. Raises ValueError for an unknown WHAT."""
+    if what not in LISTINGS:
+        raise ValueError(f"WHAT={what!r} is not allowed: must be one of {', '.join(map(repr, LISTINGS))}")
+    return LISTINGS[what]()
+
+
+def _datasets() -> Rows:
+    from conformance.data import DATASETS
+
+    return [
+        {"name": info.name, "kind": info.kind, "task": info.task, "description": info.description}
+        for info in DATASETS.values()
+    ]
+
+
+def _checks() -> Rows:
+    from conformance.checks import CHECKS
+
+    return [
+        {"name": name, "description": _first_line(__import__(check.__module__, fromlist=["observe"]))}
+        for name, check in CHECKS.items()
+    ]
+
+
+def _suites() -> Rows:
+    return [
+        {"name": name, "recipes": str(len(recipes)), "description": SUITE_DESCRIPTIONS[name]}
+        for name, recipes in _SUITES.items()
+    ]
+
+
+def _implementations() -> Rows:
+    from conformance.adapter import available
+
+    return [{"name": name, "adapter": target} for name, target in available().items()]
+
+
+LISTINGS: dict[str, Callable[[], Rows]] = {
+    "models": lambda: components(models.MODELS),
+    "optimizers": lambda: components(optimizers.OPTIMIZERS),
+    "regularizers": lambda: components(regularizers.REGULARIZERS),
+    "schedules": lambda: components(schedules.SCHEDULES),
+    "initializers": lambda: components(initializers.INITIALIZERS),
+    "losses": lambda: components(losses.LOSSES),
+    "activations": lambda: components(activations.ACTIVATIONS),
+    "datasets": _datasets,
+    "checks": _checks,
+    "suites": _suites,
+    "implementations": _implementations,
+}
+
+
+def _keywords(function: Callable[..., Any]) -> str:
+    return ", ".join(
+        name if default is inspect.Parameter.empty else f"{name}={default!r}"
+        for name, default in keyword_defaults(function, ("learning_rate", "strength")).items()
+    )
+
+
+def _first_line(described: Any) -> str:
+    return (described.__doc__ or "").strip().splitlines()[0]
+
+
+def names(recipes: Iterable[Recipe]) -> list[str]:
+    """The recipes' names; raises ValueError where two share one, since records are told apart by it."""
+    found = [recipe.name for recipe in recipes]
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise ValueError(f"recipe name {', '.join(map(repr, repeated))} is used twice: names must differ within a run")
+    return found

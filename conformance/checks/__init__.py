@@ -1,0 +1,21 @@
+"""The checks, in the order of the ladder: each is one question put to an implementation.
+
+A check is a function ``observe(session, case)`` that yields what it sees. The same function looks at the oracle, at the
+re-rounded runs of the reference that measure the noise floor, and at the implementation under test; what differs
+between them is then compared in one place, ``conformance/compare.py``. Here no comparison is made and no tolerance
+is known.
+"""
+
+from collections.abc import Callable, Iterator
+
+from conformance.adapter import Session
+from conformance.case import Case
+from conformance.checks import forward, free_running, gradients, loss, teacher_forced, update
+from conformance.compare import Observation
+
+Check = Callable[[Session, Case], Iterator[Observation]]
+
+CHECKS: dict[str, Check] = {
+    module.__name__.rpartition(".")[2]: module.observe
+    for module in (forward, loss, gradients, update, teacher_forced, free_running)
+}

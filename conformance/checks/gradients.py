@@ -1,0 +1,20 @@
+"""Gradients: of the cost, with respect to every parameter and to the input."""
+
+from collections.abc import Iterator
+
+from conformance.adapter import Session
+from conformance.case import Case
+from conformance.compare import Key, Observation
+
+
+def observe(session: Session, case: Case) -> Iterator[Observation]:
+    """At the initial and the trained parameters, on the first and on the last, smallest batch of the first epoch."""
+    problem = case.problem
+    places = {"first batch": problem.batch(0), "last batch": problem.batch(problem.batches_per_epoch - 1)}
+    if problem.batches_per_epoch == 1:
+        del places["last batch"]
+    for step, parameters in case.points.items():
+        for place, batch in places.items():
+            gradients = session.gradients(parameters, *batch)
+            for name in (*parameters, "A0"):
+                yield Observation(Key("gradient", step, f"d{name} ({place})"), gradients[name])

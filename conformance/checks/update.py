@@ -1,0 +1,21 @@
+"""Update: one optimizer step from a given state; the new parameters and every slot."""
+
+from collections.abc import Iterator
+
+from conformance.adapter import Session, State
+from conformance.case import Case
+from conformance.compare import Key, Observation
+
+
+def observe(session: Session, case: Case) -> Iterator[Observation]:
+    """At t = 1, 2, 10 and 1000 of seven kinds of gradient sequence (see ``case.gradient_sequence``)."""
+    rate = float(case.problem.recipe.optimizer.keywords["learning_rate"])
+    for exercise in case.exercises:
+        parameters, state = session.optimizer_step(
+            exercise.parameters, exercise.gradients, State(exercise.step - 1, exercise.slots), rate
+        )
+        for slot, tensors in state.slots.items():
+            for name, value in tensors.items():
+                yield Observation(Key("optimizer state", exercise.step, f"{slot} of {name}"), value)
+        for name, value in parameters.items():
+            yield Observation(Key("parameter", exercise.step, name), value)

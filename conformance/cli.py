@@ -1,0 +1,188 @@
+"""The command line: ``conformance list``, ``conformance run``, ``conformance report``."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+class Exit(IntEnum):
+    """Exit status of every command."""
+
+    ALL_PASS = 0
+    NOT_ALL_PASS = 1
+    BAD_INPUT = 2
+    INCOMPLETE = 3
+
+
+app = typer.Typer(
+    help="Is my model in PyTorch the same model as in JAX, TensorFlow or NumPy, and if not, where?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+FAILURES_SHOWN = 5  # the rest is in the report
+console = Console()
+error_console = Console(stderr=True)
+
+
+@app.command("list")
+def list_what(
+    what: Annotated[str, typer.Argument(help="models, optimizers, regularizers, schedules, initializers, losses, "
+                                             "activations, datasets, checks, suites or implementations")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:  # fmt: skip
+    """List what can be named in a recipe or on the command line."""
+    from conformance import catalog
+
+    try:
+        rows = catalog.listing(what)
+    except ValueError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
+
+
+@app.command()
+def run(
+    suite: Annotated[str | None, typer.Option(help="quick or default (see `conformance list suites`).")] = None,
+    recipe: Annotated[list[Path] | None, typer.Option(help="A recipe file, TOML or JSON; may be repeated.")] = None,
+    implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
+        "numpy,torch,tf,jax"
+    ),
+    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
+) -> None:
+    """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
+    from conformance import run as runs
+    from conformance.data import DataError
+    from conformance.recipe import RecipeError
+
+    try:
+        order = _order(suite, recipe or [], implementation, dtype, device, output)
+        with _progress() as progress:
+            runs.carry_out(order, progress)
+        if output is None:
+            runs.point_latest_to(order.folder)
+    except (runs.BadInput, RecipeError, DataError, ValueError) as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    except runs.Incomplete as error:
+        _show(order.folder)
+        _stop(Exit.INCOMPLETE, str(error))
+    except KeyboardInterrupt:
+        _stop(Exit.INCOMPLETE, f"interrupted; what was finished is in {order.folder}")
+    raise typer.Exit(_show(order.folder))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Make the report files of a run anew from its records."""
+    from conformance.reporting import write_reports
+    from conformance.store import StoreError
+
+    try:
+        write_reports(folder)
+    except StoreError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    raise typer.Exit(_show(folder))
+
+
+def _order(suite: str | None, files: list[Path], implementation: str, dtype: str, device: str, output: Path | None):  # type: ignore[no-untyped-def]
+    """Check the options and make the order. Raises ValueError, naming the option."""
+    from conformance.adapter import resolve
+    from conformance.catalog import suite as recipes_of
+    from conformance.recipe import load_recipe
+    from conformance.run import Order, new_folder
+
+    _choose("device", [device], ("cpu", "gpu", "tpu"))
+    dtypes = _choose("dtype", dtype.split(","), ("float64", "float32"))
+    suites = [suite] if suite else [] if files else ["default"]
+    recipes = [(name, found) for name in suites for found in recipes_of(name)]
+    recipes += [("file", load_recipe(path)) for path in files]
+    implementations = {name: resolve(name) for name in implementation.split(",")}
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output={str(output)!r} is not allowed: must be a new or an empty folder")
+    return Order(recipes, implementations, dtypes, device, output or new_folder(Path("reports")))
+
+
+def _choose(option: str, values: list[str], allowed: tuple[str, ...]) -> list[str]:
+    for value in values:
+        if value not in allowed:
+            raise ValueError(f"{option}={value!r} is not allowed: must be among {', '.join(allowed)}")
+    return list(dict.fromkeys(values))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each worker, with counts and time left."""
+    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=error_console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(worker: str, done: int, total: int) -> None:
+            if worker not in tasks:
+                tasks[worker] = bars.add_task(worker, total=total)
+            bars.update(tasks[worker], completed=done)
+
+        yield show
+
+
+def _show(folder: Path) -> Exit:
+    """Print the summary table of a run and where its report is; the exit status that its verdicts call for."""
+    from conformance.compare import NOT_FAILING
+    from conformance.reporting import tables
+    from conformance.store import Store
+
+    records = tables.load_records(Store(folder))
+    if records.empty:
+        return Exit.INCOMPLETE
+    matrix = tables.verdict_matrix(records)
+    table = Table(*matrix.columns, box=None, header_style="bold", pad_edge=False)
+    for row in matrix.itertuples(index=False):
+        table.add_row(*row)
+    console.print(table)
+    for failure in tables.first_failures(records).head(FAILURES_SHOWN).to_dict("records"):
+        place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure)
+        text = f"[bold red]{failure['implementation']}[/] {escape(place)}. {escape(failure['cause'])}"
+        console.print(text, highlight=False)
+    counts = records["verdict"].value_counts()
+    console.print("\n" + ", ".join(f"{counts[v]} {v}" for v in tables.VERDICTS if v in counts) + " records")
+    console.print(f"report: {folder / 'summary.md'}", soft_wrap=True)
+    return Exit.ALL_PASS if set(counts.index) <= set(NOT_FAILING) else Exit.NOT_ALL_PASS
+
+
+def _stop(status: Exit, message: str) -> NoReturn:
+    error_console.print(f"[bold]conformance:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def main() -> None:
+    """Entry point of the ``conformance`` command."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The record: one row of a run's result. Its fields are the columns of ``records.csv``."""
+
+from dataclasses import dataclass
+
+from conformance.compare import Comparison, Verdict
+from conformance.recipe import Recipe
+
+# The checks, from the smallest question to the largest.
+LADDER = ("forward", "loss", "gradients", "update", "teacher_forced", "free_running")
+
+# Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
+STAGES = ("input", "activation", "loss", "gradient", "optimizer state", "parameter", "curve", "decision")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One comparison of one implementation with the oracle, or the reason why there was none."""
+
+    run: str
+    recipe: str
+    recipe_hash: str
+    suite: str
+    model: str
+    dataset: str
+    optimizer: str
+    regularizers: str
+    initializer: str
+    schedule: str
+    implementation: str
+    framework_version: str
+    device: str
+    dtype: str
+    check: str
+    stage: str
+    step: int
+    tensor: str
+    error: float
+    floor: float
+    allowance: float
+    verdict: str
+    cause: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all records of one recipe in one implementation and precision have in common."""
+
+    run: str
+    suite: str
+    recipe: Recipe
+    implementation: str
+    framework_version: str
+    device: str
+    dtype: str
+
+    def record(self, check: str, comparison: Comparison, seconds: float) -> Record:
+        """The record of a comparison."""
+        return self._record(
+            check, comparison.key.stage, comparison.step, comparison.key.tensor, comparison.error, comparison.floor,
+            comparison.allowance, comparison.verdict, comparison.cause, seconds,
+        )  # fmt: skip
+
+    def without_comparison(self, check: str, verdict: Verdict, cause: str, seconds: float = 0.0) -> Record:
+        """The record of a check that could not be made."""
+        nan = float("nan")
+        return self._record(check, "", 0, "", nan, nan, nan, verdict, cause, seconds)
+
+    def _record(
+        self, check: str, stage: str, step: int, tensor: str, error: float, floor: float, allowance: float,
+        verdict: Verdict, cause: str, seconds: float,
+    ) -> Record:  # fmt: skip
+        recipe = self.recipe
+        return Record(
+            run=self.run, recipe=recipe.name, recipe_hash=recipe.hash, suite=self.suite, model=recipe.model.name,
+            dataset=recipe.dataset.name, optimizer=recipe.optimizer.name,
+            regularizers="+".join(component.name for component in recipe.regularizers) or "none",
+            initializer=recipe.initializer.name, schedule=recipe.schedule.name, implementation=self.implementation,
+            framework_version=self.framework_version, device=self.device, dtype=self.dtype, check=check, stage=stage,
+            step=step, tensor=tensor, error=error, floor=floor, allowance=allowance, verdict=str(verdict), cause=cause,
+            seconds=seconds,
+        )  # fmt: skip

@@ -1,0 +1,251 @@
+"""The reference, computing the same thing in another order, from inputs next to the given ones.
+
+Every method of :class:`Rerounded` is equal in mathematics to the reference's own and differs in rounding alone. How
+far its results spread is how far honest rounding moves them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+from unittest.mock import patch
+
+import numpy as np
+
+from conformance.adapter import State, Training
+from conformance.adapters.numpy import NumpySession
+from conformance.randomness import keyed_generator
+from conformance.recipe import Component, Recipe
+from conformance.tape import Array, Masks, Problem, Tape, Tensors
+from reference_numpy import activations, losses
+from reference_numpy.models import DenseNetwork
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The longest sums are cut into no more pieces than this, to be added one after another.
+PIECES = 256
+
+
+class Variant(NamedTuple):
+    """One way to round differently."""
+
+    reordered: bool = False  # examples, input features and hidden units in another order
+    one_by_one: bool = False  # matrix products summed term after term, without the blocks that a fast library uses
+    jittered: bool = False  # inputs moved by about half a unit in the last place
+    functions: bool = False  # values of activations and losses moved by a unit, as another library may round them
+    rounded: bool = False  # the optimizer's scalars rounded to the working precision
+
+
+VARIANTS = (
+    Variant(),
+    Variant(reordered=True),
+    Variant(reordered=True, one_by_one=True),
+    Variant(jittered=True, functions=True),
+    Variant(reordered=True, rounded=True, functions=True),
+    Variant(reordered=True, one_by_one=True, jittered=True, rounded=True, functions=True),
+)
+
+
+class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference is not typed)
+    """The reference's network with its matrix products summed one term after another."""
+
+    def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
+        """``a b`` as a sum of products of narrow slices, added in turn in the working precision."""
+        terms = a.shape[1]
+        width = -(-terms // PIECES)
+        total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
+        total[...] = 0
+        for start in range(0, terms, width):
+            total += a[:, start : start + width] @ b[start : start + width]
+        return total
+
+
+def _another_library(name: str, function: Callable[..., Array], salt: float) -> Callable[..., Array]:
+    """``function`` as another library might round it: each value one unit in the last place higher or lower.
+
+    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel.
+    """
+
+    def rounded_otherwise(*arguments: Array, out: Array | None = None, **keywords: Any) -> Array:
+        value: Array = function(*arguments, **keywords)
+        fraction, _ = np.modf(np.abs(value.astype(np.float64)) * salt)
+        unit = np.where(fraction < 0.5, -1, 1) * np.finfo(value.dtype).eps
+        moved: Array = np.add(value, value * unit.astype(value.dtype), out=out)
+        return moved
+
+    return rounded_otherwise
+
+
+# The functions of the reference whose last digit is a library's own. (identity and the rectifiers are exact.)
+TRANSCENDENTAL = ("sigmoid", "tanh", "softmax")
+
+
+@contextmanager
+def _other_functions(salt: float) -> Iterator[None]:
+    """While this lasts, the reference's transcendental functions and losses round as another library's might."""
+    moved = {name: _another_library(name, activations.ACTIVATIONS[name], salt) for name in TRANSCENDENTAL}
+    moved_losses = {name: _another_library(name, loss, salt) for name, loss in losses.LOSSES.items()}
+    with (
+        patch.dict(activations.ACTIVATIONS, moved),
+        patch.dict(vars(activations), moved),
+        patch.dict(losses.LOSSES, moved_losses),
+    ):
+        yield
+
+
+class Rerounded:
+    """The reference in the working precision, computing in another order and from inputs next to the given ones."""
+
+    def __init__(self, problem: Problem, variant: int) -> None:
+        self.variant = VARIANTS[variant]
+        self.problem = problem
+        self.generator = keyed_generator(problem.recipe.seed, "re-rounding", variant)
+        self.salt = float(self.generator.uniform(1e5, 1e6))
+        recipe = with_rounded_scalars(problem, self.generator) if self.variant.rounded else problem.recipe
+        self.session = NumpySession(replace(problem, recipe=recipe))
+        if self.variant.one_by_one:
+            self.session.model = SequentialNetwork(**vars(self.session.model))
+        sizes = self.session.model.layer_sizes
+        self.orders = [self._order(n) for n in sizes[:-1]] + [np.arange(sizes[-1])]
+
+    def standardize(self, train_x: Array, x: Array) -> Array:
+        rows = self._order(len(train_x))
+        return self._run(self.session.standardize, self._jitter(train_x)[rows], self._jitter(x))
+
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows))
+        return {n: _undo(_undo(value, rows), self.orders[int(n[1:])], axis=1) for n, value in found.items()}
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(
+            self.session.losses, *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows)
+        )
+        return found | {"per_example": _undo(found["per_example"], rows)}
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(
+            self.session.gradients, *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows)
+        )
+        input_gradient = _undo(_undo(found["A0"], rows), self.orders[0], axis=1)
+        return self._restored(found) | {"cost": found["cost"], "A0": input_gradient}
+
+    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
+        rows = self._order(len(x))
+        return _undo(self._run(self.session.predict_classes, *self._mixed(parameters, x, rows)), rows)
+
+    def decision_margins(self, parameters: Tensors, x: Array) -> Array:
+        rows = self._order(len(x))
+        return _undo(self._run(self.session.decision_margins, *self._mixed(parameters, x, rows)), rows)
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        slots = {slot: self._jitter_all(tensors) for slot, tensors in state.slots.items()}
+        if self.variant.rounded:
+            learning_rate = _neighbour(learning_rate, self.problem.dtype, self.generator)
+        return self.session.optimizer_step(
+            self._jitter_all(parameters), self._jitter_all(gradients), State(state.step, slots), learning_rate
+        )
+
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+        """The same training with the rows of every batch, the features and the hidden units in another order."""
+        mixed = self._mixed_problem(problem)
+        training = self._run(self.session.fit, mixed, checkpoint_epochs)
+        return training._replace(
+            parameters=self._restored(training.parameters),
+            slots={slot: self._restored(tensors) for slot, tensors in training.slots.items()},
+            checkpoints={epoch: self._restored(p) for epoch, p in training.checkpoints.items()},
+        )
+
+    def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        with _other_functions(self.salt) if self.variant.functions else nullcontext():
+            return function(*arguments, **keywords)
+
+    def _order(self, size: int) -> Array:
+        return self.generator.permutation(size) if self.variant.reordered else np.arange(size)
+
+    def _jitter(self, value: Array) -> Array:
+        if not self.variant.jittered or not np.issubdtype(value.dtype, np.floating):
+            return value
+        relative = self.problem.unit_roundoff * self.generator.uniform(-1.0, 1.0, value.shape)
+        jittered: Array = value + value * relative.astype(value.dtype)
+        return jittered
+
+    def _jitter_all(self, tensors: Tensors) -> Tensors:
+        return {name: self._jitter(value) for name, value in tensors.items()}
+
+    def _mixed(self, parameters: Tensors, x: Array, rows: Array) -> tuple[Tensors, Array]:
+        return self._mixed_parameters(parameters), self._jitter(x)[rows][:, self.orders[0]]
+
+    def _mixed_parameters(self, parameters: Tensors) -> Tensors:
+        mixed = {}
+        for name, value in self._jitter_all(parameters).items():
+            layer = int(name[1:])
+            value = value[self.orders[layer]]
+            mixed[name] = value[:, self.orders[layer - 1]] if name[0] == "W" else value
+        return mixed
+
+    def _restored(self, tensors: Tensors) -> Tensors:
+        restored = {}
+        for name, value in tensors.items():
+            if name[0] in "Wb":
+                layer = int(name[1:])
+                value = _undo(value, self.orders[layer])
+                restored[name] = _undo(value, self.orders[layer - 1], axis=1) if name[0] == "W" else value
+        return restored
+
+    def _mixed_masks(self, masks: Masks | None, rows: Array) -> Masks | None:
+        if masks is None:
+            return None
+        return {layer: mask[rows][:, self.orders[layer]] for layer, mask in masks.items()}
+
+    def _mixed_problem(self, problem: Problem) -> Problem:
+        examples, size = len(problem.train_x), problem.recipe.batch_size or len(problem.train_x)
+        starts = range(0, examples, size)
+        epochs = [
+            np.concatenate([start + self._order(min(size, examples - start)) for start in starts])
+            for _ in range(problem.recipe.epochs)
+        ]
+        x, y, order = problem.train_x, problem.train_y, problem.tape.batch_order
+        if order is not None:
+            order = np.stack([row[places] for row, places in zip(order, epochs, strict=True)])
+        else:  # full batches keep the order of the data, so the data is reordered, once
+            epochs = [epochs[0]] * len(epochs)
+            x, y = x[epochs[0]], y[epochs[0]]
+        masks = {
+            layer: np.stack([m[places][:, self.orders[layer]] for m, places in zip(mask, epochs, strict=True)])
+            for layer, mask in problem.tape.dropout_masks.items()
+        }
+        tape = Tape(self._mixed_parameters(problem.tape.initial_parameters), order, masks)
+        return replace(problem, train_x=self._jitter(x)[:, self.orders[0]], train_y=y, tape=tape)
+
+
+def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Recipe:
+    """The recipe with the optimizer's numbers rounded to the working precision, or moved to a number next to them.
+
+    The latter where rounding changes nothing: what a framework computes from them, ``1 - beta^t`` above all, is rounded
+    in any precision, and cancellation makes much of it.
+    """
+    optimizer = problem.recipe.optimizer
+    rounded = {
+        keyword: _neighbour(value, problem.dtype, generator) if isinstance(value, float) and value else value
+        for keyword, value in optimizer.keywords.items()
+    }
+    return problem.recipe.model_copy(update={"optimizer": Component(name=optimizer.name, **rounded)})
+
+
+def _neighbour(value: float, dtype: np.dtype[Any], generator: np.random.Generator) -> float:
+    rounded = float(np.asarray(value, dtype))
+    if rounded != value:
+        return rounded
+    towards = np.asarray(generator.choice([-np.inf, np.inf]), dtype)
+    return float(np.nextafter(np.asarray(value, dtype), towards))
+
+
+def _undo(value: Array, order: Array, axis: int = 0) -> Array:
+    """The inverse of ``value[order]`` along ``axis``."""
+    return np.take(value, np.argsort(order), axis=axis)

@@ -1,0 +1,124 @@
+"""The measured noise floor: re-rounded runs are the same mathematics, and honest runs stay below the allowance."""
+
+import numpy as np
+import pytest
+
+from conformance import allowance, catalog
+from conformance.adapters.numpy import NumpySession
+from conformance.case import build_case, pack, unpack
+from conformance.checks import CHECKS
+from conformance.compare import Verdict, compare, measure_errors
+from conformance.record import LADDER, STAGES
+from conformance.rerounding import VARIANTS, Rerounded, SequentialNetwork
+from conformance.tape import prepare
+from reference_numpy import models
+
+RECIPES = {recipe.name: recipe for recipe in catalog.suite("default")}
+SMALL = ["moons-deep-relu-momentum", "xor-dropout", "digits-softmax-adam-dropout-l2", "moons-relu-from-zeros"]
+
+
+@pytest.fixture(scope="module")
+def cases():
+    found = {}
+    for name in SMALL:
+        for dtype in ("float64", "float32"):
+            problem = prepare(RECIPES[name], dtype)
+            case = build_case(problem, NumpySession(problem.in_float64()))
+            found[name, dtype] = case, allowance.measure(case)
+    return found
+
+
+@pytest.mark.parametrize("variant", range(len(VARIANTS)))
+@pytest.mark.parametrize("name", SMALL)
+def test_a_rerounded_run_differs_from_the_reference_by_rounding_alone(cases, name, variant):
+    """In float64, where there is so little of it that any mistake in the reordering would stand out."""
+    case, _ = cases[name, "float64"]
+    oracle, rerounded = NumpySession(case.problem), Rerounded(case.problem, variant)
+    for observe in CHECKS.values():
+        for expected, observed in zip(observe(oracle, case), observe(rerounded, case), strict=True):
+            assert observed.key == expected.key
+            assert measure_errors(observed, expected).max() < 1e-9, expected.key
+
+
+def test_the_rerounded_runs_do_not_all_round_alike(cases):
+    for (name, dtype), (_, expectations) in cases.items():
+        floors = [float(e.floor.max()) for e in expectations["teacher_forced"] if e.observation.key.stage == "gradient"]
+        assert max(floors) > 0, (name, dtype)
+
+
+def test_the_floor_of_float32_is_that_of_float32(cases):
+    for name in SMALL[:3]:  # (from zeros, the loss is log 2 in every run)
+        largest = {
+            dtype: max(float(e.floor.max()) for e in cases[name, dtype][1]["loss"]) for dtype in ("float64", "float32")
+        }
+        assert 1e7 < largest["float32"] / largest["float64"] < 1e10
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SMALL)
+def test_the_reference_itself_passes_every_check(cases, name, dtype):
+    case, expectations = cases[name, dtype]
+    session = NumpySession(case.problem)
+    for check, observe in CHECKS.items():
+        for comparison in compare(observe(session, case), expectations[check]):
+            assert comparison.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), comparison
+
+
+def test_checks_and_stages_are_those_of_the_ladder(cases):
+    assert tuple(CHECKS) == LADDER
+
+    _, expectations = cases["xor-dropout", "float64"]
+    stages = {e.observation.key.stage for found in expectations.values() for e in found}
+    assert stages <= set(STAGES)
+
+
+def test_a_case_and_its_expectations_survive_packing(cases):
+    case, expectations = cases["digits-softmax-adam-dropout-l2", "float32"]
+    again = unpack(case.problem, pack(case))
+    for state, other in zip(case.trajectory, again.trajectory, strict=True):
+        assert state.step == other.step
+        assert all((state.slots[s][n] == other.slots[s][n]).all() for s in state.slots for n in state.slots[s])
+    assert [e.step for e in again.exercises] == [e.step for e in case.exercises]
+    arrays, events = allowance.pack(expectations)
+    shuffled = dict(reversed(arrays.items()))
+    for check, found in allowance.unpack(case.problem, shuffled, events).items():
+        assert [e.observation.key for e in found] == [e.observation.key for e in expectations[check]]
+        assert all((a.floor == b.floor).all() for a, b in zip(found, expectations[check], strict=True))
+
+
+def test_a_unit_at_its_kink_is_an_event_and_one_exactly_on_it_is_not(cases):
+    problem = prepare(RECIPES["moons-deep-relu-momentum"], "float32")
+    case = build_case(problem, NumpySession(problem.in_float64()))
+    oracle = NumpySession(problem.in_float64())
+    variants = [Rerounded(problem, v) for v in range(len(VARIANTS))]
+    assert allowance.local_events(case, oracle, variants) == {}
+    nudged = {name: value.copy() for name, value in case.points[0].items()}
+    z = oracle.intermediates(case.points[0], problem.in_float64().batch(0).x, None)["Z1"]
+    nudged["b1"][0] -= np.float32(z[0, 0])  # example 0 now lies within rounding of unit 1's kink
+    moved = type(case)(problem, {0: nudged}, (), ())
+    events = allowance.local_events(moved, oracle, variants)
+    assert "unit 1 of layer 1" in events[0]
+    zeros = prepare(RECIPES["moons-relu-from-zeros"], "float32")
+    on_it = build_case(zeros, NumpySession(zeros.in_float64()))
+    point = type(case)(zeros, {0: on_it.points[0]}, (), ())
+    oracle, variants = NumpySession(zeros.in_float64()), [Rerounded(zeros, v) for v in range(len(VARIANTS))]
+    assert allowance.local_events(point, oracle, variants) == {}
+
+
+def test_the_sequential_network_sums_every_term_once():
+    generator = np.random.default_rng(0)
+    network = SequentialNetwork(**vars(models.deep_network((1500, 3, 1))))
+    a, b = generator.standard_normal((4, 1500)), generator.standard_normal((1500, 3))
+    assert network.product(a, b) == pytest.approx(a @ b, rel=1e-11)
+
+
+def test_a_training_of_several_batches_ends_where_single_steps_end(cases):
+    """The oracle's two ways of training, compiled and step by step, agree."""
+    case, expectations = cases["digits-softmax-adam-dropout-l2", "float64"]
+    ended = {
+        e.observation.key.tensor: e.observation.value
+        for e in expectations["free_running"]
+        if e.observation.key.stage == "parameter" and e.observation.key.step == case.problem.steps
+    }
+    for name, value in case.points[case.problem.steps].items():
+        assert ended[name] == pytest.approx(value, rel=1e-9, abs=1e-12)

@@ -1,0 +1,151 @@
+"""Recipes: what they accept, what they fill in, what identifies them."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from conformance import catalog
+from conformance.recipe import Recipe, RecipeError, load_recipe
+from reference_numpy import activations, initializers, losses, models, optimizers, regularizers, schedules
+
+TOML = """
+name = "my-xor"
+batch_size = 32
+epochs = 5
+loss = "binary_cross_entropy"
+
+[dataset]
+name = "xor"
+
+[model]
+name = "deep_network"
+hidden_units = [6, 3]
+activation = "tanh"
+
+[optimizer]
+name = "adam"
+learning_rate = 0.01
+
+[[regularizers]]
+name = "l2"
+strength = 0.1
+"""
+
+
+def written(tmp_path, text, name="recipe.toml"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_toml_and_json_give_the_same_recipe(tmp_path):
+    from_toml = load_recipe(written(tmp_path, TOML))
+    as_json = json.dumps(from_toml.model_dump(mode="json"))
+    assert load_recipe(written(tmp_path, as_json, "recipe.json")) == from_toml
+
+
+def test_defaults_are_filled_in_from_the_reference(tmp_path):
+    recipe = load_recipe(written(tmp_path, TOML))
+    assert recipe.optimizer.keywords["epsilon_position"] == "outside_root"
+    assert recipe.penalties[0].keywords == {"strength": 0.1, "convention": "course"}
+    assert recipe.schedule.name == "constant"
+    assert recipe.initializer.name == "he_normal"
+
+
+def test_the_hash_is_of_what_is_meant_not_of_how_it_is_written(tmp_path):
+    recipe = load_recipe(written(tmp_path, TOML))
+    spelled_out = TOML.replace('name = "adam"', 'name = "adam"\nbeta1 = 0.9').replace('"my-xor"', '"another-name"')
+    other = TOML.replace('name = "adam"', 'name = "adam"\nbeta1 = 0.8')
+    assert load_recipe(written(tmp_path, spelled_out)).hash == recipe.hash
+    assert load_recipe(written(tmp_path, other)).hash != recipe.hash
+
+
+def test_a_recipe_survives_json():
+    for recipe in catalog.suite("default"):
+        again = Recipe.model_validate(json.loads(json.dumps(recipe.model_dump(mode="json"))))
+        assert again == recipe
+        assert again.hash == recipe.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "adam"', 'name = "adamm"', "optimizer.name='adamm' is not allowed: must be one of"),
+        ("learning_rate = 0.01", "learning_rate = -1.0", "learning_rate=-1.0 is not allowed: must be a finite number"),
+        ("learning_rate = 0.01", "learning_rate = nan", "learning_rate=nan is not allowed"),
+        ("learning_rate = 0.01", 'learning_rate = "fast"', "optimizer: "),
+        ('name = "adam"', 'name = "adam"\nbeta1 = 1.0', r"beta1=1.0 is not allowed: must be in [0, 1)"),
+        ('name = "adam"', 'name = "adam"\nbeta3 = 0.1', "optimizer keyword='beta3' is not allowed for 'adam'"),
+        ('name = "xor"', 'name = "xors"', "dataset.name: name='xors' is not allowed"),
+        ('name = "xor"', 'name = "digits"', "loss.name='binary_cross_entropy' is not allowed for the multiclass"),
+        ("strength = 0.1", "", "regularizers.0.strength is missing: 'l2' needs it"),
+        ("epochs = 5", "epochs = 0", "epochs: Input should be greater than or equal to 1 (given: 0)"),
+        ("epochs = 5", "epoch = 5", "epoch: Extra inputs are not permitted (given: 5)"),
+        ("hidden_units = [6, 3]", "hidden_units = [6, 0]", "model.hidden_units.1: "),
+        ('"deep_network"', '"shallow_network"', "hidden_units"),
+        ('"deep_network"', '"softmax_classifier"', "loss.name='binary_cross_entropy' is not allowed for model"),
+        ('"tanh"', '"cube"', "model.activation.name='cube' is not allowed"),
+        ('name = "my-xor"', 'name = "my xor"', "name: String should match pattern"),
+        ("batch_size = 32", "batch_size = ", "not valid TOML"),
+    ],
+)
+def test_a_bad_recipe_is_refused_with_the_field_the_value_and_what_is_allowed(tmp_path, old, new, message):
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(written(tmp_path, TOML.replace(old, new, 1)))
+    assert message in str(refused.value)
+    assert "recipe.toml" in str(refused.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(RecipeError, match=r"absent\.toml: cannot be read"):
+        load_recipe(tmp_path / "absent.toml")
+
+
+def test_every_component_of_the_reference_is_in_the_default_suite():
+    recipes = catalog.suite("default")
+    used = {
+        "models": {recipe.model.name for recipe in recipes},
+        "activations": {recipe.model.activation.name for recipe in recipes},
+        "initializers": {recipe.initializer.name for recipe in recipes},
+        "losses": {recipe.loss.name for recipe in recipes},
+        "optimizers": {recipe.optimizer.name for recipe in recipes},
+        "regularizers": {component.name for recipe in recipes for component in recipe.regularizers},
+        "schedules": {recipe.schedule.name for recipe in recipes},
+    }
+    tables = {
+        "models": models.MODELS,
+        "activations": set(activations.ACTIVATIONS),
+        "initializers": initializers.INITIALIZERS,
+        "losses": losses.LOSSES,
+        "optimizers": optimizers.OPTIMIZERS,
+        "regularizers": regularizers.REGULARIZERS,
+        "schedules": schedules.SCHEDULES,
+    }
+    assert {kind: set(table) - used[kind] for kind, table in tables.items()} == {kind: set() for kind in tables}
+
+
+def test_every_formulation_that_a_keyword_can_name_is_in_the_default_suite():
+    """The allowed words are read from the reference's own refusals."""
+    recipes = catalog.suite("default")
+    for name, make in optimizers.OPTIMIZERS.items():
+        for keyword in catalog.keyword_defaults(make):
+            try:
+                make(**{keyword: "no such formulation"})
+            except ValueError as error:
+                allowed = {eval(word) for word in str(error).partition("must be one of ")[2].split(", ")}
+                used = {r.optimizer.keywords[keyword] for r in recipes if r.optimizer.name == name}
+                assert allowed <= used, f"{name}: {keyword} {allowed - used}"
+            except TypeError:
+                continue  # a number
+
+
+def test_names_within_a_suite_differ():
+    assert len(catalog.names(catalog.suite("default"))) >= 24
+    with pytest.raises(ValueError, match="is used twice"):
+        catalog.names([*catalog.suite("quick"), *catalog.suite("quick")])
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        catalog.suite("quick")[0].epochs = 3

@@ -1,0 +1,225 @@
+"""Whole runs from the command line, with implementations that are right, wrong, broken and dead."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+RECIPE = """
+name = "small"
+batch_size = 32
+epochs = 2
+loss = "binary_cross_entropy"
+dataset = {name = "xor", examples = 80, test_examples = 20}
+model = {name = "shallow_network", hidden_units = [3], activation = "tanh"}
+optimizer = {name = "adam", learning_rate = 0.01}
+"""
+
+PLUGIN = """
+import os
+import numpy as np
+from conformance.adapter import Unsupported
+from conformance.adapters.numpy import NumpyAdapter, NumpySession
+from reference_numpy import optimizers
+
+class Wrong(NumpyAdapter):
+    '''Adam with beta1 and beta2 exchanged.'''
+    def session(self, problem):
+        session = NumpySession(problem)
+        session.optimizer = optimizers.adam(0.01, beta1=0.999, beta2=0.9)
+        return session
+
+class Session(NumpySession):
+    def gradients(self, parameters, x, y, masks):
+        raise RuntimeError("boom | <b>bold</b>")
+    def predict_classes(self, parameters, x):
+        raise Unsupported("no classes here")
+
+class Broken(NumpyAdapter):
+    def session(self, problem):
+        return Session(problem)
+
+class Dead(NumpyAdapter):
+    def session(self, problem):
+        print("last words", file=__import__("sys").stderr, flush=True)
+        os._exit(7)
+
+class Picky(NumpyAdapter):
+    def session(self, problem):
+        if problem.dtype == np.float32:
+            raise Unsupported("float64 only")
+        return NumpySession(problem)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "small.toml").write_text(RECIPE, encoding="utf-8")
+    (folder / "plugin.py").write_text(PLUGIN, encoding="utf-8")
+    return folder
+
+
+def conformance(place, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(place), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "conformance.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def finished(place):
+    """One run of everything: the reference, a wrong one, a broken one, a dead one and a picky one."""
+    implementations = ",".join(["numpy", *(f"plugin:{name}" for name in ("Wrong", "Broken", "Dead", "Picky"))])
+    result = conformance(place, "run", "--recipe", "small.toml", "--implementation", implementations, "--output", "out")
+    return result, pd.read_csv(place / "out" / "records.csv", keep_default_na=False, na_values=["nan", ""])
+
+
+def test_a_run_of_the_reference_alone_passes_with_exit_status_zero(place):
+    result = conformance(place, "run", "--recipe", "small.toml", "--implementation", "numpy")
+    assert result.returncode == 0, result.stderr
+    latest = place / "reports" / "latest"
+    assert latest.is_symlink()
+    assert {"records.csv", "curves.csv", "summary.md", "environment.json", "traces"} <= set(os.listdir(latest))
+    assert "Every implementation conforms" in (latest / "summary.md").read_text(encoding="utf-8")
+    records = pd.read_csv(latest / "records.csv")
+    assert set(records["verdict"]) == {"pass"}
+    assert set(records["check"]) == {"forward", "loss", "gradients", "update", "teacher_forced", "free_running"}
+    curves = pd.read_csv(latest / "curves.csv")
+    assert {"cost", "learning rate", "gradient norm", "mean cost", "test accuracy"} <= set(curves["quantity"])
+    assert len(curves[(curves["quantity"] == "cost") & (curves["dtype"] == "float64")]) == 6
+
+
+def test_records_have_the_documented_columns_in_order(finished):
+    _, records = finished
+    assert (
+        list(records.columns)
+        == (
+            "run recipe recipe_hash suite model dataset optimizer regularizers initializer schedule implementation "
+            "framework_version device dtype check stage step tensor error floor allowance verdict cause seconds"
+        ).split()
+    )
+
+
+def test_a_wrong_implementation_fails_where_it_is_wrong(finished):
+    _, records = finished
+    wrong = records[records["implementation"] == "plugin:Wrong"]
+    failing = wrong[wrong["verdict"] == "fail"]
+    assert set(wrong[wrong["check"].isin(["forward", "loss", "gradients"])]["verdict"]) == {"pass"}
+    first = failing[failing["check"] == "update"].iloc[0]
+    assert (first["stage"], first["step"]) == ("optimizer state", 1)
+    assert first["tensor"].startswith("first_moment of")
+    assert {"teacher_forced", "free_running"} <= set(failing["check"])
+
+
+def test_an_exception_is_a_record_of_that_check_and_the_others_go_on(finished):
+    _, records = finished
+    broken = records[records["implementation"] == "plugin:Broken"]
+    assert set(broken[broken["check"] == "gradients"]["verdict"]) == {"crashed"}
+    assert "RuntimeError: boom" in broken[broken["check"] == "gradients"]["cause"].iloc[0]
+    assert set(broken[broken["check"] == "forward"]["verdict"]) == {"pass"}
+    assert set(broken[broken["check"] == "free_running"]["verdict"]) == {"unsupported"}
+
+
+def test_a_worker_that_dies_leaves_a_record_for_everything_it_did_not_get_to(finished):
+    result, records = finished
+    dead = records[records["implementation"] == "plugin:Dead"]
+    assert set(dead["verdict"]) == {"crashed"}
+    assert len(dead) == 2 * 6
+    assert "exit status 7: last words" in dead["cause"].iloc[0]
+    assert result.returncode == 3
+    assert "worker plugin:Dead" in result.stderr
+
+
+def test_the_death_of_one_worker_takes_no_other_with_it(finished):
+    _, records = finished
+    assert set(records[records["implementation"] == "numpy"]["verdict"]) == {"pass"}
+
+
+def test_what_an_implementation_does_not_support_is_said(finished):
+    _, records = finished
+    picky = records[records["implementation"] == "plugin:Picky"].groupby("dtype")["verdict"].agg(set)
+    assert picky["float64"] == {"pass"}
+    assert picky["float32"] == {"unsupported"}
+
+
+def test_the_summary_names_implementation_check_stage_tensor_and_step(place, finished):
+    summary = (place / "out" / "summary.md").read_text(encoding="utf-8")
+    assert (
+        "**plugin:Wrong**, small, float64: check `update`, stage `optimizer state`, tensor `first_moment of" in summary
+    )
+    assert ", step 1: fail, error" in summary
+    assert "<b>" not in summary
+
+
+def test_a_report_can_be_made_anew_from_the_records(place, finished):
+    folder = place / "out"
+    before = {name: (folder / name).read_bytes() for name in ("records.csv", "curves.csv", "summary.md")}
+    for name in before:
+        (folder / name).unlink()
+    result = conformance(place, "report", "out")
+    assert result.returncode == 1
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_the_environment_is_recorded(place, finished):
+    facts = json.loads((place / "out" / "environment.json").read_text(encoding="utf-8"))
+    assert facts["environment"]["worker_environment"]["OMP_NUM_THREADS"] == "1"
+    assert facts["implementation numpy"]["device"] == "cpu"
+    assert facts["recipes"]["small"]["optimizer"]["epsilon_position"] == "outside_root"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--suite", "huge"], "suite='huge' is not allowed: must be one of"),
+        (["run", "--implementation", "numpy,theano"], "implementation='theano' is not allowed: must be one of numpy"),
+        (["run", "--implementation", "plugin:Absent", "--recipe", "small.toml"], "cannot be loaded"),
+        (["run", "--dtype", "float16"], "dtype='float16' is not allowed: must be among float64, float32"),
+        (["run", "--device", "abacus"], "device='abacus' is not allowed: must be among cpu, gpu, tpu"),
+        (["run", "--recipe", "absent.toml"], "absent.toml: cannot be read"),
+        (["run", "--recipe", "small.toml", "--output", "."], "must be a new or an empty folder"),
+        (["list", "optimisers"], "WHAT='optimisers' is not allowed: must be one of 'models'"),
+        (["report", "nowhere"], "is not the folder of a run"),
+        (["run", "--unknown"], "No such option"),
+    ],
+)
+def test_bad_usage_ends_with_exit_status_two_and_says_what_is_allowed(place, arguments, message):
+    result = conformance(place, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_was_found(place):
+    arguments = ["run", "--recipe", "small.toml", "--implementation", "torch", "--device", "tpu"]
+    result = conformance(place, *arguments)
+    assert result.returncode == 2
+    assert "device='tpu' is not there: PyTorch" in result.stderr
+    assert "found cpu" in result.stderr
+
+
+def test_data_that_cannot_be_had_is_refused_with_the_recipe_and_the_reason(place, monkeypatch):
+    monkeypatch.setenv("CONFORMANCE_DATA", str(place / "nowhere"))
+    text = RECIPE.replace('{name = "xor", examples = 80, test_examples = 20}', '{name = "cat_files"}')
+    (place / "cats.toml").write_text(text, encoding="utf-8")
+    result = conformance(place, "run", "--recipe", "cats.toml", "--implementation", "numpy")
+    assert result.returncode == 2
+    assert "recipe 'small'" in result.stderr
+    assert "train_catvnoncat.h5" in result.stderr
+
+
+@pytest.mark.parametrize("what", ["models", "optimizers", "datasets", "checks", "suites", "implementations"])
+def test_list_prints_a_table_or_json(place, what):
+    rows = json.loads(conformance(place, "list", what, "--json").stdout)
+    assert rows
+    assert all(row["name"] for row in rows)
+    assert rows[0]["name"] in conformance(place, "list", what).stdout
+
+
+def test_the_cli_is_the_installed_command():
+    command = Path(sys.executable).with_name("conformance")
+    assert subprocess.run([command, "--help"], capture_output=True, check=True).stdout

@@ -1,0 +1,127 @@
+"""Imports go one way. The rules are stated here once and walked over the source; nothing is executed for them."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FRAMEWORKS = {
+    "reference_numpy": {"numpy"},
+    "impl_torch": {"numpy", "torch"},
+    "impl_tf": {"numpy", "tensorflow"},
+    "impl_jax": {"numpy", "jax", "optax"},
+}
+
+# Each module of the harness imports only from those before it.
+ROOMS = (
+    "randomness", "hand_signs", "data_files", "data", "recipe", "tape", "compare", "record", "store", "adapter",
+    "adapters", "case", "checks", "rerounding", "allowance", "reporting", "catalog", "worker", "run", "cli",
+)  # fmt: skip
+
+ADAPTERS = {
+    "numpy": {"numpy", "reference_numpy"},
+    "torch": {"numpy", "torch", "impl_torch"},
+    "tf": {"numpy", "tensorflow", "impl_tf"},
+    "jax": {"numpy", "jax", "optax", "impl_jax"},
+}
+
+
+def imports(path):
+    """Absolute names of everything a file imports, at any depth of indentation; relative ones start with a dot."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            separator = "" if module.endswith(".") else "."
+            yield from (f"{module}{separator}{alias.name}" for alias in node.names)
+
+
+def violations(root):
+    """Every import that runs the wrong way, as ``file imports name``."""
+    found = []
+    for package, allowed in FRAMEWORKS.items():
+        for path in sorted((root / package).glob("**/*.py")):
+            for name in imports(path):
+                top = name.split(".")[0]
+                if name.startswith("."):
+                    wrong = path.name == "optimizers.py" or name.startswith("..")
+                else:
+                    wrong = top not in allowed | {package} | sys.stdlib_module_names
+                if wrong:
+                    found.append(f"{package}/{path.name} imports {name}")
+    for path in sorted((root / "conformance").glob("**/*.py")):
+        found += harness_violations(path.relative_to(root / "conformance"), set(imports(path)))
+    return found
+
+
+def harness_violations(path, names):
+    room = path.parts[0].removesuffix(".py")
+    if room == "__init__":
+        return [f"conformance/{path} imports {name}" for name in names]
+    own = ADAPTERS.get(path.stem, set()) if room == "adapters" else {"reference_numpy"}
+    foreign = set().union(*FRAMEWORKS.values(), FRAMEWORKS) - {"numpy"} - own
+    earlier = set(ROOMS[: ROOMS.index(room) + 1])
+    wrong = [name for name in names if name.split(".")[0] in foreign]
+    wrong += [name for name in names if name.startswith("conformance.") and name.split(".")[1] not in earlier]
+    return [f"conformance/{path} imports {name}" for name in wrong]
+
+
+def test_every_import_runs_in_the_allowed_direction():
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "reported"),
+    [
+        ("impl_torch/losses.py", "import reference_numpy", "impl_torch/losses.py imports reference_numpy"),
+        ("impl_jax/models.py", "import torch", "impl_jax/models.py imports torch"),
+        ("impl_tf/optimizers.py", "from . import losses", "impl_tf/optimizers.py imports .losses"),
+        ("reference_numpy/models.py", "from conformance import data", "reference_numpy/models.py imports conformance"),
+        ("conformance/compare.py", "def f():\n    import torch", "conformance/compare.py imports torch"),
+        ("conformance/recipe.py", "from conformance.run import Order", "conformance/recipe.py imports conformance.run"),
+        ("conformance/adapters/jax.py", "import impl_torch", "conformance/adapters/jax.py imports impl_torch"),
+        ("conformance/reporting/tables.py", "import impl_jax", "conformance/reporting/tables.py imports impl_jax"),
+    ],
+)
+def test_an_import_in_the_wrong_direction_is_found(tmp_path, file, line, reported):
+    for package in (*FRAMEWORKS, "conformance"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / file
+    path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
+    assert any(violation.startswith(reported) for violation in violations(tmp_path))
+
+
+def test_every_module_of_the_harness_has_a_room():
+    modules = {path.stem for path in (ROOT / "conformance").glob("*.py")} - {"__init__"}
+    folders = {path.name for path in (ROOT / "conformance").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert modules | folders == set(ROOMS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "optimizers"], ["list", "implementations"]])
+def test_help_and_list_import_no_framework(arguments):
+    code = (
+        "import sys; from conformance.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "loaded = {'torch', 'tensorflow', 'jax', 'optax', 'keras', 'sklearn', 'pandas'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_an_implementation_works_where_no_other_framework_and_nothing_else_of_the_project_is(package):
+    files = "activations initializers losses normalization regularizers models optimizers schedules training".split()
+    others = sorted((set(FRAMEWORKS) | {"conformance", "torch", "tensorflow", "jax"}) - FRAMEWORKS[package] - {package})
+    code = (
+        f"import sys, importlib\nsys.modules.update(dict.fromkeys({others!r}))\n"  # None makes an import fail
+        f"for file in {files!r}: importlib.import_module(f'{package}.{{file}}')"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
