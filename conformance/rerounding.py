@@ -23,8 +23,10 @@ from reference_numpy.models import DenseNetwork
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The longest sums are cut into no more pieces than this, to be added one after another.
-PIECES = 256
+# The longest sums are cut into no more pieces than this, to be added one after another; the shortest a library takes
+# in one block, that is in turn, anyway.
+PIECES = 1024
+SHORTEST = 64
 
 
 class Variant(NamedTuple):
@@ -53,6 +55,8 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         """``a b`` as a sum of products of narrow slices, added in turn in the working precision."""
         terms = a.shape[1]
+        if terms < SHORTEST:
+            return np.asarray(super().product(a, b, out=out))
         width = -(-terms // PIECES)
         total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
         total[...] = 0

@@ -1,0 +1,43 @@
+"""The README's examples are run as they stand, each in a process of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PACKAGES = ("impl_torch", "impl_tf", "impl_jax", "reference_numpy")
+
+
+def test_there_is_one_example_for_each_package():
+    assert [next(p for p in PACKAGES if p in example) for example in EXAMPLES] == list(PACKAGES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=PACKAGES)
+def test_an_example_runs_alone_and_learns(example):
+    code = example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_the_recipe_is_one(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", README, re.DOTALL)[1], encoding="utf-8")
+    assert load_recipe(path).name == "my-moons"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_that_come_along_are_valid(path):
+    assert load_recipe(path)
+
+
+def test_every_link_leads_somewhere():
+    for page in (README, *(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page):
+            assert any((base / target).exists() for base in (ROOT, ROOT / "docs")), target
