@@ -1,6 +1,6 @@
 """The course's results on the course's own images, in every implementation.
 
-The quick tests train with each implementation and compare its curve with the reference's; the slow one makes whole runs.
+The quick tests train with each implementation and compare its curve with the reference; the slow one makes whole runs.
 """
 
 import os
