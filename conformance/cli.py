@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from conformance.run import Order
 
 
 class Exit(IntEnum):
@@ -78,16 +81,17 @@ def run(
 ) -> None:
     """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
     from conformance import run as runs
-    from conformance.data import DataError
-    from conformance.recipe import RecipeError
 
     try:
         order = _order(suite, recipe or [], implementation, dtype, device, output)
+    except ValueError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    try:
         with _progress() as progress:
             runs.carry_out(order, progress)
         if output is None:
             runs.point_latest_to(order.folder)
-    except (runs.BadInput, RecipeError, DataError, ValueError) as error:
+    except runs.BadInput as error:
         _stop(Exit.BAD_INPUT, str(error))
     except runs.Incomplete as error:
         _show(order.folder)
@@ -110,9 +114,12 @@ def report(folder: Annotated[Path, typer.Argument(help="The folder of a run.")])
     raise typer.Exit(_show(folder))
 
 
-def _order(suite: str | None, files: list[Path], implementation: str, dtype: str, device: str, output: Path | None):  # type: ignore[no-untyped-def]
+def _order(
+    suite: str | None, files: list[Path], implementation: str, dtype: str, device: str, output: Path | None
+) -> "Order":
     """Check the options and make the order. Raises ValueError, naming the option."""
     from conformance.adapter import resolve
+    from conformance.catalog import names
     from conformance.catalog import suite as recipes_of
     from conformance.recipe import load_recipe
     from conformance.run import Order, new_folder
@@ -122,6 +129,7 @@ def _order(suite: str | None, files: list[Path], implementation: str, dtype: str
     suites = [suite] if suite else [] if files else ["default"]
     recipes = [(name, found) for name in suites for found in recipes_of(name)]
     recipes += [("file", load_recipe(path)) for path in files]
+    names(found for _, found in recipes)
     implementations = {name: resolve(name) for name in implementation.split(",")}
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output={str(output)!r} is not allowed: must be a new or an empty folder")

@@ -62,7 +62,7 @@ class ModelChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     hidden_units: tuple[PositiveInt, ...] = ()
-    activation: Component = Component(name="identity")
+    activation: Component
 
     @field_validator("name")
     @classmethod
@@ -73,7 +73,9 @@ class ModelChoice(BaseModel):
     def _layers_fit(self) -> Self:
         allowed = {"logistic_regression": (0, 0), "shallow_network": (1, 1)}.get(self.name, (0, 99))
         if not allowed[0] <= len(self.hidden_units) <= allowed[1]:
-            raise ValueError(f"hidden_units={list(self.hidden_units)!r}: {self.name} has {allowed[0]} hidden layers")
+            raise ValueError(
+                f"hidden_units={list(self.hidden_units)!r} is not allowed: {self.name} has {allowed[0]} hidden layers"
+            )
         if self.name == "logistic_regression" and self.activation.name != "identity":
             raise ValueError(f"activation={self.activation.name!r}: logistic_regression has no hidden layer to use it")
         return self
@@ -86,7 +88,7 @@ class Schedule(Component):
 
 
 class Recipe(BaseModel):
-    """One training. See the module docstring; ``docs`` in README.md shows the TOML form."""
+    """One training. See the module docstring; README.md shows the TOML form."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")]
@@ -118,9 +120,10 @@ class Recipe(BaseModel):
                 _resolve(f"regularizers.{i}", _plain(item), regularizers.REGULARIZERS)
                 for i, item in enumerate(values["regularizers"])
             ]
-        if isinstance(values.get("model"), Mapping) and "activation" in values["model"]:
-            activation = _resolve("model.activation", _plain(values["model"]["activation"]), activations.ACTIVATIONS)
-            values["model"] = {**values["model"], "activation": activation}
+        if isinstance(_plain(values.get("model")), Mapping):
+            model = {"activation": _default_activation(_plain(values["model"])), **_plain(values["model"])}
+            activation = _resolve("model.activation", _plain(model["activation"]), activations.ACTIVATIONS)
+            values["model"] = model | {"activation": activation}
         return values
 
     @model_validator(mode="after")
@@ -134,6 +137,11 @@ class Recipe(BaseModel):
             raise ValueError(f"loss.name={self.loss.name!r} is not allowed for model {self.model.name!r}")
         if self.model.name == "logistic_regression" and self.loss.name != "binary_cross_entropy":
             raise ValueError(f"loss.name={self.loss.name!r} is not allowed for model 'logistic_regression'")
+        dropouts = [c for c in self.regularizers if c.name == "inverted_dropout"]
+        if len(dropouts) > 1 or (dropouts and not self.model.hidden_units):
+            raise ValueError(
+                f"regularizers names 'inverted_dropout' {len(dropouts)} times: at most once, with hidden layers"
+            )
         self.build_model(models, features=1, classes=2)
         self.build_schedule(schedules)
         self.build_penalties(regularizers)
@@ -241,6 +249,12 @@ def _resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) ->
     except (ValueError, TypeError) as error:
         raise ValueError(f"{field}: {error}") from error
     return {"name": name, **extra, **keywords}
+
+
+def _default_activation(model: Mapping[str, Any]) -> str:
+    """The reference's, for a model of this name; logistic regression has no hidden layer to use one."""
+    make = models.MODELS.get(str(model.get("name")))
+    return str(keyword_defaults(make).get("activation", "identity")) if make else "identity"
 
 
 def keyword_defaults(function: Callable[..., Any], positional: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from conformance.catalog import names
 from conformance.checks import CHECKS
 from conformance.compare import Verdict
 from conformance.recipe import Recipe
@@ -86,7 +85,6 @@ class _Worker:
 
 def carry_out(order: Order, progress: Progress) -> None:
     """Carry out an order in its folder. Raises BadInput or Incomplete; whatever was finished by then is kept."""
-    names(recipe for _, recipe in order.recipes)
     if not order.tasks:
         raise BadInput(f"dtype={','.join(order.dtypes)}: no recipe of this run allows it")
     store = Store(order.folder, create=True)

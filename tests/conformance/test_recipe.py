@@ -53,6 +53,13 @@ def test_defaults_are_filled_in_from_the_reference(tmp_path):
     assert recipe.initializer.name == "he_normal"
 
 
+def test_an_activation_left_out_is_the_reference_s_and_not_none(tmp_path):
+    without = TOML.replace('activation = "tanh"', "")
+    assert load_recipe(written(tmp_path, without)).model.activation.name == "relu"
+    shallow = without.replace("deep_network", "shallow_network").replace("[6, 3]", "[6]")
+    assert load_recipe(written(tmp_path, shallow)).model.activation.name == "tanh"
+
+
 def test_the_hash_is_of_what_is_meant_not_of_how_it_is_written(tmp_path):
     recipe = load_recipe(written(tmp_path, TOML))
     spelled_out = TOML.replace('name = "adam"', 'name = "adam"\nbeta1 = 0.9').replace('"my-xor"', '"another-name"')
@@ -86,6 +93,11 @@ def test_a_recipe_survives_json():
         ('"deep_network"', '"shallow_network"', "hidden_units"),
         ('"deep_network"', '"softmax_classifier"', "loss.name='binary_cross_entropy' is not allowed for model"),
         ('"tanh"', '"cube"', "model.activation.name='cube' is not allowed"),
+        (
+            "[[regularizers]]",
+            '[[regularizers]]\nname = "inverted_dropout"\nkeep_probability = 0.5\n' * 2 + "[[regularizers]]",
+            "regularizers names 'inverted_dropout' 2 times",
+        ),
         ('name = "my-xor"', 'name = "my xor"', "name: String should match pattern"),
         ("batch_size = 32", "batch_size = ", "not valid TOML"),
     ],
