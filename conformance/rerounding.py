@@ -53,8 +53,13 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
     """The reference's network with its matrix products summed one term after another."""
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
-        """``a b`` as a sum of products of narrow slices, added in turn in the working precision."""
+        """``a b`` as a sum of products of narrow slices, added in turn in the working precision.
+
+        The product of a row and a column is summed term by term, as plain loops over a whole gradient do.
+        """
         terms = a.shape[1]
+        if a.shape[0] == b.shape[1] == 1:
+            return np.add.accumulate(a[0] * b[:, 0])[-1:].reshape(1, 1)
         if terms < SHORTEST:
             return np.asarray(super().product(a, b, out=out))
         width = -(-terms // PIECES)

@@ -42,7 +42,7 @@ class DenseNetwork:
         return len(self.layer_sizes) - 1
 
     def product(self, a, b, *, out=None):
-        """The matrix product ``a b``. Both passes take theirs here, so a subclass can sum in another order."""
+        """The matrix product ``a b``. All long sums are taken here, so a subclass can take them in another order."""
         return np.matmul(a, b, out=out)
 
     def forward(self, parameters, x, *, masks=None, buffers=None):

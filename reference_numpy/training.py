@@ -114,7 +114,7 @@ def fit(
             )  # fmt: skip
             costs.append(data_loss + penalty)
             rates.append(rate)
-            norms.append(np.sqrt(flat_gradient @ flat_gradient))
+            norms.append(np.sqrt(model.product(flat_gradient[None], flat_gradient[:, None])[0, 0]))
             optimizer.update_flat(flat, flat_gradient, state, step + 1, rate)
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = {name: w.copy() for name, w in parameters.items()}

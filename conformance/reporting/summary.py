@@ -23,7 +23,7 @@ def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any]
         ("Largest error of each check", markdown(tables.largest_errors(records))),
         ("Nearest to the allowance", markdown(tables.worst_margins(records, WORST))),
         ("Inconclusive, and why", markdown(tables.inconclusive(records), "Nothing.")),
-        ("Last cost and accuracy", markdown(tables.final_values(curves), "No training was finished.")),
+        ("Last cost and accuracy", markdown(tables.final_values(curves), "No training was finished.", digits=8)),
         ("Seconds by implementation", markdown(tables.timing(records))),
         ("Environment", _environment(facts)),
     ]
@@ -32,11 +32,11 @@ def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any]
     )
 
 
-def markdown(table: pd.DataFrame, empty: str = "") -> str:
-    """A table in Markdown; numbers with three digits, and nothing that could break a cell."""
+def markdown(table: pd.DataFrame, empty: str = "", *, digits: int = 3) -> str:
+    """A table in Markdown; numbers with so many digits, and nothing that could break a cell."""
     if table.empty:
         return empty
-    cells = [[_text(value) for value in row] for row in table.itertuples(index=False)]
+    cells = [[_text(value, digits) for value in row] for row in table.itertuples(index=False)]
     lines = [[str(column) for column in table.columns], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -80,7 +80,7 @@ def _environment(facts: dict[str, Any]) -> str:
     return markdown(pd.DataFrame(rows, columns=["what", "value"]))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, digits: int = 3) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.3g}"
+        return "" if value != value else f"{value:.{digits}g}"
     return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -94,7 +94,7 @@ def timing(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_values(curves: pd.DataFrame) -> pd.DataFrame:
-    """The last cost and the accuracies of each training in float64 or, without one, in float32."""
+    """The last cost and the accuracies of each training, implementations side by side."""
     last = curves.sort_values("position").drop_duplicates(
         ["recipe", "implementation", "dtype", "unit", "quantity"], keep="last"
     )
@@ -102,6 +102,7 @@ def final_values(curves: pd.DataFrame) -> pd.DataFrame:
     table = last.pivot_table(
         index=["recipe", "quantity", "dtype"], columns="implementation", values="value", sort=False
     )
+    table = table[[name for name in curves["implementation"].unique() if name in table.columns]]
     return table.rename_axis(columns=None).reset_index().sort_values(["recipe", "quantity", "dtype"])
 
 
