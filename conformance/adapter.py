@@ -112,7 +112,9 @@ def load(target: str) -> type[Adapter]:
     try:
         adapter = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"implementation {target!r} cannot be loaded: {error}") from error
+        own = module.removeprefix("conformance.adapters.")
+        hint = f" (pip install 'framework-conformance[{own}]')" if own in OWN else ""
+        raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:
         raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapter.py")
