@@ -23,9 +23,7 @@ from reference_numpy.models import DenseNetwork
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The longest sums are cut into no more pieces than this, to be added one after another; the shortest a library takes
-# in one block, that is in turn, anyway.
-PIECES = 1024
+# A sum of fewer terms a library takes in one block, that is in turn, anyway.
 SHORTEST = 64
 
 
@@ -53,20 +51,16 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
     """The reference's network with its matrix products summed one term after another."""
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
-        """``a b`` as a sum of products of narrow slices, added in turn in the working precision.
-
-        The product of a row and a column is summed term by term, as plain loops over a whole gradient do.
-        """
+        """``a b`` as a sum of the products of one column and one row, added in turn in the working precision."""
         terms = a.shape[1]
         if a.shape[0] == b.shape[1] == 1:
             return np.add.accumulate(a[0] * b[:, 0])[-1:].reshape(1, 1)
         if terms < SHORTEST:
             return np.asarray(super().product(a, b, out=out))
-        width = -(-terms // PIECES)
         total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
         total[...] = 0
-        for start in range(0, terms, width):
-            total += a[:, start : start + width] @ b[start : start + width]
+        for column, row in zip(np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b), strict=True):
+            total += column * row
         return total
 
 
