@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Targets = NDArray[np.int64] | NDArray[np.float64]
 
 FOLDER_IMAGE_SIDE = 64  # pixels; the course's image size
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -34,17 +35,20 @@ class RawData:
 
     Attributes:
         train_x, test_x: (m, ...) numbers of any type; uint8 if they are image bytes.
-        train_y, test_y: int64 (m,), classes 0 to len(class_names) - 1.
-        class_names: one name per class.
+        train_y, test_y: int64 (m,), classes 0 to len(class_names) - 1; or int64 (m, k), 1 where a label holds, else 0;
+            or float64 (m,), numbers to predict.
+        class_names: one name per class or per label; none for numbers.
         image_shape: (h, w) or (h, w, channels) if an example is an image, else None.
+        white: the largest value of a pixel, if the images are not bytes and it is known.
     """
 
     train_x: Array
-    train_y: NDArray[np.int64]
+    train_y: Targets
     test_x: Array
-    test_y: NDArray[np.int64]
+    test_y: Targets
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...] | None = None
+    white: float | None = None
 
     @property
     def has_image_bytes(self) -> bool:

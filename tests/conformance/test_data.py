@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from sklearn.datasets import load_diabetes
 
 from conformance import data, data_files
 from conformance.data import (
@@ -22,12 +23,17 @@ from conformance.data import (
     load_dataset,
     near_duplicate_rows,
     nearest_training_distances,
+    shuffled_split,
     stratified_split,
 )
 
 EMBEDDED = ("breast_cancer", "digits")
 PLANAR = ("flower", "moons", "xor")
-WITHOUT_FILES = (*EMBEDDED, *PLANAR, "hand_signs")
+CLASSIFIED = (*EMBEDDED, *PLANAR, "hand_signs")
+REGRESSION = ("diabetes", "housing")
+MULTILABEL = ("attributes",)
+WITHOUT_FILES = (*CLASSIFIED, *REGRESSION, *MULTILABEL)
+TABLES = tuple(name for name in WITHOUT_FILES if name != "hand_signs")
 FEW = {"examples": 18, "test_examples": 12}
 SIGNS_ALSO_IN_TRAIN = [2, 36, 40, 42, 48, 55, 70, 81, 91, 92, 102, 106]
 
@@ -67,7 +73,7 @@ def test_every_row_of_the_registry_carries_its_key_and_allowed_words():
     for name, info in DATASETS.items():
         assert info.name == name
         assert info.kind in ("embedded", "generated", "files")
-        assert info.task in ("binary", "multiclass")
+        assert info.task in ("binary", "multiclass", "multilabel", "regression")
         assert info.description
 
 
@@ -94,19 +100,48 @@ def test_the_error_is_one_class_in_both_modules():
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILES)
-def test_shapes_types_and_labels_are_as_promised(name):
+def test_shapes_and_types_are_as_promised(name):
     dataset = load_dataset(name, **FEW)
     assert dataset.name == name
     assert dataset.train_x.shape[0] == dataset.train_y.shape[0] == 18
     assert dataset.test_x.shape[0] == dataset.test_y.shape[0] == 12
     assert dataset.train_x.shape[1:] == dataset.test_x.shape[1:]
     assert dataset.train_x.dtype == dataset.test_x.dtype == np.float64
-    assert dataset.train_y.dtype == dataset.test_y.dtype == dataset.leaked_test_rows.dtype == np.int64
+    assert dataset.leaked_test_rows.dtype == np.int64
     assert len(dataset.class_names) == dataset.n_classes
-    assert set(dataset.train_y) | set(dataset.test_y) <= set(range(dataset.n_classes))
-    assert (dataset.n_classes == 2) == (DATASETS[name].task == "binary")
     if dataset.image_shape is not None:
         assert np.prod(dataset.image_shape) == dataset.train_x.shape[1]
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_classes_are_integers_below_their_number_which_is_two_for_a_binary_task(name):
+    dataset = load_dataset(name, **FEW)
+    assert DATASETS[name].task == ("binary" if dataset.n_classes == 2 else "multiclass")
+    for y in (dataset.train_y, dataset.test_y):
+        assert y.dtype == np.int64
+        assert y.ndim == 1
+        assert set(y) <= set(range(dataset.n_classes))
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+def test_the_targets_of_a_regression_are_finite_numbers_and_have_no_classes(name):
+    dataset = load_dataset(name, **FEW)
+    assert DATASETS[name].task == "regression"
+    assert dataset.n_classes == 0
+    for y, examples in ((dataset.train_y, 18), (dataset.test_y, 12)):
+        assert y.dtype == np.float64
+        assert y.shape == (examples,)
+        assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("name", MULTILABEL)
+def test_the_targets_of_a_multilabel_task_hold_one_or_zero_for_each_label(name):
+    dataset = load_dataset(name, **FEW)
+    assert DATASETS[name].task == "multilabel"
+    for y, examples in ((dataset.train_y, 18), (dataset.test_y, 12)):
+        assert y.dtype == np.int64
+        assert y.shape == (examples, dataset.n_classes)
+        assert set(y.ravel()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -114,9 +149,12 @@ def test_shapes_types_and_labels_are_as_promised(name):
     [
         ("breast_cancer", (456, 30), (113, 30), None),
         ("digits", (1438, 64), (359, 64), (8, 8)),
+        ("diabetes", (354, 10), (88, 10), None),
         ("flower", (400, 2), (200, 2), None),
         ("moons", (400, 2), (200, 2), None),
         ("xor", (400, 2), (200, 2), None),
+        ("attributes", (200, 2), (100, 2), None),
+        ("housing", (300, 2), (100, 2), None),
         ("hand_signs", (540, 64 * 64 * 3), (120, 64 * 64 * 3), (64, 64, 3)),
     ],
 )
@@ -126,8 +164,12 @@ def test_the_default_sizes_are_the_documented_ones(name, train, test, image_shap
     assert dataset.test_x.shape == test
     assert dataset.image_shape == image_shape
     assert dataset.leaked_test_rows.size == 0
-    if DATASETS[name].kind == "generated":
-        assert np.ptp(np.bincount(dataset.train_y)) == np.ptp(np.bincount(dataset.test_y)) == 0
+
+
+@pytest.mark.parametrize("name", [*PLANAR, "hand_signs"])
+def test_drawn_classes_have_equally_many_examples(name):
+    dataset = load_dataset(name)
+    assert np.ptp(np.bincount(dataset.train_y)) == np.ptp(np.bincount(dataset.test_y)) == 0
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILES)
@@ -153,6 +195,27 @@ def test_drawn_training_and_test_examples_are_different_draws(name, monkeypatch)
     monkeypatch.setattr(data, "DRAWN_POINTS", (60, 60))
     dataset = load_dataset(name, scaling="none", examples=60, test_examples=60)
     assert not rows_of(dataset.train_x) & rows_of(dataset.test_x)
+
+
+@pytest.mark.parametrize("name", ["housing", *MULTILABEL])
+def test_drawn_targets_come_with_examples_of_which_none_is_in_both_parts(name):
+    # Drawn from one generator, the test set would begin with the first numbers of the training set.
+    dataset = load_dataset(name, scaling="none")
+    assert not set(dataset.train_x[:, 0]) & set(dataset.test_x[:, 0])
+
+
+@given(examples=st.integers(1, 80), seed=st.integers())
+def test_a_shuffled_split_takes_a_fifth_of_the_rows_and_every_row_once(examples, seed):
+    train, test = shuffled_split(examples, seed, "toy")
+    assert sorted([*train, *test]) == list(range(examples))
+    assert len(test) == round(0.2 * examples)
+    assert train.dtype == test.dtype == np.int64
+
+
+def test_shuffled_splits_for_two_purposes_differ():
+    one, other = (shuffled_split(442, 0, purpose) for purpose in ("toy", "game"))
+    assert set(one[1]) != set(other[1])
+    assert one[1].tolist() != sorted(one[1])
 
 
 @settings(deadline=None)
@@ -198,11 +261,64 @@ def test_moons_lie_on_their_half_circles_up_to_the_noise():
     assert distance.std() == pytest.approx(0.2, abs=0.03)
 
 
+def test_diabetes_keeps_every_patient_with_the_own_target_in_hundreds():
+    bunch = load_diabetes(scaled=False)
+    dataset = load_dataset("diabetes", scaling="none")
+    given_rows = np.column_stack([bunch.data, bunch.target / 100.0])
+    parts = ((dataset.train_x, dataset.train_y), (dataset.test_x, dataset.test_y))
+    returned = np.concatenate([np.column_stack(part) for part in parts])
+    np.testing.assert_array_equal(np.unique(returned, axis=0), np.unique(given_rows, axis=0))
+    assert len(returned) == len(given_rows) == 442
+    assert (given_rows[:, -1].min(), given_rows[:, -1].max()) == (0.25, 3.46)
+    assert np.mean(given_rows[:, -1] ** 2) == pytest.approx(2.9074, abs=5e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_house_prices_follow_the_line_and_stop_at_zero(seed):
+    houses = load_dataset("housing", seed=seed, scaling="none")
+    size, bedrooms = houses.train_x.T
+    line = 2.0 * size + 0.2 * bedrooms - 1.5
+    # 1.8 is six standard deviations of the noise: there, no price is cut off and the rest is the noise itself. The
+    # allowances are six standard errors of a mean and of a standard deviation: one seed in 10^8 goes beyond.
+    noise = (houses.train_y - line)[line > 1.8]
+    assert abs(noise.mean()) < 6 * 0.3 / np.sqrt(len(noise))
+    assert abs(noise.std() - 0.3) < 6 * 0.3 / np.sqrt(2 * len(noise))
+    # Without the cut the least of 300 prices would be near -0.8; with it none is 0 for one seed in 10^10.
+    assert houses.train_y.min() == 0.0
+    assert houses.test_y.min() >= 0.0
+
+
+def test_houses_have_one_to_five_bedrooms_and_the_larger_ones_more():
+    houses = load_dataset("housing", scaling="none")
+    size, bedrooms = houses.train_x.T
+    assert 0.4 <= size.min() < 0.5
+    assert 2.9 < size.max() <= 3.0
+    assert set(bedrooms) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert np.corrcoef(size, bedrooms)[0, 1] > 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_attributes_say_where_the_point_is_and_are_balanced_and_unrelated(seed):
+    points = load_dataset("attributes", seed=seed, scaling="none")
+    for x, y in ((points.train_x, points.train_y), (points.test_x, points.test_y)):
+        inside = np.hypot(*x.T) < 1.6
+        above = x[:, 1] - np.sin(3.0 * x[:, 0]) > 0.0
+        opposite = np.sign(x[:, 0]) != np.sign(x[:, 1])
+        np.testing.assert_array_equal(y, np.column_stack([inside, above, opposite]))
+        assert 1.8 < np.abs(x).max() <= 2.0
+        # Five standard deviations of the share of an even label among 100 points.
+        np.testing.assert_allclose(y.mean(axis=0), 0.5, atol=0.25)
+    # Each of the eight has probability 1/8: one is absent from 200 points for one seed in 10^10.
+    assert len(np.unique(points.train_y, axis=0)) == 8
+
+
 # --- scaling ----------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=20, deadline=None)
-@given(name=st.sampled_from((*EMBEDDED, *PLANAR)), seed=st.integers(0, 1000), examples=st.integers(1, 120))
+@given(name=st.sampled_from(TABLES), seed=st.integers(0, 1000), examples=st.integers(1, 120))
 def test_standardizing_uses_the_training_examples_that_are_returned_and_no_others(name, seed, examples):
     raw = load_dataset(name, seed=seed, scaling="none", examples=examples)
     scaled = load_dataset(name, seed=seed, examples=examples)
@@ -211,6 +327,8 @@ def test_standardizing_uses_the_training_examples_that_are_returned_and_no_other
     spread[np.ptp(raw.train_x, axis=0) == 0.0] = 1.0
     np.testing.assert_allclose(scaled.train_x, (raw.train_x - mean) / spread, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(scaled.test_x, (raw.test_x - mean) / spread, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(scaled.train_y, raw.train_y)
+    np.testing.assert_array_equal(scaled.test_y, raw.test_y)
 
 
 def test_the_test_set_has_no_say_in_the_scaling(archive):
@@ -236,8 +354,15 @@ def test_unit_scaling_divides_image_bytes_by_255():
     np.testing.assert_array_equal(unit.test_x, raw.test_x / 255.0)
 
 
+def test_unit_scaling_divides_the_digits_by_their_white():
+    raw, unit = (load_dataset("digits", scaling=scaling) for scaling in ("none", "unit"))
+    assert raw.train_x.max() == 16.0
+    np.testing.assert_array_equal(unit.train_x, raw.train_x / 16.0)
+
+
 @pytest.mark.parametrize(
-    ("name", "found"), [("digits", "float64"), ("breast_cancer", "no images"), ("xor", "no images")]
+    ("name", "found"),
+    [("breast_cancer", "no images"), ("xor", "no images"), ("housing", "no images")],
 )
 def test_unit_scaling_is_refused_for_what_is_no_image_of_bytes(name, found):
     with pytest.raises(DataError, match=f"{name}: scaling is 'unit'.*{found}.*allowed: 'standardize' or 'none'"):
@@ -255,6 +380,9 @@ def test_unit_scaling_is_refused_for_what_is_no_image_of_bytes(name, found):
         ("hand_signs", {"test_examples": -1}, "hand_signs: test_examples is -1; allowed: an integer from 1"),
         ("digits", {"examples": 2.5}, "digits: examples is 2.5; allowed: an integer from 1"),
         ("flower", {"examples": 401}, "flower: examples is 401; allowed: 1 to 400"),
+        ("housing", {"examples": 301}, "housing: examples is 301; allowed: 1 to 300"),
+        ("attributes", {"test_examples": 101}, "attributes: test_examples is 101; allowed: 1 to 100"),
+        ("diabetes", {"test_examples": 89}, "diabetes: test_examples is 89; allowed: 1 to 88"),
         ("digits", {"test_examples": 360}, "digits: test_examples is 360; allowed: 1 to 359"),
         ("npz", {}, "npz: no path is given; allowed: the path of an .npz archive"),
         ("image_folder", {}, "image_folder: no path is given; allowed: the path of a folder"),
@@ -345,6 +473,12 @@ def test_features_leak_only_as_exact_copies(archive):
     content["test_x"][4], content["test_x"][6] = content["train_x"][9], content["train_x"][3] + 1e-6
     np.savez(archive, **content)
     assert load_dataset("npz", path=archive).leaked_test_rows.tolist() == [4]
+
+
+def test_a_patient_in_both_parts_is_a_leak_whatever_the_target(monkeypatch):
+    monkeypatch.setattr(data, "shuffled_split", lambda *_: (np.arange(100), np.array([200, 7, 300, 99])))
+    assert load_dataset("diabetes").leaked_test_rows.tolist() == [1, 3]
+    assert load_dataset("diabetes", examples=50).leaked_test_rows.tolist() == [1]
 
 
 # --- the course's own files -------------------------------------------------------------------------------------------
