@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install run test sweep check format clean
+.PHONY: install run test sweep slow vectorization check format clean
 
 install: $(INSTALLED)
 
@@ -23,9 +23,17 @@ run: install
 test: install
 	$(BIN)/python -m pytest -m 'not slow'
 
-# The long ones: the course's results on the course's own files, in all four implementations.
+# Every formulation alone and every allowed pair of them, in all four implementations.
 sweep: install
+	$(BIN)/conformance run --suite full
+
+# The long tests: the course's results on the course's own files, and many random recipes.
+slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Explicit loops against vectorised code.
+vectorization: install
+	$(BIN)/python benchmarks/vectorization.py
 
 check: install
 	$(BIN)/ruff format --check .

@@ -34,7 +34,11 @@ class State(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a session's ``fit`` returns: one value a step, and the parameters after each epoch asked for."""
+    """What a session's ``fit`` returns: one value a step, and the parameters after each epoch asked for.
+
+    ``validation_costs`` has one value an epoch, or none; ``best_epoch`` counts from 1, 0 without early stopping;
+    ``statistics`` are the running averages that training ended with.
+    """
 
     costs: Array
     learning_rates: Array
@@ -42,25 +46,44 @@ class Training(NamedTuple):
     parameters: Tensors
     slots: dict[str, Tensors]
     checkpoints: dict[int, Tensors]
+    validation_costs: Array
+    best_epoch: int
+    statistics: Tensors
 
 
 class Session(Protocol):
-    """One recipe in one implementation, precision and device."""
+    """One recipe in one implementation, precision and device. Tensors go by the reference's names.
+
+    ``masks``: dropout masks by layer, None for no dropout. ``statistics``: batch norm's running averages, {} for a
+    model without; None means training, with the statistics of the batch. ``weights``: of the examples, or None.
+    """
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         """``x`` standardised with the statistics of ``train_x``."""
 
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        """Every pre-activation and activation; ``masks`` None means inference mode."""
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        """``x`` after the recipe's augmentations, which drew ``draws`` for its examples."""
 
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        """Every pre-activation and activation."""
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         """``per_example (m,)``, ``data_loss``, ``penalty`` and ``cost``."""
 
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         """``cost`` and the gradients by parameter name, with ``A0`` that of the input."""
 
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        """Predicted labels ``(m,)``."""
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        """Batch norm's running averages after one training forward pass."""
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        """Predicted labels ``(m,)``, or ``(m, k)`` for several yes-or-no outputs."""
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        """The recipe's clipping; called only if it has one."""
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        """The recipe's constraint on parameters; called only if it has one."""
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float

@@ -7,38 +7,31 @@ the optimizer's scalars rounded to the working precision, as a framework that ke
 error of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
 neighbours.
 
-Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example: a discrete event whose
-effect no sample of runs bounds. The *events* of a case are the steps at which some pre-activation lies that near to
-its kink.
+Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example, and next to zero it can turn
+the sign that Lion steps along: discrete events whose effect no sample of runs bounds. The *events* of a case are the
+steps at which some number lies that near to where it switches.
 """
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from conformance.adapter import Session
 from conformance.adapters.numpy import NumpySession
-from conformance.case import Case, replay
+from conformance.case import Case, TrainingState, replay, take_step
 from conformance.checks import CHECKS
 from conformance.compare import FLOOR_FACTOR, ROUNDOFFS, Errors, Expectation, Key, Observation, measure_noise
+from conformance.recipe import Recipe
 from conformance.rerounding import VARIANTS, Rerounded
-from conformance.tape import Batch, Problem, Tensors
+from conformance.tape import Problem, Tensors, layer_of
 
-KINKED = ("relu", "leaky_relu")
+KINKED = ("relu", "leaky_relu", "elu")
 LONG = ("teacher_forced", "free_running")  # checks that see the same tensor at many steps
 NEIGHBOURS = 10  # steps on either side
 
 Events = dict[int, str]
 Expectations = dict[str, list[Expectation]]
-
-
-class _Sight(NamedTuple):
-    """The pre-activations of one step in one run."""
-
-    session: Session
-    parameters: Tensors
 
 
 def measure(case: Case) -> Expectations:
@@ -63,9 +56,10 @@ def measure(case: Case) -> Expectations:
 
 
 def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
-    """Floors of a tensor's or curve's many steps, none of them below the median of its neighbours'.
+    """Floors of a training's many tensors and steps, none of them below the median of its neighbours'.
 
-    In a tensor of one number six runs can all come out near the oracle by luck, and among thousands of steps some do.
+    Neighbours are the same tensor at the steps around, then the tensors of the same stage at the same step. In a tensor
+    of one number six runs can all come out near the oracle by luck, and among thousands of tensors and steps some do.
     """
     by_tensor: dict[tuple[str, str], list[int]] = {}
     for place, (key, _, _) in enumerate(oracles):
@@ -78,22 +72,29 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
         sizes = np.cumsum([floors[place].size for place in places])[:-1]
         for place, floor in zip(places, np.split(steps, sizes), strict=True):
             steadied[place] = floor
+    by_stage: dict[tuple[str, int], list[int]] = {}
+    for place, (key, _, _) in enumerate(oracles):
+        if key.kind == "tensor":
+            by_stage.setdefault((key.stage, key.step), []).append(place)
+    for places in by_stage.values():
+        median = np.median([steadied[place][0] for place in places])
+        for place in places:
+            steadied[place] = np.maximum(steadied[place], median)
     return steadied
 
 
 def local_events(case: Case, oracle: Session, variants: list[Rerounded]) -> Events:
     """Events of the checks that take single steps, by the step (and, for points, the number of steps taken)."""
     events: Events = {}
-    if case.problem.recipe.model.activation.name not in KINKED:
+    problem, sessions = case.problem, (oracle, *variants)
+    if not _can_switch(problem.recipe):
         return events
     for state in case.trajectory:
-        sights = [_Sight(session, state.parameters) for session in (oracle, *variants)]
-        _add_event(events, state.step, sights, case.problem.batch(state.step - 1))
-    last = case.problem.batches_per_epoch - 1
-    for step, parameters in case.points.items():
-        for batch in {0, last}:
-            sights = [_Sight(session, parameters) for session in (oracle, *variants)]
-            _add_event(events, step, sights, case.problem.batch(batch))
+        _add_event(events, state.step, [_switches(session, problem, state, state.step) for session in sessions])
+    for taken, (parameters, statistics) in case.points.items():
+        still = TrainingState(0, parameters, {}, statistics)
+        for step in {1, problem.batches_per_epoch}:
+            _add_event(events, taken, [_switches(session, problem, still, step) for session in sessions])
     return events
 
 
@@ -103,40 +104,66 @@ def free_running_events(case: Case, oracle: Session, variants: list[Rerounded]) 
     Trainings are long, so the oracle is accompanied by two of the variants alone: by one in another order, and by
     the one in which everything is moved.
     """
-    problem, variants = case.problem, [variants[1], variants[-1]]
+    problem, sessions = case.problem, (oracle, variants[1], variants[-1])
     events: Events = {}
-    if problem.recipe.model.activation.name not in KINKED:
+    if not _can_switch(problem.recipe):
         return events
-    runs = [replay(oracle, problem.in_float64()), *(replay(variant, problem) for variant in variants)]
+    runs = [replay(session, problem.in_float64() if session is oracle else problem) for session in sessions]
     for states in zip(*runs, strict=True):
         step = states[0].step
         if step > problem.steps:
             break
-        sights = [_Sight(s, state.parameters) for s, state in zip((oracle, *variants), states, strict=True)]
-        _add_event(events, step, sights, problem.batch(step - 1))
+        sights = [_switches(s, problem, state, step) for s, state in zip(sessions, states, strict=True)]
+        _add_event(events, step, sights)
         if events:
             return dict.fromkeys(range(step, problem.steps + 2), f"since step {step}: {events[step]}")
     return events
 
 
-def _add_event(events: Events, step: int, sights: list[_Sight], batch: Batch) -> None:
-    """Note in ``events`` whether some pre-activation of a hidden layer lies within rounding of its kink."""
-    precise, *rounded = [sight.session.intermediates(sight.parameters, batch.x, batch.masks) for sight in sights]
-    depth = max(int(name[1:]) for name in precise)
-    for layer in range(1, depth):
-        name = f"Z{layer}"
-        distance = np.abs(precise[name].astype(np.float64))
-        noise = np.max([np.abs(run[name] - precise[name]) for run in rounded], axis=0)
+def _can_switch(recipe: Recipe) -> bool:
+    return recipe.model.activation.name in KINKED or recipe.model.output == "relu" or recipe.optimizer.name == "lion"
+
+
+def _switches(session: Session, problem: Problem, state: TrainingState, step: int) -> Tensors:
+    """What switches at 0: the pre-activations that meet a kink and, if there is a state to step from, Lion's direction.
+
+    By name; a pre-activation is ``(m, n_l)``.
+    """
+    recipe, batch = problem.recipe, problem.batch(step - 1)
+    found: Tensors = {}
+    if recipe.model.activation.name in KINKED or recipe.model.output == "relu":
+        values = session.intermediates(state.parameters, batch.x, batch.masks, None)
+        depth = max(map(layer_of, values))
+        if recipe.model.activation.name in KINKED:
+            prefix = "Z" if recipe.model.normalization is None else "N"
+            found |= {f"{prefix}{layer}": values[f"{prefix}{layer}"] for layer in range(1, depth)}
+        if recipe.model.output == "relu":
+            found[f"Z{depth}"] = values[f"Z{depth}"]
+    if recipe.optimizer.name == "lion" and state.slots:
+        beta1 = recipe.optimizer.keywords["beta1"]
+        for name, g in take_step(session, problem, state).clipped.items():
+            found[f"d{name}"] = beta1 * state.slots["momentum"][name] + (1 - beta1) * g
+    return found
+
+
+def _add_event(events: Events, step: int, sights: list[Tensors]) -> None:
+    """Note in ``events`` whether something lies within rounding of where it switches; the oracle sees first."""
+    precise, *rounded = sights
+    for name, value in precise.items():
+        distance = np.abs(value.astype(np.float64))
+        noise = np.max([np.abs(run[name] - value) for run in rounded], axis=0)
         unit_roundoff = float(np.finfo(rounded[0][name].dtype).eps) / 2
         reach = FLOOR_FACTOR * noise.max() + ROUNDOFFS * unit_roundoff * distance.max()
-        distance[(distance == 0) & (noise == 0)] = np.inf  # exactly at the kink in every run: no rounding moves it
-        example, unit = np.unravel_index(int(np.argmin(distance)), distance.shape)
-        if distance[example, unit] <= reach:
-            events.setdefault(
-                step,
-                f"unit {unit + 1} of layer {layer} is {distance[example, unit]:.1e} from its kink for example {example}"
-                f" of the batch, within the {reach:.1e} that rounding can move it",
+        distance[(distance == 0) & (noise == 0)] = np.inf  # exactly there in every run: no rounding moves it
+        index = np.unravel_index(int(np.argmin(distance)), distance.shape)
+        if distance[index] <= reach:
+            switch = (
+                f"the direction of {name[1:]}{[int(i) for i in index]} is {distance[index]:.1e} from changing its sign"
+                if name.startswith("d")
+                else f"unit {index[1] + 1} of layer {layer_of(name)} is {distance[index]:.1e} from its kink for example"
+                f" {index[0]} of the batch"
             )
+            events.setdefault(step, f"{switch}, within the {reach:.1e} that rounding can move it")
 
 
 def _floor(oracle: Observation, runs: list[dict[Key, Observation]]) -> Errors:

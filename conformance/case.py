@@ -17,20 +17,32 @@ import numpy as np
 from conformance.adapter import Session, State
 from conformance.adapters.numpy import NumpySession
 from conformance.randomness import keyed_generator
-from conformance.tape import Array, Problem, Tensors, cast_floats
-from reference_numpy import schedules
+from conformance.tape import Array, Problem, Tensors, cast_floats, layer_of
+from reference_numpy import models, regularizers, schedules
 
 TRAJECTORY_BYTES = 48e6  # a training too large to keep whole is looked at in evenly spaced steps
 UPDATE_STEPS = (1, 2, 10, 1000)
+FULL_BATCH = ("lbfgs",)  # methods whose state is a history of the parameters
+FULL_BATCH_STEPS = (1, 2, 4, 8)
 EXERCISE_SIZE = 6
 
 
 class TrainingState(NamedTuple):
-    """Parameters and optimizer state before step ``step`` (counted from 1)."""
+    """Parameters, optimizer state and batch norm's running averages before step ``step`` (counted from 1)."""
 
     step: int
     parameters: Tensors
     slots: dict[str, Tensors]
+    statistics: Tensors
+
+
+class Step(NamedTuple):
+    """Everything that one step of a training makes, in the order in which it comes into being."""
+
+    cost: Array
+    gradients: Tensors
+    clipped: Tensors
+    updated: TrainingState
 
 
 class Exercise(NamedTuple):
@@ -42,12 +54,19 @@ class Exercise(NamedTuple):
     gradients: Tensors
 
 
+class Point(NamedTuple):
+    """Parameters at which the model is looked at, and running averages to go with them."""
+
+    parameters: Tensors
+    statistics: Tensors
+
+
 @dataclass(frozen=True)
 class Case:
     """A problem and the situations in which it is looked at."""
 
     problem: Problem
-    points: dict[int, Tensors]
+    points: dict[int, Point]
     trajectory: tuple[TrainingState, ...]
     exercises: tuple[Exercise, ...]
 
@@ -56,9 +75,8 @@ class Case:
         double = np.dtype(np.float64)
         return Case(
             self.problem.in_float64(),
-            {step: cast_floats(point, double) for step, point in self.points.items()},
-            tuple(TrainingState(s.step, cast_floats(s.parameters, double), _cast_slots(s.slots, double))
-                  for s in self.trajectory),
+            {step: Point(*(cast_floats(tensors, double) for tensors in point)) for step, point in self.points.items()},
+            tuple(_state_in(state, double) for state in self.trajectory),
             tuple(Exercise(e.step, cast_floats(e.parameters, double), _cast_slots(e.slots, double),
                            cast_floats(e.gradients, double)) for e in self.exercises),
         )  # fmt: skip
@@ -71,28 +89,48 @@ def learning_rate(problem: Problem, step: int) -> float:
     return schedule((step - 1) // problem.batches_per_epoch if by_epoch else step - 1)
 
 
+def take_step(session: Session, problem: Problem, state: TrainingState) -> Step:
+    """The step of a training that starts from ``state``."""
+    recipe, batch = problem.recipe, problem.batch(state.step - 1)
+    found = session.gradients(state.parameters, *batch)
+    trained = {name: w for name, w in state.parameters.items() if layer_of(name) > recipe.frozen_layers}
+    gradients = {name: found[name] for name in trained}
+    clipped = session.clip(gradients) if recipe.build_clipping(regularizers) else gradients
+    updated, after = session.optimizer_step(
+        trained, clipped, State(state.step - 1, state.slots), learning_rate(problem, state.step)
+    )
+    if recipe.build_constraint(regularizers):
+        updated = session.constrain(updated)
+    statistics = state.statistics
+    if statistics:
+        statistics = session.running_statistics(state.parameters, batch.x, batch.masks, statistics)
+    return Step(
+        found["cost"], gradients, clipped,
+        TrainingState(state.step + 1, {n: updated.get(n, w) for n, w in state.parameters.items()}, after.slots,
+                      statistics),
+    )  # fmt: skip
+
+
 def replay(session: Session, problem: Problem, dtype: np.dtype[Any] | None = None) -> Iterator[TrainingState]:
     """A training in single steps, as states before each of them and one after the last.
 
     With ``dtype`` the state is rounded to that precision after every step.
     """
-    parameters, slots = (
-        problem.tape.initial_parameters,
-        initial_slots(NumpySession(problem), problem.tape.initial_parameters),
-    )
-    for step in range(1, problem.steps + 1):
-        yield TrainingState(step, parameters, slots)
-        batch = problem.batch(step - 1)
-        gradients = session.gradients(parameters, *batch)
-        parameters, state = session.optimizer_step(
-            parameters, {name: gradients[name] for name in parameters}, State(step - 1, slots),
-            learning_rate(problem, step),
-        )  # fmt: skip
-        slots = state.slots
+    state = initial_state(problem)
+    for _ in range(problem.steps):
+        yield state
+        state = take_step(session, problem, state).updated
         if dtype is not None:
-            parameters, slots = cast_floats(cast_floats(parameters, dtype), problem.dtype), _cast_slots(slots, dtype)
-            slots = _cast_slots(slots, problem.dtype)
-    yield TrainingState(problem.steps + 1, parameters, slots)
+            state = _state_in(_state_in(state, dtype), problem.dtype)
+    yield state
+
+
+def initial_state(problem: Problem) -> TrainingState:
+    """The state before the first step."""
+    reference, parameters = NumpySession(problem), problem.tape.initial_parameters
+    trained = {name: w for name, w in parameters.items() if layer_of(name) > problem.recipe.frozen_layers}
+    statistics = models.initial_statistics(reference.model, dtype=problem.dtype)
+    return TrainingState(1, parameters, initial_slots(reference, trained), statistics)
 
 
 def initial_slots(reference: NumpySession, parameters: Tensors) -> dict[str, Tensors]:
@@ -105,13 +143,17 @@ def build_case(problem: Problem, oracle: NumpySession) -> Case:
     """The case of ``problem``, with states from ``oracle``, the reference in float64."""
     double = problem.in_float64()
     kept, chosen = [], set(trajectory_steps(problem, oracle))
-    state = None
+    first = state = initial_state(problem)
     for state in replay(oracle, double, problem.dtype):
         if state.step in chosen:
             kept.append(_state_in(state, problem.dtype))
-    assert state is not None
-    points = {0: problem.tape.initial_parameters, problem.steps: cast_floats(state.parameters, problem.dtype)}
-    return Case(problem, points, tuple(kept), tuple(_exercises(problem, oracle)))
+    state = _state_in(state, problem.dtype)
+    points = {
+        0: Point(first.parameters, first.statistics),
+        problem.steps: Point(state.parameters, state.statistics),
+    }
+    exercises = _full_batch_exercises if problem.recipe.optimizer.name in FULL_BATCH else _exercises
+    return Case(problem, points, tuple(kept), tuple(exercises(problem, oracle)))
 
 
 def trajectory_steps(problem: Problem, oracle: NumpySession) -> list[int]:
@@ -158,8 +200,30 @@ def _exercises(problem: Problem, oracle: NumpySession) -> Iterator[Exercise]:
         slots = oracle.optimizer_step(start, double, State(step - 1, slots), rate)[1].slots
 
 
+def _full_batch_exercises(problem: Problem, oracle: NumpySession) -> Iterator[Exercise]:
+    """States on the way down a quadratic bowl ``1/2 sum c w^2`` with curvatures ``c`` from 1/2 to 2, at half the rate.
+
+    Quasi-Newton methods learn from how the gradient changes with the parameters, so here these move.
+    """
+    double = np.dtype(np.float64)
+    curvatures = np.geomspace(0.5, 2.0, EXERCISE_SIZE)
+    w: Tensors = {"bowl": keyed_generator(problem.recipe.seed, "update parameters").standard_normal(EXERCISE_SIZE)}
+    slots = initial_slots(oracle, w)
+    rate = 0.5 * float(problem.recipe.optimizer.keywords["learning_rate"])
+    for step in range(1, FULL_BATCH_STEPS[-1] + 1):
+        w, slots = cast_floats(w, problem.dtype), _cast_slots(slots, problem.dtype)
+        gradients = {"bowl": (curvatures * w["bowl"]).astype(problem.dtype)}
+        if step in FULL_BATCH_STEPS:
+            yield Exercise(step, w, slots, gradients)
+        state = State(step - 1, _cast_slots(slots, double))
+        w, (_, slots) = oracle.optimizer_step(cast_floats(w, double), cast_floats(gradients, double), state, rate)
+
+
 def _state_in(state: TrainingState, dtype: np.dtype[Any]) -> TrainingState:
-    return TrainingState(state.step, cast_floats(state.parameters, dtype), _cast_slots(state.slots, dtype))
+    return TrainingState(
+        state.step, cast_floats(state.parameters, dtype), _cast_slots(state.slots, dtype),
+        cast_floats(state.statistics, dtype),
+    )  # fmt: skip
 
 
 def _cast_slots(slots: dict[str, Tensors], dtype: np.dtype[Any]) -> dict[str, Tensors]:
@@ -170,12 +234,13 @@ def pack(case: Case) -> Tensors:
     """The case's situations (not its problem, which is prepared anew) as named arrays."""
     arrays: Tensors = {}
     for step, point in case.points.items():
-        arrays |= {f"point|{step}|{name}": value for name, value in point.items()}
+        arrays |= _pack_parts("point", step, point._asdict(), {})
     for state in case.trajectory:
-        arrays |= _pack_state("trajectory", state.step, state.parameters, state.slots)
+        parts = {"parameters": state.parameters, "statistics": state.statistics}
+        arrays |= _pack_parts("trajectory", state.step, parts, state.slots)
     for exercise in case.exercises:
-        arrays |= _pack_state("exercise", exercise.step, exercise.parameters, exercise.slots)
-        arrays |= {f"exercise|{exercise.step}|gradients|{n}": value for n, value in exercise.gradients.items()}
+        parts = {"parameters": exercise.parameters, "gradients": exercise.gradients}
+        arrays |= _pack_parts("exercise", exercise.step, parts, exercise.slots)
     return arrays
 
 
@@ -187,8 +252,11 @@ def unpack(problem: Problem, arrays: Tensors) -> Case:
         tree[group].setdefault(int(step), {})[rest] = value
     return Case(
         problem,
-        tree["point"],
-        tuple(TrainingState(step, _part(t, "parameters"), _slots(t)) for step, t in sorted(tree["trajectory"].items())),
+        {step: Point(_part(t, "parameters"), _part(t, "statistics")) for step, t in sorted(tree["point"].items())},
+        tuple(
+            TrainingState(step, _part(t, "parameters"), _slots(t), _part(t, "statistics"))
+            for step, t in sorted(tree["trajectory"].items())
+        ),
         tuple(
             Exercise(step, _part(t, "parameters"), _slots(t), _part(t, "gradients"))
             for step, t in sorted(tree["exercise"].items())
@@ -196,8 +264,10 @@ def unpack(problem: Problem, arrays: Tensors) -> Case:
     )
 
 
-def _pack_state(group: str, step: int, parameters: Tensors, slots: dict[str, Tensors]) -> Tensors:
-    arrays = {f"{group}|{step}|parameters|{name}": value for name, value in parameters.items()}
+def _pack_parts(group: str, step: int, parts: dict[str, Tensors], slots: dict[str, Tensors]) -> Tensors:
+    arrays: Tensors = {}
+    for part, tensors in parts.items():
+        arrays |= {f"{group}|{step}|{part}|{name}": value for name, value in tensors.items()}
     for slot, tensors in slots.items():
         arrays |= {f"{group}|{step}|slots|{slot}|{name}": value for name, value in tensors.items()}
     return arrays

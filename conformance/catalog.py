@@ -5,10 +5,21 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from conformance import coverage
 from conformance.recipe import Recipe, keyword_defaults
-from reference_numpy import activations, initializers, losses, models, optimizers, regularizers, schedules
+from reference_numpy import (
+    activations,
+    initializers,
+    losses,
+    models,
+    normalization,
+    optimizers,
+    regularizers,
+    schedules,
+)
 
 Rows = list[dict[str, str]]
+MISSING_SHOWN = 3  # values or pairs that a suite lacks, in a row of the coverage; the number tells how many there are
 
 _flower = {"name": "flower", "scaling": "none"}
 _cancer = {"name": "breast_cancer"}
@@ -29,8 +40,8 @@ def _deep(activation: Any, *units: int, loss: Any = _binary) -> dict[str, Any]:
     return {"model": {"name": "deep_network", "hidden_units": units, "activation": activation}, "loss": loss}
 
 
-def _softmax(activation: Any, *units: int) -> dict[str, Any]:
-    model = {"name": "softmax_classifier", "hidden_units": units, "activation": activation}
+def _softmax(activation: Any, *units: int, **more: Any) -> dict[str, Any]:
+    model = {"name": "softmax_classifier", "hidden_units": units, "activation": activation, **more}
     return {"model": model, "loss": "categorical_cross_entropy"}
 
 
@@ -187,11 +198,8 @@ _MORE: tuple[dict[str, Any], ...] = (
         "optimizer": _optimizer("adam", 0.002),
         "schedule": {"name": "inverse_time", "decay_rate": 0.2},
     },
-    _digits_recipe("digits-adam-inside-root", _optimizer("adam", 0.003, epsilon_position="inside_root", epsilon=1e-6)),
     _digits_recipe("digits-adam-epsilon-hat", _optimizer("adam", 0.003, epsilon_position="before_correction")),
     _digits_recipe("digits-amsgrad-raw-max", _optimizer("adam", 0.01, amsgrad="raw_max")),
-    _digits_recipe("digits-amsgrad-corrected-max", _optimizer("adam", 0.01, amsgrad="corrected_max")),
-    _digits_recipe("digits-amsgrad-uncorrected", _optimizer("adam", 0.003, amsgrad="uncorrected")),
     _digits_recipe(
         "digits-rmsprop-centred", _optimizer("rmsprop", 0.0005, centered=True, beta=0.995, epsilon=1e-4),
         # At beta = 0.9 a constant gradient leaves a variance of 0.9^t g^2 below the rounding of g^2: ill-conditioned.
@@ -201,20 +209,79 @@ _MORE: tuple[dict[str, Any], ...] = (
         "digits-rmsprop-momentum", _optimizer("rmsprop", 0.001, momentum=0.9),
         schedule={"name": "exponential", "base": 0.8},
     ),
-    _digits_recipe(
-        "digits-rmsprop-momentum-rate-inside",
-        _optimizer("rmsprop", 0.001, momentum=0.9, learning_rate_position="inside"),
-        schedule={"name": "exponential", "base": 0.8},
-    ),
-    _digits_recipe("digits-rmsprop-square-from-one", _optimizer("rmsprop", 0.05, initial_square=1.0)),
-    _digits_recipe("digits-rmsprop-bias-corrected", _optimizer("rmsprop", 0.003, bias_correction=True)),
+    {
+        "name": "housing-relu-neuron",
+        "description": "The course's first example: a price from a size, by one rectified unit.",
+        "dataset": {"name": "housing", "examples": 100}, "model": {"name": "single_neuron", "output": "relu"},
+        "loss": "mean_squared_error", "initializer": "scaled_normal", "batch_size": 32, "epochs": 8,
+        "optimizer": _optimizer("gradient_descent", 0.1),
+    },
+    {
+        "name": "diabetes-linear-neuron",
+        "description": "Linear regression by Adagrad on real data.",
+        "dataset": {"name": "diabetes"}, "model": {"name": "single_neuron"}, "loss": "mean_squared_error",
+        "initializer": "zeros", "epochs": 20, "optimizer": _optimizer("adagrad", 0.3),
+    },
+    {
+        "name": "attributes-multi-task",
+        "description": "Three yes-or-no outputs, AdamW and gradients clipped by their global norm.",
+        "dataset": {"name": "attributes", "examples": 120},
+        "model": {"name": "multi_task_network", "hidden_units": [10, 6], "activation": "swish"}, "loss": _binary,
+        "regularizers": [{"name": "clip_by_global_norm", "limit": 0.5}], "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("adamw", 0.01),
+    },
+    {
+        "name": "digits-batch-norm",
+        "description": "Batch norm with unbiased running variances, early stopping, max-norm and label smoothing.",
+        "dataset": _digits | {"scaling": "unit"},
+        **(_softmax("relu", 16, 12, normalization={"name": "batch_norm", "running_variance": "unbiased"})
+           | {"loss": {"name": "categorical_cross_entropy", "label_smoothing": 0.1}}),
+        "regularizers": [{"name": "early_stopping", "patience": 2}, {"name": "max_norm", "limit": 2.0}],
+        "batch_size": 40, "epochs": 8, "optimizer": _optimizer("nadam", 0.01),
+    },
+    {
+        "name": "digits-layer-norm-augmented",
+        "description": "Layer norm on images that are flipped, shifted and made noisy anew in every epoch.",
+        "dataset": _digits | {"scaling": "unit"}, **_softmax("gelu", 16, normalization="layer_norm"),
+        "regularizers": ["random_flip", "random_shift", {"name": "gaussian_noise", "scale": 0.1}],
+        "batch_size": 50, "epochs": 6, "optimizer": _optimizer("radam", 0.01),
+        "schedule": {"name": "warmup", "unit": "step", "steps": 5, "after": "cosine", "after_options": {"steps": 13}},
+    },
+    {
+        "name": "digits-transfer",
+        "description": "The first layer comes from another task and stays as it is; a new head is trained.",
+        "dataset": _digits, **_softmax("tanh", 16), "transfer": {"frozen_layers": 1}, "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adamax", 0.01),
+    },
+    {
+        "name": "breast-cancer-lbfgs",
+        "description": "A quasi-Newton method on the convex cost of logistic regression.",
+        "dataset": _cancer, **_logistic, "initializer": "zeros", "epochs": 8,
+        "regularizers": [{"name": "l2", "strength": 5.0}], "optimizer": _optimizer("lbfgs", 0.5),
+    },
+    {
+        "name": "moons-lion-weighted",
+        "description": "Lion, and a cost that is a mean weighted by class and by example.",
+        "dataset": _moons, **_shallow(
+            "elu", 6, {"name": _binary, "class_weights": [0.5, 2.0], "weight_denominator": "weights"}
+        ),
+        "example_weights": "drawn", "batch_size": 40, "epochs": 8, "optimizer": _optimizer("lion", 0.01),
+    },
 )  # fmt: skip
 
-_SUITES = {"quick": _QUICK, "default": _QUICK + _MORE}
+_ALONE = tuple(
+    coverage.recipe_values(f"alone-{number:03}", choice) for number, choice in enumerate(coverage.single_changes())
+)
+_PAIRS = tuple(
+    coverage.recipe_values(f"pair-{number:03}", choice) for number, choice in enumerate(coverage.covering_array())
+)
+
+_SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS}
 
 SUITE_DESCRIPTIONS = {
     "quick": "one recipe for each kind of model, optimizer and regularizer",
-    "default": "every component and every formulation",
+    "default": "the course's models and the formulations that matter most, small and on real data where there is some",
+    "full": "default, every formulation on its own, and every allowed pair of them (see `conformance list coverage`)",
 }
 
 
@@ -266,6 +333,34 @@ def _suites() -> Rows:
     ]
 
 
+def _dialects() -> Rows:
+    from conformance.dialects import dialects
+
+    return [
+        {
+            "dialect": f"{found.framework}.{found.builtin}",
+            "optimizer": found.optimizer,
+            "keywords": ", ".join(f"{name}={value!r}" for name, value in found.keywords.items()),
+            "note": found.note,
+        }
+        for found in dialects()
+    ]
+
+
+def _coverage() -> Rows:
+    return [
+        {
+            "suite": name,
+            "factors": row.factors,
+            "covered": str(row.held),
+            "allowed": str(row.allowed),
+            "missing": "; ".join(row.missing[:MISSING_SHOWN]) + (" ..." if len(row.missing) > MISSING_SHOWN else ""),
+        }
+        for name in _SUITES
+        for row in coverage.coverage(suite(name))
+    ]
+
+
 def _implementations() -> Rows:
     from conformance.adapter import available
 
@@ -275,7 +370,9 @@ def _implementations() -> Rows:
 LISTINGS: dict[str, Callable[[], Rows]] = {
     "models": lambda: components(models.MODELS),
     "optimizers": lambda: components(optimizers.OPTIMIZERS),
+    "dialects": _dialects,
     "regularizers": lambda: components(regularizers.REGULARIZERS),
+    "normalizations": lambda: components(normalization.NORMALIZATIONS),
     "schedules": lambda: components(schedules.SCHEDULES),
     "initializers": lambda: components(initializers.INITIALIZERS),
     "losses": lambda: components(losses.LOSSES),
@@ -283,6 +380,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "datasets": _datasets,
     "checks": _checks,
     "suites": _suites,
+    "coverage": _coverage,
     "implementations": _implementations,
 }
 
@@ -290,7 +388,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
 def _keywords(function: Callable[..., Any]) -> str:
     return ", ".join(
         name if default is inspect.Parameter.empty else f"{name}={default!r}"
-        for name, default in keyword_defaults(function, ("learning_rate", "strength")).items()
+        for name, default in keyword_defaults(function, ("learning_rate", "strength", "limit")).items()
     )
 
 

@@ -42,14 +42,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 FAILURES_SHOWN = 5  # the rest is in the report
+ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
 console = Console()
 error_console = Console(stderr=True)
 
 
 @app.command("list")
 def list_what(
-    what: Annotated[str, typer.Argument(help="models, optimizers, regularizers, schedules, initializers, losses, "
-                                             "activations, datasets, checks, suites or implementations")],
+    what: Annotated[str, typer.Argument(help="models, optimizers, dialects, regularizers, normalizations, schedules, "
+                                             "initializers, losses, activations, datasets, checks, suites, coverage "
+                                             "or implementations")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line."""
@@ -70,7 +72,7 @@ def list_what(
 
 @app.command()
 def run(
-    suite: Annotated[str | None, typer.Option(help="quick or default (see `conformance list suites`).")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
     recipe: Annotated[list[Path] | None, typer.Option(help="A recipe file, TOML or JSON; may be repeated.")] = None,
     implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
         "numpy,torch,tf,jax"
@@ -168,6 +170,10 @@ def _show(folder: Path) -> Exit:
     if records.empty:
         return Exit.INCOMPLETE
     matrix = tables.verdict_matrix(records)
+    if len(matrix) > ROWS_SHOWN:
+        passing = (matrix.drop(columns="recipe") == "pass").all(axis=1)
+        console.print(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
+        matrix = matrix[~passing]
     table = Table(*matrix.columns, box=None, header_style="bold", pad_edge=False)
     for row in matrix.itertuples(index=False):
         table.add_row(*row)

@@ -6,10 +6,13 @@ from conformance.compare import Comparison, Verdict
 from conformance.recipe import Recipe
 
 # The checks, from the smallest question to the largest.
-LADDER = ("forward", "loss", "gradients", "update", "teacher_forced", "free_running")
+LADDER = ("forward", "loss", "gradients", "gradient_check", "update", "teacher_forced", "free_running")
 
 # Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
-STAGES = ("input", "activation", "loss", "gradient", "optimizer state", "parameter", "curve", "decision")
+STAGES = (
+    "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter", "running statistic",
+    "curve", "decision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from conformance.adapter import State, Training
 from conformance.adapters.numpy import NumpySession
 from conformance.randomness import keyed_generator
 from conformance.recipe import Component, Recipe
-from conformance.tape import Array, Masks, Problem, Tape, Tensors
-from reference_numpy import activations, losses
+from conformance.tape import Array, Masks, Problem, Tape, Tensors, layer_of
+from reference_numpy import activations, losses, normalization
 from reference_numpy.models import DenseNetwork
 
 P = ParamSpec("P")
@@ -27,13 +27,17 @@ R = TypeVar("R")
 SHORTEST = 64
 
 
+# Numbers that are chosen from a few and not computed with.
+CHOSEN = ("threshold",)
+
+
 class Variant(NamedTuple):
     """One way to round differently."""
 
     reordered: bool = False  # examples, input features and hidden units in another order
     one_by_one: bool = False  # matrix products summed term after term, without the blocks that a fast library uses
     jittered: bool = False  # inputs moved by about half a unit in the last place
-    functions: bool = False  # values of activations and losses moved by a unit, as another library may round them
+    functions: bool = False  # values of activations, norms and losses moved by a unit, as another library may round
     rounded: bool = False  # the optimizer's scalars rounded to the working precision
 
 
@@ -81,17 +85,21 @@ def _another_library(name: str, function: Callable[..., Array], salt: float) -> 
 
 
 # The functions of the reference whose last digit is a library's own. (identity and the rectifiers are exact.)
-TRANSCENDENTAL = ("sigmoid", "tanh", "softmax")
+TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
 
 
 @contextmanager
 def _other_functions(salt: float) -> Iterator[None]:
-    """While this lasts, the reference's transcendental functions and losses round as another library's might."""
+    """While this lasts, the reference's transcendental functions, norms and losses round as another library's might."""
     moved = {name: _another_library(name, activations.ACTIVATIONS[name], salt) for name in TRANSCENDENTAL}
+    moved_slopes = {name: _another_library(name, activations.BACKWARD[name], salt) for name in TRANSCENDENTAL}
+    moved_norms = {"_standardized": _another_library("_standardized", normalization._standardized, salt)}
     moved_losses = {name: _another_library(name, loss, salt) for name, loss in losses.LOSSES.items()}
     with (
         patch.dict(activations.ACTIVATIONS, moved),
+        patch.dict(activations.BACKWARD, moved_slopes),
         patch.dict(vars(activations), moved),
+        patch.dict(vars(normalization), moved_norms),
         patch.dict(losses.LOSSES, moved_losses),
     ):
         yield
@@ -110,39 +118,55 @@ class Rerounded:
         if self.variant.one_by_one:
             self.session.model = SequentialNetwork(**vars(self.session.model))
         sizes = self.session.model.layer_sizes
-        self.orders = [self._order(n) for n in sizes[:-1]] + [np.arange(sizes[-1])]
+        features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
+        self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         rows = self._order(len(train_x))
         return self._run(self.session.standardize, self._jitter(train_x)[rows], self._jitter(x))
 
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        rows = self._order(len(x))
-        found = self._run(self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows))
-        return {n: _undo(_undo(value, rows), self.orders[int(n[1:])], axis=1) for n, value in found.items()}
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return self.session.augment(self._jitter(x), [self._jitter(drawn) for drawn in draws])
 
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         rows = self._order(len(x))
+        mixed = None if statistics is None else self._mixed_parameters(statistics)
         found = self._run(
-            self.session.losses, *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows)
+            self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows), mixed
         )
+        return {n: _undo(_undo(value, rows), self.orders[layer_of(n)], axis=1) for n, value in found.items()}
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(self.session.losses, *self._mixed_batch(parameters, x, y, masks, weights, rows))
         return found | {"per_example": _undo(found["per_example"], rows)}
 
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         rows = self._order(len(x))
-        found = self._run(
-            self.session.gradients, *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows)
+        found = self._run(self.session.gradients, *self._mixed_batch(parameters, x, y, masks, weights, rows))
+        cost, input_gradient = found.pop("cost"), found.pop("A0")
+        input_gradient = _undo(_undo(input_gradient, rows), self.orders[0], axis=1)
+        return self._restored(found) | {"cost": cost, "A0": input_gradient}
+
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        rows = self._order(len(x))
+        mixed = self._mixed(parameters, x, rows)
+        statistics = self._mixed_parameters(statistics)
+        return self._restored(
+            self._run(self.session.running_statistics, *mixed, self._mixed_masks(masks, rows), statistics)
         )
-        input_gradient = _undo(_undo(found["A0"], rows), self.orders[0], axis=1)
-        return self._restored(found) | {"cost": found["cost"], "A0": input_gradient}
 
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        rows = self._order(len(x))
-        return _undo(self._run(self.session.predict_classes, *self._mixed(parameters, x, rows)), rows)
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return self._decided(self.session.predict_classes, parameters, x, statistics)
 
-    def decision_margins(self, parameters: Tensors, x: Array) -> Array:
-        rows = self._order(len(x))
-        return _undo(self._run(self.session.decision_margins, *self._mixed(parameters, x, rows)), rows)
+    def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return self._decided(self.session.decision_margins, parameters, x, statistics)
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        return self._restored(self.session.clip(self._mixed_parameters(gradients)))
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        return self._restored(self.session.constrain(self._mixed_parameters(parameters)))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -162,7 +186,12 @@ class Rerounded:
             parameters=self._restored(training.parameters),
             slots={slot: self._restored(tensors) for slot, tensors in training.slots.items()},
             checkpoints={epoch: self._restored(p) for epoch, p in training.checkpoints.items()},
+            statistics=self._restored(training.statistics),
         )
+
+    def _decided(self, decide: Callable[..., Array], parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        rows = self._order(len(x))
+        return _undo(self._run(decide, *self._mixed(parameters, x, rows), self._mixed_parameters(statistics)), rows)
 
     def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
         with _other_functions(self.salt) if self.variant.functions else nullcontext():
@@ -184,21 +213,28 @@ class Rerounded:
     def _mixed(self, parameters: Tensors, x: Array, rows: Array) -> tuple[Tensors, Array]:
         return self._mixed_parameters(parameters), self._jitter(x)[rows][:, self.orders[0]]
 
+    def _mixed_batch(
+        self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None, rows: Array
+    ) -> tuple[Tensors, Array, Array, Masks | None, Array | None]:
+        weights = None if weights is None else weights[rows]
+        return *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows), weights
+
     def _mixed_parameters(self, parameters: Tensors) -> Tensors:
+        """Parameters, or anything that goes by their names or those of running averages, in this run's orders."""
         mixed = {}
         for name, value in self._jitter_all(parameters).items():
-            layer = int(name[1:])
+            layer = layer_of(name)
             value = value[self.orders[layer]]
-            mixed[name] = value[:, self.orders[layer - 1]] if name[0] == "W" else value
+            mixed[name] = value[:, self.orders[layer - 1]] if value.ndim == 2 else value
         return mixed
 
     def _restored(self, tensors: Tensors) -> Tensors:
+        """The inverse of :meth:`_mixed_parameters`, but for the jitter."""
         restored = {}
         for name, value in tensors.items():
-            if name[0] in "Wb":
-                layer = int(name[1:])
-                value = _undo(value, self.orders[layer])
-                restored[name] = _undo(value, self.orders[layer - 1], axis=1) if name[0] == "W" else value
+            layer = layer_of(name)
+            value = _undo(value, self.orders[layer])
+            restored[name] = _undo(value, self.orders[layer - 1], axis=1) if value.ndim == 2 else value
         return restored
 
     def _mixed_masks(self, masks: Masks | None, rows: Array) -> Masks | None:
@@ -213,18 +249,29 @@ class Rerounded:
             np.concatenate([start + self._order(min(size, examples - start)) for start in starts])
             for _ in range(problem.recipe.epochs)
         ]
-        x, y, order = problem.train_x, problem.train_y, problem.tape.batch_order
+        x, y, weights, order = problem.train_x, problem.train_y, problem.train_weights, problem.tape.batch_order
         if order is not None:
             order = np.stack([row[places] for row, places in zip(order, epochs, strict=True)])
         else:  # full batches keep the order of the data, so the data is reordered, once
             epochs = [epochs[0]] * len(epochs)
-            x, y = x[epochs[0]], y[epochs[0]]
+            x, y, weights = x[epochs[0]], y[epochs[0]], None if weights is None else weights[epochs[0]]
         masks = {
             layer: np.stack([m[places][:, self.orders[layer]] for m, places in zip(mask, epochs, strict=True)])
             for layer, mask in problem.tape.dropout_masks.items()
         }
-        tape = Tape(self._mixed_parameters(problem.tape.initial_parameters), order, masks)
-        return replace(problem, train_x=self._jitter(x)[:, self.orders[0]], train_y=y, tape=tape)
+        draws = [
+            np.stack([self._mixed_draws(drawn[places]) for drawn, places in zip(augmentation, epochs, strict=True)])
+            for augmentation in problem.tape.augmentation_draws
+        ]
+        tape = Tape(self._mixed_parameters(problem.tape.initial_parameters), order, masks, draws, weights)
+        features = self.orders[0]
+        mixed_x, test_x = self._jitter(x)[:, features], problem.test_x[:, features]
+        return replace(problem, train_x=mixed_x, train_y=y, test_x=test_x, tape=tape)
+
+    def _mixed_draws(self, drawn: Array) -> Array:
+        """Noise has a number for each feature, in their order; flips and shifts have not."""
+        noise = drawn.ndim == 2 and drawn.shape[1] == len(self.orders[0]) and np.issubdtype(drawn.dtype, np.floating)
+        return self._jitter(drawn)[:, self.orders[0]] if noise else drawn
 
 
 def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Recipe:
@@ -235,7 +282,9 @@ def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Re
     """
     optimizer = problem.recipe.optimizer
     rounded = {
-        keyword: _neighbour(value, problem.dtype, generator) if isinstance(value, float) and value else value
+        keyword: _neighbour(value, problem.dtype, generator)
+        if isinstance(value, float) and value and keyword not in CHOSEN
+        else value
         for keyword, value in optimizer.keywords.items()
     }
     return problem.recipe.model_copy(update={"optimizer": Component(name=optimizer.name, **rounded)})

@@ -137,7 +137,7 @@ def _most_telling(steps: list[Comparison]) -> Comparison:
 
 def _curve_points(context: Context, problem: Problem, observations: list[Observation]) -> Iterator[CurvePoint]:
     row = (context.recipe.name, context.implementation, context.dtype)
-    epochs = problem.recipe.epochs
+    epochs = next(len(o.value) for o in observations if o.key.tensor == "cost") // problem.batches_per_epoch
     for key, value, _ in observations:
         if key.kind == "curve":
             for step, number in enumerate(np.asarray(value, np.float64), start=key.step):
@@ -152,15 +152,16 @@ def _curve_points(context: Context, problem: Problem, observations: list[Observa
 
 
 def _accuracies(problem: Problem, tensor: str, classes: Array) -> Iterator[tuple[str, float]]:
-    """Accuracy in per cent; for test sets that repeat training examples, also without those."""
+    """Accuracy in per cent (of several labels: the share that is right); also without leaked test rows, if any."""
     dataset = problem.dataset
-    if "training" in tensor:
+    if tensor == "predicted classes (training)":
         yield "training accuracy", 100 * float(np.mean(classes == dataset.train_y))
-        return
-    correct = classes == dataset.test_y
-    yield "test accuracy", 100 * float(np.mean(correct))
-    if dataset.leaked_test_rows.size:
-        yield "test accuracy without leaked rows", 100 * float(np.mean(np.delete(correct, dataset.leaked_test_rows)))
+    elif tensor == "predicted classes (test)":
+        correct = classes == dataset.test_y
+        yield "test accuracy", 100 * float(np.mean(correct))
+        if dataset.leaked_test_rows.size:
+            kept = np.delete(correct, dataset.leaked_test_rows, axis=0)
+            yield "test accuracy without leaked rows", 100 * float(np.mean(kept))
 
 
 def _trace(observations: list[Observation]) -> Tensors:

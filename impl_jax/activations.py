@@ -42,12 +42,48 @@ def leaky_relu(z, *, slope=0.01):
     return jnp.where(z > 0, z, float(slope) * z)
 
 
+def elu(z, *, alpha=1.0):
+    """The exponential linear unit ``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise; ``f'(0) = alpha``.
+
+    JAX's own. Raises ValueError unless ``alpha`` is finite and positive.
+    """
+    _check_alpha(alpha)
+    return jax.nn.elu(z, alpha=float(alpha))
+
+
+def softplus(z):
+    """``f(z) = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``.
+
+    ``jax.nn.softplus`` has the same values, but the derivative ``exp(z - f(z))``, whose rounding error grows with
+    ``z``; here it is the one of :func:`sigmoid`.
+    """
+    # where, not maximum and abs: at z = 0 their derivatives in JAX are 1/2 and 1, which do not give sigmoid(0).
+    positive_part = jnp.where(z < 0, 0, z)
+    magnitude = jnp.where(z < 0, -z, z)
+    return positive_part + jnp.log1p(jnp.exp(-magnitude))
+
+
+def swish(z):
+    """``f(z) = z sigmoid(z)``: ``jax.nn.silu``."""
+    return jax.nn.silu(z)
+
+
+def gelu(z, *, approximate=False):
+    """``f(z) = z Phi(z)``: JAX's own, but exact by default, where ``jax.nn.gelu`` approximates by a tanh.
+
+    Raises ValueError unless ``approximate`` is True or False.
+    """
+    if approximate not in (True, False):
+        raise ValueError(f"approximate={approximate!r} is not allowed: must be True or False")
+    return jax.nn.gelu(z, approximate=bool(approximate))
+
+
 def softmax(z):
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis: JAX's own, shifted by ``max_j z_j``."""
     return jax.nn.softmax(z, axis=-1)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softmax)}
+ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
 
 
 def _check_derivative_at_zero(value):
@@ -58,3 +94,8 @@ def _check_derivative_at_zero(value):
 def _check_slope(slope):
     if not math.isfinite(slope):
         raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
+
+
+def _check_alpha(alpha):
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

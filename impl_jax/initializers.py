@@ -2,7 +2,7 @@
 
 Biases start at zero everywhere in the suite. ``dtype`` None means JAX's default: float64 with x64 enabled, else
 float32. ``jax.nn.initializers`` takes shapes as ``(n_in, n_out)`` and truncates its normals at two standard deviations;
-these do neither. Raises ValueError when a dimension is not a positive integer.
+these do so on request. Raises ValueError when a dimension is not a positive integer.
 """
 
 import math
@@ -21,27 +21,92 @@ def zeros(key, shape, *, dtype=None):
 def scaled_normal(key, shape, *, scale=0.01, dtype=None):
     """``W ~ scale * N(0, 1)``. Raises ValueError if ``scale`` is negative or not finite."""
     _check_shape(shape)
-    if not (scale >= 0 and math.isfinite(scale)):
-        raise ValueError(f"scale={scale!r} is not allowed: must be a finite number >= 0")
+    _check_not_negative("scale", scale)
     return float(scale) * jax.random.normal(key, shape, dtype)
 
 
 def xavier_normal(key, shape, *, fan="fan_in", dtype=None):
-    """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"``, ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``."""
+    """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"``, ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``.
+
+    Raises ValueError for an unknown ``fan``.
+    """
+    return _normal(key, shape, 1 / _fan(shape, fan), False, dtype)
+
+
+def xavier_uniform(key, shape, *, fan="fan_average", dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
+
+    Raises ValueError for an unknown ``fan``.
+    """
+    return _uniform(key, shape, 1 / _fan(shape, fan), dtype)
+
+
+def he_normal(key, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 2/n_in)``; ``truncated`` at two standard deviations, the variance kept: ``jax.nn.initializers``'."""
+    return _normal(key, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def he_uniform(key, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``."""
+    return _uniform(key, shape, 2 / _fan(shape, "fan_in"), dtype)
+
+
+def lecun_normal(key, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`."""
+    return _normal(key, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def lecun_uniform(key, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``."""
+    return _uniform(key, shape, 1 / _fan(shape, "fan_in"), dtype)
+
+
+def orthogonal(key, shape, *, gain=1.0, dtype=None):
+    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows): JAX's own.
+
+    Raises ValueError if ``gain`` is negative or not finite.
+    """
+    _check_shape(shape)
+    _check_not_negative("gain", gain)
+    return jax.nn.initializers.orthogonal(float(gain))(key, shape, dtype)
+
+
+INITIALIZERS = {
+    f.__name__: f
+    for f in (
+        zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
+        orthogonal,
+    )
+}  # fmt: skip
+
+# The standard deviation of a standard normal number that is drawn again beyond two.
+TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _normal(key, shape, variance, truncated, dtype):
+    if truncated not in (True, False):
+        raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
+    if not truncated:
+        return math.sqrt(variance) * jax.random.normal(key, shape, dtype)
+    return math.sqrt(variance) / TRUNCATED_DEVIATION * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+
+
+def _uniform(key, shape, variance, dtype):
+    largest = math.sqrt(3 * variance)
+    return jax.random.uniform(key, shape, dtype, -largest, largest)
+
+
+def _fan(shape, fan):
+    """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
-    variance = 1 / n_in if fan == "fan_in" else 2 / (n_in + n_out)
-    return math.sqrt(variance) * jax.random.normal(key, shape, dtype)
+    return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def he_normal(key, shape, *, dtype=None):
-    """``W ~ N(0, 2/n_in)``, not truncated."""
-    _, n_in = _check_shape(shape)
-    return math.sqrt(2 / n_in) * jax.random.normal(key, shape, dtype)
-
-
-INITIALIZERS = {f.__name__: f for f in (zeros, scaled_normal, xavier_normal, he_normal)}
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def _check_shape(shape):

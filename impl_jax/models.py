@@ -1,24 +1,28 @@
-"""The models: logistic regression, shallow network, L-layer network, softmax classifier.
+"""The models: single neuron, logistic regression, shallow and L-layer network, multi-task network, softmax classifier.
 
 A model is an immutable, hashable description, so that ``jax.jit`` takes it as a static argument; its parameters are a
 dict ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}`` kept apart from it. Every model computes, for ``l = 1 .. L``, with
 ``A0 = x``::
 
     Z[l] = A[l-1] W[l]^T + b[l]        (m, n_l)
-    A[l] = f(Z[l])                     (m, n_l), then inverted dropout, for l < L
+    N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
+    A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax or, for regression, ``Z[L]`` itself.
+and its outputs are ``A[L]``: sigmoid, softmax, relu or, for regression, ``Z[L]`` itself; the cross-entropies take the
+logits ``Z[L]``. A layer with batch norm has no ``b[l]``; its running averages are no parameters and are kept in a dict
+of their own, ``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import activations, initializers, regularizers
+from . import activations, initializers, normalization, regularizers
 
-OUTPUTS = ("sigmoid", "softmax", "identity")
+OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 @dataclass(frozen=True)
@@ -30,31 +34,47 @@ class DenseNetwork:
     activation_options: tuple = ()  # pairs (name, value): a dict could not be hashed
     output: str = "sigmoid"
     keep_probabilities: tuple = ()
+    normalization: str | None = None
+    normalization_options: tuple = ()
 
     @property
     def depth(self):
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
-    def apply(self, parameters, x, *, masks=None):
-        """Logits ``Z[L]: (m, n_L)``; arguments as in :meth:`forward`. Under ``jit`` the other values cost nothing."""
-        return self.forward(parameters, x, masks=masks)[0]
+    @property
+    def epsilon(self):
+        """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
+        return {name: value for name, value in self.normalization_options if name == "epsilon"}
 
-    def forward(self, parameters, x, *, masks=None):
+    def normalizes(self, layer, kind):
+        """Whether layer ``layer`` is normalised by ``kind``."""
+        return self.normalization == kind and layer < self.depth
+
+    def apply(self, parameters, x, *, masks=None, statistics=None):
+        """Logits ``Z[L]: (m, n_L)``; arguments as in :meth:`forward`. Under ``jit`` the other values cost nothing."""
+        return self.forward(parameters, x, masks=masks, statistics=statistics)[0]
+
+    def forward(self, parameters, x, *, masks=None, statistics=None):
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
-        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means inference, without dropout.
-        Raises ValueError if ``x`` does not have ``n_0`` features.
+        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``statistics``
+        are the running ones of batch norm; None means training, with the batch's own, which are then among the values
+        (``"batch_mean1"``, ``"batch_variance1"``). Raises ValueError if ``x`` does not have ``n_0`` features.
         """
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {x.shape}: must be (examples, {self.layer_sizes[0]})")
         f = activations.ACTIVATIONS[self.activation]
         values = {"A0": jnp.asarray(x)}
         for layer in range(1, self.depth + 1):
-            z = values[f"A{layer - 1}"] @ jnp.asarray(parameters[f"W{layer}"]).T + parameters[f"b{layer}"]
+            z = values[f"A{layer - 1}"] @ jnp.asarray(parameters[f"W{layer}"]).T
+            if f"b{layer}" in parameters:
+                z = z + parameters[f"b{layer}"]
             values[f"Z{layer}"] = z
             if layer < self.depth:
-                a = f(z, **dict(self.activation_options))
+                normalized = self._normalize(layer, parameters, z, statistics)
+                values |= normalized
+                a = f(normalized.get(f"N{layer}", z), **dict(self.activation_options))
                 if masks is not None and layer in masks:
                     a = regularizers.inverted_dropout(
                         a, masks[layer], keep_probability=self.keep_probabilities[layer - 1]
@@ -62,10 +82,47 @@ class DenseNetwork:
                 values[f"A{layer}"] = a
         return values[f"Z{self.depth}"], values
 
+    def updated_statistics(self, statistics, values):
+        """The running averages of batch norm after a training forward pass with ``values``; {} without batch norm."""
+        options = {name: value for name, value in self.normalization_options if name != "epsilon"}
+        updated = {}
+        for layer in range(1, self.depth):
+            if self.normalizes(layer, "batch_norm"):
+                names = f"running_mean{layer}", f"running_variance{layer}"
+                running = tuple(statistics[name] for name in names)
+                batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
+                averages = normalization.running_average(running, batch, len(values["A0"]), **options)
+                updated |= dict(zip(names, averages, strict=True))
+        return updated
+
+    def _normalize(self, layer, parameters, z, statistics):
+        """``N[l]`` and, in training with batch norm, the batch's statistics, by name; {} without normalisation."""
+        if self.normalization is None:
+            return {}
+        scale_and_shift = parameters[f"gamma{layer}"], parameters[f"beta{layer}"]
+        if self.normalization == "layer_norm":
+            return {f"N{layer}": normalization.layer_norm(z, *scale_and_shift, **self.epsilon)}
+        if statistics is None:
+            mean, variance = normalization.batch_statistics(z)
+            batch = {f"batch_mean{layer}": mean, f"batch_variance{layer}": variance}
+        else:
+            mean, variance = statistics[f"running_mean{layer}"], statistics[f"running_variance{layer}"]
+            batch = {}
+        return {f"N{layer}": normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon), **batch}
+
+
+def single_neuron(features, *, output="identity"):
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
+
+    Raises ValueError for another output.
+    """
+    _check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+
 
 def logistic_regression(features):
     """One sigmoid unit: ``p = sigmoid(w . x + b)``."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
 
 
 def shallow_network(
@@ -77,9 +134,14 @@ def shallow_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """One hidden layer: ``Z[2] = f(x W[1]^T + b[1]) W[2]^T + b[2]``."""
-    return _dense_network((features, hidden_units, outputs), activation, activation_options, output, keep_probability)
+    sizes = (features, hidden_units, outputs)
+    return _dense_network(
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
 
 
 def deep_network(
@@ -89,12 +151,33 @@ def deep_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``.
 
-    ``keep_probability`` is one number, or one for each hidden layer.
+    ``keep_probability`` is one number, or one for each hidden layer. ``normalization`` is None, ``"batch_norm"``
+    (``normalization_options``: ``epsilon``, ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``), on
+    every hidden layer, with the defaults of ``normalization.py``.
     """
-    return _dense_network(layer_sizes, activation, activation_options, output, keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
+
+
+def multi_task_network(
+    layer_sizes,
+    *,
+    activation="relu",
+    activation_options=None,
+    keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
+):
+    """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
+    return _dense_network(
+        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+    )
 
 
 def softmax_classifier(
@@ -103,19 +186,29 @@ def softmax_classifier(
     activation="relu",
     activation_options=None,
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
-    return _dense_network(layer_sizes, activation, activation_options, "softmax", keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+    )
 
 
-MODELS = {f.__name__: f for f in (logistic_regression, shallow_network, deep_network, softmax_classifier)}
+MODELS = {
+    f.__name__: f
+    for f in (
+        single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
+    )
+}  # fmt: skip
 
 
 def initialize(model, key, *, initializer="he_normal", initializer_options=None, dtype=None):
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
-    ``key``: a PRNG key, typed or raw. Returns ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``; ``dtype`` None means JAX's
-    default. Raises ValueError for an unknown initializer.
+    ``key``: a PRNG key, typed or raw. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of 0. Returns
+    ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``; ``dtype`` None means JAX's default. Raises ValueError for an unknown
+    initializer.
     """
     _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
@@ -124,50 +217,145 @@ def initialize(model, key, *, initializer="he_normal", initializer_options=None,
     parameters = {}
     for layer, (layer_key, shape) in enumerate(zip(keys, shapes, strict=True), start=1):
         parameters[f"W{layer}"] = draw(layer_key, shape, dtype=dtype, **(initializer_options or {}))
-        parameters[f"b{layer}"] = jnp.zeros(shape[0], dtype)
+        if not model.normalizes(layer, "batch_norm"):
+            parameters[f"b{layer}"] = jnp.zeros(shape[0], dtype)
+        if model.normalization is not None and layer < model.depth:
+            parameters |= {f"gamma{layer}": jnp.ones(shape[0], dtype), f"beta{layer}": jnp.zeros(shape[0], dtype)}
     return parameters
 
 
-def intermediates(model, parameters, x, *, masks=None):
+def initial_statistics(model, *, dtype=None):
+    """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm."""
+    statistics = {}
+    for layer, size in enumerate(model.layer_sizes[1:], start=1):
+        if model.normalizes(layer, "batch_norm"):
+            statistics |= {
+                f"running_mean{layer}": jnp.zeros(size, dtype),
+                f"running_variance{layer}": jnp.ones(size, dtype),
+            }
+    return statistics
+
+
+def update_statistics(model, parameters, x, statistics, *, masks=None):
+    """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument."""
+    return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
+
+
+def intermediates(model, parameters, x, statistics=None, *, masks=None, training=False):
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
+    With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
+    activations are those after dropout. ``training`` says whether batch norm takes the batch's statistics or the
+    running ``statistics``. Raises ValueError for a model with batch norm without either.
     """
-    logits, values = model.forward(parameters, x, masks=masks)
-    del values["A0"]
-    return values | {f"A{model.depth}": activations.ACTIVATIONS[model.output](logits)}
+    _check_statistics(model, statistics, training)
+    logits, values = model.forward(parameters, x, masks=masks, statistics=None if training else statistics)
+    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
+    return named | {f"A{model.depth}": activations.ACTIVATIONS[model.output](logits)}
 
 
-def predict(model, parameters, x):
-    """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
-    return activations.ACTIVATIONS[model.output](model.apply(parameters, x))
+def predict(model, parameters, x, statistics=None):
+    """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
+
+    ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
+    """
+    return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model, parameters, x):
-    """Predicted labels ``(m,)``: the largest logit for softmax; 1 where the logit is positive for a single sigmoid.
+def predict_classes(model, parameters, x, statistics=None):
+    """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
+    ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
-    Raises ValueError for a model whose output is not one class.
+    ``statistics`` as in :func:`predict`. Raises ValueError for a model whose output is not a class.
     """
     if model.output == "softmax":
-        return model.apply(parameters, x).argmax(axis=1)
-    if model.layer_sizes[-1] != 1 or model.output == "identity":
-        raise ValueError(f"output={model.output!r} with {model.layer_sizes[-1]} units does not predict one class")
-    return (model.apply(parameters, x)[:, 0] > 0).astype(int)
+        return _logits(model, parameters, x, statistics).argmax(axis=1)
+    if model.output != "sigmoid":
+        raise ValueError(f"output={model.output!r} does not predict classes: must be 'sigmoid' or 'softmax'")
+    labels = (_logits(model, parameters, x, statistics) > 0).astype(int)
+    return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def _dense_network(layer_sizes, activation, activation_options, output, keep_probability):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+def replace_head(
+    model, parameters, key, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None
+):
+    """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
+
+    The other layers keep their parameters; train with ``frozen_layers`` to leave them alone. ``key``: a PRNG key;
+    ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or
+    initializer.
+    """
+    _check_choice("output", output, OUTPUTS)
+    model = replace(model, layer_sizes=_sizes((*model.layer_sizes[:-1], outputs)), output=output)
+    options = {"initializer": initializer, "initializer_options": initializer_options}
+    fresh = initialize(model, key, dtype=parameters["W1"].dtype, **options)
+    head = (f"W{model.depth}", f"b{model.depth}")
+    return model, {name: fresh[name] if name in head else jnp.asarray(w) for name, w in parameters.items()}
+
+
+def computation_graph(a, b, c):
+    """``J = 3 (a + b c)``, the course's first computation graph."""
+    return 3 * (a + b * c)
+
+
+def computation_graph_gradients(a, b, c):
+    """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}``, by ``jax.value_and_grad``."""
+    cost, gradients = jax.value_and_grad(computation_graph, argnums=(0, 1, 2))(a, b, c)
+    return cost, dict(zip("abc", gradients, strict=True))
+
+
+def _dense_network(
+    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
+):
+    sizes = _sizes(layer_sizes)
     _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
     _check_choice("output", output, OUTPUTS)
+    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
-    return DenseNetwork(sizes, activation, tuple(sorted((activation_options or {}).items())), output, tuple(keep))
+    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    for name in normalization_options or {}:
+        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    options = _pairs(activation_options)
+    model = DenseNetwork(sizes, activation, options, output, tuple(keep), normalizer, _pairs(normalization_options))
+    _try(model)
+    return model
+
+
+def _pairs(options):
+    return tuple(sorted((options or {}).items()))
+
+
+def _try(model):
+    """Let the activation and the normalisation check their options now, on shapes alone, with nothing computed."""
+    f = activations.ACTIVATIONS[model.activation]
+    one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    jax.eval_shape(partial(f, **dict(model.activation_options)), one)
+    if model.normalization is not None:
+        jax.eval_shape(partial(normalization.layer_norm, **model.epsilon), one, one, one)
+    options = {name: value for name, value in model.normalization_options if name != "epsilon"}
+    normalization.running_average((0.0, 1.0), (0.0, 1.0), 2, **options)
+
+
+def _sizes(layer_sizes):
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
+        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+    return sizes
+
+
+def _logits(model, parameters, x, statistics):
+    _check_statistics(model, statistics, False)
+    return model.apply(parameters, x, statistics=statistics)
+
+
+def _check_statistics(model, statistics, training):
+    if model.normalization == "batch_norm" and not training and statistics is None:
+        raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 
 def _numbers(value):

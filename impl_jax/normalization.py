@@ -1,4 +1,6 @@
-"""Input standardisation with the statistics of the training set only."""
+"""Input standardisation with the statistics of the training set only; batch and layer normalisation."""
+
+import math
 
 import jax.numpy as jnp
 
@@ -22,3 +24,66 @@ def standardization_statistics(x):
 def standardize(x, mean, standard_deviation):
     """``(x - mu) / sigma``. ``x``: ``(m, n_0)``; the statistics ``(n_0,)`` each, from the training set."""
     return (jnp.asarray(x) - mean) / standard_deviation
+
+
+def batch_statistics(z):
+    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
+
+    ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``.
+    """
+    z = jnp.asarray(z)
+    mean = z.mean(axis=0)
+    return mean, ((z - mean) ** 2).mean(axis=0)
+
+
+def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+    """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
+
+    ``z``: ``(m, n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite.
+    """
+    _check_not_negative("epsilon", epsilon)
+    return gamma * ((jnp.asarray(z) - mean) / jnp.sqrt(variance + float(epsilon))) + beta
+
+
+def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+    """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
+
+    ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``, by which
+    the variance is divided (``"biased"``), or ``m - 1`` (``"unbiased"``). Raises ValueError unless ``0 <= momentum <
+    1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one example.
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
+    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    if running_variance == "unbiased" and examples < 2:
+        raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
+    momentum = float(momentum)
+    mean, variance = batch
+    if running_variance == "unbiased":
+        variance = variance * (examples / (examples - 1))
+    return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
+
+
+def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+    """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
+
+    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. ``jax.nn.standardize`` takes the variance in one pass. Raises
+    ValueError if ``epsilon`` is negative or not finite.
+    """
+    _check_not_negative("epsilon", epsilon)
+    deviations = z - jnp.mean(z, axis=1, keepdims=True)
+    variance = (deviations**2).mean(axis=1, keepdims=True)
+    return gamma * (deviations / jnp.sqrt(variance + float(epsilon))) + beta
+
+
+NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def _check_choice(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

@@ -5,18 +5,20 @@ from 1. A formula returns what is added to ``w``, as ``optax.apply_updates`` exp
 unless said.
 
 The formulas are written out because optax's own take no learning rate by the step, put it inside the velocity of
-RMSprop, and in float32 lose digits of ``1 - beta^t`` to cancellation (relative error 1e-5). ``learning_rate`` is a
-number, or a schedule as optax means it: a function of the step counted from 0.
+RMSprop, start Adagrad at 0.1, and in float32 lose digits of ``1 - beta^t`` to cancellation (relative error 1e-5).
+``learning_rate`` is a number, or a schedule as optax means it: a function of the step counted from 0.
 
 This file needs JAX and optax only and can be copied out alone.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 
 class OptimizerState(NamedTuple):
@@ -31,7 +33,7 @@ class Optimizer(optax.GradientTransformationExtraArgs):
 
     ``update(gradients, state, parameters=None, *, learning_rate=None)`` returns ``(updates, state)``; ``learning_rate``
     overrides the optimizer's own for this step, and may be traced. Raises ValueError if a gradient is missing or has
-    another shape than its parameter.
+    another shape than its parameter, or if ``parameters`` are not given to a formula in which they have a part.
     """
 
     def __new__(cls, init, update, learning_rate):
@@ -44,7 +46,7 @@ def gradient_descent(learning_rate=0.01):
     """``w <- w - alpha g``: ``optax.sgd``. Raises ValueError if ``learning_rate`` is negative or not finite."""
     _check_learning_rate(learning_rate)
 
-    def update_array(g, slots, t, alpha):
+    def update_array(w, g, slots, t, alpha):
         return -alpha * g, {}
 
     return _optimizer(learning_rate, {}, update_array)
@@ -69,12 +71,14 @@ def momentum(
     _check_learning_rate(learning_rate)
     _check_decay("beta", beta)
     _check_choice("accumulation", accumulation, ("average", "sum"))
+    _check_choice("bias_correction", bias_correction, (False, True))
+    _check_choice("nesterov", nesterov, (False, True))
     _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
     beta = float(beta)
     gain = 1 - beta if accumulation == "average" else 1.0
     inside = learning_rate_position == "inside"
 
-    def update_array(g, slots, t, alpha):
+    def update_array(w, g, slots, t, alpha):
         contribution = (alpha * gain if inside else gain) * g
         v = beta * slots["velocity"] + contribution
         direction = beta * v + contribution if nesterov else v
@@ -112,12 +116,14 @@ def rmsprop(
     _check_not_negative("initial_square", initial_square)
     _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
     _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    _check_choice("centered", centered, (False, True))
+    _check_choice("bias_correction", bias_correction, (False, True))
     if bias_correction and initial_square != 0:
         raise ValueError(f"initial_square={initial_square!r} is not allowed with bias_correction: must be 0")
     beta, momentum, epsilon = float(beta), float(momentum), float(epsilon)
     inside = learning_rate_position == "inside"
 
-    def update_array(g, slots, t, alpha):
+    def update_array(w, g, slots, t, alpha):
         correction = _one_minus_power(beta, t) if bias_correction else 1.0
         s = beta * slots["square_average"] + (1 - beta) * g * g
         new_slots = {"square_average": s}
@@ -142,6 +148,47 @@ def rmsprop(
     return _optimizer(learning_rate, slots, update_array)
 
 
+def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0):
+    """Adagrad: ``s <- s + g^2``, ``w <- w - alpha g / (sqrt(s) + epsilon)``.
+
+    Slot ``square_sum`` (``s``, from ``initial_accumulator``). ``epsilon_position="inside_root"`` divides by ``sqrt(s +
+    epsilon)``, as ``optax.adagrad``, which starts at 0.1 by default. Raises ValueError for a number out of range or an
+    unknown formulation.
+    """
+    _check_learning_rate(learning_rate)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    _check_not_negative("initial_accumulator", initial_accumulator)
+    epsilon = float(epsilon)
+
+    def update_array(w, g, slots, t, alpha):
+        s = slots["square_sum"] + g * g
+        root = jnp.sqrt(s) + epsilon if epsilon_position == "outside_root" else jnp.sqrt(s + epsilon)
+        return -alpha * g / root, {"square_sum": s}
+
+    return _optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array)
+
+
+def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
+    """Adadelta: ``s <- rho s + (1 - rho) g^2``, ``r = g sqrt(d + epsilon) / sqrt(s + epsilon)``, ``w <- w - alpha r``.
+
+    Slots ``square_average`` (``s``), ``squared_update_average`` (``d <- rho d + (1 - rho) r^2``). ``optax.adadelta`` is
+    the same where it is given a learning rate: without one it ascends. Raises ValueError for a number out of range.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("rho", rho)
+    _check_not_negative("epsilon", epsilon)
+    rho, epsilon = float(rho), float(epsilon)
+
+    def update_array(w, g, slots, t, alpha):
+        s = rho * slots["square_average"] + (1 - rho) * g * g
+        step = jnp.sqrt(slots["squared_update_average"] + epsilon) / jnp.sqrt(s + epsilon) * g
+        d = rho * slots["squared_update_average"] + (1 - rho) * step * step
+        return -alpha * step, {"square_average": s, "squared_update_average": d}
+
+    return _optimizer(learning_rate, {"square_average": 0.0, "squared_update_average": 0.0}, update_array)
+
+
 def adam(
     learning_rate=0.001,
     *,
@@ -160,14 +207,259 @@ def adam(
     Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
+    return _optimizer(learning_rate, _adam_slots(amsgrad), step)
+
+
+def adamw(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="outside_root",
+    amsgrad=None,
+    weight_decay=0.01,
+    decay_scale="learning_rate",
+):
+    """Adam with decoupled weight decay: ``w <- w - alpha weight_decay w`` beside its step, on every parameter.
+
+    The slots are those of :func:`adam`. ``decay_scale="learning_rate"`` is ``optax.adamw``, whose ``weight_decay`` is
+    0.0001 by default; ``"schedule_only"`` has ``alpha / alpha_0`` in the place of ``alpha``, with ``alpha_0`` the
+    ``learning_rate``. Raises ValueError for a number out of range, an unknown formulation, or
+    ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0 or a schedule.
+    """
+    _check_learning_rate(learning_rate)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    _check_not_negative("weight_decay", weight_decay)
+    _check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
+    if decay_scale == "schedule_only" and (callable(learning_rate) or learning_rate == 0):
+        raise ValueError(
+            f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
+        )
+    decay = float(weight_decay) if decay_scale == "learning_rate" else weight_decay / learning_rate
+    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
+
+    def update_array(w, g, slots, t, alpha):
+        update, slots = step(w, g, slots, t, alpha)
+        return update - alpha * decay * w, slots
+
+    return _optimizer(learning_rate, _adam_slots(amsgrad), update_array, needs_parameters=True)
+
+
+def nadam(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    schedule="dozat",
+    momentum_decay=0.004,
+):
+    """Adam with Nesterov's momentum: ``m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)``.
+
+    Slots ``first_moment`` (``m``), ``second_moment`` (``v``), and with ``schedule="dozat"``, where ``mu_t = beta1 (1 -
+    0.96^(t momentum_decay) / 2)``, ``momentum_product`` (``p_t = mu_1 ... mu_t``, in all elements). ``"constant"``,
+    ``mu_t = beta1``, is ``optax.nadam``. Raises ValueError for a number out of range or an unknown formulation.
+    """
+    _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
     _check_decay("beta2", beta2)
     _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
-    _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+    _check_choice("schedule", schedule, ("dozat", "constant"))
+    _check_not_negative("momentum_decay", momentum_decay)
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
+    log_base = momentum_decay * math.log(0.96)
+    dozat = schedule == "dozat"
 
-    def update_array(g, slots, t, alpha):
+    def half_power(t):
+        return 0.5 * jnp.exp(t * log_base)
+
+    def update_array(w, g, slots, t, alpha):
+        m = beta1 * slots["first_moment"] + (1 - beta1) * g
+        v = beta2 * slots["second_moment"] + (1 - beta2) * g * g
+        new_slots = {"first_moment": m, "second_moment": v}
+        if dozat:
+            mu, next_mu = beta1 * (1 - half_power(t)), beta1 * (1 - half_power(t + 1))
+            one_minus_mu = (1 - beta1) + beta1 * half_power(t)  # without cancellation
+            p = slots["momentum_product"] * mu
+            new_slots["momentum_product"] = p
+            m_hat = next_mu * m / (1 - p * next_mu) + one_minus_mu * g / (1 - p)
+        else:
+            m_hat = beta1 / _one_minus_power(beta1, t + 1) * m + (1 - beta1) / _one_minus_power(beta1, t) * g
+        return -alpha * m_hat / (jnp.sqrt(v / _one_minus_power(beta2, t)) + epsilon), new_slots
+
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+    if dozat:
+        slots["momentum_product"] = 1.0
+    return _optimizer(learning_rate, slots, update_array)
+
+
+def adamax(
+    learning_rate=0.002,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="inside_maximum",
+):
+    """Adam with the maximum norm: ``u <- max(beta2 u, |g| + epsilon)``, ``w <- w - alpha m / ((1 - beta1^t) u)``.
+
+    Slots ``first_moment`` (``m``), ``infinity_norm`` (``u``). ``epsilon_position="inside_maximum"`` is
+    ``optax.adamax``; ``"outside"`` divides by ``u + epsilon`` instead. Raises ValueError for a number out of range or
+    an unknown formulation.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
+    inside = epsilon_position == "inside_maximum"
+
+    def update_array(w, g, slots, t, alpha):
+        m = beta1 * slots["first_moment"] + (1 - beta1) * g
+        u = jnp.maximum(beta2 * slots["infinity_norm"], jnp.abs(g) + epsilon if inside else jnp.abs(g))
+        update = -alpha / _one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
+        return update, {"first_moment": m, "infinity_norm": u}
+
+    return _optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_array)
+
+
+def radam(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="outside_root",
+    threshold=5.0,
+):
+    """Rectified Adam: Adam's step times ``r_t`` where ``rho_t > threshold``, else ``w <- w - alpha m^``.
+
+    Slots ``first_moment`` (``m``), ``second_moment`` (``v``). ``optax.radam`` is ``epsilon_position="outside_root"``,
+    but subtracts nearly equal numbers for ``rho_t``, which in float32 leaves it four digits. ``"before_correction"``
+    adds epsilon to ``sqrt(v)``. Raises ValueError for a number out of range, an unknown formulation, or a ``beta2`` so
+    small that no step would be rectified.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
+    _check_choice("threshold", threshold, (5, 4))
+    if not 2 / (1 - beta2) - 1 > threshold:
+        raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
+    beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
+    first_rectified = _first_rectified_step(beta2, threshold)
+
+    def update_array(w, g, slots, t, alpha):
+        m = beta1 * slots["first_moment"] + (1 - beta1) * g
+        v = beta2 * slots["second_moment"] + (1 - beta2) * g * g
+        alpha = alpha / _one_minus_power(beta1, t)
+        correction = jnp.sqrt(_one_minus_power(beta2, t))
+        hat_epsilon = epsilon if epsilon_position == "before_correction" else epsilon * correction
+        rectified = _rectification(beta2, t) * correction * m / (jnp.sqrt(v) + hat_epsilon)
+        update = -alpha * jnp.where(t < first_rectified, m, rectified)
+        return update, {"first_moment": m, "second_moment": v}
+
+    return _optimizer(learning_rate, {"first_moment": 0.0, "second_moment": 0.0}, update_array)
+
+
+def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
+    """Lion: ``w <- w - alpha (sign(beta1 m + (1 - beta1) g) + weight_decay w)``, ``m <- beta2 m + (1 - beta2) g``.
+
+    Slot ``momentum`` (``m``). ``optax.lion``, whose ``weight_decay`` is 0.001 by default. Raises ValueError for a
+    number out of range.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("weight_decay", weight_decay)
+    beta1, beta2, weight_decay = float(beta1), float(beta2), float(weight_decay)
+
+    def update_array(w, g, slots, t, alpha):
+        m = slots["momentum"]
+        direction = jnp.sign(beta1 * m + (1 - beta1) * g)
+        if weight_decay:
+            direction = direction + weight_decay * w
+        return -alpha * direction, {"momentum": beta2 * m + (1 - beta2) * g}
+
+    return _optimizer(learning_rate, {"momentum": 0.0}, update_array, needs_parameters=weight_decay > 0)
+
+
+def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
+    """Limited-memory BFGS with a given step length: ``w <- w - alpha H g``, sums taken over all parameters together.
+
+    ``H`` is the two loops over the last ``history`` pairs ``s`` (change of the parameters), ``y`` (of the gradient);
+    those with ``s . y <= 0`` are left out. The first step has none: ``H g = g / max(1, ||g||_1)``
+    (``first_step="capped"``) or ``g`` (``"gradient"``). Slots: ``previous_parameter``, ``previous_gradient``, and for
+    ``k = 1`` (newest) ``.. history`` ``parameter_change_k``, ``gradient_change_k``. ``optax.lbfgs`` without its line
+    search has another first step. Raises ValueError for a number out of range or an unknown formulation.
+    """
+    _check_learning_rate(learning_rate)
+    if not (isinstance(history, int) and history >= 1):
+        raise ValueError(f"history={history!r} is not allowed: must be an integer >= 1")
+    _check_choice("first_step", first_step, ("capped", "gradient"))
+    numbers = range(1, history + 1)
+
+    def update_array(w, g, slots, t, alpha):
+        first = t == 1
+        changes = {"parameter": [jnp.where(first, 0, w - slots["previous_parameter"])],
+                   "gradient": [jnp.where(first, 0, g - slots["previous_gradient"])]}  # fmt: skip
+        new_slots = {"previous_parameter": w, "previous_gradient": g}
+        for kind, newest_first in changes.items():
+            newest_first += [slots[f"{kind}_change_{k}"] for k in numbers[:-1]]
+            new_slots |= {f"{kind}_change_{k}": change for k, change in zip(numbers, newest_first, strict=True)}
+        start = g / jnp.maximum(1, jnp.abs(g).sum()) if first_step == "capped" else g
+        pairs = list(zip(*changes.values(), strict=True))
+        return -alpha * jnp.where(first, start, _inverse_hessian_product(g, pairs)), new_slots
+
+    slots = {"previous_parameter": 0.0, "previous_gradient": 0.0}
+    slots |= {f"{change}_change_{k}": 0.0 for change in ("parameter", "gradient") for k in numbers}
+    return _optimizer(learning_rate, slots, update_array, elementwise=False, needs_parameters=True)
+
+
+OPTIMIZERS = {
+    f.__name__: f
+    for f in (
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+    )
+}  # fmt: skip
+
+
+def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
+    """``v_t = beta v_{t-1} + (1 - beta) x_t`` with ``v_0 = 0``, each divided by ``1 - beta^t`` if ``bias_correction``.
+
+    ``values``: ``(steps, ...)``; the result has their shape. ``optax.ema`` is the same, a step at a time. Raises
+    ValueError unless ``0 <= beta < 1``.
+    """
+    _check_decay("beta", beta)
+    _check_choice("bias_correction", bias_correction, (False, True))
+    beta = float(beta)
+    values = jnp.asarray(values)
+
+    def step(average, value):
+        average = beta * average + (1 - beta) * value
+        return average, average
+
+    averages = jax.lax.scan(step, jnp.zeros(values.shape[1:], values.dtype), values)[1]
+    if not bias_correction:
+        return averages
+    t = jnp.arange(1, len(values) + 1, dtype=values.dtype)
+    return averages / _one_minus_power(beta, t).reshape(-1, *(1,) * (values.ndim - 1))
+
+
+def _adam_slots(amsgrad):
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+    return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
+
+
+def _adam_step(beta1, beta2, epsilon, epsilon_position, amsgrad):
+    """Adam's formula on one array; the equations are in :func:`adam`."""
+
+    def update_array(w, g, slots, t, alpha):
         correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = jnp.ones_like(t)
@@ -187,17 +479,63 @@ def adam(
             denominator = jnp.sqrt(v_hat) + epsilon / jnp.sqrt(correction2)
         return -alpha / correction1 * m / denominator, new_slots
 
-    slots = {"first_moment": 0.0, "second_moment": 0.0}
-    if amsgrad is not None:
-        slots["maximum_second_moment"] = 0.0
-    return _optimizer(learning_rate, slots, update_array)
+    return update_array
 
 
-OPTIMIZERS = {f.__name__: f for f in (gradient_descent, momentum, rmsprop, adam)}
+def _first_rectified_step(beta2, threshold):
+    """RAdam's first step with ``rho_t > threshold``; ``rho_t`` grows with ``t``. Decided here, in double precision."""
+    rho = 2 / (1 - beta2) - 1
+    rhos = (rho - 2 * t * beta2**t / -math.expm1(t * math.log(beta2)) for t in itertools.count(1))
+    return next(t for t, rho_t in enumerate(rhos, start=1) if rho_t > threshold)
 
 
-def _optimizer(learning_rate, initial_slots, update_array):
-    """Lift ``update_array(g, slots, t, alpha) -> (update, slots)`` from one array to a tree of them."""
+def _rectification(beta2, t):
+    """RAdam's ``r_t``, NaN while ``rho_t < 4``.
+
+    With ``z = -t log(beta2) / 2`` it is ``rho_t = rho - t (coth(z) - 1)``. Where ``z`` is small that cancels, and
+    ``coth(z) = (1 + F(z)) / z`` with ``F(z) = z^2 / (3 + z^2 / (5 + ...))`` takes the large numbers together.
+    """
+    rate = -math.log(beta2) / 2
+    rho = 2 / (1 - beta2) - 1
+    z = t * rate
+    fraction = 0.0
+    for odd in (13, 11, 9, 7, 5, 3):
+        fraction = z * z / (odd + fraction)
+    small, large = (rho - 1 / rate) + t * (1 - fraction / z), rho - 2 * t / jnp.expm1(2 * z)
+    rho_t = jnp.where(z < 0.5, small, large)
+    return jnp.sqrt((rho_t - 4) * (rho_t - 2) / rho_t * (rho / ((rho - 4) * (rho - 2))))
+
+
+def _inverse_hessian_product(g, pairs):
+    """L-BFGS's two loops: an approximate inverse Hessian times ``g``; ``pairs`` ``(s, y)`` from newest to oldest."""
+    curvatures = [_dot(s, y) for s, y in pairs]
+    q, weights = g, []
+    for (s, y), curvature in zip(pairs, curvatures, strict=True):
+        weights.append(_ratio(_dot(s, q), curvature))
+        q = q - weights[-1] * y
+    newest = pairs[0][1]
+    r = jnp.where(curvatures[0] > 0, curvatures[0] / _dot(newest, newest), 1) * q
+    for (s, y), curvature, weight in reversed(list(zip(pairs, curvatures, weights, strict=True))):
+        r = r + (weight - _ratio(_dot(y, r), curvature)) * s
+    return r
+
+
+def _dot(a, b):
+    """In full precision on any device, unlike products of matrices."""
+    return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _ratio(product, curvature):
+    """0 for a pair that is left out."""
+    return jnp.where(curvature > 0, product / curvature, 0)
+
+
+def _optimizer(learning_rate, initial_slots, update_array, *, elementwise=True, needs_parameters=False):
+    """Lift ``update_array(w, g, slots, t, alpha) -> (update, slots)`` from one array to a tree of them.
+
+    A formula that is not ``elementwise`` takes sums over all parameters: its array is one vector that holds every one
+    of them. ``w`` is None where parameters are not given, which a formula that ``needs_parameters`` refuses.
+    """
 
     def init(parameters):
         slots = {
@@ -207,30 +545,57 @@ def _optimizer(learning_rate, initial_slots, update_array):
         return OptimizerState(jnp.zeros((), jnp.int32), slots)
 
     def update(gradients, state, parameters=None, *, learning_rate=None, **extra_arguments):
+        if parameters is None and needs_parameters:
+            raise ValueError("parameters=None is not allowed: must be given, for they have a part in this formula")
         # Without parameters, the slots know their shapes.
         _check_gradients(gradients, next(iter(state.slots.values()), gradients) if parameters is None else parameters)
         alpha = own_rate(state.step) if learning_rate is None else learning_rate
-        leaves, tree = jax.tree.flatten(gradients)
-        slot_leaves = {slot: tree.flatten_up_to(arrays) for slot, arrays in state.slots.items()}
-        updates, new_slots = [], {slot: [] for slot in slot_leaves}
-        for i, g in enumerate(map(jnp.asarray, leaves)):
+
+        def update_leaf(g, w, slots):
             # Scalars take the gradient's dtype, so that a rate in double precision does not change a parameter's.
             t, alpha_array = jnp.asarray(state.step + 1, g.dtype), jnp.asarray(alpha, g.dtype)
-            array_slots = {slot: jnp.asarray(arrays[i]) for slot, arrays in slot_leaves.items()}
-            array_update, array_slots = update_array(g, array_slots, t, alpha_array)
-            updates.append(array_update)
-            for slot, array in array_slots.items():
-                new_slots[slot].append(array)
-        new_slots = {slot: tree.unflatten(arrays) for slot, arrays in new_slots.items()}
-        return tree.unflatten(updates), OptimizerState(state.step + 1, new_slots)
+            return update_array(w, g, slots, t, alpha_array)
+
+        lift = _leaf_by_leaf if elementwise else _as_one_vector
+        updates, slots = lift(update_leaf, gradients, parameters, state.slots)
+        return updates, OptimizerState(state.step + 1, slots)
 
     own_rate = learning_rate if callable(learning_rate) else lambda step: learning_rate
     return Optimizer(init, update, learning_rate)
 
 
+def _leaf_by_leaf(update_leaf, gradients, parameters, slots):
+    leaves, tree = jax.tree.flatten(gradients)
+    parameter_leaves = [None] * len(leaves) if parameters is None else tree.flatten_up_to(parameters)
+    slot_leaves = {slot: tree.flatten_up_to(arrays) for slot, arrays in slots.items()}
+    updates, new_slots = [], {slot: [] for slot in slot_leaves}
+    for i, (g, w) in enumerate(zip(leaves, parameter_leaves, strict=True)):
+        leaf_slots = {slot: jnp.asarray(arrays[i]) for slot, arrays in slot_leaves.items()}
+        update, leaf_slots = update_leaf(jnp.asarray(g), w, leaf_slots)
+        updates.append(update)
+        for slot, array in leaf_slots.items():
+            new_slots[slot].append(array)
+    return tree.unflatten(updates), {slot: tree.unflatten(arrays) for slot, arrays in new_slots.items()}
+
+
+def _as_one_vector(update_leaf, gradients, parameters, slots):
+    vector, split = ravel_pytree(gradients)
+    vectors = {slot: ravel_pytree(arrays)[0] for slot, arrays in slots.items()}
+    update, vectors = update_leaf(vector, ravel_pytree(parameters)[0], vectors)
+    return split(update), {slot: split(changed) for slot, changed in vectors.items()}
+
+
 def _one_minus_power(beta, t):
     """``1 - beta^t`` as ``-expm1(t log(beta))``: in float32 the subtraction itself would cost it its digits."""
     return jnp.ones_like(t) if beta == 0 else -jnp.expm1(t * math.log(beta))
+
+
+def _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad):
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
+    _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
 
 
 def _check_learning_rate(value):

@@ -1,17 +1,26 @@
-"""Regularizers: weight penalties and inverted dropout."""
+"""Regularizers: weight penalties, inverted dropout, gradient clipping, max-norm, early stopping, data augmentation.
+
+Label smoothing is a keyword of the cross-entropies, batch normalisation a part of the model, decoupled weight decay a
+part of the optimizer (``adamw``, ``lion``). What these functions return is immutable and hashed by value, so that equal
+ones are compiled only once; but an :class:`EarlyStopping` counts, on the host.
+"""
 
 import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+CONVENTIONS = ("course", "half", "full")
 
 
 @dataclass(frozen=True)
-class L2:
-    """The penalty that :func:`l2` makes. Equal ones hash alike, so that a compiled function meets each only once."""
+class Penalty:
+    """A term of the cost that depends on the weights alone; called with them and the number of examples, a scalar."""
 
     strength: float
+    l1_ratio: float
     convention: str
 
     def __call__(self, weights, examples):
@@ -20,7 +29,10 @@ class L2:
             "half": self.strength / 2,
             "full": self.strength,
         }[self.convention]
-        return factor * sum(jnp.sum(w * w) for w in weights)
+        # w sign(w) has the derivative sign(w), 0 at 0; that of jnp.abs is 1 there.
+        absolute = sum(jnp.sum(w * jnp.sign(w)) for w in weights) if self.l1_ratio > 0 else 0.0
+        squared = sum(jnp.sum(w * w) for w in weights) if self.l1_ratio < 1 else 0.0
+        return factor * (self.l1_ratio * absolute + (1 - self.l1_ratio) * squared)
 
 
 def l2(strength, *, convention="course"):
@@ -28,15 +40,32 @@ def l2(strength, *, convention="course"):
 
     ``"half"`` has ``strength/2`` and ``"full"`` ``strength`` in the place of ``strength/(2m)``.
 
-    Returns a penalty: called with a list of weights ``(n_l, n_{l-1})`` and the number of examples ``m`` of the batch,
-    it gives a scalar. ``optax.add_decayed_weights`` adds the gradient of ``"half"``, to biases too unless masked.
-    Raises ValueError if ``strength`` is negative or not finite, or ``convention`` unknown.
+    Returns a :class:`Penalty`: called with a list of weights ``(n_l, n_{l-1})`` and the number of examples ``m`` of the
+    batch, it gives a scalar. ``optax.add_decayed_weights`` adds the gradient of ``"half"``, to biases too unless
+    masked. Raises ValueError if ``strength`` is negative or not finite, or ``convention`` unknown.
     """
-    if not (strength >= 0 and math.isfinite(strength)):
-        raise ValueError(f"strength={strength!r} is not allowed: must be a finite number >= 0")
-    if convention not in ("course", "half", "full"):
+    return elastic_net(strength, l1_ratio=0.0, convention=convention)
+
+
+def l1(strength, *, convention="course"):
+    """``factor sum_l sum |W[l]|``, biases excepted, its gradient ``factor sign(W)`` with ``sign(0) = 0``.
+
+    ``factor`` is ``strength/(2m)``, ``strength/2`` or ``strength``, as in :func:`l2`. Returns a :class:`Penalty`.
+    Raises ValueError as :func:`l2`.
+    """
+    return elastic_net(strength, l1_ratio=1.0, convention=convention)
+
+
+def elastic_net(strength, *, l1_ratio=0.5, convention="course"):
+    """``factor (l1_ratio sum |W| + (1 - l1_ratio) sum W^2)``, biases excepted; ``factor`` as in :func:`l1`.
+
+    Returns a :class:`Penalty`. Raises ValueError as :func:`l2`, and unless ``0 <= l1_ratio <= 1``.
+    """
+    _check_not_negative("strength", strength)
+    _check_fraction("l1_ratio", l1_ratio)
+    if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not allowed: must be 'course', 'half' or 'full'")
-    return L2(float(strength), convention)
+    return Penalty(float(strength), float(l1_ratio), convention)
 
 
 def dropout_mask(key, shape, *, keep_probability):
@@ -58,9 +87,250 @@ def inverted_dropout(activations, mask, *, keep_probability):
     return activations * mask / float(keep_probability)
 
 
-REGULARIZERS = {"l2": l2, "inverted_dropout": inverted_dropout}
+@dataclass(frozen=True)
+class ClipByValue:
+    """The clipping that :func:`clip_by_value` makes."""
+
+    limit: float
+
+    def __call__(self, gradients):
+        return jax.tree.map(lambda g: jnp.clip(g, -self.limit, self.limit), gradients)
+
+
+def clip_by_value(limit):
+    """Every element of every gradient into ``[-limit, limit]``: ``optax.clip``.
+
+    Returns ``clip(gradients) -> gradients``, on any tree of arrays. Raises ValueError unless ``limit`` is positive and
+    finite.
+    """
+    _check_positive("limit", limit)
+    return ClipByValue(float(limit))
+
+
+@dataclass(frozen=True)
+class ClipByNorm:
+    """The clipping that :func:`clip_by_norm` makes."""
+
+    limit: float
+
+    def __call__(self, gradients):
+        return jax.tree.map(lambda g: _shrunk(g, jnp.sqrt(jnp.sum(g * g)), self.limit), gradients)
+
+
+def clip_by_norm(limit):
+    """Each gradient by itself to a Euclidean norm of at most ``limit``: ``g limit / max(||g||, limit)``.
+
+    A gradient within the limit is not changed. Returns ``clip(gradients) -> gradients``, on any tree of arrays. Raises
+    ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+    return ClipByNorm(float(limit))
+
+
+@dataclass(frozen=True)
+class ClipByGlobalNorm:
+    """The clipping that :func:`clip_by_global_norm` makes."""
+
+    limit: float
+
+    def __call__(self, gradients):
+        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
+        return jax.tree.map(lambda g: _shrunk(g, norm, self.limit), gradients)
+
+
+def clip_by_global_norm(limit):
+    """All gradients by one factor, so that the Euclidean norm over all of them is at most ``limit``.
+
+    ``optax.clip_by_global_norm``, but for a last rounding. Returns ``clip(gradients) -> gradients``, on any tree of
+    arrays. Raises ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+    return ClipByGlobalNorm(float(limit))
+
+
+@dataclass(frozen=True)
+class MaxNorm:
+    """The constraint that :func:`max_norm` makes."""
+
+    limit: float
+
+    def __call__(self, parameters):
+        return {name: self._constrained(w) if name.startswith("W") else w for name, w in parameters.items()}
+
+    def _constrained(self, w):
+        w = jnp.asarray(w)
+        return _shrunk(w, jnp.sqrt(jnp.sum(w * w, axis=1, keepdims=True)), self.limit)
+
+
+def max_norm(limit):
+    """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; biases excepted.
+
+    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``. Returns ``constrain(parameters) -> parameters``,
+    on dicts. Raises ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+    return MaxNorm(float(limit))
+
+
+class EarlyStopping:
+    """Decides after each epoch whether to go on; made by :func:`early_stopping`. ``best_epoch`` counts from 1."""
+
+    def __init__(self, patience, min_delta, restore_best):
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.best_cost, self.best_epoch, self.epoch = float("inf"), 0, 0
+
+    def improved(self, cost):
+        """Take in the validation cost of the next epoch; is it the best by more than ``min_delta``?"""
+        self.epoch += 1
+        if not cost < self.best_cost - self.min_delta:
+            return False
+        self.best_cost, self.best_epoch = cost, self.epoch
+        return True
+
+    @property
+    def stop(self):
+        """Whether ``patience`` epochs have gone by since the best one."""
+        return self.epoch - self.best_epoch >= self.patience
+
+
+def early_stopping(*, patience=5, min_delta=0.0, restore_best=True):
+    """Stop when the validation cost has not improved by more than ``min_delta`` for ``patience`` epochs.
+
+    With ``restore_best`` training ends with the parameters of the best epoch (and its running statistics), else with
+    the last. Returns a fresh :class:`EarlyStopping`. Raises ValueError unless ``patience`` is a positive integer and
+    ``min_delta`` a finite number >= 0.
+    """
+    if not (isinstance(patience, int) and patience >= 1):
+        raise ValueError(f"patience={patience!r} is not allowed: must be an integer >= 1")
+    _check_not_negative("min_delta", min_delta)
+    if restore_best not in (True, False):
+        raise ValueError(f"restore_best={restore_best!r} is not allowed: must be True or False")
+    return EarlyStopping(patience, min_delta, restore_best)
+
+
+@dataclass(frozen=True)
+class RandomFlip:
+    """The augmentation that :func:`random_flip` makes."""
+
+    image_shape: tuple
+    probability: float
+
+    def draw(self, key, examples, features):
+        return jax.random.bernoulli(key, self.probability, (examples,))
+
+    def apply(self, x, flips):
+        images = jnp.asarray(x).reshape(-1, *self.image_shape)
+        flips = jnp.asarray(flips).reshape(-1, *(1,) * len(self.image_shape))
+        return jnp.where(flips, images[:, :, ::-1], images).reshape(x.shape)
+
+
+def random_flip(image_shape, *, probability=0.5):
+    """Images flipped left to right, each with ``probability``. Draws booleans ``(m,)``.
+
+    ``image_shape``: ``(h, w)`` or ``(h, w, channels)``; rows of ``x`` are images flattened in C order. Returns an
+    augmentation: ``draw(key, examples, features)`` and ``apply(x, drawn)``. Raises ValueError for another shape or a
+    ``probability`` outside [0, 1].
+    """
+    shape = _check_image_shape(image_shape)
+    _check_fraction("probability", probability)
+    return RandomFlip(shape, float(probability))
+
+
+@dataclass(frozen=True)
+class RandomShift:
+    """The augmentation that :func:`random_shift` makes."""
+
+    image_shape: tuple
+    largest: int
+
+    def draw(self, key, examples, features):
+        return jax.random.randint(key, (examples, 2), -self.largest, self.largest + 1)
+
+    def apply(self, x, offsets):
+        border = ((self.largest, self.largest), (self.largest, self.largest), (0, 0))[: len(self.image_shape)]
+
+        def shifted(image, offset):
+            corner = (*(self.largest + offset), 0)[: len(self.image_shape)]
+            return jax.lax.dynamic_slice(jnp.pad(image, border), corner, self.image_shape)
+
+        images = jnp.asarray(x).reshape(-1, *self.image_shape)
+        return jax.vmap(shifted)(images, jnp.asarray(offsets)).reshape(x.shape)
+
+
+def random_shift(image_shape, *, largest=1):
+    """Images padded with ``largest`` zeros on every side and cropped back at a random place.
+
+    Draws integers ``(m, 2)``, uniform in ``-largest .. largest``: pixel ``(i, j)`` of the result is pixel ``(i + d_1,
+    j + d_2)`` of the image, 0 beyond its border. Returns an augmentation as :func:`random_flip`. Raises ValueError for
+    a shape as there, or unless ``largest`` is a positive integer.
+    """
+    shape = _check_image_shape(image_shape)
+    if not (isinstance(largest, int) and largest >= 1):
+        raise ValueError(f"largest={largest!r} is not allowed: must be an integer >= 1")
+    return RandomShift(shape, largest)
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """The augmentation that :func:`gaussian_noise` makes."""
+
+    scale: float
+
+    def draw(self, key, examples, features):
+        return jax.random.normal(key, (examples, features))
+
+    def apply(self, x, noise):
+        return x + self.scale * jnp.asarray(noise)
+
+
+def gaussian_noise(*, scale=0.1):
+    """``x + scale n``, ``n`` standard normal, drawn anew for every visit. Draws ``n: (m, n_0)``.
+
+    Returns an augmentation as :func:`random_flip`. Raises ValueError if ``scale`` is negative or not finite.
+    """
+    _check_not_negative("scale", scale)
+    return GaussianNoise(float(scale))
+
+
+PENALTIES = {"l2": l2, "l1": l1, "elastic_net": elastic_net}
+CLIPPINGS = {"clip_by_value": clip_by_value, "clip_by_norm": clip_by_norm, "clip_by_global_norm": clip_by_global_norm}
+CONSTRAINTS = {"max_norm": max_norm}
+AUGMENTATIONS = {"random_flip": random_flip, "random_shift": random_shift, "gaussian_noise": gaussian_noise}
+REGULARIZERS = {
+    **PENALTIES,
+    "inverted_dropout": inverted_dropout,
+    **CLIPPINGS,
+    **CONSTRAINTS,
+    "early_stopping": early_stopping,
+    **AUGMENTATIONS,
+}
+
+
+def _shrunk(array, norm, limit):
+    return array * (limit / jnp.maximum(norm, limit)).astype(array.dtype)
+
+
+def _check_image_shape(shape):
+    if len(shape) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(f"image_shape={shape!r} is not allowed: must be (h, w) or (h, w, channels), positive integers")
+    return tuple(map(int, shape))
 
 
 def _check_keep_probability(keep_probability):
     if not 0 < keep_probability <= 1:
         raise ValueError(f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1]")
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def _check_positive(name, value):
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
+
+
+def _check_fraction(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")

@@ -1,8 +1,8 @@
 """Costs with their gradients, and training.
 
 The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``. Computations run in the dtype of the
-parameters. Everything is compiled once for each model, loss, penalties, optimizer and shape; learning rates, the order
-of the examples and dropout masks are data.
+parameters. Everything is compiled once for each model, loss, regularizers, optimizer and shape; learning rates, the
+order of the examples, dropout masks, augmentation draws and example weights are data.
 
 Matrix products have the backend's default precision: full on a CPU, perhaps TF32 or bfloat16 on an accelerator. That is
 left to ``jax_default_matmul_precision``, a setting of the program, not of a library.
@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import losses, regularizers
-from .models import DenseNetwork
+from . import activations, losses, models, regularizers
 
 
 class Gradients(NamedTuple):
@@ -34,8 +33,9 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean, over
-    all parameters) are NumPy arrays of shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the parameters at
-    its end.
+    all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``checkpoints`` maps an epoch's
+    number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch``
+    counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages.
     """
 
     costs: np.ndarray
@@ -44,21 +44,35 @@ class History(NamedTuple):
     parameters: dict
     optimizer_state: object
     checkpoints: dict
+    validation_costs: np.ndarray
+    best_epoch: int
+    statistics: dict
 
 
 def loss_and_gradients(
-    model, parameters, x, y, *, loss, loss_options=None, penalties=(), masks=None, input_gradient=False
+    model,
+    parameters,
+    x,
+    y,
+    *,
+    loss,
+    loss_options=None,
+    penalties=(),
+    masks=None,
+    example_weights=None,
+    input_gradient=False,
 ):
-    """Cost of one batch and its gradients with respect to every parameter (and ``"A0"``, the input, if asked).
+    """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout. Returns
-    :class:`Gradients`. Raises ValueError for an unknown loss, an empty batch, or shapes that do not fit.
+    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
+    ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns :class:`Gradients`. Raises
+    ValueError for an unknown loss, an empty batch, or shapes that do not fit.
     """
-    cost = _Cost(model, loss, tuple(sorted((loss_options or {}).items())), tuple(penalties))
+    cost = _Cost(model, loss, _pairs(loss_options), tuple(penalties))
     parameters, x, y = _arrays(parameters, x, y)
     cost.check_batch(x, y)
-    return _loss_and_gradients(cost, parameters, x, y, masks, input_gradient)
+    return _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient)
 
 
 def fit(
@@ -71,6 +85,9 @@ def fit(
     optimizer,
     loss_options=None,
     penalties=(),
+    clipping=None,
+    constraint=None,
+    frozen_layers=0,
     schedule=None,
     schedule_unit="epoch",
     epochs=10,
@@ -78,49 +95,86 @@ def fit(
     seed=0,
     batch_order=None,
     dropout_masks=None,
+    augmentations=(),
+    augmentation_draws=None,
+    example_weights=None,
+    validation=None,
+    early_stopping=None,
     checkpoint_epochs=(),
 ):
-    """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
+    """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
 
-    ``parameters`` are left as they are. Each epoch visits the examples in batches of ``batch_size`` (None: all at
-    once); the last batch of an epoch holds what is left. ``schedule`` gives the learning rate by epoch or by step
-    (``schedule_unit``), both counted from 0; None keeps the optimizer's. ``optimizer`` may also be one of optax's own:
-    without ``schedule``, and its rates are recorded as NaN. The order of the examples is drawn anew each epoch from
-    ``seed``, or is row ``e`` of ``batch_order: (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are
-    drawn likewise, or taken from ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the
-    ``k``-th example visited. ``checkpoint_epochs`` are the epochs (from 1) after which parameters are kept. Raises
-    ValueError for arguments that do not fit.
+    Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
+    what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
+    None keeps the optimizer's. ``optimizer`` may also be one of optax's own: without ``schedule``, and its rates are
+    recorded as NaN. A step is: augment the batch's inputs, take gradients (penalties included) for all but the first
+    ``frozen_layers`` layers, clip them (``clipping``), let the optimizer step, constrain the parameters
+    (``constraint``); the last two are made in ``regularizers``.
 
-    A second call with the same ``optimizer`` object and equal model, loss, penalties and shapes compiles nothing.
+    The order of the examples is drawn anew each epoch from ``seed``, or is row ``e`` of ``batch_order: (epochs, m)``; a
+    full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from ``dropout_masks``: by layer
+    ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and ``augmentation_draws`` are one
+    array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``. ``example_weights: (m,)`` go with
+    ``x``.
+
+    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
+    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
+    which parameters are kept. Raises ValueError for arguments that do not fit.
+
+    A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing.
     """
-    _check_fit(x, y, schedule_unit, epochs, batch_size)
-    cost = _Cost(model, loss, tuple(sorted((loss_options or {}).items())), tuple(penalties))
+    _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
+    cost = _Cost(model, loss, _pairs(loss_options), tuple(penalties))
     parameters, x, y = _arrays(parameters, x, y)
     cost.check_batch(x, y)
+    if validation is not None:
+        validation = _arrays(parameters, *validation)[1:]
+        cost.check_batch(*validation)
     batch_size = min(batch_size or len(x), len(x))
-    _check_tape(model, len(x), epochs, batch_order, dropout_masks)
+    _check_tape(model, len(x), epochs, batch_order, dropout_masks, augmentation_draws, example_weights)
     rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps=-(-len(x) // batch_size))
-    tape = _tape(model, len(x), batch_size, epochs, seed, batch_order, dropout_masks)
-    state = optimizer.init(parameters)
-    curves, checkpoints = [], {}
-    for epoch, (order, masks) in enumerate(tape, start=1):
-        epoch_rates = None if rates is None else rates[epoch - 1]
-        parameters, state, curve = _train_epoch(
-            cost, optimizer, batch_size, parameters, state, x, y, order, masks, epoch_rates
-        )
+    step = _Step(cost, optimizer, clipping, constraint, tuple(augmentations), batch_size)
+    tape = _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws)
+    frozen = {name: w for name, w in parameters.items() if _layer(name) <= frozen_layers}
+    trained = {name: w for name, w in parameters.items() if name not in frozen}
+    carry = trained, optimizer.init(trained), models.initial_statistics(model, dtype=parameters["W1"].dtype)
+    data = x, y, None if example_weights is None else jnp.asarray(example_weights)
+    curves, validation_costs, checkpoints, best = [], [], {}, None
+    for epoch, drawn in enumerate(tape, start=1):
+        carry, curve = _train_epoch(step, carry, frozen, data, drawn, None if rates is None else rates[epoch - 1])
         curves.append(curve)
+        parameters, statistics = frozen | carry[0], carry[2]
         if epoch in checkpoint_epochs:
             checkpoints[epoch] = parameters
+        if validation is not None:
+            validation_costs.append(_validation_cost(cost, parameters, statistics, *validation))
+        if early_stopping is not None:
+            if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
+                best = parameters, statistics
+            if early_stopping.stop:
+                break
     costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
-    learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()
-    return History(costs, learning_rates, norms, parameters, state, checkpoints)
+    learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
+    parameters, statistics = best or (parameters, statistics)
+    return History(
+        costs, learning_rates, norms, parameters, carry[1], checkpoints, np.array(jax.device_get(validation_costs)),
+        early_stopping.best_epoch if early_stopping else 0, statistics,
+    )  # fmt: skip
+
+
+def augment(x, augmentations, draws):
+    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
+    x = jnp.asarray(x)
+    for augmentation, drawn in zip(augmentations, draws, strict=True):
+        x = augmentation.apply(x, drawn).astype(x.dtype)
+    return x
 
 
 @dataclass(frozen=True)
 class _Cost:
     """The cost as a function of arrays; what it is made of can be hashed, so that ``jit`` takes it as static."""
 
-    model: DenseNetwork
+    model: models.DenseNetwork
     loss: str
     loss_options: tuple
     penalties: tuple
@@ -129,84 +183,151 @@ class _Cost:
         if self.loss not in losses.LOSSES:
             raise ValueError(f"loss={self.loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
 
-    def __call__(self, parameters, x, y, masks):
-        """The cost and, beside it, its two parts: ``(cost, (data_loss, penalty))``."""
-        logits = self.model.apply(parameters, x, masks=masks)
-        data_loss = losses.LOSSES[self.loss](logits, y, **dict(self.loss_options)).mean()
+    def __call__(self, parameters, x, y, masks, example_weights):
+        """The cost in training and, beside it, its two parts and the model's: ``(cost, (data_loss, penalty, values))``.
+
+        What is not used of the values is not computed a second time, nor kept, in compiled code.
+        """
+        logits, values = self.model.forward(parameters, x, masks=masks)
+        data_loss = self.data_loss(logits, y, example_weights)
         weights = [parameters[f"W{layer}"] for layer in range(1, self.model.depth + 1)]
         penalty = sum((p(weights, len(x)) for p in self.penalties), start=jnp.zeros_like(data_loss))
-        return data_loss + penalty, (data_loss, penalty)
+        return data_loss + penalty, (data_loss, penalty, values)
+
+    def data_loss(self, logits, y, example_weights=None):
+        """The mean loss; one that does not take logits takes ``A[L]``."""
+        from_logits = self.loss in losses.FROM_LOGITS
+        outputs = logits if from_logits else activations.ACTIVATIONS[self.model.output](logits)
+        return losses.LOSSES[self.loss](outputs, y, example_weights, **dict(self.loss_options)).mean()
 
     def check_batch(self, x, y):
         """What compiled code cannot refuse: labels out of range. (It sees shapes, and refuses those itself.)"""
         if len(x) == 0:
             raise ValueError(f"x has shape {x.shape}: must hold at least one example")
-        if self.loss == "categorical_cross_entropy" and jnp.issubdtype(y.dtype, jnp.integer):
+        if self.loss.startswith("categorical") and jnp.issubdtype(y.dtype, jnp.integer):
             losses._check_label_range(y, self.model.layer_sizes[-1])
 
 
+@dataclass(frozen=True)
+class _Step:
+    """All of a training step that is no array, for ``jit`` to take as static."""
+
+    cost: _Cost
+    optimizer: optax.GradientTransformation
+    clipping: object
+    constraint: object
+    augmentations: tuple
+    batch_size: int
+
+
 @partial(jax.jit, static_argnames=("cost", "input_gradient"))
-def _loss_and_gradients(cost, parameters, x, y, masks, input_gradient):
-    (total, (data_loss, penalty)), (gradients, x_gradient) = jax.value_and_grad(cost, argnums=(0, 1), has_aux=True)(
-        parameters, x, y, masks
+def _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient):
+    value_and_gradient = jax.value_and_grad(cost, argnums=(0, 1), has_aux=True)
+    (total, (data_loss, penalty, _)), (gradients, x_gradient) = value_and_gradient(
+        parameters, x, y, masks, example_weights
     )
     # Where the input's gradient is not returned, the compiler drops its computation.
     return Gradients(total, data_loss, penalty, gradients | ({"A0": x_gradient} if input_gradient else {}))
 
 
-@partial(jax.jit, static_argnames=("cost", "optimizer", "batch_size"))
-def _train_epoch(cost, optimizer, batch_size, parameters, state, x, y, order, masks, rates):
-    """One pass over ``x``: a scan over the full batches, then what is left. Returns ``(parameters, state, curve)``.
+@partial(jax.jit, static_argnames="step")
+def _train_epoch(step, carry, frozen, data, drawn, rates):
+    """One pass over the data: a scan over the full batches, then what is left. Returns ``(carry, curve)``.
 
-    ``order: (m,)``, or None for the order of ``x``; ``masks: {layer: (m, n_l)}`` in the order of the visits;
-    ``rates: (steps,)``, or None for the optimizer's own. ``curve`` holds costs and gradient norms, each ``(steps,)``.
+    ``carry``: trained parameters, optimizer's state, running averages; ``data``: inputs, targets, example weights or
+    None; ``drawn``: order ``(m,)`` or None for that of the data, masks ``{layer: (m, n_l)}`` and augmentation draws, in
+    the order of the visits; ``rates: (steps,)``, or None for the optimizer's own. ``curve`` holds costs and gradient
+    norms, each ``(steps,)``.
     """
-    update = optax.with_extra_args_support(optimizer).update
+    update = optax.with_extra_args_support(step.optimizer).update
 
-    def step(carry, batch):
-        parameters, state = carry
-        rows, batch_masks, rate = batch
-        x_batch, y_batch = (x, y) if rows is None else (x[rows], y[rows])
-        (total, _), gradients = jax.value_and_grad(cost, has_aux=True)(parameters, x_batch, y_batch, batch_masks)
-        updates, state = update(gradients, state, parameters, learning_rate=rate)
-        return (optax.apply_updates(parameters, updates), state), (total, optax.tree.norm(gradients))
+    def cost(trained, *batch):
+        return step.cost(frozen | trained, *batch)
 
-    full = len(x) // batch_size
-    end = full * batch_size  # of the full batches
-    by_example = (order, masks)
-    batches = jax.tree.map(lambda a: a[:end].reshape(full, batch_size, *a.shape[1:]), by_example)
-    carry, curve = jax.lax.scan(step, (parameters, state), (*batches, jax.tree.map(lambda r: r[:full], rates)), full)
-    if end < len(x):
-        batch = jax.tree.map(lambda a: a[end:], by_example)
-        carry, last = step(carry, (*batch, jax.tree.map(lambda r: r[full], rates)))
+    def one_step(carry, batch):
+        trained, state, statistics = carry
+        (rows, masks, draws), rate = batch
+        x, y, weights = data if rows is None else jax.tree.map(lambda a: a[rows], data)
+        x = augment(x, step.augmentations, draws)
+        (total, (*_, values)), gradients = jax.value_and_grad(cost, has_aux=True)(trained, x, y, masks, weights)
+        statistics = step.cost.model.updated_statistics(statistics, values)
+        norm = optax.tree.norm(gradients)
+        if step.clipping is not None:
+            gradients = step.clipping(gradients)
+        updates, state = update(gradients, state, trained, learning_rate=rate)
+        trained = optax.apply_updates(trained, updates)
+        if step.constraint is not None:
+            trained = step.constraint(trained)
+        return (trained, state, statistics), (total, norm)
+
+    examples = len(data[0])
+    full = examples // step.batch_size
+    end = full * step.batch_size  # of the full batches
+    batches = jax.tree.map(lambda a: a[:end].reshape(full, step.batch_size, *a.shape[1:]), drawn)
+    carry, curve = jax.lax.scan(one_step, carry, (batches, jax.tree.map(lambda r: r[:full], rates)), full)
+    if end < examples:
+        left = jax.tree.map(lambda a: a[end:], drawn)
+        carry, last = one_step(carry, (left, jax.tree.map(lambda r: r[full], rates)))
         curve = jax.tree.map(lambda values, value: jnp.append(values, value), curve, last)
-    return *carry, curve
+    return carry, curve
 
 
-def _tape(model, examples, batch_size, epochs, seed, batch_order, dropout_masks):
-    """What is random in every epoch: the order of the examples (None: as they are) and the dropout masks by layer."""
+@partial(jax.jit, static_argnames="cost")
+def _validation_cost(cost, parameters, statistics, x, y):
+    return cost.data_loss(cost.model.apply(parameters, x, statistics=statistics), y)
+
+
+def _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws):
+    """What is random in every epoch: the order of the examples (None: as they are), dropout masks, augmentations."""
     key = jax.random.key(seed)
-    shuffle = batch_order is None and batch_size < examples
+    shuffle = batch_order is None and step.batch_size < len(x)
+    given = dropout_masks is not None, augmentation_draws is not None
     for epoch in range(epochs):
-        order, masks = _draw_epoch(model, examples, shuffle, dropout_masks is None, key, epoch)
+        order, masks, draws = None, {}, []
+        if shuffle or not all(given):
+            order, masks, draws = _draw_epoch(step, x.shape, shuffle, given, key, epoch)
         if batch_order is not None:
             order = np.asarray(batch_order[epoch], np.int32)
         if dropout_masks is not None:
             masks = {layer: np.asarray(drawn[epoch]) for layer, drawn in dropout_masks.items()}
-        yield order, masks
+        if augmentation_draws is not None:
+            draws = [np.asarray(drawn[epoch]) for drawn in augmentation_draws]
+        yield order, masks, draws
 
 
-@partial(jax.jit, static_argnames=("model", "examples", "shuffle", "drop"))
-def _draw_epoch(model, examples, shuffle, drop, key, epoch):
-    """Order (None unless ``shuffle``) and masks (none unless ``drop``) of one epoch, from JAX's own generator."""
-    order_key, *mask_keys = jax.random.split(jax.random.fold_in(key, epoch), 1 + len(model.keep_probabilities))
+@partial(jax.jit, static_argnames=("step", "shape", "shuffle", "given"))
+def _draw_epoch(step, shape, shuffle, given, key, epoch):
+    """Order (None unless ``shuffle``), masks and draws (none where ``given``) of one epoch, by JAX's own generator."""
+    examples, model = shape[0], step.cost.model
+    masks_given, draws_given = given
+    order_key, masks_key, draws_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
     order = jax.random.permutation(order_key, examples) if shuffle else None
     masks = {
-        layer: regularizers.dropout_mask(mask_key, (examples, model.layer_sizes[layer]), keep_probability=keep)
-        for layer, (mask_key, keep) in enumerate(zip(mask_keys, model.keep_probabilities, strict=True), start=1)
-        if drop and keep < 1
+        layer: regularizers.dropout_mask(
+            jax.random.fold_in(masks_key, layer), (examples, model.layer_sizes[layer]), keep_probability=keep
+        )
+        for layer, keep in enumerate(model.keep_probabilities, start=1)
+        if keep < 1 and not masks_given
     }
-    return order, masks
+    draws = [
+        augmentation.draw(jax.random.fold_in(draws_key, number), *shape)
+        for number, augmentation in enumerate(() if draws_given else step.augmentations)
+    ]
+    return order, masks, draws
+
+
+def _layer(name):
+    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
+    return int(name.lstrip("Wbgamet"))
+
+
+def _pairs(options):
+    """Keywords as a tuple that can be hashed; a list among them, such as class weights, becomes a tuple."""
+    return tuple(sorted((name, _hashable(value)) for name, value in (options or {}).items()))
+
+
+def _hashable(value):
+    return tuple(map(float, value)) if isinstance(value, (list, np.ndarray, jax.Array)) else value
 
 
 def _arrays(parameters, x, y):
@@ -235,18 +356,22 @@ def _learning_rates(optimizer, schedule, schedule_unit, epochs, steps):
     )
 
 
-def _check_fit(x, y, schedule_unit, epochs, batch_size):
+def _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping):
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"x has {len(x)} examples, y {len(y)}: must be the same number, at least one")
     if schedule_unit not in ("epoch", "step"):
         raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
-    if not epochs >= 1:
+    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
         raise ValueError(f"epochs={epochs!r} is not allowed: must be an integer >= 1")
-    if batch_size is not None and not batch_size >= 1:
+    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
         raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
+    if frozen_layers not in range(model.depth):
+        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {model.depth - 1}")
+    if early_stopping is not None and validation is None:
+        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
 
 
-def _check_tape(model, examples, epochs, batch_order, dropout_masks):
+def _check_tape(model, examples, epochs, batch_order, dropout_masks, augmentation_draws, example_weights):
     """Indexing out of range, which NumPy refuses, JAX would silently clamp."""
     if batch_order is not None:
         order = np.asarray(batch_order)
@@ -258,3 +383,8 @@ def _check_tape(model, examples, epochs, batch_order, dropout_masks):
         expected = (examples, model.layer_sizes[layer])
         if masks.shape[1:] != expected or len(masks) < epochs:
             raise ValueError(f"dropout mask {layer} has shape {masks.shape}: must be {(epochs, *expected)}")
+    for number, draws in enumerate(augmentation_draws or ()):
+        if draws.shape[1:2] != (examples,) or len(draws) < epochs:
+            raise ValueError(f"augmentation draws {number} have shape {draws.shape}: must be {(epochs, examples)}, ...")
+    if example_weights is not None and np.shape(example_weights) != (examples,):
+        raise ValueError(f"example_weights has shape {np.shape(example_weights)}: must be ({examples},)")

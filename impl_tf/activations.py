@@ -40,12 +40,50 @@ def leaky_relu(z, *, slope=0.01):
     return tf.where(z > 0, z, slope * z)
 
 
+def elu(z, *, alpha=1.0):
+    """``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise, with ``f'(0) = alpha``.
+
+    ``tf.nn.elu`` has no ``alpha``, and no digits left near ``z = 0-``: it takes ``exp(z) - 1``, not ``expm1``.
+    """
+    _check_alpha(alpha)
+    positive = z > 0
+    # The inner choice keeps exp from overflowing where it is not wanted: its derivative there would be NaN.
+    return tf.where(positive, z, alpha * tf.math.expm1(tf.where(positive, tf.zeros_like(z), z)))
+
+
+def softplus(z):
+    """``f(z) = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``, with ``f'(0) = 1/2``.
+
+    ``tf.nn.softplus`` goes over to ``z`` and to ``exp(z)`` while that is still some units of roundoff away.
+    """
+    positive = z >= 0  # one condition for both terms: at 0 their derivatives are 1 and -1/2, not some other pair
+    larger = tf.where(positive, z, tf.zeros_like(z))
+    return larger + tf.math.log1p(tf.exp(tf.where(positive, -z, z)))
+
+
+def swish(z):
+    """``f(z) = z sigmoid(z)``: TensorFlow's own."""
+    return tf.nn.swish(z)
+
+
+def gelu(z, *, approximate=False):
+    """``f(z) = z Phi(z)``, ``Phi`` the standard normal distribution function, or its approximation by a tanh.
+
+    ``tf.nn.gelu`` rounds ``1 / sqrt(2)`` and 0.044715 to float32, whatever the dtype of ``z``.
+    """
+    if approximate not in (True, False):
+        raise ValueError(f"approximate={approximate!r} is not allowed: must be True or False")
+    if approximate:
+        return 0.5 * z * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z)))
+    return 0.5 * z * tf.math.erfc(-z / math.sqrt(2))
+
+
 def softmax(z):
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis: TensorFlow's own, which shifts by ``max_j z_j``."""
     return tf.nn.softmax(z)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softmax)}
+ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
 
 
 def _check_derivative_at_zero(value):
@@ -56,3 +94,8 @@ def _check_derivative_at_zero(value):
 def _check_slope(slope):
     if not math.isfinite(slope):
         raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
+
+
+def _check_alpha(alpha):
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

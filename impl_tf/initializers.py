@@ -19,8 +19,7 @@ def zeros(generator, shape, *, dtype=None):
 def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
     """``W ~ scale * N(0, 1)``."""
     _check_shape(shape)
-    if not (scale >= 0 and math.isfinite(scale)):
-        raise ValueError(f"scale={scale!r} is not allowed: must be a finite number >= 0")
+    _check_not_negative("scale", scale)
     return scale * generator.normal(shape, dtype=dtype or tf.float32)
 
 
@@ -29,20 +28,83 @@ def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
 
     Not truncated; Keras's ``GlorotNormal`` is, and is the average form.
     """
+    return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
+
+
+def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
+
+    The average form is Keras's ``GlorotUniform``.
+    """
+    return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
+
+
+def he_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 2/n_in)``; ``truncated`` at two standard deviations, as Keras's ``HeNormal``, keeps the variance."""
+    return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def he_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``."""
+    return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
+
+
+def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`; Keras's ``LecunNormal`` is."""
+    return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def lecun_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``."""
+    return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
+
+
+def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them."""
+    n_out, n_in = _check_shape(shape)
+    _check_not_negative("gain", gain)
+    drawn = generator.normal((max(n_out, n_in), min(n_out, n_in)), dtype=dtype or tf.float32)
+    q, r = tf.linalg.qr(drawn)
+    q = tf.where(tf.linalg.diag_part(r) < 0, -q, q)  # without the signs of R's diagonal, Q would not be uniform
+    return gain * (q if n_out >= n_in else tf.transpose(q))
+
+
+INITIALIZERS = {
+    f.__name__: f
+    for f in (
+        zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
+        orthogonal,
+    )
+}  # fmt: skip
+
+# The standard deviation of a standard normal number that is drawn again beyond two.
+TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _normal(generator, shape, variance, truncated, dtype):
+    if truncated not in (True, False):
+        raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
+    if not truncated:
+        return math.sqrt(variance) * generator.normal(shape, dtype=dtype or tf.float32)
+    return math.sqrt(variance) / TRUNCATED_DEVIATION * generator.truncated_normal(shape, dtype=dtype or tf.float32)
+
+
+def _uniform(generator, shape, variance, dtype):
+    largest = math.sqrt(3 * variance)
+    return generator.uniform(shape, -largest, largest, dtype=dtype or tf.float32)
+
+
+def _fan(shape, fan):
+    """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
-    variance = 1 / n_in if fan == "fan_in" else 2 / (n_in + n_out)
-    return math.sqrt(variance) * generator.normal(shape, dtype=dtype or tf.float32)
+    return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def he_normal(generator, shape, *, dtype=None):
-    """``W ~ N(0, 2/n_in)``, not truncated; Keras's ``HeNormal`` is."""
-    _, n_in = _check_shape(shape)
-    return math.sqrt(2 / n_in) * generator.normal(shape, dtype=dtype or tf.float32)
-
-
-INITIALIZERS = {f.__name__: f for f in (zeros, scaled_normal, xavier_normal, he_normal)}
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def _check_shape(shape):

@@ -1,41 +1,167 @@
 """Losses, one value per example; the cost of a batch is their mean.
 
 ``f(outputs, targets)`` returns shape ``(m,)``. The two cross-entropies take the last layer's pre-activations
-(logits). Targets are cast to the dtype of the outputs. All raise ValueError when shapes do not fit or a label is out
-of range; inside a ``tf.function`` values are not known yet, so there only shapes and dtypes are checked.
+(logits); those ``_from_probabilities`` take the model's activated output. Targets are cast to the dtype of the
+outputs. All raise ValueError when shapes do not fit or a label is out of range; inside a ``tf.function`` values are
+not known yet, so there only shapes and dtypes are checked.
+
+``example_weights: (m,)`` and ``class_weights`` (one for each class) multiply example ``i``'s loss by ``w_i =
+example_weights[i] class_weights[y_i]``; with ``weight_denominator="weights"`` by ``w_i m / sum_j w_j``, so that the
+cost is ``sum_i w_i loss_i / sum_i w_i``. Weights are float64 until they meet the loss.
 """
 
+import numpy as np
 import tensorflow as tf
 
 
-def binary_cross_entropy(logits, targets):
-    """``max(z, 0) - z y + log(1 + exp(-|z|))``, summed over the ``k`` outputs; ``logits``, ``targets``: ``(m, k)``."""
+def binary_cross_entropy(
+    logits,
+    targets,
+    example_weights=None,
+    *,
+    label_smoothing=0.0,
+    output_reduction="sum",
+    class_weights=None,
+    weight_denominator="examples",
+):
+    """``max(z, 0) - z y + log(1 + exp(-|z|))``, the sum or mean over the ``k`` outputs; both arguments ``(m, k)``.
+
+    ``label_smoothing`` ``s`` replaces ``y`` by ``(1 - s) y + s/2``. ``class_weights`` are of the classes 0 and 1, for
+    a single output.
+    """
     logits, targets = _matching(logits, targets)
-    per_output = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    return tf.reduce_sum(per_output, axis=1)
+    _check_fraction("label_smoothing", label_smoothing)
+    y = (1 - label_smoothing) * targets + label_smoothing / 2 if label_smoothing else targets
+    per_output = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits)
+    weights = _binary_weights(targets, example_weights, class_weights, weight_denominator)
+    return _weighted(_reduced(per_output, output_reduction), weights)
 
 
-def categorical_cross_entropy(logits, labels):
+def categorical_cross_entropy(
+    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
+):
     """``log(sum_k exp(z_k)) - z_y``; ``logits``: ``(m, K)``, ``labels``: ``(m,)`` integers in ``0 .. K-1``.
 
-    TensorFlow's fused operation; without the check below, a label out of range would give NaN on a GPU.
+    ``label_smoothing`` ``s`` replaces the target distribution ``[k = y]`` by ``(1 - s) [k = y] + s/K``. TensorFlow's
+    fused operations; without the check below, a label out of range would give NaN on a GPU.
     """
-    logits, labels = tf.convert_to_tensor(logits), tf.convert_to_tensor(labels)
-    _check_labels(logits, labels)
+    logits, labels = _checked_labels(logits, labels)
+    _check_fraction("label_smoothing", label_smoothing)
+    classes = logits.shape[1]
     # On a GPU this may differ in the last bits from run to run, unless tf.config.experimental.enable_op_determinism().
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.cast(labels, tf.int64), logits=logits)
+    if label_smoothing:
+        share = label_smoothing / classes
+        distribution = tf.one_hot(labels, classes, 1 - label_smoothing + share, share, dtype=logits.dtype)
+        loss = tf.nn.softmax_cross_entropy_with_logits(labels=distribution, logits=logits)
+    else:
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    return _weighted(loss, _class_weights(labels, classes, example_weights, class_weights, weight_denominator))
 
 
-def mean_squared_error(predictions, targets, *, convention="mean"):
-    """``1/k sum_j (p_j - y_j)^2`` (``"mean"``) or ``1/2 sum_j (p_j - y_j)^2`` (``"half"``); both ``(m, k)``."""
+def binary_cross_entropy_from_probabilities(
+    probabilities,
+    targets,
+    example_weights=None,
+    *,
+    clip=1e-7,
+    output_reduction="sum",
+    class_weights=None,
+    weight_denominator="examples",
+):
+    """``-y log(q) - (1 - y) log(1 - q)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, gradient 0."""
+    probabilities, targets = _matching(probabilities, targets)
+    q = _clip(probabilities, clip)
+    per_output = -targets * tf.math.log(q) - (1 - targets) * tf.math.log1p(-q)
+    weights = _binary_weights(targets, example_weights, class_weights, weight_denominator)
+    return _weighted(_reduced(per_output, output_reduction), weights)
+
+
+def categorical_cross_entropy_from_probabilities(
+    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
+):
+    """``-log(q_y)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, the gradient is 0.
+
+    ``probabilities``: ``(m, K)``, not normalised again (Keras does); ``labels``: ``(m,)``.
+    """
+    probabilities, labels = _checked_labels(probabilities, labels)
+    q = tf.gather(_clip(probabilities, clip), labels, axis=1, batch_dims=1)
+    weights = _class_weights(labels, probabilities.shape[1], example_weights, class_weights, weight_denominator)
+    return _weighted(-tf.math.log(q), weights)
+
+
+def mean_squared_error(predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"):
+    """``1/k sum_j (p_j - y_j)^2`` (``"mean"``), ``1/2 sum_j (p_j - y_j)^2`` (``"half"``) or ``"sum"``; ``(m, k)``."""
     predictions, targets = _matching(predictions, targets)
-    if convention not in ("mean", "half"):
-        raise ValueError(f"convention={convention!r} is not allowed: must be 'mean' or 'half'")
-    factor = 1.0 / predictions.shape[1] if convention == "mean" else 0.5
-    return tf.reduce_sum(factor * tf.math.squared_difference(predictions, targets), axis=1)
+    if convention not in ("mean", "half", "sum"):
+        raise ValueError(f"convention={convention!r} is not allowed: must be 'mean', 'half' or 'sum'")
+    factor = {"mean": 1.0 / predictions.shape[1], "half": 0.5, "sum": 1.0}[convention]
+    squares = tf.reduce_sum(factor * tf.math.squared_difference(predictions, targets), axis=1)
+    return _weighted(squares, _example_weights(targets.shape[0], example_weights, weight_denominator))
 
 
-LOSSES = {f.__name__: f for f in (binary_cross_entropy, categorical_cross_entropy, mean_squared_error)}
+LOSSES = {
+    f.__name__: f
+    for f in (
+        binary_cross_entropy, categorical_cross_entropy, binary_cross_entropy_from_probabilities,
+        categorical_cross_entropy_from_probabilities, mean_squared_error,
+    )
+}  # fmt: skip
+
+# The losses that take logits; the others take the model's activated output A[L].
+FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
+
+
+def _weighted(values, weights):
+    """``values: (m,)``, each times its weight; None weighs nothing."""
+    return values if weights is None else values * tf.cast(weights, values.dtype)
+
+
+def _binary_weights(targets, example_weights, class_weights, denominator):
+    if class_weights is None:
+        return _example_weights(targets.shape[0], example_weights, denominator)
+    if targets.shape[1] != 1:
+        raise ValueError(
+            f"class_weights={class_weights!r} is not allowed with {targets.shape[1]} outputs: must be None"
+        )
+    labels = tf.cast(targets[:, 0] >= 0.5, tf.int64)
+    return _class_weights(labels, 2, example_weights, class_weights, denominator)
+
+
+def _class_weights(labels, classes, example_weights, class_weights, denominator):
+    if class_weights is not None:
+        weights = np.asarray(class_weights, np.float64)
+        if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError(f"class_weights={class_weights!r} is not allowed: must be {classes} finite numbers >= 0")
+        weights = tf.gather(tf.constant(weights), labels)
+        example_weights = weights if example_weights is None else weights * tf.cast(example_weights, tf.float64)
+    return _example_weights(labels.shape[0], example_weights, denominator)
+
+
+def _example_weights(examples, weights, denominator):
+    """The factor of each example's loss, ``(m,)``, or None."""
+    if denominator not in ("examples", "weights"):
+        raise ValueError(f"weight_denominator={denominator!r} is not allowed: must be 'examples' or 'weights'")
+    if weights is None:
+        return None
+    weights = tf.convert_to_tensor(weights)
+    if not weights.shape.is_compatible_with((examples,)):
+        raise ValueError(f"example_weights has shape {weights.shape}: must be ({examples},)")
+    weights = tf.cast(weights, tf.float64)
+    if denominator == "examples":
+        return weights
+    return weights * (tf.cast(tf.size(weights), tf.float64) / tf.reduce_sum(weights))
+
+
+def _reduced(per_output, reduction):
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
+    return (tf.reduce_mean if reduction == "mean" else tf.reduce_sum)(per_output, axis=1)
+
+
+def _clip(probabilities, clip):
+    if not 0 < clip < 0.5:
+        raise ValueError(f"clip={clip!r} is not allowed: must be in (0, 1/2)")
+    return tf.clip_by_value(probabilities, clip, 1 - clip)
 
 
 def _matching(outputs, targets):
@@ -48,7 +174,9 @@ def _matching(outputs, targets):
     return outputs, tf.cast(targets, outputs.dtype)
 
 
-def _check_labels(logits, labels):
+def _checked_labels(logits, labels):
+    """Both as tensors, labels as int64, after a check of shapes, dtype and, where they are known, values."""
+    logits, labels = tf.convert_to_tensor(logits), tf.convert_to_tensor(labels)
     if logits.shape.rank != 2 or not labels.shape.is_compatible_with(logits.shape[:1]):
         raise ValueError(f"labels has shape {labels.shape}, logits {logits.shape}: must be (m,) beside (m, classes)")
     classes = logits.shape[1]
@@ -58,3 +186,9 @@ def _check_labels(logits, labels):
         lowest, highest = int(tf.reduce_min(labels)), int(tf.reduce_max(labels))
         if not (lowest >= 0 and highest < classes):
             raise ValueError(f"labels span {lowest} .. {highest}: must be in 0 .. {classes - 1}")
+    return logits, tf.cast(labels, tf.int64)
+
+
+def _check_fraction(name, value):
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")

@@ -1,12 +1,14 @@
-"""The models: logistic regression, shallow network, L-layer network, softmax classifier.
+"""The models: single neuron, logistic regression, shallow and L-layer network, multi-task network, softmax classifier.
 
 A model is a ``tf.Module`` that owns its variables ``W1, b1, W2, ...``, with ``W[l]: (n_l, n_{l-1})`` and ``b[l]:
 (n_l,)``. For layers ``l = 1 .. L``, with ``A0 = x``::
 
     Z[l] = A[l-1] W[l]^T + b[l]        (m, n_l)
-    A[l] = f(Z[l])                     (m, n_l), then inverted dropout, for l < L
+    N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
+    A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-``model(x)`` gives the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax or, for regression, ``Z[L]`` itself.
+``model(x)`` gives the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself. A
+layer with batch norm has no ``b[l]``; its running averages are variables of the model, but not trainable ones.
 
 On a recent GPU, TensorFlow rounds the factors of float32 matrix products to ten bits, unless told not to by
 ``tf.config.experimental.enable_tensor_float_32_execution(False)``.
@@ -16,22 +18,33 @@ from numbers import Integral
 
 import tensorflow as tf
 
-from . import activations, initializers, regularizers
+from . import activations, initializers, normalization, regularizers
 
-OUTPUTS = ("sigmoid", "softmax", "identity")
+OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 class DenseNetwork(tf.Module):
     """A fully connected network. Use the functions below to make one; they check their arguments."""
 
-    def __init__(self, layer_sizes, activation, activation_options=None, output="sigmoid", keep_probabilities=()):
+    def __init__(
+        self,
+        layer_sizes,
+        activation,
+        activation_options=None,
+        output="sigmoid",
+        keep_probabilities=(),
+        normalization=None,
+        normalization_options=None,
+    ):
         super().__init__()
         self.layer_sizes = tuple(layer_sizes)
         self.activation = activation
         self.activation_options = dict(activation_options or {})
         self.output = output
         self.keep_probabilities = tuple(keep_probabilities)
-        self.weights, self.biases = [], []
+        self.normalization = normalization
+        self.normalization_options = dict(normalization_options or {})
+        self.parameters, self.statistics = {}, {}
         initialize(self, tf.random.Generator.from_non_deterministic_state())
 
     @property
@@ -42,41 +55,70 @@ class DenseNetwork(tf.Module):
     @property
     def dtype(self):
         """Of every parameter, and so of every computation."""
-        return self.weights[0].dtype
+        return self.parameters["W1"].dtype
+
+    @property
+    def weights(self):
+        """``[W1, ..., WL]``, what penalties apply to."""
+        return [self.parameters[f"W{layer}"] for layer in range(1, self.depth + 1)]
+
+    @property
+    def epsilon(self):
+        """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
+        return {name: value for name, value in self.normalization_options.items() if name == "epsilon"}
 
     def parameter_dict(self):
         """The variables by name, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``."""
-        parameters = {}
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
-            parameters[f"W{layer}"] = weight
-            parameters[f"b{layer}"] = bias
-        return parameters
+        return dict(self.parameters)
 
-    def __call__(self, x, masks=None):
-        """Logits ``Z[L]: (m, n_L)``; ``masks`` as in :meth:`forward`."""
-        return self.forward(x, masks=masks)[0]
+    def statistics_dict(self):
+        """Batch norm's running averages, variables to read and assign to, ``{"running_mean1": (n_1,), ...}``."""
+        return dict(self.statistics)
 
-    def forward(self, x, *, masks=None):
+    def normalizes(self, layer, kind):
+        """Whether layer ``layer`` is normalised by ``kind``."""
+        return self.normalization == kind and layer < self.depth
+
+    def __call__(self, x, masks=None, *, training=False):
+        """Logits ``Z[L]: (m, n_L)``; the arguments are those of :meth:`forward`."""
+        return self.forward(x, masks=masks, training=training)[0]
+
+    def forward(self, x, *, masks=None, training=False):
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
-        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means inference, without dropout.
-        Raises ValueError if ``x`` does not have ``n_0`` features.
+        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. In ``training``
+        batch norm takes the batch's own statistics, which are then among the values (``"batch_mean1"``,
+        ``"batch_variance1"``), else its running averages; neither changes them. Raises ValueError if ``x`` does not
+        have ``n_0`` features.
         """
         x = self.checked_input(x)
         f = activations.ACTIVATIONS[self.activation]
         values = {"A0": x}
         a = x
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
-            z = tf.matmul(a, weight, transpose_b=True) + bias
+        for layer in range(1, self.depth + 1):
+            z = tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True)
+            if f"b{layer}" in self.parameters:
+                z += self.parameters[f"b{layer}"]
             values[f"Z{layer}"] = z
             if layer < self.depth:
-                a = f(z, **self.activation_options)
+                a = f(self._normalized(layer, values, training), **self.activation_options)
                 if masks is not None and layer in masks:
                     a = regularizers.inverted_dropout(
                         a, masks[layer], keep_probability=self.keep_probabilities[layer - 1]
                     )
                 values[f"A{layer}"] = a
         return z, values
+
+    def assign_statistics(self, values):
+        """Move batch norm's running averages on by a batch, whose ``values`` are those of a training forward pass."""
+        options = {name: value for name, value in self.normalization_options.items() if name != "epsilon"}
+        for layer in range(1, self.depth):
+            if self.normalizes(layer, "batch_norm"):
+                running = self.statistics[f"running_mean{layer}"], self.statistics[f"running_variance{layer}"]
+                batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
+                averages = normalization.running_average(running, batch, values["A0"].shape[0], **options)
+                for variable, average in zip(running, averages, strict=True):
+                    variable.assign(average)
 
     def checked_input(self, x):
         """``x`` as a tensor of the model's dtype: arrays are converted, a tensor of another dtype is refused."""
@@ -85,10 +127,33 @@ class DenseNetwork(tf.Module):
             raise ValueError(f"x has shape {x.shape}: must be (examples, {self.layer_sizes[0]})")
         return x
 
+    def _normalized(self, layer, values, training):
+        """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
+        z = values[f"Z{layer}"]
+        if self.normalization is None:
+            return z
+        scale_and_shift = self.parameters[f"gamma{layer}"], self.parameters[f"beta{layer}"]
+        if self.normalization == "layer_norm":
+            values[f"N{layer}"] = normalization.layer_norm(z, *scale_and_shift, **self.epsilon)
+        else:
+            if training:
+                mean, variance = normalization.batch_statistics(z)
+                values |= {f"batch_mean{layer}": mean, f"batch_variance{layer}": variance}
+            else:
+                mean, variance = self.statistics[f"running_mean{layer}"], self.statistics[f"running_variance{layer}"]
+            values[f"N{layer}"] = normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon)
+        return values[f"N{layer}"]
+
+
+def single_neuron(features, *, output="identity"):
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``)."""
+    _check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+
 
 def logistic_regression(features):
     """One sigmoid unit: ``p = sigmoid(w . x + b)``."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
 
 
 def shallow_network(
@@ -100,9 +165,14 @@ def shallow_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """One hidden layer."""
-    return _dense_network((features, hidden_units, outputs), activation, activation_options, output, keep_probability)
+    sizes = (features, hidden_units, outputs)
+    return _dense_network(
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
 
 
 def deep_network(
@@ -112,9 +182,32 @@ def deep_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
-    """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``, ``keep_probability``: one, or one per hidden layer."""
-    return _dense_network(layer_sizes, activation, activation_options, output, keep_probability)
+    """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``, ``keep_probability``: one, or one per hidden layer.
+
+    ``normalization``, on every hidden layer: None, ``"batch_norm"`` (``normalization_options``: ``epsilon``,
+    ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``).
+    """
+    return _dense_network(
+        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
+
+
+def multi_task_network(
+    layer_sizes,
+    *,
+    activation="relu",
+    activation_options=None,
+    keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
+):
+    """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
+    return _dense_network(
+        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+    )
 
 
 def softmax_classifier(
@@ -123,43 +216,73 @@ def softmax_classifier(
     activation="relu",
     activation_options=None,
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
-    return _dense_network(layer_sizes, activation, activation_options, "softmax", keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+    )
 
 
-MODELS = {f.__name__: f for f in (logistic_regression, shallow_network, deep_network, softmax_classifier)}
+MODELS = {
+    f.__name__: f
+    for f in (
+        single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
+    )
+}  # fmt: skip
 
 
 def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
     """Draw the weights anew, in place, from ``initializer`` (a name in ``initializers.INITIALIZERS``); biases are zero.
 
-    ``generator`` is a ``tf.random.Generator``; ``dtype`` None means float32. Variables that have this dtype already
-    are kept and assigned to, so that a ``tf.function`` traced with them stays valid; others are replaced. Returns
-    ``model``.
+    Scales ``gamma`` are 1, shifts ``beta`` 0, and running averages start again. ``generator`` is a
+    ``tf.random.Generator``; ``dtype`` None means float32. Variables that have this dtype already are kept and assigned
+    to, so that a ``tf.function`` traced with them stays valid; others are replaced. Returns ``model``.
     """
     _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     dtype = tf.as_dtype(dtype or tf.float32)
-    shapes = zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True)
-    weights = [draw(generator, shape, dtype=dtype, **(initializer_options or {})) for shape in shapes]
-    biases = [tf.zeros(n, dtype) for n in model.layer_sizes[1:]]
-    if model.weights and model.dtype == dtype:
-        for variable, value in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
-            variable.assign(value)
-    else:
-        model.weights = [tf.Variable(value, name=f"W{layer}") for layer, value in enumerate(weights, start=1)]
-        model.biases = [tf.Variable(value, name=f"b{layer}") for layer, value in enumerate(biases, start=1)]
+    parameters = {}
+    for layer, shape in enumerate(zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True), start=1):
+        parameters[f"W{layer}"] = draw(generator, shape, dtype=dtype, **(initializer_options or {}))
+        if not model.normalizes(layer, "batch_norm"):
+            parameters[f"b{layer}"] = tf.zeros(shape[0], dtype)
+        if model.normalization is not None and layer < model.depth:
+            parameters |= {f"gamma{layer}": tf.ones(shape[0], dtype), f"beta{layer}": tf.zeros(shape[0], dtype)}
+    _set(model, parameters, initial_statistics(model, dtype=dtype))
     return model
 
 
-def intermediates(model, x, *, masks=None):
+def initial_statistics(model, *, dtype=None):
+    """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
+
+    ``dtype`` None means float32. The tensors are new; those of ``model`` are ``model.statistics_dict()``.
+    """
+    statistics = {}
+    for layer, size in enumerate(model.layer_sizes[1:], start=1):
+        if model.normalizes(layer, "batch_norm"):
+            statistics |= {
+                f"running_mean{layer}": tf.zeros(size, dtype or tf.float32),
+                f"running_variance{layer}": tf.ones(size, dtype or tf.float32),
+            }
+    return statistics
+
+
+def update_statistics(model, x, *, masks=None):
+    """Batch norm's running averages, moved on in place by one training forward pass of ``x: (m, n_0)``."""
+    model.assign_statistics(model.forward(x, masks=masks, training=True)[1])
+    return model.statistics_dict()
+
+
+def intermediates(model, x, *, masks=None, training=False):
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
+    With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
+    :meth:`DenseNetwork.forward`; hidden activations are those after dropout. Running averages stay as they are.
     """
-    logits, values = model.forward(x, masks=masks)
-    named = {name: value for name, value in values.items() if name != "A0"}
+    logits, values = model.forward(x, masks=masks, training=training)
+    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
     named[f"A{model.depth}"] = activations.ACTIVATIONS[model.output](logits)
     return named
 
@@ -170,30 +293,106 @@ def predict(model, x):
 
 
 def predict_classes(model, x):
-    """Predicted labels ``(m,)``: the largest logit for softmax; 1 where the logit is positive for a single sigmoid.
+    """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
+    ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
-    Raises ValueError for a model whose output is not one class.
+    Raises ValueError for a model whose output is not a class.
     """
     if model.output == "softmax":
         return tf.argmax(model(x), axis=1)
-    if model.layer_sizes[-1] != 1 or model.output == "identity":
-        raise ValueError(f"output={model.output!r} with {model.layer_sizes[-1]} units does not predict one class")
-    return tf.cast(model(x)[:, 0] > 0, tf.int64)
+    if model.output != "sigmoid":
+        raise ValueError(f"output={model.output!r} does not predict classes: must be 'sigmoid' or 'softmax'")
+    labels = tf.cast(model(x) > 0, tf.int64)
+    return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def _dense_network(layer_sizes, activation, activation_options, output, keep_probability):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+def replace_head(model, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None):
+    """Transfer: a new model with a new last layer of ``outputs`` units and copies of ``model``'s other layers.
+
+    Running averages are copied too. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Train with
+    ``frozen_layers`` to leave the other layers alone.
+    """
+    _check_choice("output", output, OUTPUTS)
+    sizes = _sizes((*model.layer_sizes[:-1], outputs))
+    new = DenseNetwork(
+        sizes, model.activation, model.activation_options, output, model.keep_probabilities, model.normalization,
+        model.normalization_options,
+    )  # fmt: skip
+    initialize(new, generator, initializer=initializer, initializer_options=initializer_options, dtype=model.dtype)
+    head = (f"W{model.depth}", f"b{model.depth}")
+    for name, variable in new.parameters.items():
+        if name not in head:
+            variable.assign(model.parameters[name])
+    for name, variable in new.statistics.items():
+        variable.assign(model.statistics[name])
+    return new
+
+
+def computation_graph(a, b, c):
+    """``J = 3 (a + b c)``, the course's first computation graph; numbers or scalar tensors."""
+    return 3 * (a + b * c)
+
+
+def computation_graph_gradients(a, b, c):
+    """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}`` by automatic differentiation; numbers in float64."""
+    sources = {
+        name: value if tf.is_tensor(value) else tf.constant(value, tf.float64)
+        for name, value in (("a", a), ("b", b), ("c", c))
+    }
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        j = computation_graph(**sources)
+    return j, tape.gradient(j, sources)
+
+
+def _dense_network(
+    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
+):
+    sizes = _sizes(layer_sizes)
     _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
     _check_choice("output", output, OUTPUTS)
+    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
-    return DenseNetwork(sizes, activation, activation_options, output, keep)
+    options = dict(normalization_options or {})
+    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    for name in options:
+        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options)
+    _try(model)
+    return model
+
+
+def _try(model):
+    """Let the activation and the normalisation check their options now rather than in the first forward pass."""
+    one = tf.ones((1, 1))
+    activations.ACTIVATIONS[model.activation](one, **model.activation_options)
+    if model.normalization is not None:
+        normalization.layer_norm(one, one[0], one[0], **model.epsilon)
+    options = {name: value for name, value in model.normalization_options.items() if name != "epsilon"}
+    normalization.running_average((one, one), (one, one), 2, **options)
+
+
+def _set(model, parameters, statistics):
+    """Assign to the model's variables where they have the dtype wanted, else replace them."""
+    if model.parameters and model.dtype == parameters["W1"].dtype:
+        for variables, values in ((model.parameters, parameters), (model.statistics, statistics)):
+            for name, value in values.items():
+                variables[name].assign(value)
+    else:
+        model.parameters = {name: tf.Variable(value, name=name) for name, value in parameters.items()}
+        model.statistics = {name: tf.Variable(v, trainable=False, name=name) for name, v in statistics.items()}
+
+
+def _sizes(layer_sizes):
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
+        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+    return sizes
 
 
 def _numbers(value):

@@ -39,12 +39,42 @@ def leaky_relu(z, *, slope=0.01):
     return F.leaky_relu(z, slope)
 
 
+def elu(z, *, alpha=1.0):
+    """``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise; PyTorch's own, with ``f'(0) = alpha``.
+
+    Raises ValueError unless ``alpha`` is finite and positive.
+    """
+    _check_alpha(alpha)
+    return F.elu(z, alpha)
+
+
+def softplus(z):
+    """``f(z) = log(1 + exp(z)) = -log(sigmoid(-z))``; ``F.softplus`` goes linear above 20, which is 2e-9 away."""
+    return -F.logsigmoid(-z)
+
+
+def swish(z):
+    """``f(z) = z sigmoid(z)``; PyTorch's ``silu``."""
+    return F.silu(z)
+
+
+def gelu(z, *, approximate=False):
+    """``f(z) = z Phi(z)``, ``Phi`` the standard normal distribution function, or with ``approximate`` its tanh form.
+
+    ``F.gelu`` is the same function, but computes ``Phi`` as ``(1 + erf)/2``, which has few digits for ``z < -5`` and is
+    0 for ``z < -8.3``. Raises ValueError unless ``approximate`` is True or False.
+    """
+    if approximate not in (True, False):
+        raise ValueError(f"approximate={approximate!r} is not allowed: must be True or False")
+    return F.gelu(z, approximate="tanh") if approximate else 0.5 * z * torch.erfc(-z / math.sqrt(2))
+
+
 def softmax(z):
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis; PyTorch's own, shifted by the maximum."""
     return torch.softmax(z, dim=-1)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softmax)}
+ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
 
 
 def _check_derivative_at_zero(value):
@@ -55,3 +85,8 @@ def _check_derivative_at_zero(value):
 def _check_slope(slope):
     if not math.isfinite(slope):
         raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
+
+
+def _check_alpha(alpha):
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

@@ -9,6 +9,7 @@ import math
 from numbers import Integral
 
 import torch
+from torch import nn
 
 
 def zeros(generator, shape, *, dtype=None):
@@ -20,8 +21,7 @@ def zeros(generator, shape, *, dtype=None):
 def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
     """``W ~ scale * N(0, 1)``, as ``nn.init.normal_(W, std=scale)``. Raises ValueError for a negative scale."""
     _check_shape(shape)
-    if not (scale >= 0 and math.isfinite(scale)):
-        raise ValueError(f"scale={scale!r} is not allowed: must be a finite number >= 0")
+    _check_not_negative("scale", scale)
     return scale * _standard_normal(generator, shape, dtype)
 
 
@@ -30,20 +30,77 @@ def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
 
     ``nn.init.xavier_normal_`` is the average form. Raises ValueError for another ``fan``.
     """
-    n_out, n_in = _check_shape(shape)
-    if fan not in ("fan_in", "fan_average"):
-        raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
-    variance = 1 / n_in if fan == "fan_in" else 2 / (n_in + n_out)
-    return math.sqrt(variance) * _standard_normal(generator, shape, dtype)
+    return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def he_normal(generator, shape, *, dtype=None):
-    """``W ~ N(0, 2/n_in)``, not truncated, as ``nn.init.kaiming_normal_(W, nonlinearity="relu")``."""
-    _, n_in = _check_shape(shape)
-    return math.sqrt(2 / n_in) * _standard_normal(generator, shape, dtype)
+def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` or, with ``fan="fan_in"``, ``sqrt(3/n_in)``.
+
+    ``nn.init.xavier_uniform_`` is the average form. Raises ValueError for another ``fan``.
+    """
+    return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
 
 
-INITIALIZERS = {f.__name__: f for f in (zeros, scaled_normal, xavier_normal, he_normal)}
+def he_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 2/n_in)``, by default not truncated: ``nn.init.kaiming_normal_(W, nonlinearity="relu")``.
+
+    ``truncated``: none beyond two standard deviations, at the same variance.
+    """
+    return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def he_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, as ``nn.init.kaiming_uniform_(W, nonlinearity="relu")``."""
+    return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
+
+
+def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`; PyTorch has none of this name."""
+    return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def lecun_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``; PyTorch has none of this name."""
+    return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
+
+
+def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows): ``nn.init.orthogonal_``.
+
+    Raises ValueError if ``gain`` is negative or not finite.
+    """
+    _check_shape(shape)
+    _check_not_negative("gain", gain)
+    empty = torch.empty(shape, dtype=dtype, device=_device(generator))
+    return nn.init.orthogonal_(empty, gain, generator=generator)
+
+
+INITIALIZERS = {
+    f.__name__: f
+    for f in (
+        zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
+        orthogonal,
+    )
+}  # fmt: skip
+
+# The standard deviation of a standard normal number that is drawn again beyond two.
+TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _normal(generator, shape, variance, truncated, dtype):
+    if truncated not in (True, False):
+        raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
+    if not truncated:
+        return math.sqrt(variance) * _standard_normal(generator, shape, dtype)
+    drawn = torch.empty(shape, dtype=dtype, device=_device(generator))
+    nn.init.trunc_normal_(drawn, a=-2.0, b=2.0, generator=generator)  # a and b are limits, not deviations
+    return math.sqrt(variance) / TRUNCATED_DEVIATION * drawn
+
+
+def _uniform(generator, shape, variance, dtype):
+    largest = math.sqrt(3 * variance)
+    empty = torch.empty(shape, dtype=dtype, device=_device(generator))
+    return empty.uniform_(-largest, largest, generator=generator)
 
 
 def _standard_normal(generator, shape, dtype):
@@ -52,6 +109,19 @@ def _standard_normal(generator, shape, dtype):
 
 def _device(generator):
     return None if generator is None else generator.device
+
+
+def _fan(shape, fan):
+    """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
+    n_out, n_in = _check_shape(shape)
+    if fan not in ("fan_in", "fan_average"):
+        raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
+    return n_in if fan == "fan_in" else (n_in + n_out) / 2
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def _check_shape(shape):

@@ -1,82 +1,199 @@
-"""The models: logistic regression, shallow network, L-layer network, softmax classifier, each an ``nn.Module``.
+"""The models: single neuron, logistic regression, shallow and L-layer network, multi-task network, softmax classifier.
 
-Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``::
+Each is an ``nn.Module``. Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``::
 
     Z[l] = A[l-1] W[l]^T + b[l]        (m, n_l)
-    A[l] = f(Z[l])                     (m, n_l), then inverted dropout, for l < L
+    N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
+    A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax or, for regression, ``Z[L]`` itself.
+and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself. A
+layer with batch norm has no ``b[l]``; its running averages are buffers of the module.
 """
 
+import copy
+from itertools import pairwise
 from numbers import Integral
 
 import torch
 from torch import nn
 
-from . import activations, initializers, regularizers
+from . import activations, initializers, normalization, regularizers
 
-OUTPUTS = ("sigmoid", "softmax", "identity")
+OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
+
+
+class Normalization(nn.Module):
+    """The scale and shift of one layer's batch or layer norm, ``(n_l,)`` each, and batch norm's running averages.
+
+    Not ``nn.BatchNorm1d``: that refuses a batch of one example, and updates its averages in every forward pass of
+    training mode, by the unbiased variance.
+    """
+
+    def __init__(self, kind, size, options):
+        super().__init__()
+        self.kind = kind
+        self.epsilon = {name: value for name, value in options.items() if name == "epsilon"}
+        self.averaging = {name: value for name, value in options.items() if name != "epsilon"}
+        self.gamma, self.beta = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        if kind == "batch_norm":
+            self.register_buffer("running_mean", torch.zeros(size))
+            self.register_buffer("running_variance", torch.ones(size))
+
+    def forward(self, z, batch=None):
+        """``N: (m, n)`` of ``z``; ``batch``: batch norm's ``(mean, variance)`` in training, None in inference."""
+        if self.kind == "layer_norm":
+            return normalization.layer_norm(z, self.gamma, self.beta, **self.epsilon)
+        mean, variance = (self.running_mean, self.running_variance) if batch is None else batch
+        return normalization.batch_norm(z, self.gamma, self.beta, mean, variance, **self.epsilon)
+
+    @torch.no_grad()
+    def reset(self):
+        """Scale 1, shift 0, running mean 0 and variance 1."""
+        self.gamma.fill_(1)
+        self.beta.zero_()
+        if self.kind == "batch_norm":
+            self.running_mean.zero_()
+            self.running_variance.fill_(1)
+
+    @torch.no_grad()
+    def update(self, batch, examples):
+        """Take a batch's ``(mean, variance)`` into the running averages."""
+        running = self.running_mean, self.running_variance
+        averages = normalization.running_average(running, batch, examples, **self.averaging)
+        for kept, average in zip(running, averages, strict=True):
+            kept.copy_(average)
 
 
 class DenseNetwork(nn.Module):
     """A fully connected network. Use the functions below to make one; they check their arguments and draw the weights.
 
-    Dropout follows the masks given to :meth:`forward`, not the module's train/eval mode.
+    Dropout follows the masks and batch norm the ``training`` given to :meth:`forward`, not the module's train/eval
+    mode; a forward pass never changes the running averages.
     """
 
-    def __init__(self, layer_sizes, activation, activation_options=None, output="sigmoid", keep_probabilities=()):
+    def __init__(
+        self,
+        layer_sizes,
+        activation,
+        activation_options=None,
+        output="sigmoid",
+        keep_probabilities=(),
+        normalization=None,
+        normalization_options=None,
+    ):
         super().__init__()
         self.layer_sizes = tuple(layer_sizes)
         self.activation = activation
         self.activation_options = dict(activation_options or {})
         self.output = output
         self.keep_probabilities = tuple(keep_probabilities)
+        self.normalization = normalization
+        self.normalization_options = dict(normalization_options or {})
         # skip_init: nn.Linear would draw its own weights here and so move the default generator.
         self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, n_in, n_out)
-            for n_in, n_out in zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True)
+            nn.utils.skip_init(nn.Linear, n_in, n_out, bias=not self.normalizes(number, "batch_norm"))
+            for number, (n_in, n_out) in enumerate(pairwise(self.layer_sizes), start=1)
+        )
+        hidden_sizes = self.layer_sizes[1:-1] if normalization is not None else ()
+        self.norms = nn.ModuleList(
+            Normalization(normalization, size, self.normalization_options) for size in hidden_sizes
         )
 
     @property
     def depth(self):
         """Number of layers with weights, ``L``."""
-        return len(self.layers)
+        return len(self.layer_sizes) - 1
 
-    def parameter_dict(self):
-        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``."""
+    def normalizes(self, layer, kind):
+        """Whether layer ``layer`` is normalised by ``kind``."""
+        return self.normalization == kind and layer < self.depth
+
+    def parameter_dict(self, frozen_layers=0):
+        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``, after the first layers."""
         named = {}
         for number, layer in enumerate(self.layers, start=1):
-            named |= {f"W{number}": layer.weight, f"b{number}": layer.bias}
+            if number <= frozen_layers:
+                continue
+            named[f"W{number}"] = layer.weight
+            if layer.bias is not None:
+                named[f"b{number}"] = layer.bias
+            if number <= len(self.norms):
+                named |= {f"{name}{number}": w for name, w in self.norms[number - 1].named_parameters()}
         return named
 
-    def forward(self, x, masks=None):
+    def statistics_dict(self):
+        """Batch norm's own running averages, ``{"running_mean1": (n_1,), "running_variance1": ...}``, or {}."""
+        return {
+            f"{name}{number}": average
+            for number, norm in enumerate(self.norms, start=1)
+            for name, average in norm.named_buffers()
+        }
+
+    @torch.no_grad()
+    def load_statistics(self, statistics):
+        """Copy ``statistics`` into the running averages. Raises ValueError if one is missing or has another shape."""
+        for name, average in self.statistics_dict().items():
+            shape = tuple(statistics[name].shape) if name in statistics else None
+            if shape != tuple(average.shape):
+                raise ValueError(f"statistics {name!r} has shape {shape}: must be {tuple(average.shape)}")
+            average.copy_(statistics[name])
+
+    def forward(self, x, masks=None, training=False):
         """Logits ``Z[L]: (m, n_L)`` of ``x: (m, n_0)``.
 
-        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means inference, without dropout.
-        Raises ValueError if ``x`` does not have ``n_0`` features.
+        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``training``
+        says whether batch norm takes the batch's statistics or the running ones. Raises ValueError if ``x`` does not
+        have ``n_0`` features.
         """
-        return self.layer_values(x, masks)[f"Z{self.depth}"]
+        return self.layer_values(x, masks, training)[f"Z{self.depth}"]
 
-    def layer_values(self, x, masks=None):
-        """Every value up to the logits, ``{"Z1": ..., "A1": ..., ..., "ZL": ...}``; arguments of :meth:`forward`."""
+    def layer_values(self, x, masks=None, training=False):
+        """Every value up to the logits, ``{"Z1": ..., "A1": ..., ..., "ZL": ...}``; arguments of :meth:`forward`.
+
+        With normalisation also ``"N1"``, and ``"batch_mean1"``, ``"batch_variance1"`` for batch norm in training.
+        """
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {tuple(x.shape)}: must be (examples, {self.layer_sizes[0]})")
         f = activations.ACTIVATIONS[self.activation]
         values, a = {}, x
         for number, layer in enumerate(self.layers, start=1):
-            z = values[f"Z{number}"] = layer(a)  # (m, n_l)
+            values[f"Z{number}"] = layer(a)  # (m, n_l)
             if number < self.depth:
-                a = f(z, **self.activation_options)
+                a = f(self._normalized(number, values, training), **self.activation_options)
                 if masks is not None and number in masks:
                     keep_probability = self.keep_probabilities[number - 1]
                     a = regularizers.inverted_dropout(a, masks[number], keep_probability=keep_probability)
                 values[f"A{number}"] = a
         return values
 
+    def update_running_averages(self, values):
+        """Take the batch's statistics among ``values`` of :meth:`layer_values` in training into the running ones."""
+        if self.normalization == "batch_norm":
+            for number, norm in enumerate(self.norms, start=1):
+                batch = values[f"batch_mean{number}"], values[f"batch_variance{number}"]
+                norm.update(batch, len(values["Z1"]))
+
+    def _normalized(self, number, values, training):
+        """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
+        z = values[f"Z{number}"]
+        if self.normalization is None:
+            return z
+        batch = None
+        if training and self.normalization == "batch_norm":
+            batch = values[f"batch_mean{number}"], values[f"batch_variance{number}"] = normalization.batch_statistics(z)
+        values[f"N{number}"] = self.norms[number - 1](z, batch)
+        return values[f"N{number}"]
+
+
+def single_neuron(features, *, output="identity"):
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``)."""
+    _check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+
 
 def logistic_regression(features):
     """One sigmoid unit: ``p = sigmoid(w . x + b)``, ``features`` inputs."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
 
 
 def shallow_network(
@@ -88,9 +205,14 @@ def shallow_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """One hidden layer: sizes ``(features, hidden_units, outputs)``."""
-    return _dense_network((features, hidden_units, outputs), activation, activation_options, output, keep_probability)
+    sizes = (features, hidden_units, outputs)
+    return _dense_network(
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
 
 
 def deep_network(
@@ -100,9 +222,32 @@ def deep_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
-    """The L-layer network, ``layer_sizes = (n_0, ..., n_L)``; ``keep_probability``: one, or one per hidden layer."""
-    return _dense_network(layer_sizes, activation, activation_options, output, keep_probability)
+    """The L-layer network, ``layer_sizes = (n_0, ..., n_L)``; ``keep_probability``: one, or one per hidden layer.
+
+    ``normalization`` of every hidden layer is None, ``"batch_norm"`` (``normalization_options``: ``epsilon``,
+    ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``).
+    """
+    return _dense_network(
+        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
+
+
+def multi_task_network(
+    layer_sizes,
+    *,
+    activation="relu",
+    activation_options=None,
+    keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
+):
+    """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
+    return _dense_network(
+        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+    )
 
 
 def softmax_classifier(
@@ -111,20 +256,30 @@ def softmax_classifier(
     activation="relu",
     activation_options=None,
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
-    return _dense_network(layer_sizes, activation, activation_options, "softmax", keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+    )
 
 
-MODELS = {f.__name__: f for f in (logistic_regression, shallow_network, deep_network, softmax_classifier)}
+MODELS = {
+    f.__name__: f
+    for f in (
+        single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
+    )
+}  # fmt: skip
 
 
 @torch.no_grad()
 def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
     """Fill ``model`` in place: weights from ``initializer``, a name in ``INITIALIZERS``, biases zero; returns it.
 
-    ``generator``: a ``torch.Generator`` on any device, None for the default one; ``dtype`` casts the model first, None
-    leaves its dtype. Raises ValueError for an unknown initializer.
+    Normalised layers get scales 1, shifts 0 and fresh running averages. ``generator``: a ``torch.Generator`` on any
+    device, None for the default one; ``dtype`` casts the model first, None leaves its dtype. Raises ValueError for an
+    unknown initializer.
     """
     _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
@@ -132,19 +287,41 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     for layer in model.layers:
         shape, dtype = tuple(layer.weight.shape), layer.weight.dtype
         layer.weight.copy_(draw(generator, shape, dtype=dtype, **(initializer_options or {})))
-        layer.bias.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()
+    for norm in model.norms:
+        norm.reset()
     return model
 
 
+def initial_statistics(model, *, dtype=None):
+    """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
+
+    They are on the model's device and, with ``dtype`` None, in its dtype.
+    """
+    return {
+        name: torch.full_like(average, float(name.startswith("running_variance")), dtype=dtype)
+        for name, average in model.statistics_dict().items()
+    }
+
+
 @torch.no_grad()
-def intermediates(model, x, *, masks=None):
+def update_statistics(model, x, *, masks=None):
+    """One training forward pass of ``x: (m, n_0)`` into the model's running averages; returns copies of them."""
+    model.update_running_averages(model.layer_values(x, masks, training=True))
+    return {name: average.clone() for name, average in model.statistics_dict().items()}
+
+
+@torch.no_grad()
+def intermediates(model, x, *, masks=None, training=False):
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
+    With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
+    :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
     """
-    values = model.layer_values(x, masks)
-    logits = values[f"Z{model.depth}"]
-    return values | {f"A{model.depth}": activations.ACTIVATIONS[model.output](logits)}
+    values = model.layer_values(x, masks, training)
+    named = {name: value for name, value in values.items() if name[0] in "ZNA"}
+    return named | {f"A{model.depth}": activations.ACTIVATIONS[model.output](named[f"Z{model.depth}"])}
 
 
 @torch.no_grad()
@@ -155,31 +332,94 @@ def predict(model, x):
 
 @torch.no_grad()
 def predict_classes(model, x):
-    """Predicted labels ``(m,)``: the largest logit for softmax; 1 where the logit is positive for a single sigmoid.
+    """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
+    ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
-    Raises ValueError for a model whose output is not one class.
+    Raises ValueError for a model whose output is not a class.
     """
     if model.output == "softmax":
         return model(x).argmax(dim=1)
-    if model.layer_sizes[-1] != 1 or model.output == "identity":
-        raise ValueError(f"output={model.output!r} with {model.layer_sizes[-1]} units does not predict one class")
-    return (model(x)[:, 0] > 0).long()
+    if model.output != "sigmoid":
+        raise ValueError(f"output={model.output!r} does not predict classes: must be 'sigmoid' or 'softmax'")
+    labels = (model(x) > 0).long()
+    return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def _dense_network(layer_sizes, activation, activation_options, output, keep_probability):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+def replace_head(model, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None):
+    """Transfer: a new model with a new last layer of ``outputs`` units and copies of the other layers.
+
+    Running averages go with them; train with ``frozen_layers`` to leave the copies alone. ``output``: ``"sigmoid"``,
+    ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer.
+    """
+    _check_choice("output", output, OUTPUTS)
+    sizes = _sizes((*model.layer_sizes[:-1], outputs))
+    weight = model.layers[-1].weight
+    fresh = DenseNetwork(sizes[-2:], "identity").to(device=weight.device, dtype=weight.dtype)
+    initialize(fresh, generator, initializer=initializer, initializer_options=initializer_options)
+    changed = copy.deepcopy(model)
+    changed.layer_sizes, changed.output, changed.layers[-1] = sizes, output, fresh.layers[0]
+    return changed
+
+
+def computation_graph(a, b, c):
+    """``J = 3 (a + b c)``, of numbers or scalar tensors."""
+    return 3 * (a + b * c)
+
+
+def computation_graph_gradients(a, b, c):
+    """``J`` and its derivatives ``{"a": ..., "b": ..., "c": ...}``, scalar tensors, by autograd.
+
+    Numbers are taken in double precision, not in PyTorch's default dtype.
+    """
+    leaves = {
+        name: torch.as_tensor(value, dtype=None if isinstance(value, torch.Tensor) else torch.float64)
+        .detach()
+        .clone()
+        .requires_grad_()
+        for name, value in {"a": a, "b": b, "c": c}.items()
+    }
+    cost = computation_graph(**leaves)
+    gradients = torch.autograd.grad(cost, list(leaves.values()))
+    return cost.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+def _dense_network(
+    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
+):
+    sizes = _sizes(layer_sizes)
     _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
     _check_choice("output", output, OUTPUTS)
+    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
+    options = dict(normalization_options or {})
+    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    for name in options:
+        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options)
+    _try(model)
     # nn.Linear's default, a uniform draw for the biases too, is a dialect of PyTorch's: start from the suite's instead.
-    return initialize(DenseNetwork(sizes, activation, activation_options, output, keep), None)
+    return initialize(model, None)
+
+
+def _try(model):
+    """Let the activation and the normalisation check their options now rather than in the first forward pass."""
+    one = torch.ones(1, 1)
+    activations.ACTIVATIONS[model.activation](one, **model.activation_options)
+    norm = Normalization(model.normalization, 1, model.normalization_options)
+    normalization.layer_norm(one, one[0], one[0], **norm.epsilon)
+    normalization.running_average((one, one), (one, one), 2, **norm.averaging)
+
+
+def _sizes(layer_sizes):
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
+        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+    return sizes
 
 
 def _numbers(value):

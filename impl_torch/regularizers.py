@@ -1,8 +1,24 @@
-"""Regularizers: weight penalties and inverted dropout."""
+"""Regularizers: weight penalties, inverted dropout, gradient clipping, max-norm, early stopping, data augmentation.
+
+Label smoothing is a keyword of the cross-entropies, batch normalisation a part of the model, decoupled weight decay a
+part of the optimizer (``adamw``, ``lion``).
+"""
 
 import math
+from numbers import Integral
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
+
+CONVENTIONS = ("course", "half", "full")
+
+
+class Augmentation(NamedTuple):
+    """A random change of the inputs, in two parts, so that what is drawn can be kept."""
+
+    draw: object  # (generator, examples, features) -> tensor whose first axis is the examples
+    apply: object  # (x: (m, n_0), drawn) -> tensor of x's shape
 
 
 def l2(strength, *, convention="course"):
@@ -12,14 +28,32 @@ def l2(strength, *, convention="course"):
     optimizer is ``"half"``, on whatever parameters that optimizer holds, biases included. Raises ValueError if
     ``strength`` is negative or not finite, or ``convention`` unknown.
     """
-    if not (strength >= 0 and math.isfinite(strength)):
-        raise ValueError(f"strength={strength!r} is not allowed: must be a finite number >= 0")
-    if convention not in ("course", "half", "full"):
+    return elastic_net(strength, l1_ratio=0.0, convention=convention)
+
+
+def l1(strength, *, convention="course"):
+    """``factor sum_l sum |W[l]|``, ``factor`` as in :func:`l2`; the derivative of ``abs`` at 0 is PyTorch's, 0.
+
+    Returns a function as :func:`l2`, and raises ValueError as it does.
+    """
+    return elastic_net(strength, l1_ratio=1.0, convention=convention)
+
+
+def elastic_net(strength, *, l1_ratio=0.5, convention="course"):
+    """``factor (l1_ratio sum |W| + (1 - l1_ratio) sum W^2)``, biases excepted; ``factor`` as in :func:`l2`.
+
+    Returns a function as :func:`l2`. Raises ValueError as it does, and unless ``0 <= l1_ratio <= 1``.
+    """
+    _check_not_negative("strength", strength)
+    _check_fraction("l1_ratio", l1_ratio)
+    if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not allowed: must be 'course', 'half' or 'full'")
 
     def penalty(weights, examples):
         factor = {"course": strength / (2 * examples), "half": strength / 2, "full": strength}[convention]
-        return factor * sum(weight.square().sum() for weight in weights)
+        absolute = sum(weight.abs().sum() for weight in weights) if l1_ratio > 0 else 0.0
+        squared = sum(weight.square().sum() for weight in weights) if l1_ratio < 1 else 0.0
+        return factor * (l1_ratio * absolute + (1 - l1_ratio) * squared)
 
     return penalty
 
@@ -31,8 +65,7 @@ def dropout_mask(generator, shape, *, keep_probability):
     the probability of *dropping*. Raises ValueError unless ``0 < keep_probability <= 1``.
     """
     _check_keep_probability(keep_probability)
-    device = None if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device) < keep_probability
+    return torch.rand(shape, generator=generator, device=_device(generator)) < keep_probability
 
 
 def inverted_dropout(activations, mask, *, keep_probability):
@@ -44,9 +77,190 @@ def inverted_dropout(activations, mask, *, keep_probability):
     return activations * mask / keep_probability
 
 
-REGULARIZERS = {"l2": l2, "inverted_dropout": inverted_dropout}
+def clip_by_value(limit):
+    """Every element of every gradient into ``[-limit, limit]``; returns ``clip(gradients) -> gradients``, on dicts.
+
+    ``nn.utils.clip_grad_value_`` does it in place. Raises ValueError unless ``limit`` is positive and finite.
+    """
+    _check_positive("limit", limit)
+    return lambda gradients: {name: g.clamp(-limit, limit) for name, g in gradients.items()}
+
+
+def clip_by_norm(limit):
+    """Each gradient by itself to a Euclidean norm of at most ``limit``: ``g limit / max(||g||, limit)``, on dicts.
+
+    A gradient within the limit is not changed. Raises ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+    return lambda gradients: {name: _shrunk(g, g.square().sum().sqrt(), limit) for name, g in gradients.items()}
+
+
+def clip_by_global_norm(limit):
+    """All gradients by one factor, so that the Euclidean norm over all of them is at most ``limit``; on dicts.
+
+    ``nn.utils.clip_grad_norm_`` divides by the norm plus 1e-6. Raises ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+
+    def clip(gradients):
+        norm = sum(g.square().sum() for g in gradients.values()).sqrt()
+        return {name: _shrunk(g, norm, limit) for name, g in gradients.items()}
+
+    return clip
+
+
+def max_norm(limit):
+    """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; on dicts, biases excepted.
+
+    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``. ``torch.renorm(W, 2, 0, limit)`` divides by the
+    norm plus 1e-7. Returns ``constrain(parameters) -> parameters``. Raises ValueError as :func:`clip_by_value`.
+    """
+    _check_positive("limit", limit)
+
+    def constrained(name, w):
+        return _shrunk(w, w.square().sum(dim=1, keepdim=True).sqrt(), limit) if name.startswith("W") else w
+
+    return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
+
+
+class EarlyStopping:
+    """Decides after each epoch whether to go on; made by :func:`early_stopping`. ``best_epoch`` counts from 1."""
+
+    def __init__(self, patience, min_delta, restore_best):
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.best_cost, self.best_epoch, self.epoch = float("inf"), 0, 0
+
+    def improved(self, cost):
+        """Take in the validation cost of the next epoch; is it the best by more than ``min_delta``?"""
+        self.epoch += 1
+        if not cost < self.best_cost - self.min_delta:
+            return False
+        self.best_cost, self.best_epoch = cost, self.epoch
+        return True
+
+    @property
+    def stop(self):
+        """Whether ``patience`` epochs have gone by since the best one."""
+        return self.epoch - self.best_epoch >= self.patience
+
+
+def early_stopping(*, patience=5, min_delta=0.0, restore_best=True):
+    """Stop when the validation cost has not improved by more than ``min_delta`` for ``patience`` epochs.
+
+    With ``restore_best`` training ends with the parameters of the best epoch (and its running statistics), else with
+    the last. Returns a fresh :class:`EarlyStopping`. Raises ValueError unless ``patience`` is a positive integer and
+    ``min_delta`` a finite number >= 0.
+    """
+    if not (isinstance(patience, int) and patience >= 1):
+        raise ValueError(f"patience={patience!r} is not allowed: must be an integer >= 1")
+    _check_not_negative("min_delta", min_delta)
+    if restore_best not in (True, False):
+        raise ValueError(f"restore_best={restore_best!r} is not allowed: must be True or False")
+    return EarlyStopping(patience, min_delta, restore_best)
+
+
+def random_flip(image_shape, *, probability=0.5):
+    """Images flipped left to right, each with ``probability``. Draws booleans ``(m,)``.
+
+    ``image_shape``: ``(h, w)`` or ``(h, w, channels)``; rows of ``x`` are images flattened in C order. Returns an
+    :class:`Augmentation`. Raises ValueError for another shape or a ``probability`` outside [0, 1].
+    """
+    shape = _check_image_shape(image_shape)
+    _check_fraction("probability", probability)
+
+    def draw(generator, examples, features):
+        return torch.rand(examples, generator=generator, device=_device(generator)) < probability
+
+    def apply(x, flips):
+        images = x.reshape(-1, *shape)
+        return torch.where(flips.reshape(-1, *(1,) * len(shape)), images.flip(2), images).reshape(x.shape)
+
+    return Augmentation(draw, apply)
+
+
+def random_shift(image_shape, *, largest=1):
+    """Images padded with ``largest`` zeros on every side and cropped back at a random place.
+
+    Draws integers ``(m, 2)``, uniform in ``-largest .. largest``: pixel ``(i, j)`` of the result is pixel ``(i + d_1,
+    j + d_2)`` of the image, 0 beyond its border. Returns an :class:`Augmentation`. Raises ValueError for a shape as in
+    :func:`random_flip`, or unless ``largest`` is a positive integer.
+    """
+    shape = _check_image_shape(image_shape)
+    if not (isinstance(largest, int) and largest >= 1):
+        raise ValueError(f"largest={largest!r} is not allowed: must be an integer >= 1")
+
+    def draw(generator, examples, features):
+        return torch.randint(-largest, largest + 1, (examples, 2), generator=generator, device=_device(generator))
+
+    def apply(x, offsets):
+        images = x.reshape(-1, *shape)
+        channels = (0, 0) * (len(shape) - 2)
+        padded = F.pad(images, (*channels, largest, largest, largest, largest))  # F.pad counts axes from the last
+        rows = largest + offsets[:, :1] + torch.arange(shape[0], device=x.device)  # (m, h)
+        columns = largest + offsets[:, 1:] + torch.arange(shape[1], device=x.device)  # (m, w)
+        examples = torch.arange(len(images), device=x.device)[:, None, None]
+        return padded[examples, rows[:, :, None], columns[:, None, :]].reshape(x.shape)
+
+    return Augmentation(draw, apply)
+
+
+def gaussian_noise(*, scale=0.1):
+    """``x + scale n``, ``n`` standard normal, drawn anew for every visit. Draws ``n: (m, n_0)``.
+
+    Returns an :class:`Augmentation`. Raises ValueError if ``scale`` is negative or not finite.
+    """
+    _check_not_negative("scale", scale)
+
+    def draw(generator, examples, features):
+        return torch.randn((examples, features), generator=generator, device=_device(generator))
+
+    return Augmentation(draw, lambda x, noise: x + scale * noise)
+
+
+PENALTIES = {"l2": l2, "l1": l1, "elastic_net": elastic_net}
+CLIPPINGS = {"clip_by_value": clip_by_value, "clip_by_norm": clip_by_norm, "clip_by_global_norm": clip_by_global_norm}
+CONSTRAINTS = {"max_norm": max_norm}
+AUGMENTATIONS = {"random_flip": random_flip, "random_shift": random_shift, "gaussian_noise": gaussian_noise}
+REGULARIZERS = {
+    **PENALTIES,
+    "inverted_dropout": inverted_dropout,
+    **CLIPPINGS,
+    **CONSTRAINTS,
+    "early_stopping": early_stopping,
+    **AUGMENTATIONS,
+}
+
+
+def _shrunk(tensor, norm, limit):
+    limit = torch.full_like(norm, limit)  # number / tensor is number * (1 / tensor): not always 1 for two equal ones
+    return tensor * (limit / torch.maximum(norm, limit))
+
+
+def _device(generator):
+    return None if generator is None else generator.device
+
+
+def _check_image_shape(shape):
+    if len(shape) not in (2, 3) or not all(isinstance(n, Integral) and n > 0 for n in shape):
+        raise ValueError(f"image_shape={shape!r} is not allowed: must be (h, w) or (h, w, channels), positive integers")
+    return tuple(shape)
 
 
 def _check_keep_probability(keep_probability):
     if not 0 < keep_probability <= 1:
         raise ValueError(f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1]")
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def _check_positive(name, value):
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
+
+
+def _check_fraction(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")

@@ -5,6 +5,8 @@ a)`` returns ``gradient * f'(z)``, the gradient of the cost with respect to ``z`
 f(z)``. ``out`` may name an array that receives the result, as in NumPy itself.
 """
 
+import math
+
 import numpy as np
 
 
@@ -91,6 +93,80 @@ def leaky_relu_backward(gradient, z, a, *, slope=0.01, out=None):
     return np.multiply(gradient, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
+def elu(z, *, alpha=1.0, out=None):
+    """The exponential linear unit ``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise; ``f'(0) = alpha``.
+
+    Raises ValueError unless ``alpha`` is finite and positive. Source: Clevert, Unterthiner & Hochreiter 2016, eq. 15.
+
+    >>> elu(np.array([-np.inf, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    _check_alpha(alpha)
+    negative = alpha * np.expm1(np.minimum(z, 0.0))
+    return np.add(np.maximum(z, 0.0), negative, out=out)
+
+
+def elu_backward(gradient, z, a, *, alpha=1.0, out=None):
+    """``f'(z) = 1`` for ``z > 0``, ``alpha exp(z)`` otherwise."""
+    _check_alpha(alpha)
+    slope = np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
+    return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
+
+
+def softplus(z, *, out=None):
+    """``f(z) = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``, which neither overflows nor is cut off.
+
+    Source: Dugas et al. 2001, eq. 5. (PyTorch's goes linear above 20, which is 2e-9 away.)
+
+    >>> softplus(np.array([-1000.0, 1000.0]))
+    array([   0., 1000.])
+    """
+    return np.add(np.maximum(z, 0.0), np.log1p(np.exp(-np.abs(z))), out=out)
+
+
+def softplus_backward(gradient, z, a, *, out=None):
+    """``f'(z) = sigmoid(z)``."""
+    return np.multiply(gradient, sigmoid(z), out=out)
+
+
+def swish(z, *, out=None):
+    """``f(z) = z sigmoid(z)``, also called SiLU. Source: Ramachandran, Zoph & Le 2017 (beta = 1).
+
+    >>> swish(np.array([0.0, 100.0]))
+    array([  0., 100.])
+    """
+    return np.multiply(z, sigmoid(z), out=out)
+
+
+def swish_backward(gradient, z, a, *, out=None):
+    """``f'(z) = s + z s (1 - s)`` with ``s = sigmoid(z)``."""
+    s = sigmoid(z)
+    return np.multiply(gradient, s + z * s * (1.0 - s), out=out)
+
+
+def gelu(z, *, approximate=False, out=None):
+    """The Gaussian error linear unit ``f(z) = z Phi(z)``, ``Phi`` the standard normal distribution function.
+
+    ``approximate`` takes ``Phi(z) = (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) / 2`` instead, 5e-4 away at most (JAX's
+    default). Raises ValueError unless ``approximate`` is True or False. Source: Hendrycks & Gimpel 2016, section 2.
+
+    >>> gelu(np.array([-100.0, 0.0, 100.0]))
+    array([ -0.,   0., 100.])
+    """
+    return np.multiply(z, _normal_distribution(z, approximate), out=out)
+
+
+def gelu_backward(gradient, z, a, *, approximate=False, out=None):
+    """``f'(z) = Phi(z) + z Phi'(z)``."""
+    distribution = _normal_distribution(z, approximate)
+    if approximate:
+        inner_slope = math.sqrt(2 / math.pi) * (1.0 + 3 * 0.044715 * z * z)
+        density = 2.0 * distribution * (1.0 - distribution) * inner_slope  # tanh' = 1 - tanh^2
+    else:
+        density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    return np.multiply(gradient, distribution + z * density, out=out)
+
+
 def softmax(z, *, out=None):
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis, shifted by ``max_j z_j`` so that it cannot overflow.
 
@@ -108,7 +184,7 @@ def softmax_backward(gradient, z, a, *, out=None):
     return np.multiply(a, gradient - (gradient * a).sum(axis=-1, keepdims=True), out=out)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softmax)}
+ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
 
 BACKWARD = {
     "identity": identity_backward,
@@ -116,8 +192,23 @@ BACKWARD = {
     "tanh": tanh_backward,
     "relu": relu_backward,
     "leaky_relu": leaky_relu_backward,
+    "elu": elu_backward,
+    "softplus": softplus_backward,
+    "swish": swish_backward,
+    "gelu": gelu_backward,
     "softmax": softmax_backward,
 }
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no error function
+
+
+def _normal_distribution(z, approximate):
+    """``Phi(z)``, by the complementary error function, so that it keeps its digits where it is small."""
+    if approximate not in (True, False):
+        raise ValueError(f"approximate={approximate!r} is not allowed: must be True or False")
+    if approximate:
+        return 0.5 * (1.0 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+    return (0.5 * _erfc(-z / math.sqrt(2))).astype(z.dtype)
 
 
 def _check_derivative_at_zero(value):
@@ -128,3 +219,8 @@ def _check_derivative_at_zero(value):
 def _check_slope(slope):
     if not np.isfinite(slope):
         raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
+
+
+def _check_alpha(alpha):
+    if not (alpha > 0 and np.isfinite(alpha)):
+        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

@@ -26,37 +26,128 @@ def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
     (2, 3)
     """
     _check_shape(shape)
-    if not (scale >= 0 and math.isfinite(scale)):
-        raise ValueError(f"scale={scale!r} is not allowed: must be a finite number >= 0")
+    _check_not_negative("scale", scale)
     return (scale * generator.standard_normal(shape)).astype(dtype)
 
 
 def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
     """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"`` (the course), ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``.
 
-    Source: Glorot & Bengio 2010, eq. 12 (average form); the course, course 2 week 1 (fan-in form, for tanh).
+    Raises ValueError for an unknown ``fan``. Source: Glorot & Bengio 2010, eq. 12 (average form); the course, course 2
+    week 1 (fan-in form, for tanh).
 
     >>> xavier_normal(np.random.default_rng(0), (2, 3)).shape
     (2, 3)
     """
-    n_out, n_in = _check_shape(shape)
-    if fan not in ("fan_in", "fan_average"):
-        raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
-    variance = 1 / n_in if fan == "fan_in" else 2 / (n_in + n_out)
-    return (math.sqrt(variance) * generator.standard_normal(shape)).astype(dtype)
+    return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def he_normal(generator, shape, *, dtype=None):
-    """``W ~ N(0, 2/n_in)``, not truncated. Source: He, Zhang, Ren & Sun 2015, eq. 10; the course, course 2 week 1.
+def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
+
+    The variances are those of :func:`xavier_normal`. Raises ValueError for an unknown ``fan``. Source: Glorot & Bengio
+    2010, eq. 16. (Keras's default; PyTorch's ``Linear`` starts from ``U(-1/sqrt(n_in), 1/sqrt(n_in))``, biases too.)
+
+    >>> bool(abs(xavier_uniform(np.random.default_rng(0), (2, 4))).max() <= 1.0)
+    True
+    """
+    return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
+
+
+def he_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 2/n_in)``; ``truncated`` draws again beyond two standard deviations and keeps the variance.
+
+    Source: He, Zhang, Ren & Sun 2015, eq. 10; the course, course 2 week 1. (Keras and JAX truncate, PyTorch does not.)
 
     >>> he_normal(np.random.default_rng(0), (2, 3)).shape
     (2, 3)
     """
-    _, n_in = _check_shape(shape)
-    return (math.sqrt(2 / n_in) * generator.standard_normal(shape)).astype(dtype)
+    return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-INITIALIZERS = {f.__name__: f for f in (zeros, scaled_normal, xavier_normal, he_normal)}
+def he_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``. Source: He, Zhang, Ren & Sun 2015, eq. 10.
+
+    >>> bool(abs(he_uniform(np.random.default_rng(0), (2, 6))).max() <= 1.0)
+    True
+    """
+    return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
+
+
+def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+    """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`. Source: LeCun, Bottou, Orr & Müller 1998, eq. 16.
+
+    >>> lecun_normal(np.random.default_rng(0), (2, 3), truncated=True).shape
+    (2, 3)
+    """
+    return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
+
+
+def lecun_uniform(generator, shape, *, dtype=None):
+    """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``. Source: LeCun, Bottou, Orr & Müller 1998, eq. 16.
+
+    >>> bool(abs(lecun_uniform(np.random.default_rng(0), (2, 3))).max() <= 1.0)
+    True
+    """
+    return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
+
+
+def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them.
+
+    The orthogonal factor ``Q`` of a normal matrix, with the signs of ``R``'s diagonal. Raises ValueError if ``gain`` is
+    negative or not finite. Source: Saxe, McClelland & Ganguli 2014; Mezzadri 2007 for the signs.
+
+    >>> w = orthogonal(np.random.default_rng(0), (2, 3))
+    >>> np.allclose(w @ w.T, np.eye(2))
+    True
+    """
+    n_out, n_in = _check_shape(shape)
+    _check_not_negative("gain", gain)
+    q, r = np.linalg.qr(generator.standard_normal((max(n_out, n_in), min(n_out, n_in))))
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return (gain * (q if n_out >= n_in else q.T)).astype(dtype)
+
+
+INITIALIZERS = {
+    f.__name__: f
+    for f in (
+        zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
+        orthogonal,
+    )
+}  # fmt: skip
+
+# The standard deviation of a standard normal number that is drawn again beyond two.
+TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _normal(generator, shape, variance, truncated, dtype):
+    if truncated not in (True, False):
+        raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
+    drawn = generator.standard_normal(shape)
+    if not truncated:
+        return (math.sqrt(variance) * drawn).astype(dtype)
+    while (outside := np.abs(drawn) > 2).any():
+        drawn[outside] = generator.standard_normal(np.count_nonzero(outside))
+    return (math.sqrt(variance) / TRUNCATED_DEVIATION * drawn).astype(dtype)
+
+
+def _uniform(generator, shape, variance, dtype):
+    largest = math.sqrt(3 * variance)
+    return generator.uniform(-largest, largest, shape).astype(dtype)
+
+
+def _fan(shape, fan):
+    """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
+    n_out, n_in = _check_shape(shape)
+    if fan not in ("fan_in", "fan_average"):
+        raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
+    return n_in if fan == "fan_in" else (n_in + n_out) / 2
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def _check_shape(shape):

@@ -1,13 +1,15 @@
-"""The models: logistic regression, shallow network, L-layer network, softmax classifier.
+"""The models: single neuron, logistic regression, shallow and L-layer network, multi-task network, softmax classifier.
 
 A model is an immutable description; its parameters are a dict ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}`` kept
-apart
-from it. Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``::
+apart from it. Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``::
 
     Z[l] = A[l-1] W[l]^T + b[l]        (m, n_l)
-    A[l] = f(Z[l])                     (m, n_l), then inverted dropout, for l < L
+    N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
+    A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax or, for regression, ``Z[L]`` itself.
+and its outputs are ``A[L]``: sigmoid, softmax, relu or, for regression, ``Z[L]`` itself; the cross-entropies take the
+logits ``Z[L]``. A layer with batch norm has no ``b[l]``, which the mean takes away again; its running averages are no
+parameters and are kept in a dict of their own, ``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
 
 >>> model = shallow_network(2, hidden_units=3)
 >>> parameters = initialize(model, np.random.default_rng(0), initializer="scaled_normal")
@@ -17,13 +19,13 @@ and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax or, 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import activations, initializers, regularizers
+from . import activations, initializers, normalization, regularizers
 
-OUTPUTS = ("sigmoid", "softmax", "identity")
+OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,34 @@ class DenseNetwork:
     activation_options: Mapping = field(default_factory=dict)
     output: str = "sigmoid"
     keep_probabilities: tuple = ()
+    normalization: str | None = None
+    normalization_options: Mapping = field(default_factory=dict)
 
     @property
     def depth(self):
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
+    @property
+    def epsilon(self):
+        """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
+        return {"epsilon": self.normalization_options["epsilon"]} if "epsilon" in self.normalization_options else {}
+
+    def normalizes(self, layer, kind):
+        """Whether layer ``layer`` is normalised by ``kind``."""
+        return self.normalization == kind and layer < self.depth
+
     def product(self, a, b, *, out=None):
         """The matrix product ``a b``. All long sums are taken here, so a subclass can take them in another order."""
         return np.matmul(a, b, out=out)
 
-    def forward(self, parameters, x, *, masks=None, buffers=None):
+    def forward(self, parameters, x, *, masks=None, statistics=None, buffers=None):
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
-        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means inference, without dropout.
-        ``buffers`` maps those names to arrays to write into. Raises ValueError if ``x`` does not have ``n_0`` features.
+        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``statistics``
+        are the running ones of batch norm; None means training, with the batch's own, which are then among the values
+        (``"batch_mean1"``, ``"batch_variance1"``). ``buffers`` maps names of values to arrays to write into. Raises
+        ValueError if ``x`` does not have ``n_0`` features.
         """
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {x.shape}: must be (examples, {self.layer_sizes[0]})")
@@ -57,14 +72,15 @@ class DenseNetwork:
         f = activations.ACTIVATIONS[self.activation]
         values = {"A0": x}
         for layer in range(1, self.depth + 1):
-            weight, bias = parameters[f"W{layer}"], parameters[f"b{layer}"]
-            z = self.product(values[f"A{layer - 1}"], weight.T, out=buffers[f"Z{layer}"])
-            z += bias
+            z = self.product(values[f"A{layer - 1}"], parameters[f"W{layer}"].T, out=buffers[f"Z{layer}"])
+            if f"b{layer}" in parameters:
+                z += parameters[f"b{layer}"]
             values[f"Z{layer}"] = z
             if layer < self.depth:
-                a = f(z, out=buffers[f"A{layer}"], **self.activation_options)
+                a = f(self._normalized(layer, parameters, values, statistics), out=buffers[f"A{layer}"],
+                      **self.activation_options)  # fmt: skip
                 if masks is not None and layer in masks:
-                    values[f"F{layer}"] = a  # f(Z) before dropout: the backward pass needs it
+                    values[f"F{layer}"] = a  # f(N) before dropout: the backward pass needs it
                     a = regularizers.inverted_dropout(
                         a, masks[layer], keep_probability=self.keep_probabilities[layer - 1]
                     )
@@ -72,10 +88,10 @@ class DenseNetwork:
         return values[f"Z{self.depth}"], values
 
     def backward(self, parameters, values, output_gradient, *, masks=None, buffers=None, input_gradient=False):
-        """Gradients of the cost from ``output_gradient = d cost / d Z[L]``, ``(m, n_L)``::
+        """Gradients of the cost from ``output_gradient = d cost / d Z[L]``, ``(m, n_L)``, in training::
 
             dW[l] = dZ[l]^T A[l-1]     db[l] = sum over examples of dZ[l]
-            dA[l-1] = dZ[l] W[l]       dZ[l] = dA[l] (dropout) f'(Z[l])
+            dA[l-1] = dZ[l] W[l]       dN[l] = dA[l] (dropout) f'(N[l])      dZ[l] = dN[l] (normalisation)
 
         ``values`` are those of :meth:`forward`. Returns ``{"W1": ..., "b1": ...}``, with ``"A0"`` (``d cost / d x``) if
         ``input_gradient``.
@@ -85,7 +101,8 @@ class DenseNetwork:
         gradients, dz = {}, output_gradient
         for layer in range(self.depth, 0, -1):
             gradients[f"W{layer}"] = self.product(dz.T, values[f"A{layer - 1}"], out=buffers[f"dW{layer}"])
-            gradients[f"b{layer}"] = np.sum(dz, axis=0, out=buffers[f"db{layer}"])
+            if f"b{layer}" in parameters:
+                gradients[f"b{layer}"] = np.sum(dz, axis=0, out=buffers[f"db{layer}"])
             if layer == 1 and not input_gradient:
                 break
             da = self.product(dz, parameters[f"W{layer}"], out=buffers[f"dA{layer - 1}"])
@@ -98,8 +115,54 @@ class DenseNetwork:
                     da, masks[hidden], keep_probability=self.keep_probabilities[hidden - 1]
                 )
             a = values.get(f"F{hidden}", values[f"A{hidden}"])
-            dz = f_backward(da, values[f"Z{hidden}"], a, out=buffers[f"dA{hidden}"], **self.activation_options)
+            n = values.get(f"N{hidden}", values[f"Z{hidden}"])
+            dn = f_backward(da, n, a, out=buffers[f"dA{hidden}"], **self.activation_options)
+            dz = self._normalized_backward(hidden, parameters, values, dn, gradients, buffers)
         return gradients
+
+    def updated_statistics(self, statistics, values):
+        """The running averages of batch norm after a training forward pass with ``values``; {} without batch norm."""
+        options = {name: value for name, value in self.normalization_options.items() if name != "epsilon"}
+        updated = {}
+        for layer in range(1, self.depth):
+            if self.normalizes(layer, "batch_norm"):
+                names = f"running_mean{layer}", f"running_variance{layer}"
+                running = tuple(statistics[name] for name in names)
+                batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
+                averages = normalization.running_average(running, batch, len(values["A0"]), **options)
+                updated |= dict(zip(names, averages, strict=True))
+        return updated
+
+    def _normalized(self, layer, parameters, values, statistics):
+        """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
+        z = values[f"Z{layer}"]
+        if self.normalization is None:
+            return z
+        scale_and_shift = parameters[f"gamma{layer}"], parameters[f"beta{layer}"]
+        if self.normalization == "layer_norm":
+            values[f"N{layer}"] = normalization.layer_norm(z, *scale_and_shift, **self.epsilon)
+        else:
+            if statistics is None:
+                mean, variance = normalization.batch_statistics(z)
+                values |= {f"batch_mean{layer}": mean, f"batch_variance{layer}": variance}
+            else:
+                mean, variance = statistics[f"running_mean{layer}"], statistics[f"running_variance{layer}"]
+            values[f"N{layer}"] = normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon)
+        return values[f"N{layer}"]
+
+    def _normalized_backward(self, layer, parameters, values, dn, gradients, buffers):
+        """``dZ[l]`` from ``dN[l]``; adds ``gamma[l]``'s and ``beta[l]``'s gradients to ``gradients``."""
+        if self.normalization is None:
+            return dn
+        z, gamma = values[f"Z{layer}"], parameters[f"gamma{layer}"]
+        if self.normalization == "layer_norm":
+            dz, dgamma, dbeta = normalization.layer_norm_backward(dn, z, gamma, **self.epsilon)
+        else:
+            statistics = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
+            dz, dgamma, dbeta = normalization.batch_norm_backward(dn, z, gamma, *statistics, **self.epsilon)
+        gradients[f"gamma{layer}"] = np.positive(dgamma, out=buffers[f"dgamma{layer}"])
+        gradients[f"beta{layer}"] = np.positive(dbeta, out=buffers[f"dbeta{layer}"])
+        return dz
 
 
 class _NoBuffers(dict):
@@ -112,13 +175,25 @@ class _NoBuffers(dict):
 _no_buffers = _NoBuffers()
 
 
+def single_neuron(features, *, output="identity"):
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
+
+    The course's first example: the price of a house from its size. Source: the course, course 1 week 1.
+
+    >>> single_neuron(1, output="relu").output
+    'relu'
+    """
+    _check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+
+
 def logistic_regression(features):
     """One sigmoid unit: ``p = sigmoid(w . x + b)``. Source: the course, course 1 week 2.
 
     >>> logistic_regression(3).layer_sizes
     (3, 1)
     """
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
 
 
 def shallow_network(
@@ -130,13 +205,18 @@ def shallow_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """One hidden layer. Source: the course, course 1 week 3.
 
     >>> shallow_network(2).layer_sizes
     (2, 4, 1)
     """
-    return _dense_network((features, hidden_units, outputs), activation, activation_options, output, keep_probability)
+    sizes = (features, hidden_units, outputs)
+    return _dense_network(
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
 
 
 def deep_network(
@@ -146,15 +226,40 @@ def deep_network(
     activation_options=None,
     output="sigmoid",
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``. Source: the course, course 1 week 4.
 
-    ``keep_probability`` is one number, or one for each hidden layer.
+    ``keep_probability`` is one number, or one for each hidden layer. ``normalization`` is None, ``"batch_norm"``
+    (``normalization_options``: ``epsilon``, ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``), on
+    every hidden layer, with the defaults of ``normalization.py``.
 
     >>> deep_network((12288, 20, 7, 5, 1)).depth
     4
     """
-    return _dense_network(layer_sizes, activation, activation_options, output, keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+    )
+
+
+def multi_task_network(
+    layer_sizes,
+    *,
+    activation="relu",
+    activation_options=None,
+    keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
+):
+    """The L-layer network with ``n_L`` sigmoid outputs, each of its own. Source: the course, course 3 week 2.
+
+    >>> multi_task_network((2, 8, 3)).output
+    'sigmoid'
+    """
+    return _dense_network(
+        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+    )
 
 
 def softmax_classifier(
@@ -163,6 +268,8 @@ def softmax_classifier(
     activation="relu",
     activation_options=None,
     keep_probability=1.0,
+    normalization=None,
+    normalization_options=None,
 ):
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier.
 
@@ -171,17 +278,24 @@ def softmax_classifier(
     >>> softmax_classifier().output
     'softmax'
     """
-    return _dense_network(layer_sizes, activation, activation_options, "softmax", keep_probability)
+    return _dense_network(
+        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+    )
 
 
-MODELS = {f.__name__: f for f in (logistic_regression, shallow_network, deep_network, softmax_classifier)}
+MODELS = {
+    f.__name__: f
+    for f in (
+        single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
+    )
+}  # fmt: skip
 
 
 def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
-    ``generator`` is a ``numpy.random.Generator``. Returns ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``.
-    Raises ValueError for an unknown initializer.
+    ``generator`` is a ``numpy.random.Generator``. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of
+    0. Returns ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``. Raises ValueError for an unknown initializer.
 
     >>> initialize(logistic_regression(2), None, initializer="zeros")
     {'W1': array([[0., 0.]]), 'b1': array([0.])}
@@ -191,36 +305,111 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     parameters = {}
     for layer, shape in enumerate(zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True), start=1):
         parameters[f"W{layer}"] = draw(generator, shape, dtype=dtype, **(initializer_options or {}))
-        parameters[f"b{layer}"] = np.zeros(shape[0], dtype)
+        if not model.normalizes(layer, "batch_norm"):
+            parameters[f"b{layer}"] = np.zeros(shape[0], dtype)
+        if model.normalization is not None and layer < model.depth:
+            parameters |= {f"gamma{layer}": np.ones(shape[0], dtype), f"beta{layer}": np.zeros(shape[0], dtype)}
     return parameters
 
 
-def intermediates(model, parameters, x, *, masks=None):
+def initial_statistics(model, *, dtype=None):
+    """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
+
+    >>> initial_statistics(shallow_network(2, hidden_units=1, normalization="batch_norm"))
+    {'running_mean1': array([0.]), 'running_variance1': array([1.])}
+    """
+    statistics = {}
+    for layer, size in enumerate(model.layer_sizes[1:], start=1):
+        if model.normalizes(layer, "batch_norm"):
+            statistics |= {
+                f"running_mean{layer}": np.zeros(size, dtype),
+                f"running_variance{layer}": np.ones(size, dtype),
+            }
+    return statistics
+
+
+def update_statistics(model, parameters, x, statistics, *, masks=None):
+    """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument."""
+    return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
+
+
+def intermediates(model, parameters, x, statistics=None, *, masks=None, training=False):
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
+    With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
+    activations are those after dropout. ``training`` says whether batch norm takes the batch's statistics or the
+    running ``statistics``. Raises ValueError for a model with batch norm without either.
     """
-    logits, values = model.forward(parameters, x, masks=masks)
-    named = {name: value for name, value in values.items() if name[0] in "ZA" and name != "A0"}
+    _check_statistics(model, statistics, training)
+    logits, values = model.forward(parameters, x, masks=masks, statistics=None if training else statistics)
+    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
     named[f"A{model.depth}"] = activations.ACTIVATIONS[model.output](logits)
     return named
 
 
-def predict(model, parameters, x):
-    """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
-    return activations.ACTIVATIONS[model.output](model.forward(parameters, x)[0])
+def predict(model, parameters, x, statistics=None):
+    """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
+
+    ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
+    """
+    return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model, parameters, x):
-    """Predicted labels ``(m,)``: the largest logit for softmax; 1 where the logit is positive for a single sigmoid.
+def predict_classes(model, parameters, x, statistics=None):
+    """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
+    ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
-    Raises ValueError for a model whose output is not one class.
+    ``statistics`` as in :func:`predict`. Raises ValueError for a model whose output is not a class.
     """
     if model.output == "softmax":
-        return model.forward(parameters, x)[0].argmax(axis=1)
-    if model.layer_sizes[-1] != 1 or model.output == "identity":
-        raise ValueError(f"output={model.output!r} with {model.layer_sizes[-1]} units does not predict one class")
-    return (model.forward(parameters, x)[0][:, 0] > 0).astype(np.int64)
+        return _logits(model, parameters, x, statistics).argmax(axis=1)
+    if model.output != "sigmoid":
+        raise ValueError(f"output={model.output!r} does not predict classes: must be 'sigmoid' or 'softmax'")
+    labels = (_logits(model, parameters, x, statistics) > 0).astype(np.int64)
+    return labels[:, 0] if labels.shape[1] == 1 else labels
+
+
+def replace_head(
+    model, parameters, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None
+):
+    """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
+
+    The other layers keep their parameters; train with ``frozen_layers`` to leave them alone. ``output``: ``"sigmoid"``,
+    ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer. Source: the
+    course, course 3 week 2.
+
+    >>> model = deep_network((4, 3, 1))
+    >>> parameters = initialize(model, np.random.default_rng(0))
+    >>> model, parameters = replace_head(model, parameters, np.random.default_rng(1), outputs=6, output="softmax")
+    >>> model.layer_sizes, parameters["W2"].shape
+    ((4, 3, 6), (6, 3))
+    """
+    _check_choice("output", output, OUTPUTS)
+    model = replace(model, layer_sizes=(*_sizes((*model.layer_sizes[:-1], outputs)),), output=output)
+    dtype = parameters["W1"].dtype
+    fresh = initialize(model, generator, initializer=initializer, initializer_options=initializer_options, dtype=dtype)
+    head = (f"W{model.depth}", f"b{model.depth}")
+    return model, {name: fresh[name] if name in head else value.copy() for name, value in parameters.items()}
+
+
+def computation_graph(a, b, c):
+    """``J = 3 (a + b c)``, the course's first computation graph. Source: the course, course 1 week 2.
+
+    >>> computation_graph(5.0, 3.0, 2.0)
+    33.0
+    """
+    return 3 * (a + b * c)
+
+
+def computation_graph_gradients(a, b, c):
+    """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}``, backwards through the graph.
+
+    >>> computation_graph_gradients(5.0, 3.0, 2.0)
+    (33.0, {'a': 3.0, 'b': 6.0, 'c': 9.0})
+    """
+    dv = 3.0  # J = 3 v,  v = a + u,  u = b c
+    du = dv
+    return computation_graph(a, b, c), {"a": dv, "b": du * c, "c": du * b}
 
 
 def logistic_regression_loops(weight, bias, x, y):
@@ -271,19 +460,53 @@ def _logistic_loss(z, y):
     return max(z, 0.0) - z * y + math.log1p(math.exp(-abs(z)))
 
 
-def _dense_network(layer_sizes, activation, activation_options, output, keep_probability):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+def _dense_network(
+    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
+):
+    sizes = _sizes(layer_sizes)
     _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
     _check_choice("output", output, OUTPUTS)
+    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
-    return DenseNetwork(sizes, activation, dict(activation_options or {}), output, tuple(keep))
+    options = dict(normalization_options or {})
+    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    for name in options:
+        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    model = DenseNetwork(sizes, activation, dict(activation_options or {}), output, tuple(keep), normalizer, options)
+    _try(model)
+    return model
+
+
+def _try(model):
+    """Let the activation and the normalisation check their options now rather than in the first forward pass."""
+    one = np.ones((1, 1))
+    activations.ACTIVATIONS[model.activation](one, **model.activation_options)
+    if model.normalization is not None:
+        normalization.layer_norm(one, one[0], one[0], **model.epsilon)
+    options = {name: value for name, value in model.normalization_options.items() if name != "epsilon"}
+    normalization.running_average((one, one), (one, one), 2, **options)
+
+
+def _sizes(layer_sizes):
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
+        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+    return sizes
+
+
+def _logits(model, parameters, x, statistics):
+    _check_statistics(model, statistics, False)
+    return model.forward(parameters, x, statistics=statistics)[0]
+
+
+def _check_statistics(model, statistics, training):
+    if model.normalization == "batch_norm" and not training and statistics is None:
+        raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 
 def _numbers(value):

@@ -1,4 +1,7 @@
-"""Input standardisation with the statistics of the training set only."""
+"""Input standardisation with the statistics of the training set only; batch and layer normalisation.
+
+Under each normalisation of activations, its backward pass.
+"""
 
 import numpy as np
 
@@ -30,3 +33,115 @@ def standardize(x, mean, standard_deviation):
            [ 1.]])
     """
     return (x - mean) / standard_deviation
+
+
+def batch_statistics(z):
+    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
+
+    ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``. Source: Ioffe & Szegedy 2015, algorithm 1.
+
+    >>> batch_statistics(np.array([[1.0], [3.0]]))
+    (array([2.]), array([1.]))
+    """
+    mean = z.mean(axis=0)
+    return mean, ((z - mean) ** 2).mean(axis=0)
+
+
+def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+    """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
+
+    ``z``: ``(m, n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite. Source: Ioffe &
+    Szegedy 2015, algorithm 1; the course, course 2 week 3. (epsilon: PyTorch 1e-5, Keras 1e-3.)
+
+    >>> one = np.ones(1)
+    >>> batch_norm(np.array([[1.0], [3.0]]), 2 * one, one, *batch_statistics(np.array([[1.0], [3.0]])), epsilon=0.0)
+    array([[-1.],
+           [ 3.]])
+    """
+    _check_not_negative("epsilon", epsilon)
+    return gamma * _standardized(z, mean, variance, epsilon) + beta
+
+
+def batch_norm_backward(gradient, z, gamma, mean, variance, *, epsilon=1e-5):
+    """Gradients ``(dz, dgamma, dbeta)`` of :func:`batch_norm` in training, where ``mu`` and ``v`` depend on ``z``.
+
+    With ``h = (z - mu) / sqrt(v + epsilon)`` and ``dh = gamma gradient``, means over the batch::
+
+        dgamma = sum_i gradient h      dbeta = sum_i gradient
+        dz = (dh - mean(dh) - h mean(dh h)) / sqrt(v + epsilon)
+
+    Source: Ioffe & Szegedy 2015, section 3.
+    """
+    return _normalization_backward(gradient, z, gamma, mean, variance, epsilon, axis=0)
+
+
+def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+    """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
+
+    ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``. The
+    variance that enters the average is divided by ``m`` (``"biased"``, Keras) or ``m - 1`` (``"unbiased"``, PyTorch
+    and the paper). ``momentum`` is 1 - PyTorch's. Raises ValueError unless ``0 <= momentum < 1``, for an unknown
+    ``running_variance`` and for ``"unbiased"`` with one example. Source: Ioffe & Szegedy 2015, algorithm 2.
+
+    >>> running_average((np.zeros(1), np.ones(1)), (np.ones(1), np.ones(1)), 2, momentum=0.5)
+    (array([0.5]), array([1.]))
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
+    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    if running_variance == "unbiased" and examples < 2:
+        raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
+    mean, variance = batch
+    if running_variance == "unbiased":
+        variance = variance * (examples / (examples - 1))
+    return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
+
+
+def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+    """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
+
+    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference. Raises ValueError if
+    ``epsilon`` is negative or not finite. Source: Ba, Kiros & Hinton 2016, eq. 3.
+
+    >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), epsilon=0.0)
+    array([[-1.,  1.]])
+    """
+    _check_not_negative("epsilon", epsilon)
+    return gamma * _standardized(z, _row_mean(z), _row_variance(z), epsilon) + beta
+
+
+def layer_norm_backward(gradient, z, gamma, *, epsilon=1e-5):
+    """Gradients ``(dz, dgamma, dbeta)`` of :func:`layer_norm`: batch norm's, with means over an example's units."""
+    return _normalization_backward(gradient, z, gamma, _row_mean(z), _row_variance(z), epsilon, axis=1)
+
+
+NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
+
+
+def _normalization_backward(gradient, z, gamma, mean, variance, epsilon, axis):
+    deviation = np.sqrt(variance + epsilon)
+    h, dh = _standardized(z, mean, variance, epsilon), gamma * gradient
+    dz = (dh - dh.mean(axis=axis, keepdims=True) - h * (dh * h).mean(axis=axis, keepdims=True)) / deviation
+    return dz, (gradient * h).sum(axis=0), gradient.sum(axis=0)
+
+
+def _standardized(z, mean, variance, epsilon):
+    return (z - mean) / np.sqrt(variance + epsilon)
+
+
+def _row_mean(z):
+    return z.mean(axis=1, keepdims=True)
+
+
+def _row_variance(z):
+    return ((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and np.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def _check_choice(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

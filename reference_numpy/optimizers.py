@@ -35,12 +35,14 @@ class OptimizerState(NamedTuple):
 class Optimizer:
     """An optimizer: its learning rate, the initial value of each slot, and the formula on one array.
 
-    ``update_array(w, g, slots, t, alpha)`` changes ``w`` and the arrays of ``slots`` in place.
+    ``update_array(w, g, slots, t, alpha)`` changes ``w`` and the arrays of ``slots`` in place. A formula that is not
+    ``elementwise`` takes sums over all parameters: its array is one flat vector that holds every one of them.
     """
 
     learning_rate: float
     initial_slots: Mapping[str, float]
     update_array: Callable
+    elementwise: bool = True
 
     def init(self, parameters):
         """The state before the first step, for ``parameters``: a dict of arrays."""
@@ -61,6 +63,11 @@ class Optimizer:
         alpha = self.learning_rate if learning_rate is None else learning_rate
         parameters = {name: w.copy() for name, w in parameters.items()}
         slots = {slot: {name: s.copy() for name, s in arrays.items()} for slot, arrays in state.slots.items()}
+        if not self.elementwise:
+            flat, flat_slots = _flat(parameters), {slot: _flat(arrays) for slot, arrays in slots.items()}
+            self.update_array(flat, _flat({n: gradients[n] for n in parameters}), flat_slots, state.step + 1, alpha)
+            slots = {slot: _split(vector, parameters) for slot, vector in flat_slots.items()}
+            return _split(flat, parameters), OptimizerState(state.step + 1, slots)
         for name, w in parameters.items():
             array_slots = {slot: slots[slot][name] for slot in slots}
             self.update_array(w, gradients[name], array_slots, state.step + 1, alpha)
@@ -68,6 +75,9 @@ class Optimizer:
 
     def update_flat(self, w, g, slots, t, alpha):
         """One step in place on one flat vector ``w`` that holds every parameter, a cache-sized chunk at a time."""
+        if not self.elementwise:
+            self.update_array(w, g, slots, t, alpha)
+            return
         for start in range(0, w.size, CHUNK):
             chunk = slice(start, start + CHUNK)
             self.update_array(w[chunk], g[chunk], {slot: s[chunk] for slot, s in slots.items()}, t, alpha)
@@ -109,6 +119,8 @@ def momentum(
     _check_learning_rate(learning_rate)
     _check_decay("beta", beta)
     _check_choice("accumulation", accumulation, ("average", "sum"))
+    _check_choice("bias_correction", bias_correction, (False, True))
+    _check_choice("nesterov", nesterov, (False, True))
     _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
     gain = 1 - beta if accumulation == "average" else 1.0
     inside = learning_rate_position == "inside"
@@ -163,6 +175,8 @@ def rmsprop(
     _check_not_negative("initial_square", initial_square)
     _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
     _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    _check_choice("centered", centered, (False, True))
+    _check_choice("bias_correction", bias_correction, (False, True))
     if bias_correction and initial_square != 0:
         raise ValueError(f"initial_square={initial_square!r} is not allowed with bias_correction: must be 0")
     inside = learning_rate_position == "inside"
@@ -195,6 +209,61 @@ def rmsprop(
     return Optimizer(learning_rate, slots, update_array)
 
 
+def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0):
+    """Adagrad: slot ``square_sum`` (``s``), which starts at ``initial_accumulator``.
+
+    ::
+
+        s <- s + g^2
+        w <- w - alpha g / (sqrt(s) + epsilon)      (epsilon_position="outside_root")
+        w <- w - alpha g / sqrt(s + epsilon)        ("inside_root")
+
+    Raises ValueError for a number out of range or an unknown formulation. Source: Duchi, Hazan & Singer 2011, eq. 1
+    with a diagonal matrix. (Keras and optax start at 0.1 with epsilon inside the root.)
+    """
+    _check_learning_rate(learning_rate)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    _check_not_negative("initial_accumulator", initial_accumulator)
+
+    def update_array(w, g, slots, t, alpha):
+        s = slots["square_sum"]
+        s += g * g
+        root = np.sqrt(s) + epsilon if epsilon_position == "outside_root" else np.sqrt(s + epsilon)
+        w -= alpha * g / root
+
+    return Optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array)
+
+
+def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
+    """Adadelta: slots ``square_average`` (``s``) and ``squared_update_average`` (``d``).
+
+    ::
+
+        s <- rho s + (1 - rho) g^2
+        r = g sqrt(d + epsilon) / sqrt(s + epsilon)
+        d <- rho d + (1 - rho) r^2
+        w <- w - alpha r
+
+    Zeiler's method has no learning rate: ``alpha = 1`` (Keras's default 0.001 makes it a thousand times smaller).
+    Raises ValueError for a number out of range. Source: Zeiler 2012, algorithm 1.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("rho", rho)
+    _check_not_negative("epsilon", epsilon)
+
+    def update_array(w, g, slots, t, alpha):
+        s, d = slots["square_average"], slots["squared_update_average"]
+        s *= rho
+        s += (1 - rho) * g * g
+        step = np.sqrt(d + epsilon) / np.sqrt(s + epsilon) * g
+        d *= rho
+        d += (1 - rho) * step * step
+        w -= alpha * step
+
+    return Optimizer(learning_rate, {"square_average": 0.0, "squared_update_average": 0.0}, update_array)
+
+
 def adam(
     learning_rate=0.001,
     *,
@@ -220,41 +289,360 @@ def adam(
     Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale & Kumar 2018, algorithm 2 ("uncorrected").
     """
     _check_learning_rate(learning_rate)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+
+    def update_array(w, g, slots, t, alpha):
+        _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad)
+
+    return Optimizer(learning_rate, _adam_slots(amsgrad), update_array)
+
+
+def adamw(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="outside_root",
+    amsgrad=None,
+    weight_decay=0.01,
+    decay_scale="learning_rate",
+):
+    """Adam with decoupled weight decay: the slots of :func:`adam`, and before its step, on every parameter::
+
+        w <- w - alpha weight_decay w                       (decay_scale="learning_rate": PyTorch, Keras, optax)
+        w <- w - (alpha / alpha_0) weight_decay w           ("schedule_only": the paper's, free of alpha_0)
+
+    ``alpha_0`` is ``learning_rate``, ``alpha`` this step's. Raises ValueError for a number out of range, an unknown
+    formulation, or ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0. Source: Loshchilov & Hutter 2019,
+    algorithm 2. (``weight_decay`` is 0.01 in PyTorch, 0.004 in Keras, 0.0001 in optax by default.)
+    """
+    _check_learning_rate(learning_rate)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    _check_not_negative("weight_decay", weight_decay)
+    _check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
+    if decay_scale == "schedule_only" and learning_rate == 0:
+        raise ValueError(
+            f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
+        )
+
+    def update_array(w, g, slots, t, alpha):
+        w -= (alpha if decay_scale == "learning_rate" else alpha / learning_rate) * weight_decay * w
+        _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad)
+
+    return Optimizer(learning_rate, _adam_slots(amsgrad), update_array)
+
+
+def nadam(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    schedule="dozat",
+    momentum_decay=0.004,
+):
+    """Adam with Nesterov's momentum: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with Dozat's schedule
+    ``momentum_product`` (``p``, equal in all elements, starting at 1).
+
+    ::
+
+        mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)    (schedule="dozat")     mu_t = beta1    ("constant")
+        p <- p mu_t                                       that is, p_t = mu_1 ... mu_t
+        m <- beta1 m + (1 - beta1) g                      v <- beta2 v + (1 - beta2) g^2
+        m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)
+        w <- w - alpha m^ / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    ``momentum_decay`` (psi) is 0.004 in PyTorch and in Dozat's paper, 1 in Keras; ``"constant"`` is optax's, and needs
+    no ``momentum_decay``. Raises ValueError for a number out of range or an unknown formulation. Source: Dozat 2016,
+    algorithm 2 and section 2.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("schedule", schedule, ("dozat", "constant"))
+    _check_not_negative("momentum_decay", momentum_decay)
+    dozat = schedule == "dozat"
+
+    def mu(t):
+        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+
+    def update_array(w, g, slots, t, alpha):
+        m, v = slots["first_moment"], slots["second_moment"]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        if dozat:
+            p = slots["momentum_product"]
+            p *= mu(t)
+            m_hat = mu(t + 1) * m / (1 - p * mu(t + 1)) + (1 - mu(t)) * g / (1 - p)
+        else:
+            m_hat = beta1 / _one_minus_power(beta1, t + 1) * m + (1 - beta1) / _one_minus_power(beta1, t) * g
+        w -= alpha * m_hat / (np.sqrt(v / _one_minus_power(beta2, t)) + epsilon)
+
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+    if dozat:
+        slots["momentum_product"] = 1.0
+    return Optimizer(learning_rate, slots, update_array)
+
+
+def adamax(
+    learning_rate=0.002,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="inside_maximum",
+):
+    """Adam with the maximum norm: slots ``first_moment`` (``m``), ``infinity_norm`` (``u``).
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g
+        u <- max(beta2 u, |g| + epsilon),  w <- w - alpha m / ((1 - beta1^t) u)         (epsilon_position=
+        u <- max(beta2 u, |g|),  w <- w - alpha m / ((1 - beta1^t) (u + epsilon))        "inside_maximum"; "outside")
+
+    The paper has no epsilon; PyTorch and optax have it inside the maximum, Keras outside. Raises ValueError for a
+    number out of range or an unknown formulation. Source: Kingma & Ba 2015, algorithm 2.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    inside = epsilon_position == "inside_maximum"
+
+    def update_array(w, g, slots, t, alpha):
+        m, u = slots["first_moment"], slots["infinity_norm"]
+        m *= beta1
+        m += (1 - beta1) * g
+        u *= beta2
+        np.maximum(u, np.abs(g) + epsilon if inside else np.abs(g), out=u)
+        w -= alpha / _one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
+
+    return Optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_array)
+
+
+def radam(
+    learning_rate=0.001,
+    *,
+    beta1=0.9,
+    beta2=0.999,
+    epsilon=1e-8,
+    epsilon_position="outside_root",
+    threshold=5.0,
+):
+    """Rectified Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``).
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g               v <- beta2 v + (1 - beta2) g^2
+        rho = 2 / (1 - beta2) - 1                  rho_t = rho - 2 t beta2^t / (1 - beta2^t)
+        if rho_t > threshold:
+            r = sqrt((rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t))
+            w <- w - alpha r m^ / (sqrt(v^) + epsilon)     with Adam's m^, v^ and its places for epsilon:
+                                                           "outside_root" (optax), "before_correction" (PyTorch)
+        else:
+            w <- w - alpha m^
+
+    ``threshold``: 5 (PyTorch, optax) or 4 (the paper). Raises ValueError for a number out of range, an unknown
+    formulation, or a ``beta2`` so small that ``rho <= threshold`` (at most 0.6 for 4): no step would be rectified.
+    Source: Liu et al. 2020, algorithm 2.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    _check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
+    _check_choice("threshold", threshold, (5, 4))
+    if not 2 / (1 - beta2) - 1 > threshold:
+        raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
+
+    def update_array(w, g, slots, t, alpha):
+        m, v = slots["first_moment"], slots["second_moment"]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        alpha = alpha / _one_minus_power(beta1, t)
+        rectification = _rectification(beta2, t, threshold)
+        if rectification is None:
+            w -= alpha * m
+        else:
+            correction = math.sqrt(_one_minus_power(beta2, t))
+            hat_epsilon = epsilon if epsilon_position == "before_correction" else epsilon * correction
+            w -= alpha * rectification * correction * m / (np.sqrt(v) + hat_epsilon)
+
+    return Optimizer(learning_rate, {"first_moment": 0.0, "second_moment": 0.0}, update_array)
+
+
+def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
+    """Lion, sign descent along an interpolated momentum: slot ``momentum`` (``m``).
+
+    ::
+
+        c = beta1 m + (1 - beta1) g
+        w <- w - alpha (sign(c) + weight_decay w)          sign(0) = 0
+        m <- beta2 m + (1 - beta2) g
+
+    Raises ValueError for a number out of range. Source: Chen et al. 2023, algorithm 2.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("weight_decay", weight_decay)
+
+    def update_array(w, g, slots, t, alpha):
+        m = slots["momentum"]
+        w -= alpha * (np.sign(beta1 * m + (1 - beta1) * g) + weight_decay * w)
+        m *= beta2
+        m += (1 - beta2) * g
+
+    return Optimizer(learning_rate, {"momentum": 0.0}, update_array)
+
+
+def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
+    """Limited-memory BFGS with a given step length, for full batches of a convex cost; sums go over all parameters.
+
+    With the last ``history`` pairs ``s_i = w_{i+1} - w_i``, ``y_i = g_{i+1} - g_i`` and ``rho_i = 1 / (s_i . y_i)``
+    (a pair with ``s_i . y_i <= 0`` is left out)::
+
+        q <- g;  a_i = rho_i s_i . q,  q <- q - a_i y_i       (newest to oldest)
+        r <- gamma q,  gamma = s . y / y . y                  of the newest pair
+        b_i = rho_i y_i . r,  r <- r + (a_i - b_i) s_i        (oldest to newest)
+        w <- w - alpha r
+
+    The first step has no pair: ``r = g / max(1, ||g||_1)`` (``first_step="capped"``, PyTorch's) or ``r = g``
+    (``"gradient"``). Slots: ``previous_parameter``, ``previous_gradient``, and for ``k = 1`` (newest) ``.. history``
+    ``parameter_change_k`` (``s``) and ``gradient_change_k`` (``y``). There is no line search: it is
+    ``torch.optim.LBFGS`` with ``max_iter=1``. Raises ValueError for a number out of range or an unknown formulation.
+    Source: Nocedal & Wright 2006, algorithm 7.4, eq. 7.20.
+    """
+    _check_learning_rate(learning_rate)
+    if not (isinstance(history, int) and history >= 1):
+        raise ValueError(f"history={history!r} is not allowed: must be an integer >= 1")
+    _check_choice("first_step", first_step, ("capped", "gradient"))
+    numbers = range(1, history + 1)
+
+    def update_array(w, g, slots, t, alpha):
+        if t > 1:
+            for k in reversed(numbers[1:]):
+                slots[f"parameter_change_{k}"][...] = slots[f"parameter_change_{k - 1}"]
+                slots[f"gradient_change_{k}"][...] = slots[f"gradient_change_{k - 1}"]
+            slots["parameter_change_1"][...] = w - slots["previous_parameter"]
+            slots["gradient_change_1"][...] = g - slots["previous_gradient"]
+        slots["previous_parameter"][...] = w
+        slots["previous_gradient"][...] = g
+        if t == 1:
+            w -= alpha * (g / max(1.0, np.abs(g).sum()) if first_step == "capped" else g)
+            return
+        pairs = [(slots[f"parameter_change_{k}"], slots[f"gradient_change_{k}"]) for k in numbers]
+        w -= alpha * _inverse_hessian_product(g, pairs)
+
+    slots = {"previous_parameter": 0.0, "previous_gradient": 0.0}
+    slots |= {f"{change}_change_{k}": 0.0 for change in ("parameter", "gradient") for k in numbers}
+    return Optimizer(learning_rate, slots, update_array, elementwise=False)
+
+
+OPTIMIZERS = {
+    f.__name__: f
+    for f in (
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+    )
+}  # fmt: skip
+
+
+def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
+    """``v_t = beta v_{t-1} + (1 - beta) x_t`` with ``v_0 = 0``, each divided by ``1 - beta^t`` if ``bias_correction``.
+
+    ``values``: ``(steps, ...)``; the result has their shape. It averages over about ``1 / (1 - beta)`` steps. Raises
+    ValueError unless ``0 <= beta < 1``. Source: the course, course 2 week 2.
+
+    >>> exponentially_weighted_average(np.array([1.0, 1.0, 1.0]), beta=0.5, bias_correction=False)
+    array([0.5  , 0.75 , 0.875])
+    """
+    _check_decay("beta", beta)
+    _check_choice("bias_correction", bias_correction, (False, True))
+    averages, average = [], np.zeros_like(values[:1])[0] if len(values) else None
+    for t, value in enumerate(values, start=1):
+        average = beta * average + (1 - beta) * value
+        averages.append(average / _one_minus_power(beta, t) if bias_correction else average)
+    return np.array(averages, values.dtype).reshape(values.shape)
+
+
+def _adam_slots(amsgrad):
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+    return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
+
+
+def _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad):
+    """Adam's step on one array, in place; the equations are in :func:`adam`."""
+    m, v = slots["first_moment"], slots["second_moment"]
+    correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+    if amsgrad == "uncorrected":
+        correction1 = correction2 = 1.0
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    v_hat = v / correction2
+    if amsgrad is not None:
+        x = slots["maximum_second_moment"]
+        np.maximum(x, v_hat if amsgrad == "corrected_max" else v, out=x)
+        v_hat = x if amsgrad == "corrected_max" else x / correction2
+    if epsilon_position == "outside_root":
+        denominator = np.sqrt(v_hat) + epsilon
+    elif epsilon_position == "inside_root":
+        denominator = np.sqrt(v_hat + epsilon)
+    else:
+        denominator = np.sqrt(v_hat) + epsilon / math.sqrt(correction2)
+    w -= alpha / correction1 * m / denominator
+
+
+def _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad):
     _check_decay("beta1", beta1)
     _check_decay("beta2", beta2)
     _check_not_negative("epsilon", epsilon)
     _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
     _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
 
-    def update_array(w, g, slots, t, alpha):
-        m, v = slots["first_moment"], slots["second_moment"]
-        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
-        if amsgrad == "uncorrected":
-            correction1 = correction2 = 1.0
-        m *= beta1
-        m += (1 - beta1) * g
-        v *= beta2
-        v += (1 - beta2) * g * g
-        v_hat = v / correction2
-        if amsgrad is not None:
-            x = slots["maximum_second_moment"]
-            np.maximum(x, v_hat if amsgrad == "corrected_max" else v, out=x)
-            v_hat = x if amsgrad == "corrected_max" else x / correction2
-        if epsilon_position == "outside_root":
-            denominator = np.sqrt(v_hat) + epsilon
-        elif epsilon_position == "inside_root":
-            denominator = np.sqrt(v_hat + epsilon)
-        else:
-            denominator = np.sqrt(v_hat) + epsilon / math.sqrt(correction2)
-        w -= alpha / correction1 * m / denominator
 
-    slots = {"first_moment": 0.0, "second_moment": 0.0}
-    if amsgrad is not None:
-        slots["maximum_second_moment"] = 0.0
-    return Optimizer(learning_rate, slots, update_array)
+def _rectification(beta2, t, threshold):
+    """RAdam's ``r``, or None where ``rho_t`` is not above ``threshold``."""
+    rho = 2 / (1 - beta2) - 1
+    rho_t = rho - 2 * t * beta2**t / _one_minus_power(beta2, t)
+    if not rho_t > threshold:
+        return None
+    return math.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
 
 
-OPTIMIZERS = {f.__name__: f for f in (gradient_descent, momentum, rmsprop, adam)}
+def _inverse_hessian_product(g, pairs):
+    """L-BFGS's two loops: an approximate inverse Hessian times ``g``; ``pairs`` ``(s, y)`` from newest to oldest."""
+    curvatures = [s @ y for s, y in pairs]
+    q, weights = g.copy(), []
+    for (s, y), curvature in zip(pairs, curvatures, strict=True):
+        weights.append((s @ q) / curvature if curvature > 0 else 0.0)
+        q -= weights[-1] * y
+    newest = pairs[0][1]
+    r = (curvatures[0] / (newest @ newest)) * q if curvatures[0] > 0 else q
+    for (s, y), curvature, weight in reversed(list(zip(pairs, curvatures, weights, strict=True))):
+        if curvature > 0:
+            r += (weight - (y @ r) / curvature) * s
+    return r
+
+
+def _flat(arrays):
+    return np.concatenate([a.ravel() for a in arrays.values()])
+
+
+def _split(flat, parameters):
+    """The inverse of :func:`_flat`: views of ``flat`` with the names and shapes of ``parameters``."""
+    ends = np.cumsum([w.size for w in parameters.values()])
+    return {
+        name: flat[end - w.size : end].reshape(w.shape) for (name, w), end in zip(parameters.items(), ends, strict=True)
+    }
 
 
 def _one_minus_power(beta, t):

@@ -1,8 +1,14 @@
-"""Regularizers: weight penalties and inverted dropout."""
+"""Regularizers: weight penalties, inverted dropout, gradient clipping, max-norm, early stopping, data augmentation.
+
+Label smoothing is a keyword of the cross-entropies, batch normalisation a part of the model, decoupled weight decay a
+part of the optimizer (``adamw``, ``lion``).
+"""
 
 from typing import NamedTuple
 
 import numpy as np
+
+CONVENTIONS = ("course", "half", "full")
 
 
 class Penalty(NamedTuple):
@@ -10,6 +16,13 @@ class Penalty(NamedTuple):
 
     value: object  # (weights, examples) -> scalar
     gradient: object  # (weight, examples) -> array of the weight's shape
+
+
+class Augmentation(NamedTuple):
+    """A random change of the inputs, in two parts, so that what is drawn can be kept."""
+
+    draw: object  # (generator, examples, features) -> array whose first axis is the examples
+    apply: object  # (x: (m, n_0), drawn) -> array of x's shape
 
 
 def l2(strength, *, convention="course"):
@@ -23,19 +36,45 @@ def l2(strength, *, convention="course"):
     >>> float(l2(0.5).value([np.array([[2.0]])], examples=4))
     0.25
     """
-    if not (strength >= 0 and np.isfinite(strength)):
-        raise ValueError(f"strength={strength!r} is not allowed: must be a finite number >= 0")
-    if convention not in ("course", "half", "full"):
+    return elastic_net(strength, l1_ratio=0.0, convention=convention)
+
+
+def l1(strength, *, convention="course"):
+    """Penalty on the absolute weights, biases excepted: ``factor sum_l sum |W[l]|``, its gradient ``factor sign(W)``.
+
+    ``factor`` is ``strength/(2m)``, ``strength/2`` or ``strength``, as in :func:`l2`; ``sign(0) = 0``. Returns a
+    :class:`Penalty`. Raises ValueError as :func:`l2`. Source: the course, course 2 week 1; Tibshirani 1996.
+
+    >>> float(l1(0.5).value([np.array([[-2.0]])], examples=4))
+    0.125
+    """
+    return elastic_net(strength, l1_ratio=1.0, convention=convention)
+
+
+def elastic_net(strength, *, l1_ratio=0.5, convention="course"):
+    """``factor (l1_ratio sum |W| + (1 - l1_ratio) sum W^2)``, biases excepted; ``factor`` as in :func:`l1`.
+
+    Returns a :class:`Penalty`. Raises ValueError as :func:`l2`, and unless ``0 <= l1_ratio <= 1``. Source: Zou & Hastie
+    2005, eq. 3.
+
+    >>> float(elastic_net(1.0, convention="full").value([np.array([[-2.0]])], examples=4))
+    3.0
+    """
+    _check_not_negative("strength", strength)
+    _check_fraction("l1_ratio", l1_ratio)
+    if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not allowed: must be 'course', 'half' or 'full'")
 
     def factor(examples):
         return {"course": strength / (2 * examples), "half": strength / 2, "full": strength}[convention]
 
     def value(weights, examples):
-        return factor(examples) * sum((w * w).sum() for w in weights)
+        absolute = sum(np.abs(w).sum() for w in weights) if l1_ratio > 0 else 0.0
+        squared = sum((w * w).sum() for w in weights) if l1_ratio < 1 else 0.0
+        return factor(examples) * (l1_ratio * absolute + (1 - l1_ratio) * squared)
 
     def gradient(weight, examples):
-        return 2 * factor(examples) * weight
+        return factor(examples) * (l1_ratio * np.sign(weight) + 2 * (1 - l1_ratio) * weight)
 
     return Penalty(value, gradient)
 
@@ -65,9 +104,210 @@ def inverted_dropout(activations, mask, *, keep_probability):
     return activations * mask / keep_probability
 
 
-REGULARIZERS = {"l2": l2, "inverted_dropout": inverted_dropout}
+def clip_by_value(limit):
+    """Every element of every gradient into ``[-limit, limit]``; returns ``clip(gradients) -> gradients``, on dicts.
+
+    Raises ValueError unless ``limit`` is positive and finite.
+
+    >>> clip_by_value(1.0)({"W1": np.array([3.0, -0.5])})
+    {'W1': array([ 1. , -0.5])}
+    """
+    _check_positive("limit", limit)
+    return lambda gradients: {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
+
+
+def clip_by_norm(limit):
+    """Each gradient by itself to a Euclidean norm of at most ``limit``: ``g limit / max(||g||, limit)``, on dicts.
+
+    A gradient within the limit is not changed. Raises ValueError as :func:`clip_by_value`. Source: Pascanu, Mikolov &
+    Bengio 2013, algorithm 1.
+
+    >>> clip_by_norm(1.0)({"W1": np.array([3.0, 4.0])})
+    {'W1': array([0.6, 0.8])}
+    """
+    _check_positive("limit", limit)
+    return lambda gradients: {name: _shrunk(g, np.sqrt((g * g).sum()), limit) for name, g in gradients.items()}
+
+
+def clip_by_global_norm(limit):
+    """All gradients by one factor, so that the Euclidean norm over all of them is at most ``limit``; on dicts.
+
+    Nothing is changed within the limit; no small number is added to the norm (PyTorch adds 1e-6). Raises ValueError as
+    :func:`clip_by_value`. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+
+    >>> clip_by_global_norm(1.0)({"W1": np.array([3.0]), "b1": np.array([4.0])})
+    {'W1': array([0.6]), 'b1': array([0.8])}
+    """
+    _check_positive("limit", limit)
+
+    def clip(gradients):
+        norm = np.sqrt(sum((g * g).sum() for g in gradients.values()))
+        return {name: _shrunk(g, norm, limit) for name, g in gradients.items()}
+
+    return clip
+
+
+def max_norm(limit):
+    """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; on dicts, biases excepted.
+
+    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``; rows within the limit stay as they are (Keras's
+    constraint shrinks them a little). Returns ``constrain(parameters) -> parameters``. Raises ValueError as
+    :func:`clip_by_value`. Source: Srivastava et al. 2014, section 5.1; Srebro, Rennie & Jaakkola 2005.
+
+    >>> max_norm(1.0)({"W1": np.array([[3.0, 4.0], [0.1, 0.0]]), "b1": np.array([5.0, 5.0])})
+    {'W1': array([[0.6, 0.8],
+           [0.1, 0. ]]), 'b1': array([5., 5.])}
+    """
+    _check_positive("limit", limit)
+
+    def constrained(name, w):
+        return _shrunk(w, np.sqrt((w * w).sum(axis=1, keepdims=True)), limit) if name.startswith("W") else w
+
+    return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
+
+
+class EarlyStopping:
+    """Decides after each epoch whether to go on; made by :func:`early_stopping`. ``best_epoch`` counts from 1."""
+
+    def __init__(self, patience, min_delta, restore_best):
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.best_cost, self.best_epoch, self.epoch = float("inf"), 0, 0
+
+    def improved(self, cost):
+        """Take in the validation cost of the next epoch; is it the best by more than ``min_delta``?"""
+        self.epoch += 1
+        if not cost < self.best_cost - self.min_delta:
+            return False
+        self.best_cost, self.best_epoch = cost, self.epoch
+        return True
+
+    @property
+    def stop(self):
+        """Whether ``patience`` epochs have gone by since the best one."""
+        return self.epoch - self.best_epoch >= self.patience
+
+
+def early_stopping(*, patience=5, min_delta=0.0, restore_best=True):
+    """Stop when the validation cost has not improved by more than ``min_delta`` for ``patience`` epochs.
+
+    With ``restore_best`` training ends with the parameters of the best epoch (and its running statistics), else with
+    the last. Returns a fresh :class:`EarlyStopping`. Raises ValueError unless ``patience`` is a positive integer and
+    ``min_delta`` a finite number >= 0. Source: the course, course 2 week 1; Prechelt 1998.
+
+    >>> monitor = early_stopping(patience=2)
+    >>> [monitor.improved(cost) for cost in (1.0, 0.5, 0.6, 0.5)], monitor.best_epoch, monitor.stop
+    ([True, True, False, False], 2, True)
+    """
+    if not (isinstance(patience, int) and patience >= 1):
+        raise ValueError(f"patience={patience!r} is not allowed: must be an integer >= 1")
+    _check_not_negative("min_delta", min_delta)
+    if restore_best not in (True, False):
+        raise ValueError(f"restore_best={restore_best!r} is not allowed: must be True or False")
+    return EarlyStopping(patience, min_delta, restore_best)
+
+
+def random_flip(image_shape, *, probability=0.5):
+    """Images flipped left to right, each with ``probability``. Draws booleans ``(m,)``.
+
+    ``image_shape``: ``(h, w)`` or ``(h, w, channels)``; rows of ``x`` are images flattened in C order. Returns an
+    :class:`Augmentation`. Raises ValueError for another shape or a ``probability`` outside [0, 1].
+
+    >>> random_flip((1, 3)).apply(np.array([[1.0, 2.0, 3.0]]), np.array([True]))
+    array([[3., 2., 1.]])
+    """
+    shape = _check_image_shape(image_shape)
+    _check_fraction("probability", probability)
+
+    def apply(x, flips):
+        images = x.reshape(-1, *shape)
+        flipped = np.where(flips.reshape(-1, *(1,) * len(shape)), images[:, :, ::-1], images)
+        return flipped.reshape(x.shape)
+
+    return Augmentation(lambda generator, examples, features: generator.random(examples) < probability, apply)
+
+
+def random_shift(image_shape, *, largest=1):
+    """Images padded with ``largest`` zeros on every side and cropped back at a random place.
+
+    Draws integers ``(m, 2)``, uniform in ``-largest .. largest``: pixel ``(i, j)`` of the result is pixel ``(i + d_1,
+    j + d_2)`` of the image, 0 beyond its border. Returns an :class:`Augmentation`. Raises ValueError for a shape as in
+    :func:`random_flip`, or unless ``largest`` is a positive integer. Source: He, Zhang, Ren & Sun 2016, section 4.2.
+
+    >>> random_shift((1, 3)).apply(np.array([[1.0, 2.0, 3.0]]), np.array([[0, 1]]))
+    array([[2., 3., 0.]])
+    """
+    shape = _check_image_shape(image_shape)
+    if not (isinstance(largest, int) and largest >= 1):
+        raise ValueError(f"largest={largest!r} is not allowed: must be an integer >= 1")
+
+    def apply(x, offsets):
+        images = x.reshape(-1, *shape)
+        border = ((0, 0), (largest, largest), (largest, largest), (0, 0))[: images.ndim]
+        padded = np.pad(images, border)
+        rows = largest + offsets[:, :1] + np.arange(shape[0])  # (m, h)
+        columns = largest + offsets[:, 1:] + np.arange(shape[1])  # (m, w)
+        examples = np.arange(len(images))[:, None, None]
+        return padded[examples, rows[:, :, None], columns[:, None, :]].reshape(x.shape)
+
+    return Augmentation(
+        lambda generator, examples, features: generator.integers(-largest, largest, (examples, 2), endpoint=True), apply
+    )
+
+
+def gaussian_noise(*, scale=0.1):
+    """``x + scale n``, ``n`` standard normal, drawn anew for every visit. Draws ``n: (m, n_0)``.
+
+    Returns an :class:`Augmentation`. Raises ValueError if ``scale`` is negative or not finite. Source: Bishop 1995.
+
+    >>> gaussian_noise(scale=0.5).apply(np.array([[1.0]]), np.array([[2.0]]))
+    array([[2.]])
+    """
+    _check_not_negative("scale", scale)
+    return Augmentation(
+        lambda generator, examples, features: generator.standard_normal((examples, features)),
+        lambda x, noise: x + scale * noise,
+    )
+
+
+PENALTIES = {"l2": l2, "l1": l1, "elastic_net": elastic_net}
+CLIPPINGS = {"clip_by_value": clip_by_value, "clip_by_norm": clip_by_norm, "clip_by_global_norm": clip_by_global_norm}
+CONSTRAINTS = {"max_norm": max_norm}
+AUGMENTATIONS = {"random_flip": random_flip, "random_shift": random_shift, "gaussian_noise": gaussian_noise}
+REGULARIZERS = {
+    **PENALTIES,
+    "inverted_dropout": inverted_dropout,
+    **CLIPPINGS,
+    **CONSTRAINTS,
+    "early_stopping": early_stopping,
+    **AUGMENTATIONS,
+}
+
+
+def _shrunk(array, norm, limit):
+    return array * (limit / np.maximum(norm, limit)).astype(array.dtype)
+
+
+def _check_image_shape(shape):
+    if len(shape) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(f"image_shape={shape!r} is not allowed: must be (h, w) or (h, w, channels), positive integers")
+    return tuple(shape)
 
 
 def _check_keep_probability(keep_probability):
     if not 0 < keep_probability <= 1:
         raise ValueError(f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1]")
+
+
+def _check_not_negative(name, value):
+    if not (value >= 0 and np.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def _check_positive(name, value):
+    if not (value > 0 and np.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
+
+
+def _check_fraction(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")

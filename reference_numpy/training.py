@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import losses, regularizers
+from . import activations, losses, models, regularizers
 
 
 class Gradients(NamedTuple):
@@ -32,8 +32,9 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
-    over all parameters) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the parameters at its
-    end.
+    over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
+    parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1
+    (0 without early stopping); ``statistics`` are batch norm's running averages.
     """
 
     costs: np.ndarray
@@ -42,19 +43,33 @@ class History(NamedTuple):
     parameters: dict
     optimizer_state: object
     checkpoints: dict
+    validation_costs: np.ndarray
+    best_epoch: int
+    statistics: dict
 
 
 def loss_and_gradients(
-    model, parameters, x, y, *, loss, loss_options=None, penalties=(), masks=None, input_gradient=False
+    model,
+    parameters,
+    x,
+    y,
+    *,
+    loss,
+    loss_options=None,
+    penalties=(),
+    masks=None,
+    example_weights=None,
+    input_gradient=False,
 ):
-    """Cost of one batch and its gradients with respect to every parameter (and ``"A0"``, the input, if asked).
+    """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout. Returns
-    :class:`Gradients`. Raises ValueError for an unknown loss, an empty batch, or shapes that do not fit.
+    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
+    ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns :class:`Gradients`. Raises
+    ValueError for an unknown loss, an empty batch, or shapes that do not fit.
     """
-    gradients, data_loss, penalty = _backpropagate(
-        model, parameters, x, y, loss, loss_options or {}, penalties, masks, None, input_gradient
+    gradients, data_loss, penalty, _ = _backpropagate(
+        model, parameters, x, y, loss, loss_options or {}, penalties, masks, example_weights, None, input_gradient
     )
     return Gradients(data_loss + penalty, data_loss, penalty, gradients)
 
@@ -69,6 +84,9 @@ def fit(
     optimizer,
     loss_options=None,
     penalties=(),
+    clipping=None,
+    constraint=None,
+    frozen_layers=0,
     schedule=None,
     schedule_unit="epoch",
     epochs=10,
@@ -76,64 +94,108 @@ def fit(
     seed=0,
     batch_order=None,
     dropout_masks=None,
+    augmentations=(),
+    augmentation_draws=None,
+    example_weights=None,
+    validation=None,
+    early_stopping=None,
     checkpoint_epochs=(),
 ):
     """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
 
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
-    None keeps the optimizer's. The order of the examples is drawn anew each epoch from ``seed``, or is row ``e`` of
-    ``batch_order: (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken
-    from ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited.
-    ``checkpoint_epochs`` are the epochs (from 1) after which parameters are kept. Raises ValueError for arguments
-    that do not fit.
+    None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included), leave out
+    those of the first ``frozen_layers`` layers, clip the others (``clipping``), let the optimizer step, constrain the
+    parameters (``constraint``); the last two are made in ``regularizers``.
+
+    The order of the examples is drawn anew each epoch from ``seed``, or is row ``e`` of ``batch_order: (epochs, m)``; a
+    full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from ``dropout_masks``: by layer
+    ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and ``augmentation_draws`` are one
+    array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``. ``example_weights: (m,)`` go with
+    ``x``.
+
+    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
+    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
+    which parameters are kept. Raises ValueError for arguments that do not fit.
     """
-    _check_fit(x, y, schedule_unit, epochs, batch_size)
+    _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
     examples = len(x)
     batch_size = batch_size or examples
+    loss_options = loss_options or {}
     generator = np.random.default_rng(seed)
-    flat, parameters = _flatten(parameters)
-    flat_gradient, gradients = _flatten(parameters)
+    frozen = {name: w.copy() for name, w in parameters.items() if _layer(name) <= frozen_layers}
+    flat, trained = _flatten({name: w for name, w in parameters.items() if name not in frozen})
+    parameters = {name: frozen[name] if name in frozen else trained[name] for name in parameters}
+    flat_gradient, gradients = _flatten(trained)
     state = {slot: np.full_like(flat, value) for slot, value in optimizer.initial_slots.items()}
+    statistics = models.initial_statistics(model, dtype=flat.dtype)
     buffers_by_size = {
         size: _buffers(model, size, gradients, flat.dtype)
         for size in {min(batch_size, examples), examples % batch_size} - {0}
     }
-    costs, rates, norms, checkpoints = [], [], [], {}
+    costs, rates, norms, validation_costs, checkpoints, best = [], [], [], [], {}, None
     for epoch in range(epochs):
         order = _order(generator, examples, batch_size, batch_order, epoch)
         epoch_masks = _epoch_masks(generator, model, examples, dropout_masks, epoch)
+        draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
         for start in range(0, examples, batch_size):
-            rows = order[start : start + batch_size] if order is not None else slice(None)
-            masks = {layer: mask[start : start + batch_size] for layer, mask in epoch_masks.items()}
+            places = slice(start, start + batch_size)
+            rows = order[places] if order is not None else slice(None)
+            masks = {layer: mask[places] for layer, mask in epoch_masks.items()}
             step = len(costs)
             rate = _rate(optimizer, schedule, schedule_unit, epoch, step)
-            _, data_loss, penalty = _backpropagate(
-                model, parameters, x[rows], y[rows], loss, loss_options or {}, penalties, masks,
+            _, data_loss, penalty, values = _backpropagate(
+                model, parameters, augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows], loss,
+                loss_options, penalties, masks, None if example_weights is None else example_weights[rows],
                 buffers_by_size[min(batch_size, examples - start)], False,
             )  # fmt: skip
+            statistics = model.updated_statistics(statistics, values)
             costs.append(data_loss + penalty)
             rates.append(rate)
             norms.append(np.sqrt(model.product(flat_gradient[None], flat_gradient[:, None])[0, 0]))
+            if clipping is not None:
+                _write(clipping(gradients), gradients)
             optimizer.update_flat(flat, flat_gradient, state, step + 1, rate)
+            if constraint is not None:
+                _write(constraint(trained), trained)
         if epoch + 1 in checkpoint_epochs:
-            checkpoints[epoch + 1] = {name: w.copy() for name, w in parameters.items()}
+            checkpoints[epoch + 1] = _copies(parameters)
+        if validation is not None:
+            validation_costs.append(_validation_cost(model, parameters, statistics, validation, loss, loss_options))
+        if early_stopping is not None:
+            if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
+                best = _copies(parameters), statistics
+            if early_stopping.stop:
+                break
+    optimizer_state = _named_state(optimizer, state, trained, costs)
+    parameters, statistics = best or (parameters, statistics)
     return History(
-        np.array(costs), np.array(rates), np.array(norms), parameters, _named_state(optimizer, state, parameters,
-        costs), checkpoints,
+        np.array(costs), np.array(rates), np.array(norms), parameters, optimizer_state, checkpoints,
+        np.array(validation_costs), early_stopping.best_epoch if early_stopping else 0, statistics,
     )  # fmt: skip
 
 
-def _backpropagate(model, parameters, x, y, loss, loss_options, penalties, masks, buffers, input_gradient):
+def augment(x, augmentations, draws):
+    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
+    for augmentation, drawn in zip(augmentations, draws, strict=True):
+        x = augmentation.apply(x, drawn).astype(x.dtype, copy=False)
+    return x
+
+
+def _backpropagate(
+    model, parameters, x, y, loss, loss_options, penalties, masks, example_weights, buffers, input_gradient
+):
     """The one place where a cost and its gradients are computed; writes the gradients into ``buffers`` where given."""
-    if loss not in losses.LOSSES:
-        raise ValueError(f"loss={loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
     if len(x) == 0:
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
     examples = len(x)
-    outputs, values = model.forward(parameters, x, masks=masks, buffers=buffers)
-    data_loss = losses.LOSSES[loss](outputs, y, **loss_options).mean()
-    output_gradient = losses.GRADIENTS[loss](outputs, y, **loss_options) / examples
+    logits, values = model.forward(parameters, x, masks=masks, buffers=buffers)
+    outputs = _outputs(model, logits, loss)
+    data_loss = losses.LOSSES[loss](outputs, y, example_weights, **loss_options).mean()
+    output_gradient = losses.GRADIENTS[loss](outputs, y, example_weights, **loss_options) / examples
+    if loss not in losses.FROM_LOGITS:
+        output_gradient = activations.BACKWARD[model.output](output_gradient, logits, outputs)
     gradients = model.backward(
         parameters, values, output_gradient, masks=masks, buffers=buffers, input_gradient=input_gradient
     )
@@ -142,7 +204,34 @@ def _backpropagate(model, parameters, x, y, loss, loss_options, penalties, masks
     for p in penalties:
         for layer, weight in enumerate(weights, start=1):
             gradients[f"W{layer}"] += p.gradient(weight, examples)
-    return gradients, data_loss, penalty
+    return gradients, data_loss, penalty, values
+
+
+def _outputs(model, logits, loss):
+    """What the loss takes: the logits, or ``A[L]``."""
+    if loss not in losses.LOSSES:
+        raise ValueError(f"loss={loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
+    return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
+
+
+def _validation_cost(model, parameters, statistics, validation, loss, loss_options):
+    x, y = validation
+    logits, _ = model.forward(parameters, x, statistics=statistics)
+    return losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options).mean()
+
+
+def _layer(name):
+    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
+    return int(name.lstrip("Wbgamet"))
+
+
+def _copies(parameters):
+    return {name: w.copy() for name, w in parameters.items()}
+
+
+def _write(arrays, places):
+    for name, array in arrays.items():
+        places[name][...] = array
 
 
 def _flatten(parameters):
@@ -156,11 +245,11 @@ def _flatten(parameters):
 
 
 def _buffers(model, examples, gradients, dtype):
-    """Arrays for every intermediate value of a batch of ``examples``; gradients go into ``gradients``."""
+    """Arrays for the values of a batch of ``examples``, None for a new one; gradients go into ``gradients``."""
     buffers = {"dA0": None}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
-        for name in ("Z", "A", "dA"):
-            buffers[f"{name}{layer}"] = np.empty((examples, size), dtype)
+        buffers |= {f"{name}{layer}": np.empty((examples, size), dtype) for name in ("Z", "A", "dA")}
+        buffers |= {f"d{name}{layer}": None for name in ("W", "b", "gamma", "beta")}  # those of frozen layers stay None
     return buffers | {f"d{name}": gradient for name, gradient in gradients.items()}
 
 
@@ -180,6 +269,12 @@ def _epoch_masks(generator, model, examples, dropout_masks, epoch):
     }
 
 
+def _epoch_draws(generator, augmentations, shape, augmentation_draws, epoch):
+    if augmentation_draws is not None:
+        return [draws[epoch] for draws in augmentation_draws]
+    return [augmentation.draw(generator, *shape) for augmentation in augmentations]
+
+
 def _rate(optimizer, schedule, schedule_unit, epoch, step):
     if schedule is None:
         return optimizer.learning_rate
@@ -197,12 +292,16 @@ def _named_state(optimizer, flat_state, parameters, costs):
     return state._replace(step=len(costs))
 
 
-def _check_fit(x, y, schedule_unit, epochs, batch_size):
+def _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping):
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"x has {len(x)} examples, y {len(y)}: must be the same number, at least one")
     if schedule_unit not in ("epoch", "step"):
         raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
-    if not epochs >= 1:
+    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
         raise ValueError(f"epochs={epochs!r} is not allowed: must be an integer >= 1")
-    if batch_size is not None and not batch_size >= 1:
+    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
         raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
+    if frozen_layers not in range(model.depth):
+        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {model.depth - 1}")
+    if early_stopping is not None and validation is None:
+        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")

@@ -19,8 +19,9 @@ FRAMEWORKS = {
 
 # Each module of the harness imports only from those before it.
 ROOMS = (
-    "randomness", "hand_signs", "data_files", "data", "recipe", "tape", "compare", "record", "store", "adapter",
-    "adapters", "case", "checks", "rerounding", "allowance", "reporting", "catalog", "worker", "run", "cli",
+    "randomness", "hand_signs", "data_files", "data", "dialects", "recipe", "tape", "compare", "record", "store",
+    "adapter", "adapters", "case", "checks", "rerounding", "allowance", "reporting", "coverage", "catalog",
+    "catalogue_page", "worker", "run", "cli",
 )  # fmt: skip
 
 ADAPTERS = {

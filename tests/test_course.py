@@ -42,7 +42,7 @@ def trained(course_data):
 def test_logistic_regression_on_the_cats_gives_the_accuracies_of_the_course(trained, implementation):
     problem, session, training = trained("cats_logistic", implementation)
     accuracies = [
-        100 * np.mean(session.predict_classes(training.parameters, x) == y)
+        100 * np.mean(session.predict_classes(training.parameters, x, training.statistics) == y)
         for x, y in ((problem.train_x, problem.dataset.train_y), (problem.test_x, problem.dataset.test_y))
     ]
     assert np.round(accuracies, 2).tolist() == [99.04, 70.0]

@@ -15,15 +15,30 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PACKAGES = ("impl_torch", "impl_tf", "impl_jax", "reference_numpy")
 
 
-def test_there_is_one_example_for_each_package():
-    assert [next(p for p in PACKAGES if p in example) for example in EXAMPLES] == list(PACKAGES)
+TRAININGS, OTHERS = EXAMPLES[: len(PACKAGES)], EXAMPLES[len(PACKAGES) :]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=PACKAGES)
-def test_an_example_runs_alone_and_learns(example):
-    code = example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n"
+def run(code):
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_there_is_one_training_for_each_package():
+    assert [next(p for p in PACKAGES if p in example) for example in TRAININGS] == list(PACKAGES)
+
+
+@pytest.mark.parametrize("example", TRAININGS, ids=PACKAGES)
+def test_an_example_runs_alone_and_learns(example):
+    run(example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n")
+
+
+def test_the_example_of_a_dialect_names_what_keras_does_otherwise():
+    assert run(OTHERS[0]) == "adam {'epsilon': 1e-07, 'epsilon_position': 'before_correction'}\n"
+
+
+def test_the_example_of_a_diagnosis_names_the_largest_problem():
+    assert "avoidable bias" in run(OTHERS[1])
 
 
 def test_the_recipe_is_one(tmp_path):
@@ -39,5 +54,6 @@ def test_the_recipes_that_come_along_are_valid(path):
 
 def test_every_link_leads_somewhere():
     for page in (README, *(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page):
+        prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert any((base / target).exists() for base in (ROOT, ROOT / "docs")), target

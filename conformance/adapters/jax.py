@@ -1,6 +1,7 @@
 """Adapter of ``impl_jax``."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
@@ -58,7 +59,12 @@ class JaxSession:
         self.double = problem.dtype == np.float64
         self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
+        # Compiled whole: JAX would compile every operation by itself, for every shape.
+        self.per_example = jax.jit(partial(losses.LOSSES[recipe.loss.name], **recipe.loss.keywords))
         self.update = jax.jit(self._update)
+        self.clipping = recipe.build_clipping(regularizers)
+        self.constraint = recipe.build_constraint(regularizers)
+        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
         self.objective: dict[str, Any] = {
             "loss": recipe.loss.name,
             "loss_options": recipe.loss.keywords,
@@ -67,29 +73,47 @@ class JaxSession:
 
     @_in_precision
     def standardize(self, train_x: Array, x: Array) -> Array:
-        statistics = normalization.standardization_statistics(jax.numpy.asarray(train_x))
-        return np.asarray(normalization.standardize(jax.numpy.asarray(x), *statistics))
+        return np.asarray(_standardize(x, *_standardization_statistics(train_x)))
 
     @_in_precision
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        return _arrays(_intermediates(self.model, parameters, x, masks=masks))
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return np.asarray(_augment(x, self.augmentations, draws))
 
     @_in_precision
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
-        result = self._loss_and_gradients(parameters, x, y, masks)
-        outputs = _intermediates(self.model, parameters, x, masks=masks)[f"Z{self.model.depth}"]
-        per_example = losses.LOSSES[self.objective["loss"]](outputs, y, **self.objective["loss_options"])
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        return _arrays(self._intermediates(parameters, x, masks, statistics))
+
+    @_in_precision
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        result = self._loss_and_gradients(parameters, x, y, masks, weights)
+        values = self._intermediates(parameters, x, masks, None)
+        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        per_example = self.per_example(outputs, y, weights)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
         return _arrays({"per_example": per_example, **parts})
 
     @_in_precision
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
-        result = self._loss_and_gradients(parameters, x, y, masks)
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        result = self._loss_and_gradients(parameters, x, y, masks, weights)
         return _arrays({"cost": result.cost, **result.gradients})
 
     @_in_precision
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        return np.asarray(models.predict_classes(self.model, parameters, x))
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        return _arrays(_update_statistics(self.model, parameters, x, statistics, masks=masks))
+
+    @_in_precision
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return np.asarray(_predict_classes(self.model, parameters, x, statistics))
+
+    @_in_precision
+    def clip(self, gradients: Tensors) -> Tensors:
+        assert self.clipping is not None
+        return _arrays(jax.jit(self.clipping)(gradients))
+
+    @_in_precision
+    def constrain(self, parameters: Tensors) -> Tensors:
+        assert self.constraint is not None
+        return _arrays(jax.jit(self.constraint)(parameters))
 
     @_in_precision
     def optimizer_step(
@@ -109,12 +133,20 @@ class JaxSession:
             problem.train_x,
             problem.train_y,
             optimizer=self.optimizer,
+            clipping=self.clipping,
+            constraint=self.constraint,
+            frozen_layers=self.recipe.frozen_layers,
             schedule=self.recipe.build_schedule(schedules),
             schedule_unit=self.recipe.schedule.unit,
             epochs=self.recipe.epochs,
             batch_size=self.recipe.batch_size,
             batch_order=problem.tape.batch_order,
             dropout_masks=problem.tape.dropout_masks,
+            augmentations=self.augmentations,
+            augmentation_draws=problem.tape.augmentation_draws,
+            example_weights=problem.train_weights,
+            validation=problem.validation,
+            early_stopping=self.recipe.build_early_stopping(regularizers),
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
@@ -125,12 +157,20 @@ class JaxSession:
             _arrays(history.parameters),
             {slot: _arrays(tensors) for slot, tensors in history.optimizer_state.slots.items()},
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
+            history.validation_costs,
+            history.best_epoch,
+            _arrays(history.statistics),
         )
 
-    def _loss_and_gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Any:
+    def _intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Any:
+        return _intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)
+
+    def _loss_and_gradients(
+        self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None
+    ) -> Any:
         # Always with the input's gradient, so that there is one function to compile and not two.
         return training.loss_and_gradients(
-            self.model, parameters, x, y, masks=masks, input_gradient=True, **self.objective
+            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
         )
 
     def _update(self, gradients: Any, state: Any, parameters: Any, learning_rate: Any) -> Any:
@@ -138,8 +178,14 @@ class JaxSession:
         return optax.apply_updates(parameters, updates), state
 
 
-# Compiled once for each model and shape, whatever the session.
-_intermediates = jax.jit(models.intermediates, static_argnums=0)
+# Compiled once for each model, augmentations and shape, whatever the session.
+_predict_classes = jax.jit(models.predict_classes, static_argnums=0)
+_intermediates = jax.jit(models.intermediates, static_argnums=0, static_argnames="training")
+_predict_classes = jax.jit(models.predict_classes, static_argnums=0)
+_standardization_statistics = jax.jit(normalization.standardization_statistics)
+_standardize = jax.jit(normalization.standardize)
+_update_statistics = jax.jit(models.update_statistics, static_argnums=0)
+_augment = jax.jit(training.augment, static_argnums=1)
 
 
 def _arrays(tensors: Mapping[str, Any]) -> Tensors:

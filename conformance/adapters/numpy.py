@@ -32,6 +32,9 @@ class NumpySession:
         self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
         self.schedule = recipe.build_schedule(schedules)
+        self.clipping = recipe.build_clipping(regularizers)
+        self.constraint = recipe.build_constraint(regularizers)
+        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
         self.objective: dict[str, Any] = {
             "loss": recipe.loss.name,
             "loss_options": recipe.loss.keywords,
@@ -41,13 +44,19 @@ class NumpySession:
     def standardize(self, train_x: Array, x: Array) -> Array:
         return normalization.standardize(x, *normalization.standardization_statistics(train_x))
 
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        return models.intermediates(self.model, parameters, x, masks=masks)
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return training.augment(x, self.augmentations, draws)
 
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
-        outputs = models.intermediates(self.model, parameters, x, masks=masks)[f"Z{self.model.depth}"]
-        result = training.loss_and_gradients(self.model, parameters, x, y, masks=masks, **self.objective)
-        per_example = losses.LOSSES[self.objective["loss"]](outputs, y, **self.objective["loss_options"])
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        return models.intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        values = self.intermediates(parameters, x, masks, None)
+        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        result = training.loss_and_gradients(
+            self.model, parameters, x, y, masks=masks, example_weights=weights, **self.objective
+        )
+        per_example = losses.LOSSES[self.objective["loss"]](outputs, y, weights, **self.objective["loss_options"])
         return {
             "per_example": per_example,
             "data_loss": np.asarray(result.data_loss),
@@ -55,19 +64,33 @@ class NumpySession:
             "cost": np.asarray(result.cost),
         }
 
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         result = training.loss_and_gradients(
-            self.model, parameters, x, y, masks=masks, input_gradient=True, **self.objective
+            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
         )
         return {"cost": np.asarray(result.cost), **result.gradients}
 
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        return models.predict_classes(self.model, parameters, x)
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        return models.update_statistics(self.model, parameters, x, statistics, masks=masks)
 
-    def decision_margins(self, parameters: Tensors, x: Array) -> Array:
-        """How far each example's logit, or the largest two of several, are from a change of the predicted class."""
-        logits = np.sort(models.intermediates(self.model, parameters, x)[f"Z{self.model.depth}"], axis=1)
-        return np.abs(logits[:, 0]) if logits.shape[1] == 1 else logits[:, -1] - logits[:, -2]
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return models.predict_classes(self.model, parameters, x, statistics)
+
+    def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        """How far each logit, or an example's largest two of a softmax, are from a change of the predicted label."""
+        logits = self.intermediates(parameters, x, None, statistics)[f"Z{self.model.depth}"]
+        if self.model.output == "softmax":
+            ordered = np.sort(logits, axis=1)
+            return ordered[:, -1] - ordered[:, -2]
+        return np.abs(logits[:, 0] if logits.shape[1] == 1 else logits)
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        assert self.clipping is not None
+        return self.clipping(gradients)
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        assert self.constraint is not None
+        return self.constraint(parameters)
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -84,16 +107,25 @@ class NumpySession:
             problem.train_x,
             problem.train_y,
             optimizer=self.optimizer,
+            clipping=self.clipping,
+            constraint=self.constraint,
+            frozen_layers=recipe.frozen_layers,
             schedule=self.schedule,
             schedule_unit=recipe.schedule.unit,
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             batch_order=problem.tape.batch_order,
             dropout_masks=problem.tape.dropout_masks,
+            augmentations=self.augmentations,
+            augmentation_draws=problem.tape.augmentation_draws,
+            example_weights=problem.train_weights,
+            validation=problem.validation,
+            early_stopping=recipe.build_early_stopping(regularizers),
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
         return Training(
             history.costs, history.learning_rates, history.gradient_norms, history.parameters,
-            history.optimizer_state.slots, history.checkpoints,
+            history.optimizer_state.slots, history.checkpoints, history.validation_costs, history.best_epoch,
+            history.statistics,
         )  # fmt: skip

@@ -45,6 +45,9 @@ class TfSession:
         self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
         models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=problem.dtype.name)
         self.built: dict[Any, tuple[dict[str, tf.Variable], Any]] = {}
+        self.clipping: Any = recipe.build_clipping(regularizers)
+        self.constraint: Any = recipe.build_constraint(regularizers)
+        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
         self.objective: dict[str, Any] = {
             "loss": recipe.loss.name,
             "loss_options": recipe.loss.keywords,
@@ -55,28 +58,46 @@ class TfSession:
         statistics = normalization.standardization_statistics(tf.convert_to_tensor(train_x))
         return _array(normalization.standardize(tf.convert_to_tensor(x), *statistics))
 
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        self._set(parameters)
-        return _arrays(models.intermediates(self.model, x, masks=masks))
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return _array(
+            training.augment(tf.convert_to_tensor(x), self.augmentations, [tf.convert_to_tensor(d) for d in draws])
+        )
 
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        self._set(parameters, statistics)
+        return _arrays(models.intermediates(self.model, x, masks=masks, training=statistics is None))
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
-        result = training.loss_and_gradients(self.model, x, y, masks=masks, **self.objective)
-        outputs = self.model(x, masks)
+        result = training.loss_and_gradients(self.model, x, y, masks=masks, example_weights=weights, **self.objective)
+        values = models.intermediates(self.model, x, masks=masks, training=True)
+        letter = "Z" if self.objective["loss"] in losses.FROM_LOGITS else "A"
         per_example = losses.LOSSES[self.objective["loss"]](
-            outputs, tf.convert_to_tensor(y), **self.objective["loss_options"]
+            values[f"{letter}{self.model.depth}"], tf.convert_to_tensor(y), weights, **self.objective["loss_options"]
         )
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
         return _arrays({"per_example": per_example, **parts})
 
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
-        result = training.loss_and_gradients(self.model, x, y, masks=masks, input_gradient=True, **self.objective)
+        result = training.loss_and_gradients(
+            self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
+        )
         return _arrays({"cost": result.cost, **result.gradients})
 
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        self._set(parameters)
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        self._set(parameters, statistics)
+        return _arrays(models.update_statistics(self.model, x, masks=masks))
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        self._set(parameters, statistics)
         return _array(models.predict_classes(self.model, x))
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        return _arrays(self.clipping({name: tf.convert_to_tensor(g) for name, g in gradients.items()}))
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        return _arrays(self.constraint({name: tf.convert_to_tensor(w) for name, w in parameters.items()}))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -101,12 +122,20 @@ class TfSession:
             problem.train_x,
             problem.train_y,
             optimizer=self._optimizer(),
+            clipping=self.clipping,
+            constraint=self.constraint,
+            frozen_layers=self.recipe.frozen_layers,
             schedule=self.recipe.build_schedule(schedules),
             schedule_unit=self.recipe.schedule.unit,
             epochs=self.recipe.epochs,
             batch_size=self.recipe.batch_size,
             batch_order=problem.tape.batch_order,
             dropout_masks=problem.tape.dropout_masks,
+            augmentations=self.augmentations,
+            augmentation_draws=problem.tape.augmentation_draws,
+            example_weights=problem.train_weights,
+            validation=problem.validation,
+            early_stopping=self.recipe.build_early_stopping(regularizers),
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
@@ -117,6 +146,9 @@ class TfSession:
             _arrays(history.parameters),
             history.optimizer_state["slots"],
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
+            history.validation_costs,
+            history.best_epoch,
+            _arrays(history.statistics),
         )
 
     def _variables_and_optimizer(self, parameters: Tensors) -> tuple[dict[str, tf.Variable], Any]:
@@ -132,9 +164,11 @@ class TfSession:
     def _optimizer(self) -> Any:
         return optimizers.OPTIMIZERS[self.recipe.optimizer.name](**self.recipe.optimizer.keywords)
 
-    def _set(self, parameters: Tensors) -> None:
+    def _set(self, parameters: Tensors, statistics: Tensors | None = None) -> None:
         for name, variable in self.model.parameter_dict().items():
             variable.assign(parameters[name])
+        for name, value in (statistics or {}).items():
+            self.model.statistics_dict()[name].assign(value)
 
 
 def _array(tensor: Any) -> Array:

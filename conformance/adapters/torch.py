@@ -43,6 +43,9 @@ class TorchSession:
         model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
         self.model = model.to(device=device, dtype=self.dtype)
         self.recipe = recipe
+        self.clipping = recipe.build_clipping(regularizers)
+        self.constraint = recipe.build_constraint(regularizers)
+        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
         self.objective: dict[str, Any] = {
             "loss": recipe.loss.name,
             "loss_options": recipe.loss.keywords,
@@ -53,38 +56,53 @@ class TorchSession:
         statistics = normalization.standardization_statistics(self._tensor(train_x))
         return _array(normalization.standardize(self._tensor(x), *statistics))
 
-    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None) -> Tensors:
-        self._set(parameters)
-        return _arrays(models.intermediates(self.model, self._tensor(x), masks=self._masks(masks)))
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return _array(training.augment(self._tensor(x), self.augmentations, [self._tensor(drawn) for drawn in draws]))
 
-    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        self._set(parameters, statistics)
+        masks = self._masks(masks)
+        return _arrays(models.intermediates(self.model, self._tensor(x), masks=masks, training=statistics is None))
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
-        batch, masks = (self._tensor(x), self._tensor(y)), self._masks(masks)
-        result = training.loss_and_gradients(self.model, *batch, masks=masks, **self.objective)
-        with torch.no_grad():
-            outputs = self.model(batch[0], masks)
-            per_example = losses.LOSSES[self.objective["loss"]](outputs, batch[1], **self.objective["loss_options"])
+        batch = self._batch(x, y, masks, weights)
+        result = training.loss_and_gradients(self.model, **batch, **self.objective)
+        values = models.intermediates(self.model, batch["x"], masks=batch["masks"], training=True)
+        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        loss, options = losses.LOSSES[self.objective["loss"]], self.objective["loss_options"]
+        per_example = loss(outputs, batch["y"], batch["example_weights"], **options)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
         return _arrays({"per_example": per_example, **parts})
 
-    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None) -> Tensors:
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
-        batch = self._tensor(x), self._tensor(y)
-        result = training.loss_and_gradients(
-            self.model, *batch, masks=self._masks(masks), input_gradient=True, **self.objective
-        )
+        batch = self._batch(x, y, masks, weights)
+        result = training.loss_and_gradients(self.model, **batch, input_gradient=True, **self.objective)
         return _arrays({"cost": result.cost, **result.gradients})
 
-    def predict_classes(self, parameters: Tensors, x: Array) -> Array:
-        self._set(parameters)
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        self._set(parameters, statistics)
+        return _arrays(models.update_statistics(self.model, self._tensor(x), masks=self._masks(masks)))
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        self._set(parameters, statistics)
         return _array(models.predict_classes(self.model, self._tensor(x)))
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        assert self.clipping is not None
+        return _arrays(self.clipping(self._tensors(gradients)))
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        assert self.constraint is not None
+        return _arrays(self.constraint(self._tensors(parameters)))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
-        held = {name: torch.nn.Parameter(self._tensor(value)) for name, value in parameters.items()}
+        held = {name: torch.nn.Parameter(value) for name, value in self._tensors(parameters).items()}
         optimizer = self._optimizer(held.values())
-        slots = {slot: {n: self._tensor(v) for n, v in tensors.items()} for slot, tensors in state.slots.items()}
+        slots = {slot: self._tensors(tensors) for slot, tensors in state.slots.items()}
         optimizers.load_named_state(optimizer, held, state.step, slots)
         optimizer.param_groups[0]["lr"] = learning_rate
         for name, parameter in held.items():
@@ -95,22 +113,33 @@ class TorchSession:
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
         self._set(problem.tape.initial_parameters)
-        optimizer = self._optimizer(self.model.parameters())
+        self.model.load_statistics(models.initial_statistics(self.model))
+        trained = self.model.parameter_dict(self.recipe.frozen_layers)
+        optimizer = self._optimizer(trained.values())
+        validation, weights = problem.validation, problem.train_weights
         history = training.fit(
             self.model,
             self._tensor(problem.train_x),
             self._tensor(problem.train_y),
             optimizer=optimizer,
+            clipping=self.clipping,
+            constraint=self.constraint,
+            frozen_layers=self.recipe.frozen_layers,
             schedule=self.recipe.build_schedule(schedules),
             schedule_unit=self.recipe.schedule.unit,
             epochs=self.recipe.epochs,
             batch_size=self.recipe.batch_size,
             batch_order=problem.tape.batch_order,
             dropout_masks=problem.tape.dropout_masks,
+            augmentations=self.augmentations,
+            augmentation_draws=problem.tape.augmentation_draws,
+            example_weights=None if weights is None else self._tensor(weights),
+            validation=None if validation is None else tuple(self._tensor(part) for part in validation),
+            early_stopping=self.recipe.build_early_stopping(regularizers),
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
-        _, slots = optimizers.named_state(optimizer, self.model.parameter_dict())
+        _, slots = optimizers.named_state(optimizer, trained)
         return Training(
             history.costs,
             history.learning_rates,
@@ -118,18 +147,34 @@ class TorchSession:
             _arrays(history.parameters),
             {slot: _arrays(tensors) for slot, tensors in slots.items()},
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
+            history.validation_costs,
+            history.best_epoch,
+            _arrays(history.statistics),
         )
 
     def _optimizer(self, parameters: Any) -> Any:
         return optimizers.OPTIMIZERS[self.recipe.optimizer.name](parameters, **self.recipe.optimizer.keywords)
 
-    def _set(self, parameters: Tensors) -> None:
+    def _set(self, parameters: Tensors, statistics: Tensors | None = None) -> None:
         with torch.no_grad():
             for name, parameter in self.model.parameter_dict().items():
                 parameter.copy_(self._tensor(parameters[name]))
+        if statistics is not None:
+            self.model.load_statistics(self._tensors(statistics))
+
+    def _batch(self, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> dict[str, Any]:
+        return {
+            "x": self._tensor(x),
+            "y": self._tensor(y),
+            "masks": self._masks(masks),
+            "example_weights": None if weights is None else self._tensor(weights),
+        }
 
     def _tensor(self, value: Array) -> torch.Tensor:
         return torch.tensor(value, device=self.device)
+
+    def _tensors(self, values: Tensors) -> dict[str, torch.Tensor]:
+        return {name: self._tensor(value) for name, value in values.items()}
 
     def _masks(self, masks: Masks | None) -> Any:
         return None if masks is None else {layer: self._tensor(mask) for layer, mask in masks.items()}

@@ -1,4 +1,4 @@
-"""Forward pass: the scaled input, and every pre-activation and activation, in training and in inference mode."""
+"""Forward pass: the scaled and augmented input, and every activation, in training and in inference mode."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,22 @@ from conformance.compare import Key, Observation
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
-    """At the initial and the trained parameters, on the first batch; the input on the test set."""
+    """At the initial and the trained parameters, on the first batch; the scaled input on the test set."""
     problem = case.problem
     if problem.recipe.dataset.scaling == "standardize":
         scaled = session.standardize(problem.raw_train_x, problem.raw_test_x)
         yield Observation(Key("input", 0, "standardized test inputs"), scaled)
+    if problem.tape.augmentation_draws:
+        augmented = session.augment(problem.plain_inputs(0), problem.draws(0))
+        yield Observation(Key("input", 0, "augmented inputs"), augmented)
     batch = problem.batch(0)
-    for step, parameters in case.points.items():
-        for name, value in session.intermediates(parameters, batch.x, None).items():
+    for step, (parameters, statistics) in case.points.items():
+        for name, value in session.intermediates(parameters, batch.x, None, statistics).items():
             yield Observation(Key("activation", step, f"{name} (inference)"), value)
-        if batch.masks:
-            for name, value in session.intermediates(parameters, batch.x, batch.masks).items():
+        if batch.masks or statistics:
+            for name, value in session.intermediates(parameters, batch.x, batch.masks, None).items():
                 yield Observation(Key("activation", step, f"{name} (training)"), value)
+        if statistics:
+            after = session.running_statistics(parameters, batch.x, batch.masks, statistics)
+            for name, value in after.items():
+                yield Observation(Key("running statistic", step, name), value)

@@ -5,10 +5,13 @@ It sees the plumbing that single steps cannot: schedules, epochs, batch order, t
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from conformance.adapter import Session, Training
 from conformance.case import Case
 from conformance.compare import Key, Observation
 from conformance.tape import Problem
+from reference_numpy import regularizers
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
@@ -29,14 +32,40 @@ def observe_training(session: Session, problem: Problem, training: Training) -> 
     for slot, tensors in training.slots.items():
         for name, value in tensors.items():
             yield Observation(Key("optimizer state", problem.steps, f"{slot} of {name}"), value)
-    if problem.recipe.loss.name != "mean_squared_error":
+    for name, value in training.statistics.items():
+        yield Observation(Key("running statistic", problem.steps, name), value)
+    if problem.validation is not None:
+        for name, value in training.parameters.items():  # those of the best epoch, perhaps
+            yield Observation(Key("parameter", problem.steps + 1, f"{name} at the end"), value)
+        yield Observation(Key("curve", 1, "validation cost", "curve"), training.validation_costs)
+        yield from _observe_stopping(problem, training)
+    if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
-            classes = session.predict_classes(training.parameters, x)
+            classes = session.predict_classes(training.parameters, x, training.statistics)
             # The reference alone says how near its decisions were; an implementation is not asked to.
-            margins = getattr(session, "decision_margins", lambda parameters, x: None)(training.parameters, x)
+            margins = getattr(session, "decision_margins", lambda *arguments: None)(
+                training.parameters, x, training.statistics
+            )
             yield Observation(
                 Key("decision", problem.steps, f"predicted classes ({rows})", "decision"), classes, margins
             )
+
+
+def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observation]:
+    """The epochs at which training was at its best and at which it ended.
+
+    Their margin: how near some epoch's cost came to being judged the other way.
+    """
+    monitor = problem.recipe.build_early_stopping(regularizers)
+    margins = []
+    for cost in map(float, training.validation_costs):
+        if monitor.epoch:  # the first epoch has nothing to be better than: no rounding makes it any other than the best
+            margins.append(abs(monitor.best_cost - monitor.min_delta - cost))
+        monitor.improved(cost)
+    smallest = np.asarray([min(margins, default=1.0)])
+    decided = {"best epoch": training.best_epoch, "last epoch": len(training.validation_costs)}
+    for tensor, epoch in decided.items():
+        yield Observation(Key("decision", problem.steps, tensor, "decision"), np.asarray([epoch]), smallest)
 
 
 def checkpoint_epochs(problem: Problem) -> tuple[int, ...]:

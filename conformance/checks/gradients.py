@@ -13,7 +13,7 @@ def observe(session: Session, case: Case) -> Iterator[Observation]:
     places = {"first batch": problem.batch(0), "last batch": problem.batch(problem.batches_per_epoch - 1)}
     if problem.batches_per_epoch == 1:
         del places["last batch"]
-    for step, parameters in case.points.items():
+    for step, (parameters, _) in case.points.items():
         for place, batch in places.items():
             gradients = session.gradients(parameters, *batch)
             for name in (*parameters, "A0"):

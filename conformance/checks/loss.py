@@ -10,6 +10,6 @@ from conformance.compare import Key, Observation
 def observe(session: Session, case: Case) -> Iterator[Observation]:
     """At the initial and the trained parameters, on the first batch, in training mode."""
     batch = case.problem.batch(0)
-    for step, parameters in case.points.items():
+    for step, (parameters, _) in case.points.items():
         for name, value in session.losses(parameters, *batch).items():
             yield Observation(Key("loss", step, name), value)

@@ -5,23 +5,25 @@ Errors are local: none is carried to the next step, so none is amplified.
 
 from collections.abc import Iterator
 
-from conformance.adapter import Session, State
-from conformance.case import Case, learning_rate
+from conformance.adapter import Session
+from conformance.case import Case, take_step
 from conformance.compare import Key, Observation
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
-    """Cost, gradients, optimizer state and parameters of each step of the case's trajectory."""
-    problem = case.problem
-    for step, parameters, slots in case.trajectory:
-        gradients = session.gradients(parameters, *problem.batch(step - 1))
-        yield Observation(Key("loss", step, "cost"), gradients["cost"])
-        own = {name: gradients[name] for name in parameters}
-        for name, value in own.items():
+    """Cost, gradients, optimizer state, parameters and running averages of each step of the case's trajectory."""
+    for state in case.trajectory:
+        step, taken = state.step, take_step(session, case.problem, state)
+        yield Observation(Key("loss", step, "cost"), taken.cost)
+        for name, value in taken.gradients.items():
             yield Observation(Key("gradient", step, f"d{name}"), value)
-        updated, state = session.optimizer_step(parameters, own, State(step - 1, slots), learning_rate(problem, step))
-        for slot, tensors in state.slots.items():
+        if taken.clipped is not taken.gradients:
+            for name, value in taken.clipped.items():
+                yield Observation(Key("clipped gradient", step, f"d{name}"), value)
+        for slot, tensors in taken.updated.slots.items():
             for name, value in tensors.items():
                 yield Observation(Key("optimizer state", step, f"{slot} of {name}"), value)
-        for name, value in updated.items():
-            yield Observation(Key("parameter", step, name), value)
+        for name in taken.gradients:
+            yield Observation(Key("parameter", step, name), taken.updated.parameters[name])
+        for name, value in taken.updated.statistics.items():
+            yield Observation(Key("running statistic", step, name), value)

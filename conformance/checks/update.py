@@ -8,7 +8,10 @@ from conformance.compare import Key, Observation
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
-    """At t = 1, 2, 10 and 1000 of seven kinds of gradient sequence (see ``case.gradient_sequence``)."""
+    """At t = 1, 2, 10 and 1000 of seven kinds of gradient sequence (see ``case.gradient_sequence``).
+
+    Methods for full batches alone: at the first steps down a quadratic bowl.
+    """
     rate = float(case.problem.recipe.optimizer.keywords["learning_rate"])
     for exercise in case.exercises:
         parameters, state = session.optimizer_step(

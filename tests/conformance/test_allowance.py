@@ -5,7 +5,7 @@ import pytest
 
 from conformance import allowance, catalog
 from conformance.adapters.numpy import NumpySession
-from conformance.case import build_case, pack, unpack
+from conformance.case import Point, build_case, pack, unpack
 from conformance.checks import CHECKS
 from conformance.compare import Verdict, compare, measure_errors
 from conformance.record import LADDER, STAGES
@@ -92,10 +92,10 @@ def test_a_unit_at_its_kink_is_an_event_and_one_exactly_on_it_is_not(cases):
     oracle = NumpySession(problem.in_float64())
     variants = [Rerounded(problem, v) for v in range(len(VARIANTS))]
     assert allowance.local_events(case, oracle, variants) == {}
-    nudged = {name: value.copy() for name, value in case.points[0].items()}
-    z = oracle.intermediates(case.points[0], problem.in_float64().batch(0).x, None)["Z1"]
+    nudged = {name: value.copy() for name, value in case.points[0].parameters.items()}
+    z = oracle.intermediates(case.points[0].parameters, problem.in_float64().batch(0).x, None, {})["Z1"]
     nudged["b1"][0] -= np.float32(z[0, 0])  # example 0 now lies within rounding of unit 1's kink
-    moved = type(case)(problem, {0: nudged}, (), ())
+    moved = type(case)(problem, {0: Point(nudged, {})}, (), ())
     events = allowance.local_events(moved, oracle, variants)
     assert "unit 1 of layer 1" in events[0]
     zeros = prepare(RECIPES["moons-relu-from-zeros"], "float32")
@@ -120,5 +120,5 @@ def test_a_training_of_several_batches_ends_where_single_steps_end(cases):
         for e in expectations["free_running"]
         if e.observation.key.stage == "parameter" and e.observation.key.step == case.problem.steps
     }
-    for name, value in case.points[case.problem.steps].items():
+    for name, value in case.points[case.problem.steps].parameters.items():
         assert ended[name] == pytest.approx(value, rel=1e-9, abs=1e-12)

@@ -64,15 +64,15 @@ FAULTS = [
     Fault(
         "sum of the losses for their mean",
         "impl_tf/training.py",
-        "tf.reduce_mean(losses",
-        "tf.reduce_sum(losses",
+        "tf.reduce_mean(per_example)",
+        "tf.reduce_sum(per_example)",
         "check `loss`, stage `loss`, tensor `data_loss`, step 0",
     ),
     Fault(
         "float32 hidden in the forward pass",
         "impl_tf/models.py",
-        "tf.matmul(a, weight, transpose_b=True) + bias",
-        "tf.cast(tf.cast(tf.matmul(a, weight, transpose_b=True) + bias, tf.float32), a.dtype)",
+        'z = tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True)',
+        'z = tf.cast(tf.cast(tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True), tf.float32), a.dtype)',
         "check `forward`, stage `activation`, tensor `Z1 (inference)`, step 0",
     ),
     Fault(
@@ -93,8 +93,8 @@ FAULTS = [
     Fault(
         "the last small batch dropped",
         "impl_torch/training.py",
-        "for start in range(0, len(x), batch_size):",
-        "for start in range(0, len(x) - batch_size + 1, batch_size):",
+        "for start in range(0, len(self.x), size):",
+        "for start in range(0, len(self.x) - size + 1, size):",
         "check `free_running`, stage `curve`, tensor `learning rate`, step 1",
     ),
     Fault(

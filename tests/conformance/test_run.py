@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from conformance.record import LADDER
+
 RECIPE = """
 name = "small"
 batch_size = 32
@@ -34,9 +36,9 @@ class Wrong(NumpyAdapter):
         return session
 
 class Session(NumpySession):
-    def gradients(self, parameters, x, y, masks):
+    def gradients(self, parameters, x, y, masks, weights):
         raise RuntimeError("boom | <b>bold</b>")
-    def predict_classes(self, parameters, x):
+    def predict_classes(self, parameters, x, statistics):
         raise Unsupported("no classes here")
 
 class Broken(NumpyAdapter):
@@ -87,7 +89,7 @@ def test_a_run_of_the_reference_alone_passes_with_exit_status_zero(place):
     assert "Every implementation conforms" in (latest / "summary.md").read_text(encoding="utf-8")
     records = pd.read_csv(latest / "records.csv")
     assert set(records["verdict"]) == {"pass"}
-    assert set(records["check"]) == {"forward", "loss", "gradients", "update", "teacher_forced", "free_running"}
+    assert set(records["check"]) == set(LADDER)
     curves = pd.read_csv(latest / "curves.csv")
     assert {"cost", "learning rate", "gradient norm", "mean cost", "test accuracy"} <= set(curves["quantity"])
     assert len(curves[(curves["quantity"] == "cost") & (curves["dtype"] == "float64")]) == 6
@@ -128,7 +130,7 @@ def test_a_worker_that_dies_leaves_a_record_for_everything_it_did_not_get_to(fin
     result, records = finished
     dead = records[records["implementation"] == "plugin:Dead"]
     assert set(dead["verdict"]) == {"crashed"}
-    assert len(dead) == 2 * 6
+    assert len(dead) == 2 * len(LADDER)
     assert "exit status 7: last words" in dead["cause"].iloc[0]
     assert result.returncode == 3
     assert "worker plugin:Dead" in result.stderr

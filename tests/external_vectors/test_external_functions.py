@@ -1,40 +1,15 @@
-"""Losses, activations, penalties, dropout and models against numbers that other projects published.
+"""Activations, normalization, penalties, clipping, dropout and models against numbers that other projects published.
 
-As in test_external_vectors.py: float64, the source's own formulation, and no more room than its printed digits leave.
+As in test_external_optimizers.py: float64, the source's own formulation, and no more room than its printed digits
+leave.
 """
-
-import json
-from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reference_numpy import activations, losses, models, regularizers, training
+from reference_numpy import activations, losses, models, normalization, regularizers, training
 
-FLOAT32, FLOAT64 = np.finfo(np.float32).eps, np.finfo(np.float64).eps
-
-
-def load(name: str) -> dict:
-    return json.loads((Path(__file__).parent / f"{name}.json").read_text())
-
-
-def float64(values) -> np.ndarray:
-    return np.array(values, np.float64)
-
-
-def decimals(published) -> int:
-    return max(-Decimal(repr(value)).as_tuple().exponent for value in np.ravel(published).tolist())
-
-
-def printed(published) -> float:
-    """Half a unit of the last decimal that was printed in an array, and eight roundings of float64."""
-    return 0.5 * 10.0 ** -decimals(published) + 8 * FLOAT64 * float(np.abs(published).max())
-
-
-def worst(value, published) -> float:
-    return float(np.abs(value - float64(published)).max())
-
+from .published import FLOAT32, float64, load, printed, worst
 
 # The course ---------------------------------------------------------------------------------------------------------
 
@@ -148,59 +123,6 @@ def test_scores_and_cost_of_the_two_layer_networks_of_cs231n_are_reproduced(alg,
     assert strength == 0 or all(worst(cost, case[loss]) > 1e-2 for cost in costs.values())
 
 
-# Losses of three libraries ------------------------------------------------------------------------------------------
-
-LOSSES = [
-    pytest.param(case, id=f"{library}_{index}_{case['loss']}")
-    for library, entry in load("losses").items()
-    for index, case in enumerate(entry["cases"])
-    if "KNOWN_BAD" not in case
-]
-
-
-def loss_values(case: dict) -> np.ndarray:
-    """One value per example, or per output of an example for the binary loss, as all three libraries count."""
-    targets = np.array(case["labels"] if "labels" in case else case["y"])
-    if case["loss"].startswith("bce"):
-        logits = float64(case["logits"]) if "logits" in case else logits_of(clipped(case))
-        return losses.binary_cross_entropy(logits.reshape(-1, 1), targets.reshape(-1, 1).astype(float))
-    # The logarithm of any positive numbers is a logit of them divided by their sum.
-    logits = float64(case["logits"]) if "logits" in case else np.log(float64(case["p"]))
-    return losses.categorical_cross_entropy(logits, targets.argmax(axis=1) if targets.ndim == 2 else targets)
-
-
-def clipped(case: dict):
-    """Keras keeps probabilities off 0 and 1 in float32, where 1 - 1e-7 is 1 - 1.19e-7."""
-    if "clip" not in case:
-        return case["p"]
-    edge = np.float32(case["clip"])
-    return np.clip(np.array(case["p"], np.float32), edge, np.float32(1) - edge)
-
-
-@pytest.mark.parametrize("case", LOSSES)
-def test_a_loss_reproduces_the_published_value_to_its_digits(case):
-    """To half a unit of the last digit and one rounding of float32, in which all three compute, or cut off there."""
-    values = loss_values(case)
-    for field, value in (("expected", values.mean()), ("per_sample", values)):
-        if field not in case:
-            continue
-        if case.get("last_digit") == "truncated" and field == "expected":
-            unit = 10.0 ** -decimals(case[field])
-            assert case[field] <= value < case[field] + unit
-        else:
-            allowance = printed(case[field]) + FLOAT32 * np.abs(case[field])
-            assert (np.abs(value - case[field]) <= allowance).all()
-
-
-def test_the_keras_value_with_an_epsilon_inside_its_logarithm_is_rejected():
-    """-log(p + e) lies e / p below -log(p): that, and two units of float32 in its logarithms, is all that it is off."""
-    (case,) = (c for c in load("losses")["keras"]["cases"] if "KNOWN_BAD" in c)
-    value = loss_values(case).mean()
-    assert worst(value, case["expected"]) > 1e-7 > printed(case["expected"]) + FLOAT32 * case["expected"]
-    chosen = np.where(case["y"], case["p"], 1 - float64(case["p"]))
-    assert worst(value - (1e-7 / chosen).mean(), case["expected"]) <= printed(case["expected"]) + FLOAT32 * 0.2
-
-
 # ONNX ---------------------------------------------------------------------------------------------------------------
 
 
@@ -221,9 +143,25 @@ def gemm(a: np.ndarray, b: np.ndarray, c=0.0) -> np.ndarray:
     return models.predict(model, {"W1": b.T, "b1": np.broadcast_to(c, (1, b.shape[1]))[0]}, a)
 
 
-def softmax_cross_entropy(x: np.ndarray, y: np.ndarray, reduction: str):
-    reduce = {"none": np.asarray, "mean": np.mean, "sum": np.sum}[reduction]
-    return reduce(losses.categorical_cross_entropy(x, y)), log_softmax(x)
+def softmax_cross_entropy(reduction: str, x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None):
+    """``w``: one weight for each class; the mean is then divided by the weights of the labels."""
+    values = losses.categorical_cross_entropy(x, y, class_weights=w, weight_denominator="weights")
+    return {"none": np.asarray, "mean": np.mean, "sum": np.sum}[reduction](values), log_softmax(x)
+
+
+def negative_log_likelihood(logarithms: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """``-x_y``. The vector's ``x`` are no logarithms of probabilities until 1 is taken off: all are below 1."""
+    return losses.categorical_cross_entropy_from_probabilities(np.exp(logarithms - 1), labels) - 1
+
+
+def clip(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    assert low == -high
+    return regularizers.clip_by_value(float(high))({"x": x})["x"]
+
+
+def reduced(penalty, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """The value of a penalty of strength 1 for every slice along one axis."""
+    return np.apply_along_axis(lambda weights: penalty(1.0, convention="full").value([weights], 1), int(axes[0]), x)
 
 
 def dropout_at_inference(x: np.ndarray, ratio: float = 0.5) -> np.ndarray:
@@ -236,35 +174,118 @@ def dropout_at_inference(x: np.ndarray, ratio: float = 0.5) -> np.ndarray:
     return models.predict(model, parameters, rows).reshape(x.shape)
 
 
-def softplus(x: np.ndarray) -> np.ndarray:
-    """The logistic loss of a label 0."""
-    return losses.binary_cross_entropy(x[:, None], np.zeros((len(x), 1)))
-
-
 ONNX = {
     "Softmax": lambda attributes, x: [last_axis(activations.softmax, x, attributes.get("axis", -1))],
     "LogSoftmax": lambda attributes, x: [log_softmax(x)],
-    "SoftmaxCrossEntropyLoss": lambda attributes, x, y: softmax_cross_entropy(x, y, attributes["reduction"]),
+    "SoftmaxCrossEntropyLoss": lambda attributes, *arrays: softmax_cross_entropy(attributes["reduction"], *arrays),
     "LeakyRelu": lambda attributes, x: [activations.leaky_relu(x, slope=attributes.get("alpha", 0.01))],
     "Sigmoid": lambda attributes, x: [activations.sigmoid(x)],
     "Tanh": lambda attributes, x: [activations.tanh(x)],
     "Relu": lambda attributes, x: [activations.relu(x)],
-    "Softplus": lambda attributes, x: [softplus(x)],
+    "Elu": lambda attributes, x: [activations.elu(x, alpha=attributes["alpha"])],
+    "Softplus": lambda attributes, x: [activations.softplus(x)],
+    "NegativeLogLikelihoodLoss": lambda attributes, x, y: [negative_log_likelihood(x, y)],
+    "ReduceL1": lambda attributes, *arrays: [reduced(regularizers.l1, *arrays)],
+    "ReduceL2": lambda attributes, *arrays: [np.sqrt(reduced(regularizers.l2, *arrays))],
+    "Clip": lambda attributes, *arrays: [clip(*arrays)],
     "Gemm": lambda attributes, *arrays: [gemm(*arrays)],
     "Dropout": lambda attributes, *arrays: [dropout_at_inference(*arrays)],
 }
 
 
-@pytest.mark.parametrize("case", load("onnx_node_nn")["cases"], ids=lambda case: case["test"])
+NODES = load("onnx_node_nn")["cases"]
+NORMALIZED = [case for case in NODES if case["nodes"] == ["BatchNormalization"]]
+
+
+def onnx_array(entry: dict) -> np.ndarray:
+    return np.array(entry["data"], np.int64 if entry["dtype"] == "int64" else np.float64).reshape(entry["shape"])
+
+
+def onnx_values(case: dict) -> list:
+    return ONNX[case["nodes"][0]](case["attributes"], *map(onnx_array, case["inputs"].values()))
+
+
+@pytest.mark.parametrize("case", [case for case in NODES if case not in NORMALIZED], ids=lambda case: case["test"])
 def test_a_node_of_onnx_is_reproduced_to_float32(case):
     """To two units of the float32 in which ONNX computes; exactly where it has a zero."""
-    inputs = [
-        np.array(i["data"], np.int64 if i["dtype"] == "int64" else np.float64).reshape(i["shape"])
-        for i in case["inputs"].values()
-    ]
-    values = ONNX[case["nodes"][0]](case["attributes"], *inputs)
+    values = onnx_values(case)
     assert len(values) >= len(case["outputs"])
     for value, (name, output) in zip(values, case["outputs"].items(), strict=False):
-        expected = float64(output["data"]).reshape(output["shape"])
+        expected = onnx_array(output)
         assert np.shape(value) == expected.shape, name
         assert (np.abs(value - expected) <= 2 * FLOAT32 * np.abs(expected)).all(), name
+
+
+def test_the_weighted_cross_entropy_of_onnx_is_divided_by_the_weights_and_not_by_the_examples():
+    (case,) = (c for c in NODES if "w" in c["inputs"])
+    x, y, w = map(onnx_array, case["inputs"].values())
+    (expected,) = case["outputs"]["z"]["data"]
+    by_examples = losses.categorical_cross_entropy(x, y, class_weights=w, weight_denominator="examples").mean()
+    assert np.abs(by_examples - expected) > 0.1
+    assert np.abs(losses.categorical_cross_entropy(x, y).mean() - expected) > 1e-3
+
+
+# Batch normalization of ONNX: channels are axis 1, and every other axis is the batch ---------------------------------
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    return np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+
+
+def normalized(case: dict, **change):
+    """``(z, normalized z, statistics that were used, running averages after)``; 0.9 and 1e-5 are ONNX's defaults."""
+    x, gamma, beta, *running = map(onnx_array, case["inputs"].values())
+    z, epsilon = channels_last(x), change.pop("epsilon", case["attributes"].get("epsilon", 1e-5))
+    batch = normalization.batch_statistics(z)
+    used = batch if case["attributes"].get("training_mode") else running
+    running = normalization.running_average(running, batch, len(z), **({"momentum": 0.9} | change))
+    return z, normalization.batch_norm(z, gamma, beta, *used, epsilon=epsilon), used, running
+
+
+def normalization_allowance(case: dict, z: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Difference, product, sum, root, quotient and sum, each half a unit of float32 of the terms before they cancel."""
+    gamma, beta = onnx_array(case["inputs"]["s"]), onnx_array(case["inputs"]["bias"])
+    return 3 * FLOAT32 * (np.abs(gamma) * (np.abs(z) + np.abs(mean)) / np.sqrt(variance) + np.abs(beta))
+
+
+def agrees(case: dict, z: np.ndarray, y: np.ndarray, used, running) -> bool:
+    expected = [onnx_array(output) for output in case["outputs"].values()]
+    close = [(np.abs(y - channels_last(expected[0])) <= normalization_allowance(case, z, *used)).all()]
+    averages = running if len(expected) > 1 else ()
+    for average, published in zip(averages, expected[1:], strict=True):
+        close.append((np.abs(average - published) <= 2 * FLOAT32 * np.abs(published)).all())
+    return all(close)
+
+
+@pytest.mark.parametrize("case", NORMALIZED, ids=lambda case: case["test"])
+def test_batch_normalization_of_onnx_is_reproduced_to_float32(case):
+    assert agrees(case, *normalized(case))
+
+
+@pytest.mark.parametrize("case", NORMALIZED, ids=lambda case: case["test"])
+def test_batch_normalization_of_onnx_refuses_another_epsilon(case):
+    assert not agrees(case, *normalized(case, epsilon=1e-3))
+
+
+@pytest.mark.parametrize("change", [{"running_variance": "unbiased"}, {"momentum": 0.1}])
+@pytest.mark.parametrize("case", [c for c in NORMALIZED if len(c["outputs"]) > 1], ids=lambda case: case["test"])
+def test_the_running_averages_of_onnx_are_biased_and_keep_nine_tenths(case, change):
+    assert not agrees(case, *normalized(case, **change))
+
+
+# Clipping by Keras --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clipping", ["clip_by_norm", "clip_by_global_norm"])
+def test_the_gradient_that_keras_clips_by_its_norm_is_reproduced(clipping):
+    case = load("keras3_optimizer_goldens")["clip"]
+    clipped = regularizers.CLIPPINGS[clipping](case["clipnorm"])({"w": float64(case["grad"])})["w"]
+    assert worst(clipped, case["expected"]) <= printed(case["expected"])
+    by_value = regularizers.clip_by_value(case["clipnorm"])({"w": float64(case["grad"])})["w"]
+    assert worst(by_value, case["expected"]) > 0.1
+
+
+def test_the_gradient_that_keras_clips_by_value_is_reproduced():
+    case = load("keras3_optimizer_goldens")["clip"]
+    clipped = regularizers.clip_by_value(case["clipvalue"])({"w": float64(case["grad"])})["w"]
+    assert np.array_equal(clipped, case["expected_value"])

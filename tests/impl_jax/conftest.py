@@ -1,6 +1,7 @@
 """Double precision where a test asks for it; nothing global is changed."""
 
 import jax
+import numpy as np
 import pytest
 
 
@@ -14,3 +15,10 @@ def double_precision():
 def single_precision():
     with jax.enable_x64(False):
         yield
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request):
+    """Each precision in turn, with 64-bit types on only where they are meant."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param)

@@ -71,7 +71,7 @@ def test_losses_agree_with_those_of_optax(double_precision):
             r"span 0 .. 3: must be in 0 .. 2",
         ),
         (lambda: losses.categorical_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2)), "must be integers 0 .. 2"),
-        (lambda: losses.mean_squared_error(jnp.zeros((2, 1)), jnp.zeros((2, 1)), convention="sum"), "convention='sum'"),
+        (lambda: losses.mean_squared_error(jnp.zeros((2, 1)), jnp.zeros((2, 1)), convention="sam"), "convention='sam'"),
         (
             lambda: activations.relu(0.0, derivative_at_zero=0.5),
             "derivative_at_zero=0.5 is not allowed: must be 0 or 1",

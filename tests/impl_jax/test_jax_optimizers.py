@@ -27,10 +27,11 @@ def trajectory(optimizer, *, rates=None):
     parameters = {"W1": jnp.ones((2, 3))}
     state = optimizer.init(parameters)
     path = []
+    update = jax.jit(optimizer.update)
     for t, gradient in enumerate(gradient_sequence()):
         rate = {} if rates is None else {"learning_rate": rates(t)}
-        updates, state = optimizer.update({"W1": jnp.asarray(gradient)}, state, parameters, **rate)
-        parameters = optax.apply_updates(parameters, updates)
+        updates, state = update({"W1": gradient}, state, parameters, **rate)
+        parameters = {"W1": parameters["W1"] + updates["W1"]}
         path.append(np.asarray(parameters["W1"]))
     return np.array(path)
 
@@ -68,6 +69,16 @@ EQUAL = {
         optimizers.adam(RATE, epsilon_position="inside_root"),
         optax.adam(RATE, eps=0.0, eps_root=1e-8),
     ),
+    "Adagrad, inside the root": (
+        optimizers.adagrad(RATE, epsilon_position="inside_root", initial_accumulator=0.1),
+        optax.adagrad(RATE, eps=1e-8),
+    ),
+    "Adadelta": (optimizers.adadelta(RATE), optax.adadelta(RATE, rho=0.9, eps=1e-6)),
+    "AdamW": (optimizers.adamw(decay, weight_decay=0.1), optax.adamw(decay, weight_decay=0.1)),
+    "NAdam, constant": (optimizers.nadam(RATE, schedule="constant"), optax.nadam(RATE)),
+    "Adamax": (optimizers.adamax(RATE), optax.adamax(RATE)),
+    "RAdam": (optimizers.radam(RATE), optax.radam(RATE)),
+    "Lion": (optimizers.lion(decay, weight_decay=0.1), optax.lion(decay, weight_decay=0.1)),
     "AMSGrad, maximum of the corrected": (optimizers.adam(RATE, amsgrad="corrected_max"), optax.amsgrad(RATE)),
     "Adam, coupled decay": (
         optax.chain(optax.add_decayed_weights(0.1), optimizers.adam(RATE)),
@@ -80,6 +91,16 @@ UNEQUAL = {
     "RMSprop, momentum, scheduled: optax has the rate inside": (
         optimizers.rmsprop(decay, momentum=0.9),
         optax.rmsprop(decay, momentum=0.9, eps_in_sqrt=False),
+    ),
+    "Adagrad: optax starts at 0.1": (optimizers.adagrad(RATE), optax.adagrad(RATE)),
+    "NAdam: optax has no schedule of Dozat": (optimizers.nadam(RATE), optax.nadam(RATE)),
+    "Adamax: optax has epsilon inside the maximum": (
+        optimizers.adamax(RATE, epsilon=1e-3, epsilon_position="outside"),
+        optax.adamax(RATE, eps=1e-3),
+    ),
+    "RAdam: PyTorch has another epsilon": (
+        optimizers.radam(RATE, epsilon=1e-3, epsilon_position="before_correction"),
+        optax.radam(RATE, eps=1e-3),
     ),
     "Adam: optax has no epsilon-hat": (optimizers.adam(RATE, epsilon_position="before_correction"), optax.adam(RATE)),
     "AMSGrad: optax corrects before the maximum": (optimizers.adam(RATE, amsgrad="raw_max"), optax.amsgrad(RATE)),

@@ -72,6 +72,16 @@ def formula_adam(params, amsgrad=None):
     )
 
 
+def formula_adagrad(params, initial_accumulator=0.0):
+    options = {"epsilon": 1e-8, "epsilon_position": "outside_root", "initial_accumulator": initial_accumulator}
+    return optimizers.Adagrad(params, lr=0.01, **options)
+
+
+def formula_adamax(params):
+    options = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_position": "inside_maximum"}
+    return optimizers.Adamax(params, lr=0.01, **options)
+
+
 # Each formula as impl_torch writes it out, beside the built-in that its factory returns or that is said to equal it.
 EQUAL = {
     "momentum as a sum": (formula_momentum, lambda p: optimizers.momentum(p, accumulation="sum")),
@@ -100,6 +110,15 @@ UNEQUAL = {
         lambda p: optimizers.adam(p, amsgrad="corrected_max"),
         lambda p: optim.Adam(p, amsgrad=True),
     ),
+    "AdamW by the schedule alone": (
+        lambda p: optimizers.adamw(p, 0.5, decay_scale="schedule_only"),
+        lambda p: optim.AdamW(p),
+    ),
+    "Adagrad with epsilon inside": (
+        lambda p: optimizers.adagrad(p, epsilon_position="inside_root"),
+        lambda p: optim.Adagrad(p, eps=1e-8),
+    ),
+    "NAdam with a constant momentum": (lambda p: optimizers.nadam(p, schedule="constant"), lambda p: optim.NAdam(p)),
     "epsilon-hat": (lambda p: optimizers.adam(p, epsilon_position="before_correction"), lambda p: optim.Adam(p)),
 }
 
@@ -129,6 +148,12 @@ def test_the_factories_return_built_ins_exactly_where_they_are_the_formulation()
         (optim.SGD, optimizers.momentum(params, accumulation="sum")),
         (optim.RMSprop, optimizers.rmsprop(params)),
         (optim.Adam, optimizers.adam(params)),
+        (optim.Adagrad, optimizers.adagrad(params)),
+        (optim.Adadelta, optimizers.adadelta(params)),
+        (optim.Adamax, optimizers.adamax(params)),
+        (optimizers.Adagrad, optimizers.adagrad(params, epsilon_position="inside_root")),
+        (optimizers.Adamax, optimizers.adamax(params, epsilon_position="outside")),
+        (optimizers.AdamW, optimizers.adamw(params)),
         (optimizers.Momentum, optimizers.momentum(params)),
         (optimizers.Momentum, optimizers.momentum(params, beta=0.0, accumulation="sum")),
         (optimizers.RMSprop, optimizers.rmsprop(params, centered=True)),
@@ -167,3 +192,56 @@ def test_bias_corrections_keep_double_precision_in_float32():
     parameter.grad = torch.ones(1)
     optimizer.step()
     assert abs(parameter.item() + 1) < 3e-7  # with 1 - float32(0.999) it would be 1e-5
+
+
+def test_adamw_decays_by_the_rate_that_was_asked_for_in_float32_where_the_built_in_rounds_its_factor():
+    rate, decay, steps = 1e-3, 0.01, 2000
+    relative = []
+    for make in (
+        lambda p: optimizers.adamw(p, rate, weight_decay=decay),
+        lambda p: optim.AdamW(p, lr=rate, weight_decay=decay),
+    ):
+        parameter = nn.Parameter(torch.linspace(1, 2, 1000))
+        optimizer = make([parameter])
+        parameter.grad = torch.zeros_like(parameter)  # nothing but decay
+        for _ in range(steps):
+            optimizer.step()
+        shrunk = (parameter.detach().double() / torch.linspace(1, 2, 1000).double()).mean().item()
+        relative.append(abs((1 - shrunk) / (1 - (1 - rate * decay) ** steps) - 1))
+    # The formula's roundings differ from weight to weight; the built-in's factor 1 - 1e-5 is off by 1.4e-8 for all.
+    assert relative[0] < 3e-4 < 1e-3 < relative[1]
+
+
+def test_nadam_keeps_its_product_in_the_dtype_of_the_parameters():
+    ours, built_in = (
+        path(lambda p: optimizers.nadam(p)),
+        path(lambda p: optim.NAdam(p)),
+    )
+    assert 1e-11 < distance(ours, built_in) < 1e-5  # the built-in's product is in float32, the default dtype
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert distance(ours, path(lambda p: optim.NAdam(p))) < 1e-13
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+EPSILON_OUTSIDE = {
+    "Adamax": (
+        lambda p: optimizers.adamax(p, 0.01, beta2=0.5, epsilon_position="outside"),
+        lambda p: optim.Adamax(p, lr=0.01, betas=(0.9, 0.5)),
+    ),
+    "RAdam": (lambda p: optimizers.radam(p, 0.01), lambda p: optim.RAdam(p, lr=0.01)),
+}
+
+
+@pytest.mark.parametrize(("formula", "built_in"), EPSILON_OUTSIDE.values(), ids=EPSILON_OUTSIDE)
+def test_the_place_of_epsilon_shows_where_gradients_are_as_small(formula, built_in):
+    ends = []
+    for make in (formula, built_in):
+        parameter = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer = make([parameter])
+        for t in range(30):
+            parameter.grad = torch.tensor([1e-8 * (t % 5 == 0)], dtype=torch.float64)
+            optimizer.step()
+        ends.append(parameter.item())
+    assert abs(ends[0] / ends[1] - 1) > 0.02
