@@ -192,6 +192,7 @@ FURTHER: dict[str, Values] = {
         "rmsprop, bias-corrected": _optimizer("rmsprop", 0.01, bias_correction=True),
         "amsgrad, uncorrected": _optimizer("adam", 0.01, amsgrad="uncorrected"),
         "lbfgs, plain first step": _optimizer("lbfgs", 0.1, first_step="gradient", history=2),
+        "adabelief": _optimizer("adabelief", 0.01),
         "adamw, epsilon inside": _optimizer("adamw", 0.01, epsilon_position="inside_root", epsilon=1e-6),
         "adamw, epsilon-hat": _optimizer("adamw", 0.01, epsilon_position="before_correction"),
         "adamw, raw maximum": _optimizer("adamw", 0.01, amsgrad="raw_max"),

@@ -389,6 +389,27 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     return _optimizer(learning_rate, {"momentum": 0.0}, update_array, needs_parameters=weight_decay > 0)
 
 
+def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+    """AdaBelief: ``s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon``, ``w <- w - alpha m^ / (sqrt(s^) + epsilon)``.
+
+    Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. It is ``optax.adabelief``. Raises
+    ValueError for a number out of range.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
+
+    def update_array(w, g, slots, t, alpha):
+        m = beta1 * slots["first_moment"] + (1 - beta1) * g
+        s = beta2 * slots["belief"] + (1 - beta2) * jnp.square(g - m) + epsilon
+        denominator = jnp.sqrt(s / _one_minus_power(beta2, t)) + epsilon
+        return -alpha / _one_minus_power(beta1, t) * m / denominator, {"first_moment": m, "belief": s}
+
+    return _optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_array)
+
+
 def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     """Limited-memory BFGS with a given step length: ``w <- w - alpha H g``, sums taken over all parameters together.
 
@@ -424,7 +445,8 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
 OPTIMIZERS = {
     f.__name__: f
     for f in (
-        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
+        adabelief, lbfgs,
     )
 }  # fmt: skip
 

@@ -410,6 +410,27 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     return Optimizer(learning_rate, {"momentum": 0.0}, update_variable)
 
 
+def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+    """``s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon``, ``w <- w - alpha m^ / (sqrt(s^) + epsilon)``.
+
+    Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. Keras has none of this name.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+
+    def update_variable(w, g, slots, t, alpha):
+        m = beta1 * slots["first_moment"] + (1 - beta1) * g
+        s = beta2 * slots["belief"] + (1 - beta2) * tf.square(g - m) + epsilon
+        slots["first_moment"].assign(m)
+        slots["belief"].assign(s)
+        denominator = tf.sqrt(s / _rounded(_one_minus_power(beta2, t), w)) + epsilon
+        w.assign_sub(_rounded(alpha / _one_minus_power(beta1, t), w) * m / denominator)
+
+    return Optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_variable)
+
+
 def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     """Limited-memory BFGS with a given step length, ``w <- w - alpha H g``, sums taken over all parameters together.
 
@@ -447,7 +468,8 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
 OPTIMIZERS = {
     f.__name__: f
     for f in (
-        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
+        adabelief, lbfgs,
     )
 }  # fmt: skip
 

@@ -552,6 +552,34 @@ class Lion(_Formulation):
         m.mul_(beta2).add_(g, alpha=1 - beta2)
 
 
+def adabelief(params, learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+    """``s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon, w <- w - alpha m^ / (sqrt(s^) + epsilon)``.
+
+    Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. PyTorch has none of this name. Raises
+    ValueError for a number out of range.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+    return AdaBelief(params, lr=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+
+
+class AdaBelief(_Formulation):
+    """The formula of :func:`adabelief`, which checks the arguments and makes it."""
+
+    def initial_slots(self, group):
+        return {"first_moment": 0.0, "belief": 0.0}
+
+    def update(self, w, g, state, group):
+        beta1, beta2, epsilon, t = group["beta1"], group["beta2"], group["epsilon"], state["step"]
+        m, s = state["first_moment"], state["belief"]
+        m.mul_(beta1).add_(g, alpha=1 - beta1)
+        s.mul_(beta2).addcmul_(g - m, g - m, value=1 - beta2).add_(epsilon)
+        denominator = (s / _one_minus_power(beta2, t)).sqrt() + epsilon
+        w.addcdiv_(m, denominator, value=-group["lr"] / _one_minus_power(beta1, t))
+
+
 def lbfgs(params, learning_rate=1.0, *, history=5, first_step="capped"):
     """``w <- w - alpha H g``, ``H`` the inverse Hessian of limited-memory BFGS from the last ``history`` steps.
 
@@ -609,7 +637,8 @@ class LBFGS(_Formulation):
 OPTIMIZERS = {
     f.__name__: f
     for f in (
-        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
+        adabelief, lbfgs,
     )
 }  # fmt: skip
 

@@ -503,6 +503,34 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     return Optimizer(learning_rate, {"momentum": 0.0}, update_array)
 
 
+def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+    """AdaBelief, steps scaled by how far gradients are from their average: slots ``first_moment`` (``m``), ``belief``
+    (``s``).
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g                             m^ = m / (1 - beta1^t)
+        s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon           s^ = s / (1 - beta2^t)
+        w <- w - alpha m^ / (sqrt(s^) + epsilon)
+
+    Raises ValueError for a number out of range. Source: Zhuang et al. 2020, algorithm 2.
+    """
+    _check_learning_rate(learning_rate)
+    _check_decay("beta1", beta1)
+    _check_decay("beta2", beta2)
+    _check_not_negative("epsilon", epsilon)
+
+    def update_array(w, g, slots, t, alpha):
+        m, s = slots["first_moment"], slots["belief"]
+        m *= beta1
+        m += (1 - beta1) * g
+        s *= beta2
+        s += (1 - beta2) * (g - m) ** 2 + epsilon
+        w -= alpha / _one_minus_power(beta1, t) * m / (np.sqrt(s / _one_minus_power(beta2, t)) + epsilon)
+
+    return Optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_array)
+
+
 def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     """Limited-memory BFGS with a given step length, for full batches of a convex cost; sums go over all parameters.
 
@@ -549,7 +577,8 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
 OPTIMIZERS = {
     f.__name__: f
     for f in (
-        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion, lbfgs,
+        gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
+        adabelief, lbfgs,
     )
 }  # fmt: skip
 
