@@ -19,9 +19,9 @@ $(INSTALLED): pyproject.toml
 run: install
 	$(BIN)/conformance run
 
-# Everything but the long sweeps.
+# Everything but the long tests, in two processes; a file's tests stay together, as does what they import.
 test: install
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
 # Every formulation alone and every allowed pair of them, in all four implementations.
 sweep: install
