@@ -20,7 +20,12 @@ def identity(z, *, out=None):
 
 
 def identity_backward(gradient, z, a, *, out=None):
-    """``f'(z) = 1``."""
+    """``f'(z) = 1``.
+
+    >>> z = np.array([-1.0])
+    >>> identity_backward(np.array([2.0]), z, identity(z))
+    array([2.])
+    """
     return np.positive(gradient, out=out)
 
 
@@ -38,7 +43,12 @@ def sigmoid(z, *, out=None):
 
 
 def sigmoid_backward(gradient, z, a, *, out=None):
-    """``f'(z) = a (1 - a)``."""
+    """``f'(z) = a (1 - a)``.
+
+    >>> z = np.array([0.0])
+    >>> sigmoid_backward(np.array([2.0]), z, sigmoid(z))
+    array([0.5])
+    """
     return np.multiply(gradient, a * (1.0 - a), out=out)
 
 
@@ -52,7 +62,12 @@ def tanh(z, *, out=None):
 
 
 def tanh_backward(gradient, z, a, *, out=None):
-    """``f'(z) = 1 - a^2``."""
+    """``f'(z) = 1 - a^2``.
+
+    >>> z = np.array([0.0])
+    >>> tanh_backward(np.array([2.0]), z, tanh(z))
+    array([2.])
+    """
     return np.multiply(gradient, 1.0 - a * a, out=out)
 
 
@@ -70,7 +85,12 @@ def relu(z, *, derivative_at_zero=0, out=None):
 
 
 def relu_backward(gradient, z, a, *, derivative_at_zero=0, out=None):
-    """``f'(z) = 1`` for ``z > 0``, 0 for ``z < 0``, ``derivative_at_zero`` at 0."""
+    """``f'(z) = 1`` for ``z > 0``, 0 for ``z < 0``, ``derivative_at_zero`` at 0.
+
+    >>> z = np.array([2.0])
+    >>> relu_backward(np.array([2.0]), z, relu(z))
+    array([2.])
+    """
     _check_derivative_at_zero(derivative_at_zero)
     return np.multiply(gradient, z >= 0 if derivative_at_zero == 1 else z > 0, out=out)
 
@@ -88,7 +108,12 @@ def leaky_relu(z, *, slope=0.01, out=None):
 
 
 def leaky_relu_backward(gradient, z, a, *, slope=0.01, out=None):
-    """``f'(z) = 1`` for ``z > 0``, ``slope`` otherwise."""
+    """``f'(z) = 1`` for ``z > 0``, ``slope`` otherwise.
+
+    >>> z = np.array([-1.0])
+    >>> leaky_relu_backward(np.array([2.0]), z, leaky_relu(z))
+    array([0.02])
+    """
     _check_slope(slope)
     return np.multiply(gradient, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
@@ -107,7 +132,12 @@ def elu(z, *, alpha=1.0, out=None):
 
 
 def elu_backward(gradient, z, a, *, alpha=1.0, out=None):
-    """``f'(z) = 1`` for ``z > 0``, ``alpha exp(z)`` otherwise."""
+    """``f'(z) = 1`` for ``z > 0``, ``alpha exp(z)`` otherwise.
+
+    >>> z = np.array([1.0])
+    >>> elu_backward(np.array([2.0]), z, elu(z))
+    array([2.])
+    """
     _check_alpha(alpha)
     slope = np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
@@ -125,7 +155,12 @@ def softplus(z, *, out=None):
 
 
 def softplus_backward(gradient, z, a, *, out=None):
-    """``f'(z) = sigmoid(z)``."""
+    """``f'(z) = sigmoid(z)``.
+
+    >>> z = np.array([0.0])
+    >>> softplus_backward(np.array([2.0]), z, softplus(z))
+    array([1.])
+    """
     return np.multiply(gradient, sigmoid(z), out=out)
 
 
@@ -139,7 +174,12 @@ def swish(z, *, out=None):
 
 
 def swish_backward(gradient, z, a, *, out=None):
-    """``f'(z) = s + z s (1 - s)`` with ``s = sigmoid(z)``."""
+    """``f'(z) = s + z s (1 - s)`` with ``s = sigmoid(z)``.
+
+    >>> z = np.array([0.0])
+    >>> swish_backward(np.array([2.0]), z, swish(z))
+    array([1.])
+    """
     s = sigmoid(z)
     return np.multiply(gradient, s + z * s * (1.0 - s), out=out)
 
@@ -157,7 +197,12 @@ def gelu(z, *, approximate=False, out=None):
 
 
 def gelu_backward(gradient, z, a, *, approximate=False, out=None):
-    """``f'(z) = Phi(z) + z Phi'(z)``."""
+    """``f'(z) = Phi(z) + z Phi'(z)``.
+
+    >>> z = np.array([0.0])
+    >>> gelu_backward(np.array([2.0]), z, gelu(z))
+    array([1.])
+    """
     distribution = _normal_distribution(z, approximate)
     if approximate:
         inner_slope = math.sqrt(2 / math.pi) * (1.0 + 3 * 0.044715 * z * z)
@@ -180,7 +225,12 @@ def softmax(z, *, out=None):
 
 
 def softmax_backward(gradient, z, a, *, out=None):
-    """``dz_k = a_k (gradient_k - sum_j gradient_j a_j)``."""
+    """``dz_k = a_k (gradient_k - sum_j gradient_j a_j)``.
+
+    >>> z = np.array([[0.0, 0.0]])
+    >>> softmax_backward(np.array([[1.0, 0.0]]), z, softmax(z))
+    array([[ 0.25, -0.25]])
+    """
     return np.multiply(a, gradient - (gradient * a).sum(axis=-1, keepdims=True), out=out)
 
 

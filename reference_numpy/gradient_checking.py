@@ -84,6 +84,12 @@ def check_gradients(model, parameters, x, y, *, loss, epsilon=1e-7, **options):
 
     ``options`` are those of ``training.loss_and_gradients``: ``loss_options``, ``penalties``, ``masks``. Parameters
     must be float64. Raises the ValueErrors of the three functions.
+
+    >>> from reference_numpy.models import logistic_regression
+    >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
+    >>> parameters = {"W1": np.ones((1, 1)), "b1": np.zeros(1)}
+    >>> bool(check_gradients(model, parameters, x, y, loss="binary_cross_entropy") < 1e-7)
+    True
     """
 
     def evaluate(arrays):

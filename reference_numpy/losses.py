@@ -53,7 +53,11 @@ def binary_cross_entropy_gradient(
     class_weights=None,
     weight_denominator="examples",
 ):
-    """``d loss / dz = sigmoid(z) - y``."""
+    """``d loss / dz = sigmoid(z) - y``.
+
+    >>> binary_cross_entropy_gradient(np.array([[0.0]]), np.array([[1.0]]))
+    array([[-0.5]])
+    """
     y = _smoothed_binary(logits, targets, label_smoothing)
     weights = _binary_weights(targets, example_weights, class_weights, weight_denominator)
     return _weighted((activations.sigmoid(logits) - y) / _outputs(logits, output_reduction), weights)
@@ -84,7 +88,11 @@ def categorical_cross_entropy(
 def categorical_cross_entropy_gradient(
     logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
 ):
-    """``d loss / dz_k = softmax(z)_k - (1 - s) [k = y] - s/K``."""
+    """``d loss / dz_k = softmax(z)_k - (1 - s) [k = y] - s/K``.
+
+    >>> categorical_cross_entropy_gradient(np.array([[0.0, 0.0]]), np.array([1]))
+    array([[ 0.5, -0.5]])
+    """
     _check_labels(logits, labels)
     _check_fraction("label_smoothing", label_smoothing)
     gradient = activations.softmax(logits)
@@ -128,7 +136,11 @@ def binary_cross_entropy_from_probabilities_gradient(
     class_weights=None,
     weight_denominator="examples",
 ):
-    """``d loss / dp = (1 - y)/(1 - q) - y/q`` where ``p`` is within the clip, 0 elsewhere."""
+    """``d loss / dp = (1 - y)/(1 - q) - y/q`` where ``p`` is within the clip, 0 elsewhere.
+
+    >>> binary_cross_entropy_from_probabilities_gradient(np.array([[0.5]]), np.array([[1.0]]))
+    array([[-2.]])
+    """
     q = _clipped(probabilities, targets, clip)
     gradient = ((1 - targets) / (1 - q) - targets / q) * (q == probabilities)
     weights = _binary_weights(targets, example_weights, class_weights, weight_denominator)
@@ -155,7 +167,11 @@ def categorical_cross_entropy_from_probabilities(
 def categorical_cross_entropy_from_probabilities_gradient(
     probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
 ):
-    """``d loss / dp_k = -[k = y] / q_y`` where ``p_y`` is within the clip, 0 elsewhere."""
+    """``d loss / dp_k = -[k = y] / q_y`` where ``p_y`` is within the clip, 0 elsewhere.
+
+    >>> categorical_cross_entropy_from_probabilities_gradient(np.array([[0.5, 0.5]]), np.array([1]))
+    array([[ 0., -2.]])
+    """
     _check_labels(probabilities, labels)
     rows = np.arange(len(labels))
     p, q = probabilities[rows, labels], _clip(probabilities, clip)[rows, labels]
@@ -181,7 +197,11 @@ def mean_squared_error(predictions, targets, example_weights=None, *, convention
 def mean_squared_error_gradient(
     predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"
 ):
-    """``2/k (p - y)``, ``p - y`` or ``2 (p - y)``."""
+    """``2/k (p - y)``, ``p - y`` or ``2 (p - y)``.
+
+    >>> mean_squared_error_gradient(np.array([[3.0]]), np.array([[1.0]]), convention="half")
+    array([[2.]])
+    """
     gradient = 2.0 * _squared_error_factor(convention, predictions, targets) * (predictions - targets)
     return _weighted(gradient, _example_weights(len(targets), example_weights, weight_denominator))
 

@@ -329,7 +329,13 @@ def initial_statistics(model, *, dtype=None):
 
 
 def update_statistics(model, parameters, x, statistics, *, masks=None):
-    """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument."""
+    """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument.
+
+    >>> model = shallow_network(1, hidden_units=1, normalization="batch_norm")
+    >>> parameters = initialize(model, None, initializer="zeros") | {"W1": np.array([[1.0]])}
+    >>> update_statistics(model, parameters, np.array([[9.0], [11.0]]), initial_statistics(model))
+    {'running_mean1': array([1.]), 'running_variance1': array([1.])}
+    """
     return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
 
 
@@ -339,6 +345,11 @@ def intermediates(model, parameters, x, statistics=None, *, masks=None, training
     With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
     activations are those after dropout. ``training`` says whether batch norm takes the batch's statistics or the
     running ``statistics``. Raises ValueError for a model with batch norm without either.
+
+    >>> model = logistic_regression(2)
+    >>> parameters = {"W1": np.array([[1.0, -1.0]]), "b1": np.array([0.0])}
+    >>> intermediates(model, parameters, np.array([[2.0, 2.0]]))
+    {'Z1': array([[0.]]), 'A1': array([[0.5]])}
     """
     _check_statistics(model, statistics, training)
     logits, values = model.forward(parameters, x, masks=masks, statistics=None if training else statistics)
@@ -351,6 +362,11 @@ def predict(model, parameters, x, statistics=None):
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
 
     ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
+
+    >>> model = logistic_regression(2)
+    >>> parameters = {"W1": np.array([[1.0, -1.0]]), "b1": np.array([0.0])}
+    >>> predict(model, parameters, np.array([[2.0, 2.0]]))
+    array([[0.5]])
     """
     return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
@@ -360,6 +376,11 @@ def predict_classes(model, parameters, x, statistics=None):
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
     ``statistics`` as in :func:`predict`. Raises ValueError for a model whose output is not a class.
+
+    >>> model = logistic_regression(2)
+    >>> parameters = {"W1": np.array([[1.0, -1.0]]), "b1": np.array([0.0])}
+    >>> predict_classes(model, parameters, np.array([[2.0, 1.0], [1.0, 2.0]]))
+    array([1, 0])
     """
     if model.output == "softmax":
         return _logits(model, parameters, x, statistics).argmax(axis=1)

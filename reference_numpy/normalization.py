@@ -71,6 +71,12 @@ def batch_norm_backward(gradient, z, gamma, mean, variance, *, epsilon=1e-5):
         dz = (dh - mean(dh) - h mean(dh h)) / sqrt(v + epsilon)
 
     Source: Ioffe & Szegedy 2015, section 3.
+
+    >>> z, gamma = np.array([[0.0], [0.0], [3.0]]), np.ones(1)
+    >>> gradient = np.ones((3, 1))  # a shift of every output alike is taken away again
+    >>> dz, dgamma, dbeta = batch_norm_backward(gradient, z, gamma, *batch_statistics(z))
+    >>> bool(abs(dz).max() < 1e-15), dbeta
+    (True, array([3.]))
     """
     return _normalization_backward(gradient, z, gamma, mean, variance, epsilon, axis=0)
 
@@ -111,7 +117,12 @@ def layer_norm(z, gamma, beta, *, epsilon=1e-5):
 
 
 def layer_norm_backward(gradient, z, gamma, *, epsilon=1e-5):
-    """Gradients ``(dz, dgamma, dbeta)`` of :func:`layer_norm`: batch norm's, with means over an example's units."""
+    """Gradients ``(dz, dgamma, dbeta)`` of :func:`layer_norm`: batch norm's, with means over an example's units.
+
+    >>> dz, dgamma, dbeta = layer_norm_backward(np.ones((1, 2)), np.array([[1.0, 3.0]]), np.ones(2), epsilon=0.0)
+    >>> dz, dgamma, dbeta
+    (array([[0., 0.]]), array([-1.,  1.]), array([1., 1.]))
+    """
     return _normalization_backward(gradient, z, gamma, _row_mean(z), _row_variance(z), epsilon, axis=1)
 
 

@@ -87,6 +87,11 @@ def gradient_descent(learning_rate=0.01):
     """``w <- w - alpha g``. Batch, mini-batch and stochastic gradient descent differ in the batch size alone.
 
     Raises ValueError if ``learning_rate`` is negative or not finite. Source: the course, course 1 week 2.
+
+    >>> optimizer = gradient_descent(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.8])
     """
     _check_learning_rate(learning_rate)
 
@@ -115,6 +120,11 @@ def momentum(
     with ``d = v``, or with ``nesterov`` ``d = beta v + g'`` (``beta v + alpha g'`` inside); ``bias_correction`` divides
     ``d`` by ``1 - beta^t``. Raises ValueError unless ``0 <= beta < 1`` and every formulation is one named here.
     Source: the course, course 2 week 2; Polyak 1964; Sutskever et al. 2013 for Nesterov's form.
+
+    >>> optimizer = momentum(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.98])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta", beta)
@@ -167,6 +177,11 @@ def rmsprop(
     Raises ValueError for a number out of range, an unknown formulation, or ``bias_correction`` with ``initial_square
     != 0`` (which would correct for a start at 0 that did not happen). Source: Tieleman & Hinton 2012, lecture 6e;
     Graves 2013, eq. 38-41 (centred); the course, course 2 week 2.
+
+    >>> optimizer = rmsprop(0.1, beta=0.75)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.8])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta", beta)
@@ -220,6 +235,11 @@ def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root"
 
     Raises ValueError for a number out of range or an unknown formulation. Source: Duchi, Hazan & Singer 2011, eq. 1
     with a diagonal matrix. (Keras and optax start at 0.1 with epsilon inside the root.)
+
+    >>> optimizer = adagrad(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.9])
     """
     _check_learning_rate(learning_rate)
     _check_not_negative("epsilon", epsilon)
@@ -247,6 +267,11 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
 
     Zeiler's method has no learning rate: ``alpha = 1`` (Keras's default 0.001 makes it a thousand times smaller).
     Raises ValueError for a number out of range. Source: Zeiler 2012, algorithm 1.
+
+    >>> optimizer = adadelta()
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.996838])
     """
     _check_learning_rate(learning_rate)
     _check_decay("rho", rho)
@@ -287,6 +312,11 @@ def adam(
     v^)`` takes the place of ``v^`` (of ``v / (1 - beta2^t)`` in every line); ``"uncorrected"``: ``x <- max(x, v)``
     and neither moment is corrected. Raises ValueError for a number out of range or an unknown formulation. Source:
     Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale & Kumar 2018, algorithm 2 ("uncorrected").
+
+    >>> optimizer = adam(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.9])
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
@@ -316,6 +346,11 @@ def adamw(
     ``alpha_0`` is ``learning_rate``, ``alpha`` this step's. Raises ValueError for a number out of range, an unknown
     formulation, or ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0. Source: Loshchilov & Hutter 2019,
     algorithm 2. (``weight_decay`` is 0.01 in PyTorch, 0.004 in Keras, 0.0001 in optax by default.)
+
+    >>> optimizer = adamw(0.1, weight_decay=0.5)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.85])
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
@@ -356,6 +391,11 @@ def nadam(
     ``momentum_decay`` (psi) is 0.004 in PyTorch and in Dozat's paper, 1 in Keras; ``"constant"`` is optax's, and needs
     no ``momentum_decay``. Raises ValueError for a number out of range or an unknown formulation. Source: Dozat 2016,
     algorithm 2 and section 2.
+
+    >>> optimizer = nadam(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.894355])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
@@ -406,6 +446,11 @@ def adamax(
 
     The paper has no epsilon; PyTorch and optax have it inside the maximum, Keras outside. Raises ValueError for a
     number out of range or an unknown formulation. Source: Kingma & Ba 2015, algorithm 2.
+
+    >>> optimizer = adamax(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.9])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
@@ -450,6 +495,11 @@ def radam(
     ``threshold``: 5 (PyTorch, optax) or 4 (the paper). Raises ValueError for a number out of range, an unknown
     formulation, or a ``beta2`` so small that ``rho <= threshold`` (at most 0.6 for 4): no step would be rectified.
     Source: Liu et al. 2020, algorithm 2.
+
+    >>> optimizer = radam(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.8])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
@@ -488,6 +538,11 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
         m <- beta2 m + (1 - beta2) g
 
     Raises ValueError for a number out of range. Source: Chen et al. 2023, algorithm 2.
+
+    >>> optimizer = lion(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.9])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
@@ -514,6 +569,11 @@ def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
         w <- w - alpha m^ / (sqrt(s^) + epsilon)
 
     Raises ValueError for a number out of range. Source: Zhuang et al. 2020, algorithm 2.
+
+    >>> optimizer = adabelief(0.1)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.888889])
     """
     _check_learning_rate(learning_rate)
     _check_decay("beta1", beta1)
@@ -547,6 +607,11 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     ``parameter_change_k`` (``s``) and ``gradient_change_k`` (``y``). There is no line search: it is
     ``torch.optim.LBFGS`` with ``max_iter=1``. Raises ValueError for a number out of range or an unknown formulation.
     Source: Nocedal & Wright 2006, algorithm 7.4, eq. 7.20.
+
+    >>> optimizer = lbfgs(0.5)
+    >>> parameters = {"w": np.array([1.0])}
+    >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
+    array([0.5])
     """
     _check_learning_rate(learning_rate)
     if not (isinstance(history, int) and history >= 1):

@@ -67,6 +67,12 @@ def loss_and_gradients(
     keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
     ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns :class:`Gradients`. Raises
     ValueError for an unknown loss, an empty batch, or shapes that do not fit.
+
+    >>> from reference_numpy.models import logistic_regression
+    >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
+    >>> parameters = {"W1": np.zeros((1, 1)), "b1": np.zeros(1)}
+    >>> loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy").gradients
+    {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
     gradients, data_loss, penalty, _ = _backpropagate(
         model, parameters, x, y, loss, loss_options or {}, penalties, masks, example_weights, None, input_gradient
@@ -118,6 +124,14 @@ def fit(
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
     which parameters are kept. Raises ValueError for arguments that do not fit.
+
+    >>> from reference_numpy.models import logistic_regression
+    >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
+    >>> parameters = {"W1": np.zeros((1, 1)), "b1": np.zeros(1)}
+    >>> from reference_numpy.optimizers import gradient_descent
+    >>> history = fit(model, parameters, x, y, loss="binary_cross_entropy", optimizer=gradient_descent(1.0), epochs=1)
+    >>> history.parameters
+    {'W1': array([[1.]]), 'b1': array([0.5])}
     """
     _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
     examples = len(x)
@@ -177,7 +191,12 @@ def fit(
 
 
 def augment(x, augmentations, draws):
-    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
+    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples.
+
+    >>> flip = regularizers.random_flip((1, 2))
+    >>> augment(np.array([[1.0, 2.0]]), (flip,), [np.array([True])])
+    array([[2., 1.]])
+    """
     for augmentation, drawn in zip(augmentations, draws, strict=True):
         x = augmentation.apply(x, drawn).astype(x.dtype, copy=False)
     return x
