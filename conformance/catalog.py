@@ -129,11 +129,6 @@ _MORE: tuple[dict[str, Any], ...] = (
         "optimizer": _optimizer("momentum", 0.05, accumulation="sum", nesterov=True),
     },
     {
-        "name": "moons-momentum-average-nesterov",
-        "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
-        "optimizer": _optimizer("momentum", 0.3, nesterov=True),
-    },
-    {
         "name": "moons-momentum-bias-corrected",
         "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
         "optimizer": _optimizer("momentum", 0.3, bias_correction=True),
@@ -198,8 +193,6 @@ _MORE: tuple[dict[str, Any], ...] = (
         "optimizer": _optimizer("adam", 0.002),
         "schedule": {"name": "inverse_time", "decay_rate": 0.2},
     },
-    _digits_recipe("digits-adam-epsilon-hat", _optimizer("adam", 0.003, epsilon_position="before_correction")),
-    _digits_recipe("digits-amsgrad-raw-max", _optimizer("adam", 0.01, amsgrad="raw_max")),
     _digits_recipe(
         "digits-rmsprop-centred", _optimizer("rmsprop", 0.0005, centered=True, beta=0.995, epsilon=1e-4),
         # At beta = 0.9 a constant gradient leaves a variance of 0.9^t g^2 below the rounding of g^2: ill-conditioned.
