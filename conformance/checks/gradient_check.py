@@ -32,6 +32,9 @@ def observe(session: Session, case: Case) -> Iterator[Observation]:
             )
             numerical.append((above - below) / (2 * half))
             analytic.append(sum(float(np.vdot(gradients[name], d)) for name, d in direction.items()))
+        # Beside the slopes, what a change of the cost by its own size would be as a slope: a rounding of the cost is to
+        # be seen in units of it, whatever the slopes.
+        numerical.append(float(found["cost"]) / (2 * half))
         yield Observation(Key("gradient", step, "slope by differences"), np.asarray(numerical, problem.dtype))
         yield Observation(Key("gradient", step, "slope by gradient"), np.asarray(analytic, problem.dtype))
 

@@ -231,5 +231,6 @@ def test_the_two_slopes_agree_up_to_the_truncation_error_of_a_central_difference
     slopes = {e.observation.key[:3]: e.observation.value for e in expectations["gradient_check"]}
     for step in case.points:
         numerical, analytic = (slopes["gradient", step, f"slope by {way}"] for way in ("differences", "gradient"))
+        numerical = numerical[:-1]  # the last is no slope but the cost over the step
         assert analytic.min() > 0  # along the gradient, roughly
         assert numerical == pytest.approx(analytic, rel=100 * half**2)
