@@ -193,7 +193,7 @@ def test_augmentations_follow_each_other_and_keep_the_dtype():
 @pytest.mark.parametrize(
     "options",
     [{"frozen_layers": 3}, {"frozen_layers": -1}, {"early_stopping": regularizers.early_stopping()}, {"epochs": 0}],
-    ids=str,
+    ids=lambda arguments: next(iter(arguments)),
 )
 def test_arguments_of_fit_are_refused_in_the_reference_s_words(options):
     ours, theirs, parameters, train, _, _, _ = problem({})
