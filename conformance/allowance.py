@@ -77,7 +77,8 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
         if key.kind == "tensor":
             by_stage.setdefault((key.stage, key.step), []).append(place)
     for places in by_stage.values():
-        median = np.median([steadied[place][0] for place in places])
+        # The lower one of an even number: two ill-conditioned biases are not to speak for two weights.
+        median = np.quantile([steadied[place][0] for place in places], 0.5, method="lower")
         for place in places:
             steadied[place] = np.maximum(steadied[place], median)
     return steadied
