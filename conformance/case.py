@@ -22,7 +22,6 @@ from reference_numpy import models, regularizers, schedules
 
 TRAJECTORY_BYTES = 48e6  # a training too large to keep whole is looked at in evenly spaced steps
 UPDATE_STEPS = (1, 2, 10, 1000)
-FULL_BATCH = ("lbfgs",)  # methods whose state is a history of the parameters
 FULL_BATCH_STEPS = (1, 2, 4, 8)
 EXERCISE_SIZE = 6
 
@@ -152,7 +151,7 @@ def build_case(problem: Problem, oracle: NumpySession) -> Case:
         0: Point(first.parameters, first.statistics),
         problem.steps: Point(state.parameters, state.statistics),
     }
-    exercises = _full_batch_exercises if problem.recipe.optimizer.name in FULL_BATCH else _exercises
+    exercises = _exercises if oracle.optimizer.elementwise else _full_batch_exercises
     return Case(problem, points, tuple(kept), tuple(exercises(problem, oracle)))
 
 

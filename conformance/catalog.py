@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from conformance import coverage
-from conformance.recipe import Recipe, keyword_defaults
+from conformance.recipe import POSITIONAL_KEYWORDS, Recipe, keyword_defaults
 from reference_numpy import (
     activations,
     initializers,
@@ -286,10 +286,22 @@ def suite(name: str) -> tuple[Recipe, ...]:
     return tuple(Recipe.model_validate(values) for values in _SUITES[name])
 
 
+KINDS: dict[str, dict[str, Callable[..., Any]]] = {
+    "activations": activations.ACTIVATIONS,
+    "initializers": initializers.INITIALIZERS,
+    "losses": losses.LOSSES,
+    "models": models.MODELS,
+    "normalizations": normalization.NORMALIZATIONS,
+    "optimizers": optimizers.OPTIMIZERS,
+    "regularizers": regularizers.REGULARIZERS,
+    "schedules": schedules.SCHEDULES,
+}
+
+
 def components(table: dict[str, Callable[..., Any]]) -> Rows:
     """Name, keywords with their defaults, and purpose of each component of one of the reference's tables."""
     return [
-        {"name": name, "keywords": _keywords(function), "description": _first_line(function)}
+        {"name": name, "keywords": ", ".join(written_keywords(function)), "description": _first_line(function)}
         for name, function in table.items()
     ]
 
@@ -361,15 +373,8 @@ def _implementations() -> Rows:
 
 
 LISTINGS: dict[str, Callable[[], Rows]] = {
-    "models": lambda: components(models.MODELS),
-    "optimizers": lambda: components(optimizers.OPTIMIZERS),
+    **{kind: partial(components, table) for kind, table in KINDS.items()},
     "dialects": _dialects,
-    "regularizers": lambda: components(regularizers.REGULARIZERS),
-    "normalizations": lambda: components(normalization.NORMALIZATIONS),
-    "schedules": lambda: components(schedules.SCHEDULES),
-    "initializers": lambda: components(initializers.INITIALIZERS),
-    "losses": lambda: components(losses.LOSSES),
-    "activations": lambda: components(activations.ACTIVATIONS),
     "datasets": _datasets,
     "checks": _checks,
     "suites": _suites,
@@ -378,11 +383,12 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
 }
 
 
-def _keywords(function: Callable[..., Any]) -> str:
-    return ", ".join(
-        name if default is inspect.Parameter.empty else f"{name}={default!r}"
-        for name, default in keyword_defaults(function, ("learning_rate", "strength", "limit")).items()
-    )
+def written_keywords(*functions: Callable[..., Any]) -> list[str]:
+    """The keywords of a component's functions as they are written in a call: ``beta1=0.9``, or only the name."""
+    keywords: dict[str, Any] = {}
+    for function in functions:
+        keywords |= keyword_defaults(function, POSITIONAL_KEYWORDS)
+    return [name if default is inspect.Parameter.empty else f"{name}={default!r}" for name, default in keywords.items()]
 
 
 def _first_line(described: Any) -> str:

@@ -12,31 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from conformance.catalog import KINDS, written_keywords
 from conformance.dialects import equal_builtins
-from conformance.recipe import keyword_defaults
-from reference_numpy import (
-    activations,
-    initializers,
-    losses,
-    models,
-    normalization,
-    optimizers,
-    regularizers,
-    schedules,
-)
+from reference_numpy import normalization, regularizers
 
 FILE = Path(__file__).with_name("builtins.toml")
-
-KINDS: dict[str, dict[str, Callable[..., Any]]] = {
-    "activations": activations.ACTIVATIONS,
-    "initializers": initializers.INITIALIZERS,
-    "losses": losses.LOSSES,
-    "models": models.MODELS,
-    "normalizations": normalization.NORMALIZATIONS,
-    "optimizers": optimizers.OPTIMIZERS,
-    "regularizers": regularizers.REGULARIZERS,
-    "schedules": schedules.SCHEDULES,
-}
 
 # The second half of a component that is two functions.
 COMPANIONS: dict[str, Callable[..., Any]] = {
@@ -207,14 +187,7 @@ def _inline(text: str) -> str:
 
 
 def _keyword_line(functions: list[Callable[..., Any]]) -> str:
-    keywords: dict[str, Any] = {}
-    for function in functions:
-        keywords |= keyword_defaults(function, ("learning_rate", "strength", "limit"))
-    shown = [
-        f"`{name}`" if default is inspect.Parameter.empty else f"`{name}={default!r}`"
-        for name, default in keywords.items()
-    ]
-    return "Keywords: " + (", ".join(shown) or "none") + "."
+    return "Keywords: " + (", ".join(f"`{written}`" for written in written_keywords(*functions)) or "none") + "."
 
 
 def _builtin_rows(kind: str, name: str) -> list[tuple[str, str, str, str]]:

@@ -32,6 +32,9 @@ from reference_numpy import (
 Dtype = Literal["float64", "float32"]
 PositiveInt = Annotated[int, Field(ge=1)]
 
+# Arguments that are keywords of a recipe although the reference takes them by position.
+POSITIONAL_KEYWORDS = ("learning_rate", "strength", "limit")
+
 
 class RecipeError(ValueError):
     """A recipe file that cannot be read or does not describe a training; the message names the field."""
@@ -207,7 +210,7 @@ class Recipe(BaseModel):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
-    def keep_probability(self) -> float | list[float]:
+    def keep_probability(self) -> float | tuple[float, ...]:
         """Dropout's keep probability, 1 where the recipe has no dropout."""
         found = self._named("inverted_dropout")
         return found[0].keywords["keep_probability"] if found else 1.0
@@ -225,7 +228,7 @@ class Recipe(BaseModel):
     @property
     def image_augmentations(self) -> bool:
         """Whether some augmentation needs inputs that are images."""
-        return bool(self._named("random_flip", "random_shift"))
+        return any(_needs_images(regularizers.AUGMENTATIONS[c.name]) for c in self._named(*regularizers.AUGMENTATIONS))
 
     def build_model(self, package: Any, *, features: int, classes: int) -> Any:
         """This recipe's model from a ``models`` module: one of the four packages', or one that mirrors them."""
@@ -272,7 +275,7 @@ class Recipe(BaseModel):
         made = []
         for component in self._named(*regularizers.AUGMENTATIONS):
             make = package.AUGMENTATIONS[component.name]
-            shape = () if component.name == "gaussian_noise" else (image_shape,)
+            shape = (image_shape,) if _needs_images(regularizers.AUGMENTATIONS[component.name]) else ()
             made.append(make(*shape, **component.keywords))
         return tuple(made)
 
@@ -350,7 +353,7 @@ def _resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) ->
     extra = {"unit": value["unit"]} if kind == "schedule" and "unit" in value else {}
     given = {k: v for k, v in value.items() if k != "name" and k not in extra}
     name = _choose(f"{field}.name", value["name"], table)
-    defaults = keyword_defaults(table[name], _POSITIONAL.get(kind, ()))
+    defaults = keyword_defaults(table[name], () if kind == "schedule" else POSITIONAL_KEYWORDS)
     for keyword in given:
         _choose(f"{field} keyword", keyword, defaults, f" for {name!r}")
     keywords = defaults | {keyword: _hashable(setting) for keyword, setting in given.items()}
@@ -406,6 +409,10 @@ def keyword_defaults(function: Callable[..., Any], positional: tuple[str, ...] =
     }
 
 
+def _needs_images(augmentation: Callable[..., Any]) -> bool:
+    return "image_shape" in inspect.signature(augmentation).parameters
+
+
 def _try_loss(loss: Callable[..., Any], keywords: dict[str, Any]) -> None:
     if "labels" in inspect.signature(loss).parameters:
         classes = len(keywords["class_weights"] or (1,))  # what the data must have is seen when it is read
@@ -432,9 +439,6 @@ _TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "optimizer": optimizers.OPTIMIZERS,
     "schedule": schedules.SCHEDULES,
 }
-
-# Arguments that are keywords of a recipe although the reference takes them by position.
-_POSITIONAL = {"optimizer": ("learning_rate",), "regularizers": ("strength", "limit")}
 
 # The reference is the judge of keywords: each is tried on the smallest arguments it takes. (Regularizers are tried
 # when the recipe is put together.)

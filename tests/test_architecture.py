@@ -19,9 +19,9 @@ FRAMEWORKS = {
 
 # Each module of the harness imports only from those before it.
 ROOMS = (
-    "randomness", "hand_signs", "data_files", "data", "dialects", "recipe", "tape", "compare", "record", "store",
-    "adapter", "adapters", "case", "checks", "rerounding", "allowance", "reporting", "coverage", "catalog",
-    "catalogue_page", "worker", "run", "cli",
+    "randomness", "drawn", "hand_signs", "data_files", "data", "dialects", "recipe", "tape", "compare", "record",
+    "store", "adapter", "adapters", "case", "checks", "rerounding", "allowance", "reporting", "factors", "coverage",
+    "catalog", "catalogue_page", "worker", "run", "cli",
 )  # fmt: skip
 
 ADAPTERS = {

@@ -23,7 +23,7 @@ tf = pytest.importorskip("tensorflow")
 torch = pytest.importorskip("torch")
 
 from conformance import catalog, catalogue_page  # noqa: E402
-from conformance.catalogue_page import KINDS  # noqa: E402
+from conformance.catalog import KINDS  # noqa: E402
 from reference_numpy import activations, models, normalization, regularizers  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"

@@ -10,8 +10,6 @@ import pytest
 
 from conformance.catalog import suite
 from conformance.coverage import (
-    BASE,
-    FACTORS,
     allowed,
     allowed_pairs,
     coverage,
@@ -19,9 +17,9 @@ from conformance.coverage import (
     pairs_of,
     recipe_values,
     single_changes,
-    values_in,
     values_of,
 )
+from conformance.factors import BASE, FACTORS, values_in
 from conformance.recipe import Recipe
 
 TABLES = {

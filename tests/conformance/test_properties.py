@@ -20,7 +20,8 @@ from conformance.adapters.numpy import NumpySession
 from conformance.case import build_case
 from conformance.checks import CHECKS
 from conformance.compare import NOT_FAILING, Verdict, compare
-from conformance.coverage import BASE, FACTORS, allowed, recipe_values, values_in
+from conformance.coverage import allowed, recipe_values
+from conformance.factors import BASE, FACTORS, values_in
 from conformance.recipe import Recipe
 from conformance.tape import prepare
 
