@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install run test sweep slow vectorization check format clean
+.PHONY: install run test sweep slow mutants soak vectorization check format clean
 
 install: $(INSTALLED)
 
@@ -30,6 +30,15 @@ sweep: install
 # The long tests: the course's results on the course's own files, and many random recipes.
 slow: install
 	$(BIN)/python -m pytest -m slow
+
+# The tester tested: every known fault is planted in every implementation, and must be caught.
+mutants: install
+	$(BIN)/conformance mutants --implementation numpy,torch,tf,jax
+
+# The search for false alarms: 200 random recipes with 5 seeds each, in all four implementations. Where it was broken off
+# it goes on; it begins anew when reports/soak is removed.
+soak: install
+	$(BIN)/conformance soak
 
 # Explicit loops against vectorised code.
 vectorization: install

@@ -58,6 +58,13 @@ class Session(Protocol):
     model without; None means training, with the statistics of the batch. ``weights``: of the examples, or None.
     """
 
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        """Weights of ``shape = (n_out, n_in)`` from the recipe's initializer, by the implementation's own generator.
+
+        In the working precision; another ``seed`` gives other weights. Raises Unsupported for an implementation that
+        has no initializers; a session without this method counts as one that raises it.
+        """
+
     def standardize(self, train_x: Array, x: Array) -> Array:
         """``x`` standardised with the statistics of ``train_x``."""
 

@@ -27,7 +27,7 @@ from conformance.rerounding import VARIANTS, Rerounded
 from conformance.tape import Problem, Tensors, layer_of
 
 KINKED = ("relu", "leaky_relu", "elu")
-LONG = ("teacher_forced", "free_running")  # checks that see the same tensor at many steps
+LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
 NEIGHBOURS = 10  # steps on either side
 
 Events = dict[int, str]
@@ -44,7 +44,7 @@ def measure(case: Case) -> Expectations:
     for check, observe in CHECKS.items():
         oracles = list(observe(oracle, double))
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
-        events = cumulative if check == "free_running" else local
+        events = {"initialization": {}, "free_running": cumulative}.get(check, local)
         floors = [_floor(o, runs) for o in oracles]
         if check in LONG:
             floors = _steadied(oracles, floors)
@@ -82,6 +82,14 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
         for place in places:
             steadied[place] = np.maximum(steadied[place], median)
     return steadied
+
+
+def informative_steps(expectations: Expectations) -> int:
+    """How many steps of the free-running training say something: those before an event or a floor above the limit."""
+    (cost,) = (e for e in expectations["free_running"] if e.observation.key.tensor == "cost")
+    steps = np.size(cost.observation.value)
+    silent = [step for step in range(1, steps + 1) if step in cost.events or cost.floor[step - 1] > cost.limit]
+    return min(silent, default=steps + 1) - 1
 
 
 def local_events(case: Case, oracle: Session, variants: list[Rerounded]) -> Events:

@@ -148,8 +148,8 @@ _MORE: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "moons-deep-linear",
-        "description": "Hidden layers without a non-linearity.",
-        "dataset": _moons, **_deep("identity", 5, 3), "optimizer": _optimizer("gradient_descent", 0.05), "epochs": 30,
+        "description": "Hidden layers without a non-linearity, as wide as each other.",
+        "dataset": _moons, **_deep("identity", 4, 4), "optimizer": _optimizer("gradient_descent", 0.05), "epochs": 30,
         "schedule": {"name": "inverse_time", "unit": "step", "decay_rate": 0.05},
     },
     {
@@ -163,10 +163,10 @@ _MORE: tuple[dict[str, Any], ...] = (
         "dataset": _moons, **_deep("softmax", 6), "optimizer": _optimizer("adam", 0.02), "epochs": 20,
     },
     {
-        "name": "moons-relu-from-zeros",
-        "description": "Every pre-activation is exactly 0 at the start, so the derivative at the kink decides all.",
-        "dataset": _moons, **_deep({"name": "relu", "derivative_at_zero": 1}, 4), "initializer": "zeros",
-        "optimizer": _optimizer("gradient_descent", 0.5), "epochs": 10,
+        "name": "moons-relu-at-zero",
+        "description": "Both units of the first layer are off for many an example, and the next layer is at its kink.",
+        "dataset": _moons, **_deep({"name": "relu", "derivative_at_zero": 1}, 2, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("gradient_descent", 0.1),
     },
     {
         "name": "xor-mse-half",

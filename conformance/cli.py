@@ -1,4 +1,4 @@
-"""The command line: ``conformance list``, ``conformance run``, ``conformance report``."""
+"""The command line: ``conformance list``, ``run``, ``report``, ``explain``, ``mutants``, ``soak``."""
 
 import json
 import sys
@@ -24,6 +24,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from conformance.run import Order
+    from conformance.soak import Soak
 
 
 class Exit(IntEnum):
@@ -42,6 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 FAILURES_SHOWN = 5  # the rest is in the report
+FALSE_ALARMS_SHOWN = 20  # of a soak; the rest is in the reports of its runs
 ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
 console = Console()
 error_console = Console(stderr=True)
@@ -64,10 +66,7 @@ def list_what(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
+    _show_rows(rows)
 
 
 @app.command()
@@ -116,6 +115,89 @@ def report(folder: Annotated[Path, typer.Argument(help="The folder of a run.")])
     raise typer.Exit(_show(folder))
 
 
+@app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    recipe: Annotated[str | None, typer.Argument(help="One recipe of it; without, all that did not pass.")] = None,
+    implementation: Annotated[str | None, typer.Option(help="One implementation of it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Say where an implementation first leaves the oracle, and why. Status 1 if something remains unexplained."""
+    from conformance import explain as explaining
+    from conformance.store import StoreError
+
+    try:
+        found = explaining.explain(folder, recipe, implementation)
+    except StoreError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    if as_json:
+        print(json.dumps([explaining.as_dict(explanation) for explanation in found], indent=2))
+    else:
+        print("\n\n".join(map(explaining.text, found)) or "nothing to explain: no record failed")
+    raise typer.Exit(Exit.ALL_PASS if all(explanation.explained for explanation in found) else Exit.NOT_ALL_PASS)
+
+
+@app.command()
+def mutants(
+    implementation: Annotated[str, typer.Option(help="numpy, torch, tf, jax, separated by commas.")] = "numpy",
+    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Plant every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
+    from conformance import mutation
+    from conformance.planting import PACKAGES
+    from conformance.run import Incomplete
+
+    try:
+        names = _choose("implementation", implementation.split(","), tuple(PACKAGES))
+        dtypes = _choose("dtype", dtype.split(","), ("float64", "float32"))
+    except ValueError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    try:
+        with _progress() as progress:
+            found = mutation.try_all(names, dtypes, progress)
+    except Incomplete as error:
+        _stop(Exit.INCOMPLETE, str(error))
+    if as_json:
+        print(json.dumps([mutation.as_dict(outcome) for outcome in found], indent=2))
+    else:
+        _show_rows(mutation.table(found))
+        for line in mutation.score(found):
+            console.print(line, highlight=False)
+    raise typer.Exit(Exit.NOT_ALL_PASS if mutation.missed(found) else Exit.ALL_PASS)
+
+
+@app.command()
+def soak(
+    recipes: Annotated[int, typer.Option(min=1, help="How many random recipes.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds of each.")] = 5,
+    implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
+        "numpy,torch,tf,jax"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder of the soak.")] = Path("reports/soak"),
+) -> None:
+    """Count false alarms on random recipes, with a run for every twenty. What was finished in OUTPUT is kept."""
+    from conformance import run as runs
+    from conformance import soak as soaking
+    from conformance.adapter import resolve
+
+    try:
+        asked = soaking.Soak(recipes, seeds, {name: resolve(name) for name in implementation.split(",")}, output)
+    except ValueError as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    try:
+        with _progress() as progress:
+            soaking.work_through(asked, progress)
+    except runs.BadInput as error:
+        _stop(Exit.BAD_INPUT, str(error))
+    except runs.Incomplete as error:
+        _show_soak(asked)
+        _stop(Exit.INCOMPLETE, str(error))
+    except KeyboardInterrupt:
+        _stop(Exit.INCOMPLETE, f"interrupted; the same command goes on with what {output} lacks")
+    raise typer.Exit(_show_soak(asked))
+
+
 def _order(
     suite: str | None, files: list[Path], implementation: str, dtype: str, device: str, output: Path | None
 ) -> "Order":
@@ -136,6 +218,13 @@ def _order(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output={str(output)!r} is not allowed: must be a new or an empty folder")
     return Order(recipes, implementations, dtypes, device, output or new_folder(Path("reports")))
+
+
+def _show_rows(rows: list[dict[str, str]]) -> None:
+    table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    console.print(table)
 
 
 def _choose(option: str, values: list[str], allowed: tuple[str, ...]) -> list[str]:
@@ -186,6 +275,34 @@ def _show(folder: Path) -> Exit:
     console.print("\n" + ", ".join(f"{counts[v]} {v}" for v in tables.VERDICTS if v in counts) + " records")
     console.print(f"report: {folder / 'summary.md'}", soft_wrap=True)
     return Exit.ALL_PASS if set(counts.index) <= set(NOT_FAILING) else Exit.NOT_ALL_PASS
+
+
+def _show_soak(asked: "Soak") -> Exit:
+    """Print the counts of the finished portions of a soak; the exit status that they call for."""
+    from conformance import soak as soaking
+
+    tally = soaking.tally(asked)
+    table = Table("check", "dtype", box=None, header_style="bold", pad_edge=False)
+    for column in ("records", "pass", "inconclusive", "share", "false alarms"):
+        table.add_column(column, justify="right")
+    for row in (*tally.counts, tally.total):
+        numbers = (row.records, row.passed, row.inconclusive, f"{row.share:.2%}", row.false_alarms)
+        table.add_row(row.check, row.dtype, *map(str, numbers))
+    console.print(table)
+    for alarm in tally.first_false_alarms.head(FALSE_ALARMS_SHOWN).to_dict("records"):
+        place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(alarm)
+        size = "error {error:.3g}, allowance {allowance:.3g}".format_map(alarm)
+        text = f"[bold red]{alarm['implementation']}[/] {escape(place)}, {size}. {escape(alarm['cause'])}"
+        console.print(text, highlight=False)
+    console.print(
+        f"\n{tally.recipes} of {asked.recipes} recipes x {asked.seeds} seeds x {len(asked.implementations)}"
+        f" implementations in {tally.seconds / 60:.0f} minutes: {tally.total.records} records,"
+        f" {tally.total.inconclusive} inconclusive, {tally.total.false_alarms} false alarms",
+        soft_wrap=True,
+    )
+    if not tally.total.records:
+        return Exit.INCOMPLETE
+    return Exit.NOT_ALL_PASS if tally.total.false_alarms else Exit.ALL_PASS
 
 
 def _stop(status: Exit, message: str) -> NoReturn:

@@ -43,7 +43,11 @@ NOT_FAILING = (Verdict.PASS, Verdict.INCONCLUSIVE)
 
 
 class Key(NamedTuple):
-    """What is observed. ``kind``: ``tensor``, ``curve`` (one value a step from ``step`` on) or ``decision``."""
+    """What is observed.
+
+    ``kind``: ``tensor``, ``curve`` (one value a step from ``step`` on), ``decision``, or ``statistic`` (of a random
+    draw, which is another in every implementation).
+    """
 
     stage: str
     step: int
@@ -79,20 +83,55 @@ class Expectation:
 
     @property
     def limit(self) -> float:
-        """The floor above which more than half of the digits are noise, so that agreement would mean nothing."""
+        """The floor above which agreement would mean nothing, since more than half of the digits are noise.
+
+        A statistic has few digits; it means nothing when even zeros would be within its allowance.
+        """
+        if self.observation.key.kind == "statistic":
+            return 1 / FLOOR_FACTOR
         return float(np.sqrt(self.unit_roundoff))
 
 
 class Comparison(NamedTuple):
-    """One comparison's outcome: everything a record says but the names of what was compared."""
+    """One comparison's outcome: everything a record says but the names of what was compared.
+
+    ``ulps``: the difference at the worst element, in units in the last place of the oracle's value there, in the
+    working precision; NaN for decisions.
+    """
 
     key: Key
     step: int
     error: float
+    ulps: float
     floor: float
     allowance: float
     verdict: Verdict
     cause: str
+
+
+class Ceiling(NamedTuple):
+    """The fault that would move a tensor least, of those that its check must catch by this tensor.
+
+    ``ratio``: by how many allowances it moves the tensor, at the step where it moves it most. Below 1 the fault would
+    not be seen.
+    """
+
+    ratio: float
+    fault: str
+
+
+NO_CEILING = Ceiling(float("nan"), "")
+
+
+def under_ceiling(comparison: Comparison, ceiling: Ceiling) -> Comparison:
+    """The comparison, which concludes nothing if it passed but would have passed with the ceiling's fault in it too."""
+    if comparison.verdict != Verdict.PASS or not ceiling.ratio < 1:
+        return comparison
+    reason = (
+        f"the fault {ceiling.fault!r} would move {comparison.key.tensor} by {ceiling.ratio:.2g} of its allowance, and"
+        " no other tensor of this check by more"
+    )
+    return comparison._replace(verdict=Verdict.INCONCLUSIVE, cause=reason)
 
 
 def measure_errors(observed: Observation, oracle: Observation) -> Errors:
@@ -127,16 +166,16 @@ def compare(observations: Iterable[Observation], expectations: Iterable[Expectat
         key = expectation.observation.key
         yield _judge(observed.pop(key, None), expectation)
     for key in observed:
-        yield _verdict_alone(key, Verdict.FAIL, f"{key.tensor} is not one of the oracle's tensors")
+        yield verdict_alone(key, Verdict.FAIL, f"{key.tensor} is not one of the oracle's tensors")
 
 
 def _judge(observed: Observation | None, expectation: Expectation) -> Comparison:
     key = expectation.observation.key
     if observed is None:
-        return _verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
+        return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
     problem = _malformed(observed, expectation)
     if problem:
-        return _verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
+        return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
     errors = measure_errors(observed, expectation.observation)
     allowance, floor = np.broadcast_arrays(expectation.allowance, expectation.floor)
     place = _most_telling(errors, allowance, floor, expectation.limit)
@@ -144,13 +183,19 @@ def _judge(observed: Observation | None, expectation: Expectation) -> Comparison
     verdict, cause = Verdict.PASS, ""
     if floor[place] > expectation.limit:
         verdict = Verdict.INCONCLUSIVE
-        cause = f"rounding alone moves {key.tensor} by {floor[place]:.1e} (limit {expectation.limit:.1e})"
+        source = "chance" if key.kind == "statistic" else "rounding"
+        cause = f"{source} alone moves {key.tensor} by {floor[place]:.1e} (limit {expectation.limit:.1e})"
         cause += f": {expectation.events[step]}" if step in expectation.events else ""
     elif not errors[place] <= allowance[place]:
         verdict, cause = Verdict.FAIL, _describe(observed, expectation.observation, place)
         if step in expectation.events:
             verdict, cause = Verdict.INCONCLUSIVE, f"{expectation.events[step]}; {cause}"
-    return Comparison(key, step, float(errors[place]), float(floor[place]), float(allowance[place]), verdict, cause)
+    elif key.kind == "decision" and errors[place] > 0:
+        cause = f"{_describe(observed, expectation.observation, place)}, all within rounding of the other decision"
+    return Comparison(
+        key, step, float(errors[place]), _ulps(observed, expectation, place), float(floor[place]),
+        float(allowance[place]), verdict, cause,
+    )  # fmt: skip
 
 
 def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float) -> int:
@@ -165,13 +210,14 @@ def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float
 def _malformed(observed: Observation, expectation: Expectation) -> str:
     """What is wrong with a value before it is compared, or nothing. NaN equals nothing.
 
-    Tensors must have the working precision; curves are numbers of the host, in whatever precision it keeps them.
+    Tensors and statistics must have the working precision; curves are numbers of the host, in whatever precision it
+    keeps them.
     """
     kind, value = observed.key.kind, np.asarray(observed.value)
     expected = np.asarray(expectation.observation.value)
     if value.shape != expected.shape:
         return f"has shape {value.shape}: must be {expected.shape}"
-    if kind == "tensor" and value.dtype != expectation.dtype:
+    if kind in ("tensor", "statistic") and value.dtype != expectation.dtype:
         return f"has dtype {value.dtype}: must be {expectation.dtype}"
     if kind == "decision" and not np.issubdtype(value.dtype, np.integer):
         return f"has dtype {value.dtype}: must be integers"
@@ -181,20 +227,36 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
     return ""
 
 
+def worst_element(observed: Observation, oracle: Observation, place: int = 0) -> tuple[int, ...]:
+    """The index of the element that differs most; of a curve, the step ``place``."""
+    if oracle.key.kind == "curve":
+        return (place,)
+    difference = np.abs(np.asarray(observed.value, np.float64) - np.asarray(oracle.value, np.float64))
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+
+
 def _describe(observed: Observation, oracle: Observation, place: int) -> str:
     value, expected = np.asarray(observed.value), np.asarray(oracle.value)
-    difference = np.abs(value.astype(np.float64) - expected.astype(np.float64))
-    if oracle.key.kind == "curve":
-        index: tuple[int, ...] = (place,)
-    elif oracle.key.kind == "decision":
-        return f"{int((difference > 0).sum())} of {value.size} predicted classes differ"
-    else:
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), value.shape))
+    if oracle.key.kind == "decision":
+        return f"{oracle.key.tensor}: {int((value != expected).sum())} of {value.size} decisions differ"
+    index = worst_element(observed, oracle, place)
     return f"{oracle.key.tensor}{list(index) if index else ''} is {value[index]:.9g}, the oracle {expected[index]:.9g}"
 
 
-def _verdict_alone(key: Key, verdict: Verdict, cause: str) -> Comparison:
-    return Comparison(key, key.step, float("nan"), float("nan"), float("nan"), verdict, cause)
+def _ulps(observed: Observation, expectation: Expectation, place: int) -> float:
+    oracle = expectation.observation
+    if oracle.key.kind == "decision" or np.size(oracle.value) == 0:
+        return float("nan")
+    index = worst_element(observed, oracle, place)
+    expected = float(np.asarray(oracle.value)[index])
+    unit = np.spacing(np.abs(np.asarray(expected, expectation.dtype)))
+    return abs(float(np.asarray(observed.value)[index]) - expected) / float(unit)
+
+
+def verdict_alone(key: Key, verdict: Verdict, cause: str) -> Comparison:
+    """A comparison that has no numbers."""
+    nan = float("nan")
+    return Comparison(key, key.step, nan, nan, nan, nan, verdict, cause)
 
 
 def _relative(difference: Any, scale: Any) -> Errors:

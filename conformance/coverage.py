@@ -176,6 +176,20 @@ def recipe_values(name: str, choice: Mapping[str, str]) -> dict[str, Any]:
     return parts | {"name": name, "model": model, "description": "; ".join(choice.values())}
 
 
+def recipe_with(values: Mapping[str, str], name: str = "some", **settings: Any) -> Recipe:
+    """A small recipe, in both precisions, that holds ``values`` (of the factors by name), with other ``settings``.
+
+    Raises ValueError for values that do not go together.
+
+    >>> recipe_with({"optimizer": "adam"}).optimizer.name
+    'adam'
+    """
+    choice = _completed(dict(values))
+    if choice is None:
+        raise ValueError(f"values={dict(values)!r} do not go together")
+    return Recipe.model_validate(recipe_values(name, choice) | {"dtypes": ["float64", "float32"]} | settings)
+
+
 class Coverage(NamedTuple):
     """How many of the allowed values or pairs of one or two factors a set of recipes holds."""
 
@@ -294,9 +308,7 @@ def _regularizers_of(factor: str, value: str) -> tuple[Component, ...]:
 @cache
 def _prototype(factor: str, value: str) -> Recipe:
     """Some recipe that holds a value."""
-    choice = _completed({factor: value})
-    assert choice is not None
-    return Recipe.model_validate(recipe_values("prototype", choice))
+    return recipe_with({factor: value})
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ FACTORS: dict[str, Values] = {
         "rmsprop": _optimizer("rmsprop", 0.01),
         "rmsprop, epsilon inside": _optimizer("rmsprop", 0.01, epsilon_position="inside_root", epsilon=1e-6),
         "rmsprop, centred": _optimizer("rmsprop", 0.001, centered=True, beta=0.995, epsilon=1e-4),
-        "rmsprop, momentum": _optimizer("rmsprop", 0.003, momentum=0.9),
+        "rmsprop, momentum": _optimizer("rmsprop", 0.003, momentum=0.8),
         "rmsprop, momentum, rate inside": _optimizer("rmsprop", 0.003, momentum=0.9, learning_rate_position="inside"),
         "rmsprop, square from 1": _optimizer("rmsprop", 0.05, initial_square=1.0),
         "adagrad": _optimizer("adagrad", 0.05),
@@ -91,7 +91,7 @@ FACTORS: dict[str, Values] = {
         "none": {},
         "l2": _regularizer("l2", strength=0.3),
         "l1": _regularizer("l1", strength=0.3),
-        "elastic net": _regularizer("elastic_net", strength=0.02, convention="full"),
+        "elastic net": _regularizer("elastic_net", strength=0.02, convention="full", l1_ratio=0.3),
         "label smoothing": {"smoothing": 0.1},
     },
     "limit": {
@@ -105,13 +105,17 @@ FACTORS: dict[str, Values] = {
         "none": {},
         "dropout": _regularizer("inverted_dropout", keep_probability=0.8),
         "noisy inputs": _regularizer("gaussian_noise", scale=0.2),
-        "flip and shift": {"regularizers": [{"name": "random_flip"}, {"name": "random_shift"}]},
+        "flip and shift": {
+            "regularizers": [{"name": "random_flip", "probability": 0.3}, {"name": "random_shift", "largest": 2}]
+        },
     },
-    "stopping": {"none": {}, "early stopping": _regularizer("early_stopping", patience=1)},
+    "stopping": {"none": {}, "early stopping": _regularizer("early_stopping", patience=1, min_delta=1e-3)},
     "normalization": {
         "none": {"normalization": None},
         "batch": {"normalization": {"name": "batch_norm"}},
-        "batch, unbiased": {"normalization": {"name": "batch_norm", "running_variance": "unbiased"}},
+        "batch, unbiased": {
+            "normalization": {"name": "batch_norm", "running_variance": "unbiased", "momentum": 0.8, "epsilon": 1e-3}
+        },
         "layer": {"normalization": {"name": "layer_norm"}},
     },
     "initializer": {
@@ -132,8 +136,8 @@ FACTORS: dict[str, Values] = {
         "sigmoid": {"activation": "sigmoid"},
         "tanh": {"activation": "tanh"},
         "relu": {"activation": "relu"},
-        "leaky relu": {"activation": "leaky_relu"},
-        "elu": {"activation": "elu"},
+        "leaky relu": {"activation": {"name": "leaky_relu", "slope": 0.1}},
+        "elu": {"activation": {"name": "elu", "alpha": 0.7}},
         "softplus": {"activation": "softplus"},
         "swish": {"activation": "swish"},
         "gelu": {"activation": "gelu"},
@@ -143,7 +147,7 @@ FACTORS: dict[str, Values] = {
         "constant": _schedule("constant"),
         "inverse time": _schedule("inverse_time", decay_rate=0.5),
         "exponential": _schedule("exponential", "step", base=0.9),
-        "inverse root": _schedule("inverse_sqrt", "step"),
+        "inverse root": _schedule("inverse_sqrt", "step", k=0.5),
         "staircase": _schedule("staircase", "step", every=2),
         "piecewise": _schedule("piecewise", "step", boundaries=[2, 4], factors=[0.5, 0.1]),
         "cosine": _schedule("cosine", "step", steps=5, final=0.1),
@@ -154,7 +158,7 @@ FACTORS: dict[str, Values] = {
         "binary, mean of outputs": _binary("", output_reduction="mean"),
         "binary, class weights": _binary("", class_weights=[0.5, 2.0], weight_denominator="weights"),
         "binary, example weights": _binary("", "drawn"),
-        "binary, probabilities": _binary("_from_probabilities"),
+        "binary, probabilities": _binary("_from_probabilities", clip=1e-4),
         "categorical": _categorical(""),
         "categorical, class weights": _categorical("", class_weights=[0.5 + 0.1 * k for k in range(10)]),
         "categorical, example weights": _categorical("", "drawn", weight_denominator="weights"),

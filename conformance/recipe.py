@@ -230,6 +230,13 @@ class Recipe(BaseModel):
         """Whether some augmentation needs inputs that are images."""
         return any(_needs_images(regularizers.AUGMENTATIONS[c.name]) for c in self._named(*regularizers.AUGMENTATIONS))
 
+    @property
+    def components(self) -> frozenset[str]:
+        """The names of all components that the recipe is made of."""
+        parts = (self.initializer, self.loss, self.optimizer, self.schedule, self.model.activation, *self.regularizers)
+        names = {self.model.name, self.model.output, *(part.name for part in parts)}
+        return frozenset(names | ({self.model.normalization.name} if self.model.normalization else set()))
+
     def build_model(self, package: Any, *, features: int, classes: int) -> Any:
         """This recipe's model from a ``models`` module: one of the four packages', or one that mirrors them."""
         make: Callable[..., Any] = package.MODELS[self.model.name]

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
-from conformance.compare import Comparison, Verdict
+from conformance.compare import NO_CEILING, Ceiling, Comparison, Key, Verdict, verdict_alone
 from conformance.recipe import Recipe
 
 # The checks, from the smallest question to the largest.
-LADDER = ("forward", "loss", "gradients", "gradient_check", "update", "teacher_forced", "free_running")
+LADDER = (
+    "initialization", "forward", "loss", "gradients", "gradient_check", "update", "teacher_forced", "free_running",
+)  # fmt: skip
 
 # Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
 STAGES = (
-    "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter", "running statistic",
-    "curve", "decision",
+    "initialization", "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter",
+    "running statistic", "curve", "decision",
 )  # fmt: skip
 
 
@@ -38,8 +40,13 @@ class Record:
     step: int
     tensor: str
     error: float
+    ulps: float
     floor: float
     allowance: float
+    error_per_allowance: float
+    ceiling: float
+    allowance_per_ceiling: float
+    nearest_fault: str
     verdict: str
     cause: str
     seconds: float
@@ -57,29 +64,22 @@ class Context:
     device: str
     dtype: str
 
-    def record(self, check: str, comparison: Comparison, seconds: float) -> Record:
+    def record(self, check: str, comparison: Comparison, seconds: float = 0.0, ceiling: Ceiling = NO_CEILING) -> Record:
         """The record of a comparison."""
-        return self._record(
-            check, comparison.key.stage, comparison.step, comparison.key.tensor, comparison.error, comparison.floor,
-            comparison.allowance, comparison.verdict, comparison.cause, seconds,
-        )  # fmt: skip
-
-    def without_comparison(self, check: str, verdict: Verdict, cause: str, seconds: float = 0.0) -> Record:
-        """The record of a check that could not be made."""
-        nan = float("nan")
-        return self._record(check, "", 0, "", nan, nan, nan, verdict, cause, seconds)
-
-    def _record(
-        self, check: str, stage: str, step: int, tensor: str, error: float, floor: float, allowance: float,
-        verdict: Verdict, cause: str, seconds: float,
-    ) -> Record:  # fmt: skip
         recipe = self.recipe
         return Record(
             run=self.run, recipe=recipe.name, recipe_hash=recipe.hash, suite=self.suite, model=recipe.model.name,
             dataset=recipe.dataset.name, optimizer=recipe.optimizer.name,
             regularizers="+".join(component.name for component in recipe.regularizers) or "none",
             initializer=recipe.initializer.name, schedule=recipe.schedule.name, implementation=self.implementation,
-            framework_version=self.framework_version, device=self.device, dtype=self.dtype, check=check, stage=stage,
-            step=step, tensor=tensor, error=error, floor=floor, allowance=allowance, verdict=str(verdict), cause=cause,
-            seconds=seconds,
+            framework_version=self.framework_version, device=self.device, dtype=self.dtype, check=check,
+            stage=comparison.key.stage, step=comparison.step, tensor=comparison.key.tensor, error=comparison.error,
+            ulps=comparison.ulps, floor=comparison.floor, allowance=comparison.allowance,
+            error_per_allowance=comparison.error / comparison.allowance,
+            ceiling=comparison.allowance * ceiling.ratio, allowance_per_ceiling=1 / ceiling.ratio,
+            nearest_fault=ceiling.fault, verdict=str(comparison.verdict), cause=comparison.cause, seconds=seconds,
         )  # fmt: skip
+
+    def without_comparison(self, check: str, verdict: Verdict, cause: str, seconds: float = 0.0) -> Record:
+        """The record of a check that could not be made."""
+        return self.record(check, verdict_alone(Key("", 0, ""), verdict, cause), seconds)

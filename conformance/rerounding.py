@@ -17,7 +17,7 @@ from conformance.adapters.numpy import NumpySession
 from conformance.randomness import keyed_generator
 from conformance.recipe import Component, Recipe
 from conformance.tape import Array, Masks, Problem, Tape, Tensors, layer_of
-from reference_numpy import activations, losses, normalization
+from reference_numpy import activations, losses, normalization, optimizers
 from reference_numpy.models import DenseNetwork
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ class Variant(NamedTuple):
     reordered: bool = False  # examples, input features and hidden units in another order
     one_by_one: bool = False  # matrix products summed term after term, without the blocks that a fast library uses
     jittered: bool = False  # inputs moved by about half a unit in the last place
-    functions: bool = False  # values of activations, norms and losses moved by a unit, as another library may round
+    functions: bool = False  # activations, norms and losses moved by a unit, 1 - beta^t subtracted, as libraries may
     rounded: bool = False  # the optimizer's scalars rounded to the working precision
 
 
@@ -88,6 +88,11 @@ def _another_library(name: str, function: Callable[..., Array], salt: float) -> 
 TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
 
 
+def _subtracted(beta: float, t: int) -> float:
+    """``1 - beta^t`` as it is mostly written, with the cancellation that the reference avoids."""
+    return float(1.0 - beta**t)
+
+
 @contextmanager
 def _other_functions(salt: float) -> Iterator[None]:
     """While this lasts, the reference's transcendental functions, norms and losses round as another library's might."""
@@ -101,6 +106,7 @@ def _other_functions(salt: float) -> Iterator[None]:
         patch.dict(vars(activations), moved),
         patch.dict(vars(normalization), moved_norms),
         patch.dict(losses.LOSSES, moved_losses),
+        patch.dict(vars(optimizers), {"_one_minus_power": _subtracted}),
     ):
         yield
 
@@ -112,6 +118,7 @@ class Rerounded:
         self.variant = VARIANTS[variant]
         self.problem = problem
         self.generator = keyed_generator(problem.recipe.seed, "re-rounding", variant)
+        self.seeds = keyed_generator(problem.recipe.seed, "seeds of weights", variant)
         self.salt = float(self.generator.uniform(1e5, 1e6))
         recipe = with_rounded_scalars(problem, self.generator) if self.variant.rounded else problem.recipe
         self.session = NumpySession(replace(problem, recipe=recipe))
@@ -120,6 +127,12 @@ class Rerounded:
         sizes = self.session.model.layer_sizes
         features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
         self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        """Other weights than those of ``seed``: what differs between two draws is what chance alone moves."""
+        weights = self.session.draw_weights(shape, int(self.seeds.integers(2**31)))
+        initializer = self.problem.recipe.initializer
+        return _orthogonalized(weights, **initializer.keywords) if initializer.name == "orthogonal" else weights
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         rows = self._order(len(train_x))
@@ -174,9 +187,8 @@ class Rerounded:
         slots = {slot: self._jitter_all(tensors) for slot, tensors in state.slots.items()}
         if self.variant.rounded:
             learning_rate = _neighbour(learning_rate, self.problem.dtype, self.generator)
-        return self.session.optimizer_step(
-            self._jitter_all(parameters), self._jitter_all(gradients), State(state.step, slots), learning_rate
-        )
+        jittered = self._jitter_all(parameters), self._jitter_all(gradients)
+        return self._run(self.session.optimizer_step, *jittered, State(state.step, slots), learning_rate)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
         """The same training with the rows of every batch, the features and the hidden units in another order."""
@@ -296,6 +308,15 @@ def _neighbour(value: float, dtype: np.dtype[Any], generator: np.random.Generato
         return rounded
     towards = np.asarray(generator.choice([-np.inf, np.inf]), dtype)
     return float(np.nextafter(np.asarray(value, dtype), towards))
+
+
+def _orthogonalized(w: Array, gain: float) -> Array:
+    """``gain`` times an orthogonal matrix, after a step of Newton's iteration to the nearest of its kind: itself.
+
+    A library orthogonalises in the working precision, where the reference, in float64, rounds its result alone.
+    """
+    nearest: Array = 1.5 * w - 0.5 / (gain**2 or 1.0) * np.linalg.multi_dot((w, w.T, w))
+    return nearest
 
 
 def _undo(value: Array, order: Array, axis: int = 0) -> Array:

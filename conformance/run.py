@@ -155,8 +155,9 @@ class _Crew:
 
     def _read(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
-        for line in worker.process.stdout:
-            self.events.put((worker, json.loads(line)))
+        with worker.process.stdout as lines:
+            for line in lines:
+                self.events.put((worker, json.loads(line)))
         self.events.put((worker, None))
 
     def _listen(self) -> None:

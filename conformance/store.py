@@ -20,6 +20,7 @@ from conformance.tape import Tensors
 
 DATABASE = "run.sqlite"
 BUSY_SECONDS = 60
+INFORMATIVE = "informative steps"  # a quantity of the oracle's: how many steps of a free training say something
 
 
 class CurvePoint(NamedTuple):
@@ -104,6 +105,10 @@ class Store:
             raise StoreError(f"{self._trace(name)}: is missing")
         tensors: Tensors = load_file(self._trace(name))
         return tensors
+
+    def has_tensors(self, name: str) -> bool:
+        """Whether anything was saved under ``name``."""
+        return self._trace(name).is_file()
 
     def load_metadata(self, name: str) -> dict[str, str]:
         """The metadata written with the tensors of ``name``."""

@@ -15,15 +15,25 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from conformance import allowance, case
+from conformance import allowance, case, ceilings
 from conformance.adapter import Adapter, DeviceNotFound, Session, Unsupported, load
 from conformance.case import Case, build_case
 from conformance.checks import CHECKS
-from conformance.compare import NOT_FAILING, Comparison, Expectation, Observation, Verdict, compare
+from conformance.compare import (
+    NO_CEILING,
+    NOT_FAILING,
+    Ceiling,
+    Comparison,
+    Expectation,
+    Observation,
+    Verdict,
+    compare,
+    under_ceiling,
+)
 from conformance.data import DataError
 from conformance.recipe import Recipe
 from conformance.record import STAGES, Context, Record
-from conformance.store import CurvePoint, Store
+from conformance.store import INFORMATIVE, CurvePoint, Store
 from conformance.tape import Array, Problem, Tensors, prepare
 
 
@@ -54,10 +64,16 @@ def make_cases(plan: Plan, store: Store, tell: "Teller", share: tuple[int, int])
             tell(event="bad input", message=f"recipe {recipe.name!r}: {error}")
             continue
         built = build_case(problem, NumpySession(problem.in_float64()))
-        arrays, events = allowance.pack(allowance.measure(built))
+        expectations = allowance.measure(built)
+        arrays, events = allowance.pack(expectations)
         name = f"{recipe.name}.{dtype}"
-        store.save_tensors(f"{name}.case", case.pack(built))
+        bounds = {"ceilings": ceilings.pack(ceilings.measure(built, expectations))}
+        store.save_tensors(f"{name}.case", case.pack(built), bounds)
         store.save_tensors(f"{name}.oracle", arrays, events)
+        informative = allowance.informative_steps(expectations)
+        store.add_curve_points(
+            [CurvePoint(recipe.name, "oracle", dtype, "step", problem.steps, INFORMATIVE, float(informative))]
+        )
         tell(event="done", recipe=recipe.name, dtype=dtype)
 
 
@@ -73,7 +89,7 @@ def check_implementation(
         context = Context(plan.run, suite, recipe, name, version, adapter.device, dtype)
         tell(event="start", recipe=recipe.name, dtype=dtype)
         try:
-            problem, built, expected = _load(store, recipe, dtype)
+            problem, built, expected, bounds = load_case(store, recipe, dtype)
             session = adapter.session(problem)
         except Unsupported as error:
             store.add_records(context.without_comparison(c, Verdict.UNSUPPORTED, str(error)) for c in CHECKS)
@@ -81,21 +97,25 @@ def check_implementation(
             store.add_records(context.without_comparison(c, Verdict.CRASHED, _last_error()) for c in CHECKS)
         else:
             for check in CHECKS:
-                _run_check(store, context, session, built, expected[check], check)
+                _run_check(store, context, session, built, expected[check], bounds[check], check)
         tell(event="done", recipe=recipe.name, dtype=dtype)
 
 
-def _load(store: Store, recipe: Recipe, dtype: str) -> tuple[Problem, Case, allowance.Expectations]:
+def load_case(
+    store: Store, recipe: Recipe, dtype: str
+) -> tuple[Problem, Case, allowance.Expectations, ceilings.Ceilings]:
+    """What the oracle's worker left of a task: the case, what is expected of it, and the ceilings."""
     problem = prepare(recipe, dtype)
     name = f"{recipe.name}.{dtype}"
     built = case.unpack(problem, store.load_tensors(f"{name}.case"))
-    oracle = f"{name}.oracle"
-    return problem, built, allowance.unpack(problem, store.load_tensors(oracle), store.load_metadata(oracle))
+    expected = allowance.unpack(problem, store.load_tensors(f"{name}.oracle"), store.load_metadata(f"{name}.oracle"))
+    return problem, built, expected, ceilings.unpack(store.load_metadata(f"{name}.case")["ceilings"])
 
 
 def _run_check(
-    store: Store, context: Context, session: Session, built: Case, expected: list[Expectation], check: str
-) -> None:
+    store: Store, context: Context, session: Session, built: Case, expected: list[Expectation],
+    bounds: dict[ceilings.Place, Ceiling], check: str,
+) -> None:  # fmt: skip
     started = time.perf_counter()
     try:
         observations = list(CHECKS[check](session, built))
@@ -107,21 +127,35 @@ def _run_check(
         store.add_records([context.without_comparison(check, Verdict.CRASHED, _last_error(), seconds)])
         return
     seconds = time.perf_counter() - started
-    store.add_records(_records(context, check, compare(observations, expected), seconds))
+    records = _records(context, check, compare(observations, expected), bounds, seconds)
+    store.add_records(records)
     if check == "free_running":
         store.add_curve_points(_curve_points(context, built.problem, observations))
-        name = f"{context.recipe.name}.{context.dtype}.{context.implementation}"
-        store.save_tensors(name, _trace(observations))
+    if check == "free_running" or any(record.verdict not in NOT_FAILING for record in records):
+        store.save_tensors(trace_name(context.recipe.name, context.dtype, context.implementation, check),
+                           _trace(observations))  # fmt: skip
 
 
-def _records(context: Context, check: str, comparisons: Iterator[Comparison], seconds: float) -> list[Record]:
+def trace_name(recipe: str, dtype: str, implementation: str, check: str) -> str:
+    """The name under which what a check saw is kept: of every training, and of every check that failed."""
+    return f"{recipe}.{dtype}.{implementation}.{check}"
+
+
+def _records(
+    context: Context, check: str, comparisons: Iterator[Comparison], bounds: dict[ceilings.Place, Ceiling],
+    seconds: float,
+) -> list[Record]:  # fmt: skip
     """One record for each tensor: of its steps, the first that fails, else the first inconclusive, else the worst."""
     by_tensor: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
         by_tensor.setdefault((comparison.key.stage, comparison.key.tensor), []).append(comparison)
     chosen = [_most_telling(steps) for steps in by_tensor.values()]
     chosen.sort(key=lambda comparison: STAGES.index(comparison.key.stage))
-    return [context.record(check, comparison, seconds / len(chosen)) for comparison in chosen]
+    records = []
+    for comparison in chosen:
+        ceiling = bounds.get((comparison.key.stage, comparison.key.tensor), NO_CEILING)
+        records.append(context.record(check, under_ceiling(comparison, ceiling), seconds / len(chosen), ceiling))
+    return records
 
 
 def _most_telling(steps: list[Comparison]) -> Comparison:

@@ -10,7 +10,7 @@ import optax
 
 from conformance.adapter import DeviceNotFound, State, Training
 from conformance.tape import Array, Masks, Problem, Tensors
-from impl_jax import losses, models, normalization, optimizers, regularizers, schedules, training
+from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
 class JaxAdapter:
@@ -70,6 +70,11 @@ class JaxSession:
             "loss_options": recipe.loss.keywords,
             "penalties": recipe.build_penalties(regularizers),
         }
+
+    @_in_precision
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        draw = initializers.INITIALIZERS[self.recipe.initializer.name]
+        return np.asarray(draw(jax.random.key(seed), shape, **self.recipe.initializer.keywords))
 
     @_in_precision
     def standardize(self, train_x: Array, x: Array) -> Array:

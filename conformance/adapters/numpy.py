@@ -7,7 +7,7 @@ import numpy as np
 
 from conformance.adapter import State, Training
 from conformance.tape import Array, Masks, Problem, Tensors
-from reference_numpy import losses, models, normalization, optimizers, regularizers, schedules, training
+from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
 class NumpyAdapter:
@@ -29,6 +29,8 @@ class NumpyAdapter:
 class NumpySession:
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
+        self.dtype = problem.dtype
+        self.initializer = recipe.initializer
         self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
         self.schedule = recipe.build_schedule(schedules)
@@ -40,6 +42,10 @@ class NumpySession:
             "loss_options": recipe.loss.keywords,
             "penalties": recipe.build_penalties(regularizers),
         }
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        draw = initializers.INITIALIZERS[self.initializer.name]
+        return draw(np.random.default_rng(seed), shape, dtype=self.dtype, **self.initializer.keywords)
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         return normalization.standardize(x, *normalization.standardization_statistics(train_x))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from conformance.adapter import DeviceNotFound, State, Training
 from conformance.tape import Array, Masks, Problem, Tensors
-from impl_tf import losses, models, normalization, optimizers, regularizers, schedules, training
+from impl_tf import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
 class TfAdapter:
@@ -42,8 +42,9 @@ class TfSession:
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.recipe = recipe
+        self.dtype = problem.dtype.name
         self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
-        models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=problem.dtype.name)
+        models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=self.dtype)
         self.built: dict[Any, tuple[dict[str, tf.Variable], Any]] = {}
         self.clipping: Any = recipe.build_clipping(regularizers)
         self.constraint: Any = recipe.build_constraint(regularizers)
@@ -53,6 +54,11 @@ class TfSession:
             "loss_options": recipe.loss.keywords,
             "penalties": recipe.build_penalties(regularizers),
         }
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        draw = initializers.INITIALIZERS[self.recipe.initializer.name]
+        generator = tf.random.Generator.from_seed(seed)
+        return _array(draw(generator, shape, dtype=self.dtype, **self.recipe.initializer.keywords))
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         statistics = normalization.standardization_statistics(tf.convert_to_tensor(train_x))

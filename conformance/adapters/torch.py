@@ -8,7 +8,7 @@ import torch
 
 from conformance.adapter import DeviceNotFound, State, Training
 from conformance.tape import Array, Masks, Problem, Tensors
-from impl_torch import losses, models, normalization, optimizers, regularizers, schedules, training
+from impl_torch import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
 class TorchAdapter:
@@ -51,6 +51,11 @@ class TorchSession:
             "loss_options": recipe.loss.keywords,
             "penalties": recipe.build_penalties(regularizers),
         }
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        draw = initializers.INITIALIZERS[self.recipe.initializer.name]
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return _array(draw(generator, shape, dtype=self.dtype, **self.recipe.initializer.keywords))
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         statistics = normalization.standardization_statistics(self._tensor(train_x))

@@ -10,12 +10,21 @@ from collections.abc import Callable, Iterator
 
 from conformance.adapter import Session
 from conformance.case import Case
-from conformance.checks import forward, free_running, gradient_check, gradients, loss, teacher_forced, update
+from conformance.checks import (
+    forward,
+    free_running,
+    gradient_check,
+    gradients,
+    initialization,
+    loss,
+    teacher_forced,
+    update,
+)
 from conformance.compare import Observation
 
 Check = Callable[[Session, Case], Iterator[Observation]]
 
 CHECKS: dict[str, Check] = {
     module.__name__.rpartition(".")[2]: module.observe
-    for module in (forward, loss, gradients, gradient_check, update, teacher_forced, free_running)
+    for module in (initialization, forward, loss, gradients, gradient_check, update, teacher_forced, free_running)
 }

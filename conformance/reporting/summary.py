@@ -21,8 +21,11 @@ def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any]
         ("Verdicts", markdown(tables.verdict_matrix(records))),
         ("Records by check", markdown(tables.count_verdicts(records, "check"))),
         ("Largest error of each check", markdown(tables.largest_errors(records))),
+        ("Noise floors by stage", markdown(tables.floors(records))),
         ("Nearest to the allowance", markdown(tables.worst_margins(records, WORST))),
-        ("Inconclusive, and why", markdown(tables.inconclusive(records), "Nothing.")),
+        ("Margins: errors under allowances, allowances under faults", markdown(tables.ceilings(records))),
+        ("Local errors, and what a training makes of them", markdown(tables.amplification(records, curves, WORST))),
+        ("Inconclusive, and why", markdown(tables.inconclusive(records))),
         ("Last cost and accuracy", markdown(tables.final_values(curves), "No training was finished.", digits=8)),
         ("Seconds by implementation", markdown(tables.timing(records))),
         ("Environment", _environment(facts)),
@@ -32,7 +35,7 @@ def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any]
     )
 
 
-def markdown(table: pd.DataFrame, empty: str = "", *, digits: int = 3) -> str:
+def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> str:
     """A table in Markdown; numbers with so many digits, and nothing that could break a cell."""
     if table.empty:
         return empty

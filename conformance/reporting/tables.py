@@ -1,13 +1,16 @@
 """A run's records and curves as pandas tables, and the tables derived from them."""
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 
 from conformance.compare import NOT_FAILING, Verdict
-from conformance.record import LADDER, STAGES
-from conformance.store import Store
+from conformance.record import LADDER, STAGES, Record
+from conformance.store import INFORMATIVE, Store
 
 VERDICTS = tuple(map(str, Verdict))
+NUMBERS = [field.name for field in fields(Record) if field.type is float]
 
 
 def load_records(store: Store) -> pd.DataFrame:
@@ -15,7 +18,7 @@ def load_records(store: Store) -> pd.DataFrame:
     columns = store.columns("records")
     records = pd.DataFrame(store.select("SELECT * FROM records ORDER BY rowid"), columns=columns)
     records = _in_order(records, store)
-    for column in ("error", "floor", "allowance", "seconds"):
+    for column in NUMBERS:
         records[column] = pd.to_numeric(records[column]).astype(float)
     return records
 
@@ -55,12 +58,11 @@ def first_failures(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_margins(records: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The ``count`` passing records nearest their allowance, with ``error / allowance``."""
-    passing = records[records["verdict"] == "pass"]
-    passing = passing.assign(share=passing["error"] / passing["allowance"]).nlargest(count, "share")
-    return passing[
-        ["recipe", "implementation", "dtype", "check", "stage", "tensor", "step", "error", "allowance", "share"]
-    ]
+    """The ``count`` passing records nearest their allowance."""
+    return records[records["verdict"] == "pass"].nlargest(count, "error_per_allowance")[
+        ["recipe", "implementation", "dtype", "check", "tensor", "step", "error", "ulps", "allowance",
+         "error_per_allowance"]
+    ]  # fmt: skip
 
 
 def largest_errors(records: pd.DataFrame) -> pd.DataFrame:
@@ -68,9 +70,55 @@ def largest_errors(records: pd.DataFrame) -> pd.DataFrame:
     passing = records[(records["verdict"] == "pass") & np.isfinite(records["error"])]
     places = passing.groupby(["check", "dtype"])["error"].idxmax()
     worst = passing.loc[places, ["check", "dtype", "error", "floor", "allowance", "implementation", "recipe", "tensor"]]
-    order = worst["check"].map(LADDER.index)
-    ordered: pd.DataFrame = worst.assign(order=order).sort_values(["order", "dtype"]).drop(columns="order")
-    return ordered
+    return _by_check(worst)
+
+
+def floors(records: pd.DataFrame) -> pd.DataFrame:
+    """The noise floors of each check, stage and precision: their median and their largest, and where that was."""
+    known = records[records["floor"].notna()]
+    groups = ["check", "stage", "dtype"]
+    rows = known.loc[known.groupby(groups)["floor"].idxmax()]
+    table = rows[[*groups, "floor", "recipe", "tensor"]].rename(columns={"floor": "largest"})
+    medians = known.groupby(groups)["floor"].median().reindex(pd.MultiIndex.from_frame(table[groups]))
+    table.insert(len(groups), "median", medians.to_numpy())
+    return _by_check(table)
+
+
+def ceilings(records: pd.DataFrame) -> pd.DataFrame:
+    """Both margins of each check and precision: the tightest from below, and the nearest fault from above."""
+    groups = ["check", "dtype"]
+    bounded = records[records["ceiling"].notna()]
+    tightest = bounded.loc[bounded.groupby(groups)["allowance_per_ceiling"].idxmax()]
+    places = pd.MultiIndex.from_frame(tightest[groups])
+    nearest = records[records["verdict"] == "pass"].groupby(groups)["error_per_allowance"].max()
+    faults = bounded.groupby(groups)["nearest_fault"].nunique()
+    table = tightest.assign(
+        error_per_allowance=nearest.reindex(places).to_numpy(), faults=faults.reindex(places).to_numpy()
+    )
+    shown = ["error_per_allowance", "allowance_per_ceiling", "nearest_fault", "recipe", "tensor", "faults"]
+    return _by_check(table)[[*groups, *shown]]
+
+
+def amplification(records: pd.DataFrame, curves: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Local errors beside what becomes of them in a training that runs free: the ``count`` largest ratios.
+
+    ``local``: the largest error of a parameter after one step from the oracle's state; ``free``: of a parameter of the
+    training that runs on its own. ``informative`` steps of ``steps``: before rounding alone takes half of the digits of
+    the cost, or may throw a switch.
+    """
+    keys = ["recipe", "dtype", "implementation"]
+    parameters = records[(records["stage"] == "parameter") & np.isfinite(records["error"])]
+    largest = parameters.pivot_table(index=keys, columns="check", values="error", aggfunc="max", sort=False)
+    if not {"teacher_forced", "free_running"} <= set(largest.columns):
+        return pd.DataFrame()
+    table = largest[["teacher_forced", "free_running"]].set_axis(["local", "free"], axis=1).reset_index()
+    table["ratio"] = table["free"] / table["local"]
+    known = curves[curves["quantity"] == INFORMATIVE].set_index(["recipe", "dtype"])
+    places = pd.MultiIndex.from_frame(table[["recipe", "dtype"]])
+    table["informative"] = known["value"].reindex(places).to_numpy()
+    table["steps"] = known["position"].reindex(places).to_numpy()
+    largest_ratios: pd.DataFrame = table[np.isfinite(table["ratio"])].nlargest(count, "ratio")
+    return largest_ratios
 
 
 def inconclusive(records: pd.DataFrame) -> pd.DataFrame:
@@ -104,6 +152,15 @@ def final_values(curves: pd.DataFrame) -> pd.DataFrame:
     )
     table = table[[name for name in curves["implementation"].unique() if name in table.columns]]
     return table.rename_axis(columns=None).reset_index().sort_values(["recipe", "quantity", "dtype"])
+
+
+def _by_check(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the checks, then of the stages if there are any, then of the precisions."""
+    order = table["check"].map(LADDER.index) * len(STAGES)
+    if "stage" in table:
+        order += table["stage"].map(STAGES.index)
+    ordered: pd.DataFrame = table.assign(order=order).sort_values(["order", "dtype"]).drop(columns="order")
+    return ordered
 
 
 def _in_order(table: pd.DataFrame, store: Store) -> pd.DataFrame:

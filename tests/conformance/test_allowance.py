@@ -8,13 +8,14 @@ from conformance.adapters.numpy import NumpySession
 from conformance.case import Point, build_case, pack, unpack
 from conformance.checks import CHECKS
 from conformance.compare import Verdict, compare, measure_errors
+from conformance.coverage import recipe_with
 from conformance.record import LADDER, STAGES
 from conformance.rerounding import VARIANTS, Rerounded, SequentialNetwork
 from conformance.tape import prepare
 from reference_numpy import models
 
 RECIPES = {recipe.name: recipe for recipe in catalog.suite("default")}
-SMALL = ["moons-deep-relu-momentum", "xor-dropout", "digits-softmax-adam-dropout-l2", "moons-relu-from-zeros"]
+SMALL = ["moons-deep-relu-momentum", "xor-dropout", "digits-softmax-adam-dropout-l2", "moons-relu-at-zero"]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,8 @@ def test_a_rerounded_run_differs_from_the_reference_by_rounding_alone(cases, nam
     for observe in CHECKS.values():
         for expected, observed in zip(observe(oracle, case), observe(rerounded, case), strict=True):
             assert observed.key == expected.key
+            if expected.key.kind == "statistic":  # of other weights
+                continue
             assert measure_errors(observed, expected).max() < 1e-9, expected.key
 
 
@@ -98,7 +101,7 @@ def test_a_unit_at_its_kink_is_an_event_and_one_exactly_on_it_is_not(cases):
     moved = type(case)(problem, {0: Point(nudged, {})}, (), ())
     events = allowance.local_events(moved, oracle, variants)
     assert "unit 1 of layer 1" in events[0]
-    zeros = prepare(RECIPES["moons-relu-from-zeros"], "float32")
+    zeros = prepare(recipe_with({"model": "deep", "activation": "relu"}, initializer="zeros"), "float32")
     on_it = build_case(zeros, NumpySession(zeros.in_float64()))
     point = type(case)(zeros, {0: on_it.points[0]}, (), ())
     oracle, variants = NumpySession(zeros.in_float64()), [Rerounded(zeros, v) for v in range(len(VARIANTS))]

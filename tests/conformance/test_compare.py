@@ -137,7 +137,7 @@ def test_a_decision_that_fell_differently_by_a_hair_passes_and_by_a_margin_fails
     assert judge(np.array([0, 2, 2]), expectation).verdict == Verdict.PASS
     failing = judge(np.array([0, 1, 0]), expectation)
     assert (failing.verdict, failing.error) == (Verdict.FAIL, 0.5)
-    assert "1 of 3 predicted classes differ" in failing.cause
+    assert failing.cause == "predicted classes: 1 of 3 decisions differ"
 
 
 def test_every_expectation_gives_exactly_one_comparison():

@@ -1,0 +1,61 @@
+"""Initial weights, drawn by the implementation's own initializer and generator: their distribution, by its statistics.
+
+Everything else is fed with initial parameters that the reference drew. Two generators never draw the same weights, so
+not these are compared but what is nearly the same in every draw of a large matrix. What chance leaves is measured as
+rounding is: the re-rounded references draw with other seeds.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.adapter import Session, Unsupported
+from conformance.case import Case
+from conformance.compare import Key, Observation
+from conformance.randomness import keyed_generator
+from conformance.tape import Array
+
+# Far from square, so that fan-in, fan-out and their mean are told apart; the transpose, since orthogonal columns are
+# made otherwise than orthogonal rows.
+SHAPES = ((160, 640), (640, 160))
+SIGNS = 64  # of a fair coin: all alike once in 2^63
+
+
+def observe(session: Session, case: Case) -> Iterator[Observation]:
+    """Of a wide matrix (step 1) and a tall one (step 2)."""
+    if not hasattr(session, "draw_weights"):
+        raise Unsupported("the session has no draw_weights")
+    for step, shape in enumerate(SHAPES, start=1):
+        seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
+        weights = session.draw_weights(shape, seed)
+        for name, value in statistics(weights).items():
+            yield Observation(Key("initialization", step, name, "statistic"), np.asarray(value, weights.dtype))
+
+
+def statistics(weights: Array) -> dict[str, list[float]]:
+    """Statistics of a matrix ``(n_out, n_in)``, computed in float64; of a matrix of zeros all are 0 but the ``shape``.
+
+    * ``mean``, with the root mean square, since in units of that is to be seen how far the mean is from 0.
+    * ``root mean square``: the scale.
+    * ``kurtosis``, the mean fourth power over the squared mean square: 3 for a normal distribution, 2.37 for one
+      truncated at two deviations, 1.8 for a uniform one.
+    * ``singular values``, the largest and the smallest: alike for an orthogonal matrix, and further apart than for
+      independent weights where rows or columns depend on each other.
+    * ``both signs in R``: of the first columns' QR decomposition (of a wide matrix: the rows'), 1 if ``R`` has both
+      signs on its diagonal. An orthogonal factor whose signs are a library's own, not chance's, has one.
+    """
+    w = weights.astype(np.float64)
+    tall = w if w.shape[0] >= w.shape[1] else w.T
+    squares = w**2
+    mean_square = float(squares.mean())
+    root = float(np.sqrt(mean_square))
+    squared_singular_values = np.linalg.eigvalsh(tall.T @ tall)
+    signs = np.sign(np.diagonal(np.linalg.qr(tall[:, :SIGNS], mode="r")))
+    return {
+        "shape": list(weights.shape),
+        "mean": [float(w.mean()), root],
+        "root mean square": [root],
+        "kurtosis": [float((squares**2).mean()) / (mean_square**2 or 1.0)],
+        "singular values": [float(np.sqrt(max(squared_singular_values[end], 0.0))) for end in (-1, 0)],
+        "both signs in R": [float(np.ptp(signs) > 0)],
+    }

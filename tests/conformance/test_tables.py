@@ -1,0 +1,165 @@
+"""The tables of a report, from a handful of records made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conformance.reporting import tables
+from conformance.reporting.summary import markdown, summarize
+from conformance.store import INFORMATIVE
+
+NAN = float("nan")
+RECORD = {
+    "run": "run", "recipe": "small", "implementation": "jax", "dtype": "float64", "check": "update",
+    "stage": "parameter", "step": 1, "tensor": "W1", "error": 1e-15, "ulps": 2.0, "floor": 1e-15, "allowance": 1e-14,
+    "ceiling": NAN, "nearest_fault": "", "verdict": "pass", "cause": "", "seconds": 0.5,
+}  # fmt: skip
+
+
+def records(*rows):
+    """Records that differ from ``RECORD``; the two margins follow from their numbers."""
+    table = pd.DataFrame([RECORD | row for row in rows])
+    return table.assign(
+        error_per_allowance=table["error"] / table["allowance"],
+        allowance_per_ceiling=table["allowance"] / table["ceiling"],
+    )
+
+
+def curve_points(*rows):
+    return pd.DataFrame(rows, columns=["recipe", "dtype", "quantity", "position", "value"])
+
+
+def test_the_worst_margins_are_the_passing_records_nearest_their_allowance():
+    found = tables.worst_margins(
+        records(
+            {"tensor": "far", "error": 1e-16},
+            {"tensor": "near", "error": 9e-15, "ulps": 40.5},
+            {"tensor": "absolutely larger", "error": 1e-10, "allowance": 1e-9},
+            {"tensor": "beyond", "error": 1.0, "verdict": "fail"},
+            {"tensor": "unknown", "error": 8e-15, "verdict": "inconclusive"},
+            {"tensor": "exact", "error": 0.0},
+        ),
+        3,
+    )
+    assert list(found["tensor"]) == ["near", "absolutely larger", "far"]
+    assert found["error_per_allowance"].to_numpy() == pytest.approx([0.9, 0.1, 0.01])
+    assert found["ulps"].iloc[0] == 40.5
+
+
+def test_ceilings_show_the_tightest_of_both_margins_by_check_and_precision():
+    found = tables.ceilings(
+        records(
+            {"check": "update", "tensor": "loose", "ceiling": 1e-3, "nearest_fault": "one"},
+            {"check": "update", "tensor": "tight", "ceiling": 2e-14, "nearest_fault": "another", "recipe": "large"},
+            {"check": "update", "tensor": "unbounded", "error": 5e-15},
+            {"check": "update", "tensor": "failing", "error": 1.0, "verdict": "fail", "ceiling": 1e-3,
+             "nearest_fault": "one"},
+            {"check": "update", "tensor": "single", "dtype": "float32", "ceiling": 5e-15, "nearest_fault": "crossed"},
+            {"check": "forward", "tensor": "Z1", "stage": "activation", "ceiling": np.inf, "nearest_fault": "crash"},
+            {"check": "loss", "tensor": "cost", "stage": "loss"},
+        )
+    )  # fmt: skip
+    assert found[["check", "dtype", "tensor", "recipe", "nearest_fault", "faults"]].to_numpy().tolist() == [
+        ["forward", "float64", "Z1", "small", "crash", 1],
+        ["update", "float32", "single", "small", "crossed", 1],
+        ["update", "float64", "tight", "large", "another", 2],
+    ]
+    assert found["allowance_per_ceiling"].to_numpy() == pytest.approx([0.0, 2.0, 0.5])
+    assert found["error_per_allowance"].to_numpy() == pytest.approx([0.1, 0.1, 0.5])
+
+
+def test_without_ceilings_there_is_no_table_of_them():
+    assert markdown(tables.ceilings(records({}))) == "None."
+
+
+def test_largest_errors_are_those_of_passing_records_by_check_and_precision():
+    found = tables.largest_errors(
+        records(
+            {"tensor": "small"},
+            {"tensor": "large", "error": 3e-15},
+            {"tensor": "failing", "error": 1.0, "verdict": "fail"},
+            {"tensor": "without", "error": NAN, "verdict": "missing"},
+            {"tensor": "cost", "check": "loss"},
+        )
+    )
+    assert found[["check", "tensor", "error"]].to_numpy().tolist() == [
+        ["loss", "cost", 1e-15],
+        ["update", "large", 3e-15],
+    ]
+
+
+def test_floors_are_the_median_and_the_largest_of_a_stage():
+    found = tables.floors(
+        records(
+            *({"tensor": f"W{n}", "floor": n * 1e-16} for n in (1, 2, 9)),
+            {"tensor": "crashed", "floor": NAN, "verdict": "crashed"},
+            {"tensor": "m of W1", "stage": "optimizer state", "recipe": "large"},
+        )
+    )
+    assert found[["stage", "tensor", "recipe"]].to_numpy().tolist() == [
+        ["optimizer state", "m of W1", "large"],
+        ["parameter", "W9", "small"],
+    ]
+    assert found[["median", "largest"]].to_numpy() == pytest.approx(np.array([[1e-15, 1e-15], [2e-16, 9e-16]]))
+
+
+def free_and_local(recipe, local, free, **fields):
+    return [
+        {"recipe": recipe, "check": "teacher_forced", "error": local, **fields},
+        {"recipe": recipe, "check": "free_running", "error": free, **fields},
+    ]
+
+
+def test_amplification_sets_errors_of_free_trainings_beside_those_of_single_steps():
+    found = tables.amplification(
+        records(
+            *free_and_local("calm", 1e-15, 2e-15),
+            *free_and_local("wild", 1e-15, 7e-10),
+            *free_and_local("wild", 1e-16, 1e-16, tensor="b1"),
+            *free_and_local("wild", 1.0, 1.0, stage="optimizer state"),
+            *free_and_local("exact", 0.0, 1e-15),
+            *free_and_local("crashed", NAN, NAN, verdict="crashed"),
+            {"recipe": "half", "check": "teacher_forced"},
+        ),
+        curve_points(
+            ("wild", "float64", INFORMATIVE, 40, 12.0),
+            ("wild", "float32", INFORMATIVE, 40, 3.0),
+            ("wild", "float64", "cost", 40, 0.5),
+        ),
+        5,
+    )
+    assert found[["recipe", "implementation", "local", "free", "ratio"]].to_numpy().tolist() == [
+        ["wild", "jax", 1e-15, 7e-10, pytest.approx(7e5)],
+        ["calm", "jax", 1e-15, 2e-15, 2.0],
+    ]
+    assert found[["informative", "steps"]].to_numpy()[0].tolist() == [12.0, 40.0]
+    assert found[["informative", "steps"]].iloc[1].isna().all()
+
+
+def test_amplification_shows_as_many_as_asked_for():
+    rows = [row for n in range(1, 6) for row in free_and_local(f"recipe-{n}", 1e-15, n * 1e-15)]
+    found = tables.amplification(records(*rows), curve_points(), 2)
+    assert list(found["recipe"]) == ["recipe-5", "recipe-4"]
+
+
+@pytest.mark.parametrize("check", ["teacher_forced", "update"])
+def test_without_both_trainings_there_is_no_amplification(check):
+    assert tables.amplification(records({"check": check}), curve_points(), 5).empty
+
+
+@pytest.fixture
+def page():
+    curves = curve_points().assign(implementation="", unit="", quantity="")
+    environment = dict.fromkeys(("started", "python", "platform", "processors", "device"), "known")
+    return lambda *rows: summarize(records(*rows), curves, {"environment": environment})
+
+
+def test_the_page_has_both_margins_and_what_is_not_known_stays_blank(page):
+    written = page({"ceiling": 2e-14, "nearest_fault": "a | fault"}, {"recipe": "other"})
+    assert "| update | float64 | 0.1 | 0.5 | a \\| fault | small | W1 | 1 |" in written
+    assert "nan" not in written
+
+
+def test_no_section_of_the_page_is_empty(page):
+    for written in (page({}), page({"verdict": "crashed", "stage": "", "error": NAN, "floor": NAN, "allowance": NAN})):
+        assert "\n\n\n" not in written
