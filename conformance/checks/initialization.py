@@ -6,6 +6,7 @@ rounding is: the re-rounded references draw with other seeds.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,7 +45,12 @@ def statistics(weights: Array) -> dict[str, list[float]]:
     * ``both signs in R``: of the first columns' QR decomposition (of a wide matrix: the rows'), 1 if ``R`` has both
       signs on its diagonal. An orthogonal factor whose signs are a library's own, not chance's, has one.
     """
-    w = weights.astype(np.float64)
+    return _statistics(weights.shape, weights.dtype.name, weights.tobytes())
+
+
+@lru_cache(maxsize=64)  # the same initializer with the same seed draws the same weights in every recipe
+def _statistics(shape: tuple[int, int], dtype: str, data: bytes) -> dict[str, list[float]]:
+    w = np.frombuffer(data, dtype).reshape(shape).astype(np.float64)
     tall = w if w.shape[0] >= w.shape[1] else w.T
     squares = w**2
     mean_square = float(squares.mean())
@@ -52,7 +58,7 @@ def statistics(weights: Array) -> dict[str, list[float]]:
     squared_singular_values = np.linalg.eigvalsh(tall.T @ tall)
     signs = np.sign(np.diagonal(np.linalg.qr(tall[:, :SIGNS], mode="r")))
     return {
-        "shape": list(weights.shape),
+        "shape": list(shape),
         "mean": [float(w.mean()), root],
         "root mean square": [root],
         "kurtosis": [float((squares**2).mean()) / (mean_square**2 or 1.0)],
