@@ -185,7 +185,7 @@ def test_the_environment_is_recorded(place, finished):
         (["run", "--device", "abacus"], "device='abacus' is not allowed: must be among cpu, gpu, tpu"),
         (["run", "--recipe", "absent.toml"], "absent.toml: cannot be read"),
         (["run", "--recipe", "small.toml", "--output", "."], "must be a new or an empty folder"),
-        (["list", "optimisers"], "WHAT='optimisers' is not allowed: must be one of 'models'"),
+        (["list", "optimisers"], "WHAT='optimisers' is not allowed: must be one of 'activations'"),
         (["report", "nowhere"], "is not the folder of a run"),
         (["run", "--unknown"], "No such option"),
     ],
