@@ -86,9 +86,7 @@ def singles(recipe: Recipe) -> list[Candidate]:
         if candidate.recipe.hash != recipe.hash:
             found.setdefault(candidate.recipe.hash, candidate)
     faults = [
-        Candidate(f"the fault {mutant.name!r}", recipe, (mutant,))
-        for mutant in MUTANTS
-        if not mutant.of or recipe.components & set(mutant.of)
+        Candidate(f"the fault {mutant.name!r}", recipe, (mutant,)) for mutant in MUTANTS if mutant.concerns(recipe)
     ]
     return [*found.values(), *faults]
 

@@ -18,7 +18,6 @@ from conformance.case import Case
 from conformance.checks import CHECKS
 from conformance.compare import Ceiling, Expectation, Observation, measure_errors
 from conformance.mutants import MUTANTS, reference_with
-from conformance.mutants.base import Mutant
 from conformance.record import LADDER
 
 # A fault that leaves half of the digits of everything as they were, in float64, is none for this recipe.
@@ -36,7 +35,7 @@ def measure(case: Case, expectations: Expectations) -> Ceilings:
     double = _shortened(case.in_float64())
     ceilings: Ceilings = {check: {} for check in CHECKS}
     for mutant in MUTANTS:
-        if _concerns(mutant, case):
+        if case.problem.dtype.name in mutant.dtypes and mutant.concerns(case.problem.recipe):
             session = reference_with(mutant.name).session(double.problem)
             for check in sorted(mutant.checks, key=LADDER.index)[:FIRST]:
                 try:
@@ -55,11 +54,6 @@ def _shortened(case: Case) -> Case:
     """The case with the first, the middle and the last step of its trajectory alone: a fault shows in one of them."""
     places = sorted({0, len(case.trajectory) // 2, len(case.trajectory) - 1})
     return replace(case, trajectory=tuple(case.trajectory[place] for place in places))
-
-
-def _concerns(mutant: Mutant, case: Case) -> bool:
-    recipe, dtype = case.problem.recipe, case.problem.dtype.name
-    return dtype in mutant.dtypes and (not mutant.of or bool(recipe.components & set(mutant.of)))
 
 
 def _moved(observations: Iterable[Observation], expected: list[Expectation]) -> dict[Place, float]:

@@ -146,6 +146,7 @@ def mutants(
     """Plant every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
     from conformance import mutation
     from conformance.planting import PACKAGES
+    from conformance.record import for_json
     from conformance.run import Incomplete
 
     try:
@@ -159,7 +160,7 @@ def mutants(
     except Incomplete as error:
         _stop(Exit.INCOMPLETE, str(error))
     if as_json:
-        print(json.dumps([mutation.as_dict(outcome) for outcome in found], indent=2))
+        print(json.dumps([for_json(outcome._asdict()) for outcome in found], indent=2))
     else:
         _show_rows(mutation.table(found))
         for line in mutation.score(found):

@@ -36,7 +36,7 @@ from conformance.compare import (
 )
 from conformance.dialects import dialects
 from conformance.recipe import Recipe
-from conformance.record import LADDER, STAGES
+from conformance.record import LADDER, STAGES, for_json
 from conformance.store import Store, StoreError
 from conformance.tape import Array, Tensors, layer_of
 from conformance.worker import load_case, trace_name
@@ -521,18 +521,10 @@ def _builtins(recipe: Recipe, asked: Recipe) -> list[str]:
 
 def as_dict(explanation: Explanation) -> dict[str, Any]:
     """An explanation for programs: what JSON can hold."""
-    values = explanation._asdict() | {"divergence": _numbers(explanation.divergence)}
-    values["causes"] = [_numbers(cause) for cause in explanation.causes]
-    values["nearest"] = _numbers(explanation.nearest) if explanation.nearest else None
+    values = explanation._asdict() | {"divergence": for_json(explanation.divergence._asdict())}
+    values["causes"] = [for_json(cause._asdict()) for cause in explanation.causes]
+    values["nearest"] = for_json(explanation.nearest._asdict()) if explanation.nearest else None
     return values
-
-
-def _numbers(row: Divergence | Cause) -> dict[str, Any]:
-    """A row's fields; numbers that are none, or infinite, which JSON does not know, as None."""
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value
-        for name, value in row._asdict().items()
-    }
 
 
 def text(explanation: Explanation) -> str:

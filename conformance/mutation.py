@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -134,11 +134,6 @@ def score(found: list[Outcome]) -> list[str]:
             f" margin is {smallest.margin:.3g} allowances ({smallest.mutant}, {smallest.check})"
         )
     return lines
-
-
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """An outcome for programs: an infinite margin, which JSON does not know, as None."""
-    return outcome._asdict() | {"margin": outcome.margin if np.isfinite(outcome.margin) else None}
 
 
 def _least(found: list[Outcome]) -> float:

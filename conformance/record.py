@@ -1,6 +1,9 @@
 """The record: one row of a run's result. Its fields are the columns of ``records.csv``."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from conformance.compare import NO_CEILING, Ceiling, Comparison, Key, Verdict, verdict_alone
 from conformance.recipe import Recipe
@@ -15,6 +18,13 @@ STAGES = (
     "initialization", "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter",
     "running statistic", "curve", "decision",
 )  # fmt: skip
+
+
+def for_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with None for each number that is none or infinite, which JSON does not know."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from conformance.planting import Edit, Edits
+from conformance.recipe import Recipe
 
 
 class Mutant(NamedTuple):
@@ -31,6 +32,10 @@ class Mutant(NamedTuple):
     dtypes: tuple[str, ...] = ("float64", "float32")
     settings: Mapping[str, Any] = {}
     elsewhere: Mapping[str, Edits] = {}
+
+    def concerns(self, recipe: Recipe) -> bool:
+        """Whether the fault matters to a recipe."""
+        return not self.of or bool(recipe.components & set(self.of))
 
 
 def edit(old: str, new: str) -> Edits:
