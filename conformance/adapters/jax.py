@@ -184,7 +184,6 @@ class JaxSession:
 
 
 # Compiled once for each model, augmentations and shape, whatever the session.
-_predict_classes = jax.jit(models.predict_classes, static_argnums=0)
 _intermediates = jax.jit(models.intermediates, static_argnums=0, static_argnames="training")
 _predict_classes = jax.jit(models.predict_classes, static_argnums=0)
 _standardization_statistics = jax.jit(normalization.standardization_statistics)
