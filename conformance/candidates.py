@@ -1,8 +1,8 @@
 """What an observation may be explained by: other formulations of a recipe, the mutants, and two of these at once.
 
 A candidate is the reference with one or two changes. Its formulations are those that the catalogue has: of each
-component of the recipe every other setting that ``factors.py`` or a framework's dialect gives to one of its keywords,
-each framework's defaults as a whole, and each regularizer left out.
+component of the recipe every other setting that ``factors.py``, a framework's dialect or its layers give to one of its
+keywords, each framework's defaults as a whole, and each regularizer left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,14 @@ from conformance.mutants import MUTANTS, reference_with
 from conformance.mutants.base import Mutant
 from conformance.recipe import Component, Recipe
 from conformance.tape import Problem, Tensors
+
+# What layers of other libraries have by default (their optimizers are in dialects.toml): Keras's norms, Flax's layer
+# norm, the leaky rectifiers of TensorFlow and Keras.
+_LAYERS_ELSEWHERE: Mapping[str, Mapping[str, list[Any]]] = {
+    "batch_norm": {"epsilon": [1e-3], "momentum": [0.99]},
+    "layer_norm": {"epsilon": [1e-3, 1e-6]},
+    "leaky_relu": {"slope": [0.2, 0.3]},
+}
 
 Path = tuple[str | int, ...]  # of a component in a recipe: ("model", "activation"), ("regularizers", 0)
 
@@ -134,8 +142,8 @@ def _components(recipe: Recipe) -> Iterator[tuple[Path, Component]]:
 
 @cache
 def _settings(name: str) -> Mapping[str, list[Any]]:
-    """The settings that the catalogue and the dialects give to the keywords of a component, learning rates left out."""
-    found: dict[str, list[Any]] = {}
+    """The known settings of the keywords of a component, learning rates left out."""
+    found = {keyword: list(settings) for keyword, settings in _LAYERS_ELSEWHERE.get(name, {}).items()}
     sources = [component.keywords for recipe in _prototypes() for _, component in _components(recipe)
                if component.name == name]  # fmt: skip
     sources += [dialect.keywords for dialect in dialects() if dialect.optimizer == name]

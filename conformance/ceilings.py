@@ -8,15 +8,17 @@ check cannot tell right from wrong, and its record says so.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.allowance import Expectations
 from conformance.case import Case
 from conformance.checks import CHECKS
-from conformance.compare import Ceiling, Expectation, Observation, measure_errors
+from conformance.compare import Ceiling, Errors, Expectation, Key, Observation, measure_errors
 from conformance.mutants import MUTANTS, reference_with
 from conformance.record import LADDER
 
@@ -34,13 +36,14 @@ def measure(case: Case, expectations: Expectations) -> Ceilings:
     """For each check, the ceilings of the tensors by which it catches the mutants that it must catch."""
     double = _shortened(case.in_float64())
     ceilings: Ceilings = {check: {} for check in CHECKS}
+    sights = {check: _sights(expected) for check, expected in expectations.items()}
     for mutant in MUTANTS:
         if case.problem.dtype.name in mutant.dtypes and mutant.concerns(case.problem.recipe):
             session = reference_with(mutant.name).session(double.problem)
             for check in sorted(mutant.checks, key=LADDER.index)[:FIRST]:
                 try:
                     with np.errstate(all="ignore"):  # a fault may divide by 0
-                        moved = _moved(CHECKS[check](session, double), expectations[check])
+                        moved = _moved(CHECKS[check](session, double), sights[check])
                 except Exception:  # whatever it is: such a fault cannot be overlooked
                     continue
                 for place, ratio in moved.items():
@@ -56,25 +59,40 @@ def _shortened(case: Case) -> Case:
     return replace(case, trajectory=tuple(case.trajectory[place] for place in places))
 
 
-def _moved(observations: Iterable[Observation], expected: list[Expectation]) -> dict[Place, float]:
-    """By how many allowances a fault moves the tensors by which it is seen, or the one by which it nearly is."""
-    observed = {observation.key: observation for observation in observations}
-    largest, ratios = 0.0, dict[Place, float]()
+class _Sight(NamedTuple):
+    """What is expected of a tensor, with the steps at which it can tell right from wrong: not where it is all noise."""
+
+    oracle: Observation
+    allowance: Errors
+    telling: NDArray[np.bool_]
+
+
+def _sights(expected: list[Expectation]) -> dict[Key, _Sight]:
+    found = {}
     for expectation in expected:
-        key, oracle = expectation.observation.key, expectation.observation
-        found, place = observed.get(key), (key.stage, key.tensor)
-        if found is None:
-            continue  # of a step that is left out
-        if np.shape(found.value) != np.shape(oracle.value) or not np.isfinite(found.value).all():
+        key = expectation.observation.key
+        floor, allowance = np.broadcast_arrays(np.atleast_1d(expectation.floor), expectation.allowance)
+        quiet = [step not in expectation.events for step in range(key.step, key.step + floor.size)]
+        found[key] = _Sight(expectation.observation, allowance, (floor <= expectation.limit) & quiet)
+    return found
+
+
+def _moved(observations: Iterable[Observation], sights: Mapping[Key, _Sight]) -> dict[Place, float]:
+    """By how many allowances a fault moves the tensors by which it is seen, or the one by which it nearly is."""
+    largest, ratios = 0.0, dict[Place, float]()
+    for found in observations:
+        sight, place = sights.get(found.key), (found.key.stage, found.key.tensor)
+        if sight is None or np.array_equal(found.value, sight.oracle.value):
+            continue
+        if np.shape(found.value) != np.shape(sight.oracle.value) or not np.isfinite(found.value).all():
             largest = ratios[place] = np.inf  # nobody overlooks this
             continue
-        errors = np.nan_to_num(measure_errors(found, oracle), nan=np.inf)
-        floor, allowance = np.broadcast_arrays(expectation.floor, expectation.allowance)
-        steps = key.step + np.arange(errors.size)
-        told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
-        if told.any():
-            largest = max(largest, float(errors[told].max()))
-            ratios[place] = max(ratios.get(place, 0.0), float((errors / allowance)[told].max()))
+        errors = measure_errors(found, sight.oracle)
+        errors = np.where(np.isnan(errors), np.inf, errors)[sight.telling]
+        if errors.size:
+            largest = max(largest, float(errors.max()))
+            ratio = float((errors / sight.allowance[sight.telling]).max())
+            ratios[place] = max(ratios.get(place, 0.0), ratio)
     if largest <= EFFECT:
         return {}
     seen = {place: ratio for place, ratio in ratios.items() if ratio > 1}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.mutants.base import Mutant, edit, everywhere
+from conformance.planting import Edit
 
 # What sees a fault of the forward pass, one of the backward pass alone, one of the running averages, and one of
 # inference alone (validation costs and predicted classes are its part in a training).
@@ -26,6 +27,18 @@ _HALF_ELU = {"model": {"name": "shallow_network", "hidden_units": [5], "activati
 _LARGE_WEIGHTS = {"initializer": {"name": "scaled_normal", "scale": 3000.0}}
 _UNITS_ABOVE_20 = {"initializer": {"name": "scaled_normal", "scale": 20.0}}
 _CONSTANT_PIXELS = {"dataset": {"name": "digits", "examples": 30, "test_examples": 12}}
+
+# The softmax of the models, which no cross-entropy of logits takes.
+_OVER_THE_BATCH = (
+    Edit("swish, gelu, softmax)}", 'swish, gelu)} | {"softmax": lambda z, out=None: softmax(z.T).T}'),
+    Edit('"softmax": softmax_backward', '"softmax": lambda g, z, a, out=None: softmax_backward(g.T, z.T, a.T).T'),
+)
+
+# The backward pass of a normalization whose variance is divided by one less.
+_UNBIASED_BACKWARD = Edit(
+    " - h * (dh * h).mean(axis=axis, keepdims=True)",
+    " - h * (dh * h).sum(axis=axis, keepdims=True) / (h.shape[axis] - 1)",
+)
 
 _ACTIVATIONS = (
     Mutant(
@@ -176,23 +189,13 @@ _ACTIVATIONS = (
         {"activation": "gelu, by tanh"}, _BACKWARD, ("gelu",),
     ),
     Mutant(
-        "softmax units: normalised over the batch", "activations.py",
-        edit("powers.sum(axis=-1, keepdims=True)", "powers.sum(axis=0, keepdims=True)"),
-        {"activation": "softmax"}, _FORWARD, ("softmax",),
-        elsewhere={
-            "torch": edit("dim=-1", "dim=0"),
-            "tf": edit("tf.nn.softmax(z)", "tf.nn.softmax(z, axis=0)"),
-            "jax": edit("jax.nn.softmax(z, axis=-1)", "jax.nn.softmax(z, axis=0)"),
-        },
-    ),
-    Mutant(
         "softmax units: derivative without the other units", "activations.py",
         edit("gradient - (gradient * a).sum(axis=-1, keepdims=True)", "gradient"),
         {"activation": "softmax"}, _BACKWARD, ("softmax",),
     ),
     Mutant(
-        "softmax output: normalised over the batch", "activations.py",
-        edit("powers.sum(axis=-1, keepdims=True)", "powers.sum(axis=0, keepdims=True)"),
+        "softmax: normalised over the batch", "activations.py",
+        _OVER_THE_BATCH,
         {"model": "softmax", "loss": "categorical, probabilities"}, _FORWARD, ("softmax",),
         elsewhere={
             "torch": edit("dim=-1", "dim=0"),
@@ -246,7 +249,7 @@ _NORMALIZATIONS = (
     ),
     Mutant(
         "batch norm: variance over m - 1 in training", "normalization.py",
-        edit("return mean, ((z - mean) ** 2).mean(axis=0)", "return mean, z.var(axis=0, ddof=1)"),
+        (Edit("return mean, ((z - mean) ** 2).mean(axis=0)", "return mean, z.var(axis=0, ddof=1)"), _UNBIASED_BACKWARD),
         {"normalization": "batch"}, _FORWARD, ("batch_norm",),
         elsewhere={
             "torch": edit("return mean, (z - mean).square().mean(dim=0)", "return mean, z.var(dim=0)"),
@@ -362,7 +365,10 @@ _NORMALIZATIONS = (
     ),
     Mutant(
         "layer norm: variance over n - 1", "normalization.py",
-        edit("((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)", "z.var(axis=1, ddof=1, keepdims=True)"),
+        (
+            Edit("((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)", "z.var(axis=1, ddof=1, keepdims=True)"),
+            _UNBIASED_BACKWARD,
+        ),
         {"normalization": "layer"}, _FORWARD, ("layer_norm",),
         elsewhere={
             "torch": edit("centred.square().mean(dim=1, keepdim=True)", "z.var(dim=1, keepdim=True)"),
@@ -438,7 +444,11 @@ _MODELS = (
     ),
     Mutant(
         "layers: float32 hidden in float64", "models.py",
-        edit('.T, out=buffers[f"Z{layer}"])', '.T, out=buffers[f"Z{layer}"]).astype(np.float32).astype(x.dtype)'),
+        (
+            Edit('.T, out=buffers[f"Z{layer}"])', '.T, out=buffers[f"Z{layer}"]).astype(np.float32).astype(x.dtype)'),
+            Edit("self.product(dz.T,", "self.product((rounded := dz.astype(np.float32).astype(dz.dtype)).T,"),
+            Edit('self.product(dz, parameters[f"W{layer}"], out', 'self.product(rounded, parameters[f"W{layer}"], out'),
+        ),
         {"model": "deep"}, _FORWARD, (), ("float64",),
         elsewhere={
             "torch": edit("layer(a)  #", "layer(a).float().to(a.dtype)  #"),

@@ -326,6 +326,26 @@ _REGULARIZERS = (
         {"limit": "clip by global norm"}, _STEP, ("clip_by_global_norm",),
     ),
     Mutant(
+        "clip by norm: 1e-6 beside the norm, as PyTorch's own clipping has it", "regularizers.py",
+        edit("np.sqrt((g * g).sum()), limit)", "np.sqrt((g * g).sum()) + 1e-6, limit)"),
+        {"limit": "clip by norm"}, _STEP, ("clip_by_norm",), ("float64",),
+        elsewhere={
+            "torch": edit("_shrunk(g, g.square().sum().sqrt(),", "_shrunk(g, g.square().sum().sqrt() + 1e-6,"),
+            "tf": edit("tf.sqrt(tf.reduce_sum(g * g)), self", "tf.sqrt(tf.reduce_sum(g * g)) + 1e-6, self"),
+            "jax": edit("jnp.sqrt(jnp.sum(g * g)), self", "jnp.sqrt(jnp.sum(g * g)) + 1e-6, self"),
+        },
+    ),
+    Mutant(
+        "clip by global norm: 1e-6 beside the norm, as PyTorch's own clipping has it", "regularizers.py",
+        edit("_shrunk(g, norm, limit)", "_shrunk(g, norm + 1e-6, limit)"),
+        {"limit": "clip by global norm"}, _STEP, ("clip_by_global_norm",), ("float64",),
+        elsewhere={
+            "torch": edit("_shrunk(g, norm, limit)", "_shrunk(g, norm + 1e-6, limit)"),
+            "tf": edit("_shrunk(g, norm, self.limit)", "_shrunk(g, norm + 1e-6, self.limit)"),
+            "jax": edit("_shrunk(g, norm, self.limit)", "_shrunk(g, norm + 1e-6, self.limit)"),
+        },
+    ),
+    Mutant(
         "clip by norm and max-norm: scaled within the limit too", "regularizers.py",
         edit("limit / np.maximum(norm, limit)", "limit / norm"),
         {"limit": "max-norm"}, _STEP, _NORMS,
@@ -446,6 +466,16 @@ _SCHEDULES = (
             "torch": edit("math.pi * min(t, steps)", "math.pi * t"),
             "tf": edit("math.pi * min(t, steps)", "math.pi * t"),
             "jax": edit("else min(t, steps))", "else t)"),
+        },
+    ),
+    Mutant(
+        "cosine: at its end one step early", "schedules.py",
+        edit("math.pi * min(t, steps) / steps", "math.pi * min(t, steps - 1) / (steps - 1)"),
+        {"schedule": "cosine"}, _LOOP, ("cosine",),
+        elsewhere={
+            "torch": edit("math.pi * min(t, steps) / steps", "math.pi * min(t, steps - 1) / (steps - 1)"),
+            "tf": edit("math.pi * min(t, steps) / steps", "math.pi * min(t, steps - 1) / (steps - 1)"),
+            "jax": edit("else min(t, steps)) / steps", "else min(t, steps - 1)) / (steps - 1)"),
         },
     ),
     Mutant(

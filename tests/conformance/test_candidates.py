@@ -82,6 +82,26 @@ def test_the_defaults_of_other_frameworks_are_candidates():
     assert not any("learning_rate=" in candidate.description for candidate in singles(ADAM))
 
 
+def test_the_defaults_of_other_layers_are_candidates():
+    keras = pytest.importorskip("keras")
+    batch, layer = keras.layers.BatchNormalization(), keras.layers.LayerNormalization()
+    names = {
+        ("normalization", "batch"): (
+            f"batch_norm(epsilon={batch.epsilon!r})",
+            f"batch_norm(momentum={batch.momentum!r})",
+        ),
+        ("normalization", "layer"): (f"layer_norm(epsilon={layer.epsilon!r})", "layer_norm(epsilon=1e-06)"),
+        ("activation", "leaky relu"): (
+            f"leaky_relu(slope={keras.layers.LeakyReLU().negative_slope!r})",
+            "leaky_relu(slope=0.2)",
+        ),
+    }
+    for (factor, value), descriptions in names.items():
+        recipe = recipe_with({factor: value})
+        for description in descriptions:
+            assert named(description, recipe).is_formulation
+
+
 def test_each_regularizer_can_be_left_out_or_mean_something_else():
     assert [r.name for r in named("no l2").recipe.regularizers] == ["inverted_dropout"]
     assert [r.name for r in named("no inverted_dropout").recipe.regularizers] == ["l2"]

@@ -190,6 +190,7 @@ TORCH = [
             )
         },
         ("teacher_forced", "clipped gradient", "dW1", 1),
+        ('the fault "clip by norm: 1e-6 beside the norm, as PyTorch\'s own clipping has it"',),
         layout="multiplied by 0.999999",
     ),
     Fault(
@@ -214,7 +215,7 @@ TORCH = [
             )
         },
         ("forward", "activation", "N1 (inference)", 0),
-        nearest="the fault 'layer norm: variance over n - 1'",
+        ("the fault 'layer norm: variance over n - 1'",),
     ),
     Fault(
         "no epsilon in Adagrad",
@@ -322,7 +323,7 @@ TF = [
             )
         },
         ("forward", "activation", "Z1 (inference)", 0),
-        nearest="the fault 'layers: float32 hidden in float64'",
+        ("the fault 'layers: float32 hidden in float64'",),
     ),
     Fault(
         "weight decay without the learning rate",
@@ -412,12 +413,14 @@ JAX = [
         "classes",
         {"impl_jax/activations.py": ("jax.nn.softmax(z, axis=-1)", "jax.nn.softmax(z, axis=0)")},
         ("forward", "activation", "A2 (inference)", 0),
+        ("the fault 'softmax: normalised over the batch'",),
     ),
     Fault(
         "the cosine at its end one step early",
         "classes",
         {"impl_jax/schedules.py": ("else min(t, steps)) / steps", "else min(t, steps - 1)) / (steps - 1)")},
         ("free_running", "curve", "learning rate", 2),
+        ("the fault 'cosine: at its end one step early'",),
     ),
 ]
 
