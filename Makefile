@@ -27,9 +27,9 @@ test: install
 sweep: install
 	$(BIN)/conformance run --suite full
 
-# The long tests: the course's results on the course's own files, and many random recipes.
+# The long tests, in two processes: the course's results on the course's own files, many random recipes, every mutant.
 slow: install
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2
 
 # The tester tested: every known fault is planted in every implementation, and must be caught.
 mutants: install

@@ -124,6 +124,7 @@ def explain(
 ) -> None:
     """Say where an implementation first leaves the oracle, and why. Status 1 if something remains unexplained."""
     from conformance import explain as explaining
+    from conformance.explanation import as_dict, text
     from conformance.store import StoreError
 
     try:
@@ -131,9 +132,9 @@ def explain(
     except StoreError as error:
         _stop(Exit.BAD_INPUT, str(error))
     if as_json:
-        print(json.dumps([explaining.as_dict(explanation) for explanation in found], indent=2))
+        print(json.dumps([as_dict(explanation) for explanation in found], indent=2))
     else:
-        print("\n\n".join(map(explaining.text, found)) or "nothing to explain: no record failed")
+        print("\n\n".join(map(text, found)) or "nothing to explain: no record failed")
     raise typer.Exit(Exit.ALL_PASS if all(explanation.explained for explanation in found) else Exit.NOT_ALL_PASS)
 
 

@@ -9,7 +9,7 @@ was observed there, once for the rounding of each of the two. A check that passe
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance import layout
-from conformance.adapter import Session
 from conformance.adapters.numpy import NumpySession
 from conformance.allowance import Expectations
 from conformance.candidates import Candidate, pair, singles
@@ -35,66 +34,17 @@ from conformance.compare import (
     worst_element,
 )
 from conformance.dialects import dialects
+from conformance.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
 from conformance.recipe import Recipe
-from conformance.record import LADDER, STAGES, for_json
+from conformance.record import LADDER, STAGES
 from conformance.store import Store, StoreError
-from conformance.tape import Array, Tensors, layer_of
+from conformance.swap import WithGradients, activations_from
+from conformance.tape import Array, Tensors
 from conformance.worker import load_case, trace_name
 
-EXPLAINED = 2.0  # allowances between a candidate and the observation
-SHOWN = 3  # causes that reproduce the observation equally well
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
 
 Observations = dict[Key, Observation]
-
-
-class Divergence(NamedTuple):
-    """The first value beyond its allowance. ``step`` counts from 1 in trainings; ``element`` is the worst one's."""
-
-    check: str
-    stage: str
-    step: int
-    tensor: str
-    element: list[int]
-    observed: float
-    expected: float
-    error: float
-    allowance: float
-    remark: str
-
-
-class Cause(NamedTuple):
-    """A candidate beside the observation.
-
-    ``error`` is the largest that is left between them, ``share`` the largest in allowances, of the first check that
-    fails; ``explains`` and ``leaves`` are the checks that it does and does not explain.
-    """
-
-    description: str
-    formulation: bool
-    error: float
-    share: float
-    explains: list[str]
-    leaves: list[str]
-    builtins: list[str]
-
-
-class Explanation(NamedTuple):
-    """What is to be said of one recipe in one implementation and precision. Without ``causes``: ``nearest``."""
-
-    recipe: str
-    implementation: str
-    dtype: str
-    divergence: Divergence
-    layout: str
-    swap: str
-    causes: list[Cause]
-    nearest: Cause | None
-
-    @property
-    def explained(self) -> bool:
-        """Whether there is a cause, or a rearrangement that has a name; a mere factor says what, and not why."""
-        return bool(self.causes or (self.layout and not self.layout.startswith("multiplied")))
 
 
 def explain(folder: Path, recipe: str | None = None, implementation: str | None = None) -> list[Explanation]:
@@ -350,7 +300,7 @@ class _Inquiry:
         if name.startswith("N"):
             return ""
         observed = self.observed["forward"]
-        later = _activations_from(self.case, key.step, name, mode, np.asarray(observed[key].value, np.float64))
+        later = activations_from(self.case, key.step, name, mode, np.asarray(observed[key].value, np.float64))
         agreeing = [
             tensor for tensor, value in later.items() if self._agrees("forward", key._replace(tensor=tensor), value)
         ]
@@ -363,7 +313,7 @@ class _Inquiry:
         state = next(state for state in self.case.trajectory if state.step == step)
         given = {key.tensor[1:]: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}
         oracle: Any = NumpySession(self.case.problem)
-        taken = take_step(_Swapped(oracle, given), self.case.problem, state)
+        taken = take_step(WithGradients(oracle, given), self.case.problem, state)
         made = {("parameter", name): value for name, value in taken.updated.parameters.items() if name in given}
         for slot, tensors in taken.updated.slots.items():
             made |= {("optimizer state", f"{slot} of {name}"): value for name, value in tensors.items()}
@@ -388,21 +338,6 @@ class _Fit(NamedTuple):
 
 
 _Fits = list[tuple[Candidate, _Fit]]
-
-
-class _Swapped:
-    """A session that takes its gradients from elsewhere."""
-
-    def __init__(self, session: Session, gradients: Tensors) -> None:
-        self._session = session
-        self._gradients = gradients
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def gradients(self, parameters: Tensors, *batch: Any) -> Tensors:
-        doubled = {name: np.asarray(g, np.float64) for name, g in self._gradients.items()}
-        return self._session.gradients(parameters, *batch) | doubled
 
 
 def _observations(arrays: Tensors, expected: Iterable[Expectation]) -> Observations:
@@ -467,38 +402,6 @@ def _finite(one: Observation, other: Observation) -> tuple[Observation, Observat
     return one._replace(value=np.where(alike, 0, a)), other._replace(value=np.where(alike, 0, b))
 
 
-def _activations_from(case: Case, step: int, name: str, mode: str, value: Array) -> Tensors:
-    """What the oracle makes of the layers after ``name``, given its value: the later tensors of the forward pass.
-
-    ``name``: an activation, or a pre-activation, which takes the place of the input of a layer that leaves it as it is.
-    """
-    session = NumpySession(case.problem)
-    point, batch, model = case.points[step], case.problem.batch(0), session.model
-    training, units = mode == "(training)", value.shape[1]
-    before = layer_of(name) - (1 if name.startswith("Z") else 0)
-    if before == model.depth:
-        return {}
-    parameters, sizes = _renumbered(point.parameters, -before), model.layer_sizes[before:]
-    if name.startswith("Z"):
-        parameters["W1"], sizes = np.eye(units), (units, *sizes[1:])
-        parameters.pop("b1", None)
-    session.model = replace(model, layer_sizes=sizes, keep_probabilities=model.keep_probabilities[before:])
-    masks = {layer - before: mask for layer, mask in batch.masks.items() if layer > before} if training else None
-    statistics = None if training else _renumbered(point.statistics, -before)
-    found = _renumbered(session.intermediates(parameters, value, masks, statistics), before)
-    return {f"{tensor} {mode}": array for tensor, array in found.items() if tensor != name}
-
-
-def _renumbered(tensors: Tensors, shift: int) -> Tensors:
-    """Tensors with the numbers of their layers moved; those before the first layer are left out."""
-    renumbered: Tensors = {}
-    for name, value in tensors.items():
-        layer = layer_of(name)
-        if layer + shift >= 1:
-            renumbered[f"{name[: -len(str(layer))]}{layer + shift}"] = value
-    return renumbered
-
-
 def _best(causes: Iterable[Cause]) -> list[Cause]:
     """The few best of causes: those that leave the fewest checks, formulations first, then the nearest."""
     ordered = sorted(causes, key=lambda cause: (len(cause.leaves), not cause.formulation, cause.share))
@@ -517,50 +420,3 @@ def _builtins(recipe: Recipe, asked: Recipe) -> list[str]:
         for dialect in dialects()
         if changed and dialect.optimizer == recipe.optimizer.name and changed.items() <= dialect.keywords.items()
     ]
-
-
-def as_dict(explanation: Explanation) -> dict[str, Any]:
-    """An explanation for programs: what JSON can hold."""
-    values = explanation._asdict() | {"divergence": for_json(explanation.divergence._asdict())}
-    values["causes"] = [for_json(cause._asdict()) for cause in explanation.causes]
-    values["nearest"] = for_json(explanation.nearest._asdict()) if explanation.nearest else None
-    return values
-
-
-def text(explanation: Explanation) -> str:
-    """An explanation for people."""
-    found = explanation.divergence
-    place = f", stage {found.stage}, tensor {found.tensor}, step {found.step}" if found.tensor else ""
-    lines = [
-        f"{explanation.recipe}, {explanation.implementation}, {explanation.dtype}",
-        f"  first divergence: check {found.check}{place}",
-    ]
-    if found.remark:
-        lines.append(f"    {found.remark}")
-    else:
-        element = f"element {found.element}: " if found.element else ""
-        lines.append(
-            f"    {element}{found.observed:.9g}, the oracle has {found.expected:.9g}"
-            f" (error {found.error:.2g}, allowed {found.allowance:.2g})"
-        )
-    if explanation.layout:
-        lines.append(f"  layout: {found.tensor} is the oracle's, {explanation.layout}")
-    if explanation.swap:
-        lines.append(f"  swap: {explanation.swap}")
-    for cause in explanation.causes:
-        lines.append(f"  cause: matches {cause.description} to {cause.error:.1g} in all {len(cause.explains)} checks")
-        if cause.builtins:
-            lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
-    if not explanation.causes and found.tensor:
-        lines.append("  cause: no known formulation or fault explains this" + _nearest(explanation.nearest))
-    return "\n".join(lines)
-
-
-def _nearest(cause: Cause | None) -> str:
-    if cause is None:
-        return ""
-    if cause.share <= EXPLAINED:
-        return f"; {cause.description} explains {', '.join(cause.explains)}, but not {', '.join(cause.leaves)}"
-    return (
-        f"; the nearest is {cause.description}, which leaves {cause.error:.1g} ({cause.share:.2g} of what is allowed)"
-    )

@@ -22,7 +22,7 @@ ROOMS = (
     "randomness", "drawn", "hand_signs", "data_files", "data", "dialects", "recipe", "tape", "compare", "record",
     "store", "adapter", "adapters", "case", "checks", "rerounding", "allowance", "reporting", "factors", "coverage",
     "catalog", "catalogue_page", "planting", "mutants", "ceilings", "worker", "run", "soak", "mutation",
-    "layout", "candidates", "explain", "cli",
+    "layout", "candidates", "swap", "explanation", "explain", "cli",
 )  # fmt: skip
 
 ADAPTERS = {

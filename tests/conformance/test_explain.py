@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from conformance import candidates, ceilings, mutants, worker
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.cli import app
-from conformance.explain import as_dict, explain, text
+from conformance.explain import explain
+from conformance.explanation import as_dict, text
 from conformance.mutants import MUTANTS
 from conformance.recipe import Recipe
 from conformance.record import LADDER
