@@ -8,8 +8,8 @@ error of these runs against the float64 oracle is the noise floor; over the step
 neighbours.
 
 Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example, and next to zero it can turn
-the sign that Lion steps along: discrete events whose effect no sample of runs bounds. The *events* of a case are the
-steps at which some number lies that near to where it switches.
+the sign that Lion steps along, or that of a weight whose absolute value is penalised: discrete events whose effect no
+sample of runs bounds. The *events* of a case are the steps at which some number lies that near to where it switches.
 """
 
 import json
@@ -29,6 +29,15 @@ from conformance.tape import Problem, Tensors, layer_of
 KINKED = ("relu", "leaky_relu", "elu")
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
 NEIGHBOURS = 10  # steps on either side
+
+# What switches, by the first letter of its name.
+_PRE_ACTIVATION = "unit {unit} of layer {layer} is {distance:.1e} from its kink for example {example} of the batch"
+_SWITCHES = {
+    "d": "the direction of {name}{index} is {distance:.1e} from changing its sign",
+    "W": "{name}{index} is {distance:.1e} from 0, where the gradient of its penalty changes its sign",
+    "Z": _PRE_ACTIVATION,
+    "N": _PRE_ACTIVATION,
+}
 
 Events = dict[int, str]
 Expectations = dict[str, list[Expectation]]
@@ -115,14 +124,17 @@ def free_running_events(case: Case, oracle: Session, variants: list[Rerounded]) 
     """
     problem, sessions = case.problem, (oracle, variants[1], variants[-1])
     events: Events = {}
-    if not _can_switch(problem.recipe):
+    if not (_can_switch(problem.recipe) or _penalises_absolutes(problem.recipe)):
         return events
     runs = [replay(session, problem.in_float64() if session is oracle else problem) for session in sessions]
     for states in zip(*runs, strict=True):
         step = states[0].step
         if step > problem.steps:
             break
-        sights = [_switches(s, problem, state, step) for s, state in zip(sessions, states, strict=True)]
+        sights = [
+            _switches(s, problem, state, step) | _signed(problem.recipe, state)
+            for s, state in zip(sessions, states, strict=True)
+        ]
         _add_event(events, step, sights)
         if events:
             return dict.fromkeys(range(step, problem.steps + 2), f"since step {step}: {events[step]}")
@@ -155,6 +167,20 @@ def _switches(session: Session, problem: Problem, state: TrainingState, step: in
     return found
 
 
+def _penalises_absolutes(recipe: Recipe) -> bool:
+    return any(
+        regularizer.name == "l1" or (regularizer.name == "elastic_net" and regularizer.keywords["l1_ratio"] > 0)
+        for regularizer in recipe.regularizers
+    )
+
+
+def _signed(recipe: Recipe, state: TrainingState) -> Tensors:
+    """The weights whose sign is the gradient of their penalty. Single steps are given them, and all see the same."""
+    if not _penalises_absolutes(recipe):
+        return {}
+    return {name: w for name, w in state.parameters.items() if name.startswith("W")}
+
+
 def _add_event(events: Events, step: int, sights: list[Tensors]) -> None:
     """Note in ``events`` whether something lies within rounding of where it switches; the oracle sees first."""
     precise, *rounded = sights
@@ -166,12 +192,10 @@ def _add_event(events: Events, step: int, sights: list[Tensors]) -> None:
         distance[(distance == 0) & (noise == 0)] = np.inf  # exactly there in every run: no rounding moves it
         index = np.unravel_index(int(np.argmin(distance)), distance.shape)
         if distance[index] <= reach:
-            switch = (
-                f"the direction of {name[1:]}{[int(i) for i in index]} is {distance[index]:.1e} from changing its sign"
-                if name.startswith("d")
-                else f"unit {index[1] + 1} of layer {layer_of(name)} is {distance[index]:.1e} from its kink for example"
-                f" {index[0]} of the batch"
-            )
+            switch = _SWITCHES[name[0]].format(
+                name=name.lstrip("d"), index=[int(i) for i in index], distance=distance[index],
+                unit=index[-1] + 1, layer=layer_of(name), example=index[0],
+            )  # fmt: skip
             events.setdefault(step, f"{switch}, within the {reach:.1e} that rounding can move it")
 
 

@@ -108,6 +108,22 @@ def test_a_unit_at_its_kink_is_an_event_and_one_exactly_on_it_is_not(cases):
     assert allowance.local_events(point, oracle, variants) == {}
 
 
+@pytest.mark.parametrize(("penalty", "first"), [("l1", 2), ("elastic net", 2), ("l2", None)])
+def test_a_weight_within_rounding_of_zero_is_an_event_where_its_absolute_value_is_penalised(penalty, first):
+    """With standardized inputs nothing but rounding moves the weights of a class that no example has from zero."""
+    recipe = recipe_with(
+        {"model": "softmax regression", "initializer": "zeros", "penalty": penalty, "batches": "full"},
+        dataset={"name": "digits", "scaling": "standardize", "examples": 8, "test_examples": 4},
+    )
+    problem = prepare(recipe, "float64")
+    case = build_case(problem, NumpySession(problem))
+    expectations = allowance.measure(case)
+    events = expectations["free_running"][0].events
+    assert min(events, default=None) == first
+    assert all("from 0, where the gradient of its penalty changes its sign" in event for event in events.values())
+    assert not expectations["teacher_forced"][0].events
+
+
 def test_the_sequential_network_sums_every_term_once():
     generator = np.random.default_rng(0)
     network = SequentialNetwork(**vars(models.deep_network((1500, 3, 1))))
