@@ -136,6 +136,19 @@ def test_steps_at_which_nothing_could_be_told_have_no_part(situation, known):
     assert ceilings.measure(case, explained)["update"] == {}
 
 
+def test_of_a_long_training_the_first_epochs_are_followed(known):
+    recipe = RECIPE.model_copy(update={"epochs": 2 * ceilings.STEPS})
+    problem = prepare(recipe, "float64")
+    case = build_case(problem, NumpySession(problem))
+    expectations = allowance.measure(case)
+    known(longer_step(1 + 1e-6, checks=("free_running",)))
+    found = ceilings.measure(case, expectations)["free_running"]
+    assert ("curve", "cost") in found
+    assert ("decision", "predicted classes (training)") not in found  # it is of the end
+    assert all(ceiling.ratio > 1 for ceiling in found.values())
+    assert ceilings.measure(case, with_floors(expectations, 1e-5))["free_running"] == {}  # perhaps it shows later
+
+
 def test_a_fault_that_gives_nan_is_seen_there_and_hides_nowhere(situation, known):
     case, expectations = situation
     known(faulty_step("hidden but for NaN", "w -= (1 + 4e-8) * alpha * g; w[np.abs(g) > 1e8] = np.nan\n"))
