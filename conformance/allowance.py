@@ -5,7 +5,7 @@ differs in rounding (``conformance/rerounding.py``): with examples, input featur
 so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; and with
 the optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest
 error of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
-neighbours.
+neighbours, and of a parameter it is at least one rounding of what the parameter was before.
 
 Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example, and next to zero it can turn
 the sign that Lion steps along, or that of a weight whose absolute value is penalised: discrete events whose effect no
@@ -24,7 +24,7 @@ from conformance.checks import CHECKS
 from conformance.compare import FLOOR_FACTOR, ROUNDOFFS, Errors, Expectation, Key, Observation, measure_noise
 from conformance.recipe import Recipe
 from conformance.rerounding import VARIANTS, Rerounded
-from conformance.tape import Problem, Tensors, layer_of
+from conformance.tape import Array, Problem, Tensors, layer_of
 
 KINKED = ("relu", "leaky_relu", "elu")
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
@@ -57,6 +57,7 @@ def measure(case: Case) -> Expectations:
         floors = [_floor(o, runs) for o in oracles]
         if check in LONG:
             floors = _steadied(oracles, floors)
+            floors = _carried(case, oracles, floors, accumulated=check == "free_running")
         found[check] = [
             Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype)
             for o, floor in zip(oracles, floors, strict=True)
@@ -91,6 +92,32 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
         for place in places:
             steadied[place] = np.maximum(steadied[place], median)
     return steadied
+
+
+def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accumulated: bool) -> list[Errors]:
+    """Floors of a training's parameters, none of them below one rounding of what the parameter was before.
+
+    Where steps cancel one another, nothing else may be left of it. ``accumulated``: over all the steps before, since
+    the rounding of a parameter stays in it; else the step alone.
+    """
+    before: dict[int, dict[str, float]] = {}
+    sizes: dict[str, float] = {}
+    for state in case.trajectory:
+        sizes = {name: max(_size(w), sizes.get(name, 0.0) * accumulated) for name, w in state.parameters.items()}
+        before[state.step] = sizes
+    carried = []
+    for (key, value, _), floor in zip(oracles, floors, strict=True):
+        if key.stage == "parameter":
+            name, last = key.tensor.removesuffix(" at the end"), max(step for step in before if step <= key.step)
+            own, was = _size(value), before[last][name]
+            if was > own:
+                floor = np.maximum(floor, case.problem.unit_roundoff * was / own if own else np.inf)
+        carried.append(floor)
+    return carried
+
+
+def _size(tensor: Array) -> float:
+    return float(np.abs(tensor).max(initial=0.0))
 
 
 def informative_steps(expectations: Expectations) -> int:

@@ -124,6 +124,33 @@ def test_a_weight_within_rounding_of_zero_is_an_event_where_its_absolute_value_i
     assert not expectations["teacher_forced"][0].events
 
 
+def test_a_parameter_that_two_steps_cancel_has_the_floor_of_what_it_was():
+    """Clipped by its norm, the gradient of a single bias is the limit, up or down."""
+    recipe = recipe_with(
+        {"model": "logistic regression", "optimizer": "gradient descent"},
+        regularizers=[{"name": "clip_by_norm", "limit": 1e-3}],
+        batch_size=1,
+    )
+    problem = prepare(recipe, "float32")
+    case = build_case(problem, NumpySession(problem.in_float64()))
+    floors = {
+        (check, e.observation.key.step): (float(abs(e.observation.value[0])), float(e.floor[0]))
+        for check, expected in allowance.measure(case).items()
+        for e in expected
+        if e.observation.key.stage == "parameter" and e.observation.key.tensor == "b1"
+    }
+    cancelled, largest = 0, 0.0
+    for state in case.trajectory:
+        given = float(abs(state.parameters["b1"][0]))
+        largest = max(largest, given)
+        for check, was in (("teacher_forced", given), ("free_running", largest)):
+            left, floor = floors.get((check, state.step), (np.inf, 0.0))
+            if left < was:
+                assert floor >= 0.999 * problem.unit_roundoff * was / max(left, 1e-300)
+                cancelled += left < was / 1000
+    assert cancelled
+
+
 def test_the_sequential_network_sums_every_term_once():
     generator = np.random.default_rng(0)
     network = SequentialNetwork(**vars(models.deep_network((1500, 3, 1))))
