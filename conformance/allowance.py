@@ -5,7 +5,7 @@ differs in rounding (``conformance/rerounding.py``): with examples, input featur
 so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; and with
 the optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest
 error of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
-neighbours, and of a parameter it is at least one rounding of what the parameter was before.
+neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from.
 
 Next to a kink (a rectifier's zero) rounding can also turn a unit on or off for an example, and next to zero it can turn
 the sign that Lion steps along, or that of a weight whose absolute value is penalised: discrete events whose effect no
@@ -38,6 +38,9 @@ _SWITCHES = {
     "Z": _PRE_ACTIVATION,
     "N": _PRE_ACTIVATION,
 }
+
+# What the differences that L-BFGS keeps are made of.
+_CHANGES = {"parameter_change": "previous_parameter", "gradient_change": "previous_gradient"}
 
 Events = dict[int, str]
 Expectations = dict[str, list[Expectation]]
@@ -95,25 +98,39 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
 
 
 def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accumulated: bool) -> list[Errors]:
-    """Floors of a training's parameters, none of them below one rounding of what the parameter was before.
+    """Floors of a training's tensors, none of them below one rounding of what the tensor is made of by subtraction.
 
-    Where steps cancel one another, nothing else may be left of it. ``accumulated``: over all the steps before, since
-    the rounding of a parameter stays in it; else the step alone.
+    A parameter is made of what it was before, and where steps cancel one another, nothing else may be left of it; the
+    differences that L-BFGS keeps are made of two parameters or two gradients. ``accumulated``: over all the steps
+    before, since the rounding of a parameter stays in it; else the step alone.
     """
     before: dict[int, dict[str, float]] = {}
     sizes: dict[str, float] = {}
     for state in case.trajectory:
-        sizes = {name: max(_size(w), sizes.get(name, 0.0) * accumulated) for name, w in state.parameters.items()}
+        operands = state.parameters | {
+            f"{slot} of {name}": w for slot in _CHANGES.values() for name, w in state.slots.get(slot, {}).items()
+        }
+        sizes = {name: max(_size(w), sizes.get(name, 0.0) * accumulated) for name, w in operands.items()}
         before[state.step] = sizes
     carried = []
     for (key, value, _), floor in zip(oracles, floors, strict=True):
-        if key.stage == "parameter":
-            name, last = key.tensor.removesuffix(" at the end"), max(step for step in before if step <= key.step)
-            own, was = _size(value), before[last][name]
-            if was > own:
+        operand = _operand(key)
+        if operand is not None:
+            own, was = _size(value), before[max(step for step in before if step <= key.step)][operand]
+            if was > own and (own or key.stage == "parameter"):  # a difference of 0 is one that has not been made yet
                 floor = np.maximum(floor, case.problem.unit_roundoff * was / own if own else np.inf)
         carried.append(floor)
     return carried
+
+
+def _operand(key: Key) -> str | None:
+    """The tensor, among those before the step, that this one is made of by subtraction."""
+    if key.stage == "parameter":
+        return key.tensor.removesuffix(" at the end")
+    for change, operand in _CHANGES.items():
+        if key.tensor.startswith(change):
+            return f"{operand} of {key.tensor.partition(' of ')[2]}"
+    return None
 
 
 def _size(tensor: Array) -> float:

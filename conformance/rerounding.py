@@ -17,7 +17,7 @@ from conformance.adapters.numpy import NumpySession
 from conformance.randomness import keyed_generator
 from conformance.recipe import Component, Recipe
 from conformance.tape import Array, Masks, Problem, Tape, Tensors, layer_of
-from reference_numpy import activations, losses, normalization, optimizers
+from reference_numpy import activations, losses, normalization, optimizers, sums
 from reference_numpy.models import DenseNetwork
 
 P = ParamSpec("P")
@@ -35,7 +35,7 @@ class Variant(NamedTuple):
     """One way to round differently."""
 
     reordered: bool = False  # examples, input features and hidden units in another order
-    one_by_one: bool = False  # matrix products summed term after term, without the blocks that a fast library uses
+    one_by_one: bool = False  # matrix products and sums added term after term, without a fast library's blocks
     jittered: bool = False  # inputs moved by about half a unit in the last place
     functions: bool = False  # activations, norms and losses moved by a unit, 1 - beta^t subtracted, as libraries may
     rounded: bool = False  # the optimizer's scalars rounded to the working precision
@@ -68,23 +68,25 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
         return total
 
 
-def _another_library(name: str, function: Callable[..., Array], salt: float) -> Callable[..., Array]:
+def _another_library(function: Callable[..., Array], salt: float, part_of: float | None = None) -> Callable[..., Array]:
     """``function`` as another library might round it: each value one unit in the last place higher or lower.
 
-    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel.
+    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. With
+    ``part_of`` it is a unit of that number: as where a library takes the value as a part of it, and cancels.
     """
 
     def rounded_otherwise(*arguments: Array, out: Array | None = None, **keywords: Any) -> Array:
         value: Array = function(*arguments, **keywords)
         fraction, _ = np.modf(np.abs(value.astype(np.float64)) * salt)
         unit = np.where(fraction < 0.5, -1, 1) * np.finfo(value.dtype).eps
-        moved: Array = np.add(value, value * unit.astype(value.dtype), out=out)
+        moved: Array = np.add(value, (value if part_of is None else part_of) * unit.astype(value.dtype), out=out)
         return moved
 
     return rounded_otherwise
 
 
-# The functions of the reference whose last digit is a library's own. (identity and the rectifiers are exact.)
+# The functions of the reference whose slope has a last digit that is a library's own. (Of the others it is 0, 1 or a
+# given number. Their values are moved all the same: for the sum that they are of, which a library rounds otherwise.)
 TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
 
 
@@ -96,19 +98,28 @@ def _subtracted(beta: float, t: int) -> float:
 @contextmanager
 def _other_functions(salt: float) -> Iterator[None]:
     """While this lasts, the reference's transcendental functions, norms and losses round as another library's might."""
-    moved = {name: _another_library(name, activations.ACTIVATIONS[name], salt) for name in TRANSCENDENTAL}
-    moved_slopes = {name: _another_library(name, activations.BACKWARD[name], salt) for name in TRANSCENDENTAL}
-    moved_norms = {"_standardized": _another_library("_standardized", normalization._standardized, salt)}
-    moved_losses = {name: _another_library(name, loss, salt) for name, loss in losses.LOSSES.items()}
+    moved = {name: _another_library(function, salt) for name, function in activations.ACTIVATIONS.items()}
+    # GELU's distribution function is half of 1 + tanh(...) or, in most libraries, of 1 + erf(...).
+    moved_halves = {"_normal_distribution": _another_library(activations._normal_distribution, salt, part_of=0.5)}
+    moved_slopes = {name: _another_library(activations.BACKWARD[name], salt) for name in TRANSCENDENTAL}
+    moved_norms = {"_standardized": _another_library(normalization._standardized, salt)}
+    moved_losses = {name: _another_library(loss, salt) for name, loss in losses.LOSSES.items()}
     with (
         patch.dict(activations.ACTIVATIONS, moved),
         patch.dict(activations.BACKWARD, moved_slopes),
-        patch.dict(vars(activations), moved),
+        patch.dict(vars(activations), moved | moved_halves),
         patch.dict(vars(normalization), moved_norms),
         patch.dict(losses.LOSSES, moved_losses),
         patch.dict(vars(optimizers), {"_one_minus_power": _subtracted}),
     ):
         yield
+
+
+def _total_in_turn(values: Array, *, axis: int | None = None) -> Array:
+    """The sum of the reference, each term added to the sum of those before it."""
+    terms = values.ravel() if axis is None else np.moveaxis(values, axis, 0)
+    last: Array = np.add.accumulate(terms, axis=0)[-1]
+    return last if axis is None else np.expand_dims(last, axis)
 
 
 class Rerounded:
@@ -176,10 +187,10 @@ class Rerounded:
         return self._decided(self.session.decision_margins, parameters, x, statistics)
 
     def clip(self, gradients: Tensors) -> Tensors:
-        return self._restored(self.session.clip(self._mixed_parameters(gradients)))
+        return self._restored(self._run(self.session.clip, self._mixed_parameters(gradients)))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        return self._restored(self.session.constrain(self._mixed_parameters(parameters)))
+        return self._restored(self._run(self.session.constrain, self._mixed_parameters(parameters)))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -206,7 +217,9 @@ class Rerounded:
         return _undo(self._run(decide, *self._mixed(parameters, x, rows), self._mixed_parameters(statistics)), rows)
 
     def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
-        with _other_functions(self.salt) if self.variant.functions else nullcontext():
+        functions = _other_functions(self.salt) if self.variant.functions else nullcontext()
+        in_turn = patch.dict(vars(sums), {"total": _total_in_turn}) if self.variant.one_by_one else nullcontext()
+        with functions, in_turn:
             return function(*arguments, **keywords)
 
     def _order(self, size: int) -> Array:

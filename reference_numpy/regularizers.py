@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import sums
+
 CONVENTIONS = ("course", "half", "full")
 
 
@@ -69,8 +71,8 @@ def elastic_net(strength, *, l1_ratio=0.5, convention="course"):
         return {"course": strength / (2 * examples), "half": strength / 2, "full": strength}[convention]
 
     def value(weights, examples):
-        absolute = sum(np.abs(w).sum() for w in weights) if l1_ratio > 0 else 0.0
-        squared = sum((w * w).sum() for w in weights) if l1_ratio < 1 else 0.0
+        absolute = sum(sums.total(np.abs(w)) for w in weights) if l1_ratio > 0 else 0.0
+        squared = sum(sums.total(w * w) for w in weights) if l1_ratio < 1 else 0.0
         return factor(examples) * (l1_ratio * absolute + (1 - l1_ratio) * squared)
 
     def gradient(weight, examples):
@@ -126,7 +128,7 @@ def clip_by_norm(limit):
     {'W1': array([0.6, 0.8])}
     """
     _check_positive("limit", limit)
-    return lambda gradients: {name: _shrunk(g, np.sqrt((g * g).sum()), limit) for name, g in gradients.items()}
+    return lambda gradients: {name: _shrunk(g, np.sqrt(sums.total(g * g)), limit) for name, g in gradients.items()}
 
 
 def clip_by_global_norm(limit):
@@ -141,7 +143,7 @@ def clip_by_global_norm(limit):
     _check_positive("limit", limit)
 
     def clip(gradients):
-        norm = np.sqrt(sum((g * g).sum() for g in gradients.values()))
+        norm = np.sqrt(sum(sums.total(g * g) for g in gradients.values()))
         return {name: _shrunk(g, norm, limit) for name, g in gradients.items()}
 
     return clip
@@ -161,7 +163,7 @@ def max_norm(limit):
     _check_positive("limit", limit)
 
     def constrained(name, w):
-        return _shrunk(w, np.sqrt((w * w).sum(axis=1, keepdims=True)), limit) if name.startswith("W") else w
+        return _shrunk(w, np.sqrt(sums.total(w * w, axis=1)), limit) if name.startswith("W") else w
 
     return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
 

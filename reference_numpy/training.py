@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import activations, losses, models, regularizers
+from . import activations, losses, models, regularizers, sums
 
 
 class Gradients(NamedTuple):
@@ -211,7 +211,7 @@ def _backpropagate(
     examples = len(x)
     logits, values = model.forward(parameters, x, masks=masks, buffers=buffers)
     outputs = _outputs(model, logits, loss)
-    data_loss = losses.LOSSES[loss](outputs, y, example_weights, **loss_options).mean()
+    data_loss = sums.mean(losses.LOSSES[loss](outputs, y, example_weights, **loss_options))
     output_gradient = losses.GRADIENTS[loss](outputs, y, example_weights, **loss_options) / examples
     if loss not in losses.FROM_LOGITS:
         output_gradient = activations.BACKWARD[model.output](output_gradient, logits, outputs)
@@ -236,7 +236,7 @@ def _outputs(model, logits, loss):
 def _validation_cost(model, parameters, statistics, validation, loss, loss_options):
     x, y = validation
     logits, _ = model.forward(parameters, x, statistics=statistics)
-    return losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options).mean()
+    return sums.mean(losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options))
 
 
 def _layer(name):

@@ -19,7 +19,7 @@ NUMPY_ONLY = re.compile(r"_backward$|_gradient$|^logistic_regression_(loops|exam
 NUMPY_KEYWORDS = {"out"}
 NUMPY_TABLES = {"BACKWARD", "GRADIENTS"}
 # What goes on around training works on labels and numbers of any framework, so it is there once.
-NUMPY_FILES = {"metrics", "diagnosis", "search", "gradient_checking", "vectorization"}
+NUMPY_FILES = {"metrics", "diagnosis", "search", "gradient_checking", "vectorization", "sums"}
 
 
 def public_functions(module):

@@ -246,7 +246,7 @@ _REGULARIZERS = (
         {"penalty": "l1"}, _GRADIENT, ("l1", "elastic_net"),
     ),
     Mutant(
-        "l1: value without the sign", "regularizers.py", edit("np.abs(w).sum() for w", "w.sum() for w"),
+        "l1: value without the sign", "regularizers.py", edit("sums.total(np.abs(w)) for w", "sums.total(w) for w"),
         {"penalty": "l1"}, _VALUE, ("l1", "elastic_net"),
         elsewhere={
             "torch": edit("weight.abs().sum()", "weight.sum()"),
@@ -302,7 +302,7 @@ _REGULARIZERS = (
     ),
     Mutant(
         "clip by norm: the square of the norm", "regularizers.py",
-        edit("_shrunk(g, np.sqrt((g * g).sum()), limit)", "_shrunk(g, (g * g).sum(), limit)"),
+        edit("_shrunk(g, np.sqrt(sums.total(g * g)), limit)", "_shrunk(g, sums.total(g * g), limit)"),
         {"limit": "clip by norm"}, _STEP, ("clip_by_norm",),
         elsewhere={
             "torch": edit("_shrunk(g, g.square().sum().sqrt(), limit)", "_shrunk(g, g.square().sum(), limit)"),
@@ -312,7 +312,7 @@ _REGULARIZERS = (
     ),
     Mutant(
         "clip by global norm: each gradient by its own norm", "regularizers.py",
-        edit("_shrunk(g, norm, limit)", "_shrunk(g, np.sqrt((g * g).sum()), limit)"),
+        edit("_shrunk(g, norm, limit)", "_shrunk(g, np.sqrt(sums.total(g * g)), limit)"),
         {"limit": "clip by global norm"}, _STEP, ("clip_by_global_norm",),
         elsewhere={
             "torch": edit("_shrunk(g, norm, limit)", "_shrunk(g, g.square().sum().sqrt(), limit)"),
@@ -322,12 +322,12 @@ _REGULARIZERS = (
     ),
     Mutant(
         "clip by global norm: the norms added up", "regularizers.py",
-        edit("np.sqrt(sum((g * g).sum() for", "(sum(np.sqrt((g * g).sum()) for"),
+        edit("np.sqrt(sum(sums.total(g * g) for", "(sum(np.sqrt(sums.total(g * g)) for"),
         {"limit": "clip by global norm"}, _STEP, ("clip_by_global_norm",),
     ),
     Mutant(
         "clip by norm: 1e-6 beside the norm, as PyTorch's own clipping has it", "regularizers.py",
-        edit("np.sqrt((g * g).sum()), limit)", "np.sqrt((g * g).sum()) + 1e-6, limit)"),
+        edit("np.sqrt(sums.total(g * g)), limit)", "np.sqrt(sums.total(g * g)) + 1e-6, limit)"),
         {"limit": "clip by norm"}, _STEP, ("clip_by_norm",), ("float64",),
         elsewhere={
             "torch": edit("_shrunk(g, g.square().sum().sqrt(),", "_shrunk(g, g.square().sum().sqrt() + 1e-6,"),
@@ -357,7 +357,7 @@ _REGULARIZERS = (
     ),
     Mutant(
         "max-norm: of the weights out of a unit", "regularizers.py",
-        edit("(w * w).sum(axis=1, keepdims=True)", "(w * w).sum(axis=0, keepdims=True)"),
+        edit("sums.total(w * w, axis=1)", "sums.total(w * w, axis=0)"),
         {"limit": "max-norm"}, _STEP, ("max_norm",),
         elsewhere={
             "torch": edit("w.square().sum(dim=1, keepdim=True)", "w.square().sum(dim=0, keepdim=True)"),
@@ -501,7 +501,7 @@ _SCHEDULES = (
 _TRAINING = (
     Mutant(
         "cost: the sum of the losses for their mean", "training.py",
-        edit("y, example_weights, **loss_options).mean()", "y, example_weights, **loss_options).sum()"),
+        edit("data_loss = sums.mean(", "data_loss = sums.total("),
         {}, _VALUE,
         elsewhere={
             "torch": edit("y, example_weights, **loss_options).mean()", "y, example_weights, **loss_options).sum()"),

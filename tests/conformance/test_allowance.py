@@ -151,11 +151,71 @@ def test_a_parameter_that_two_steps_cancel_has_the_floor_of_what_it_was():
     assert cancelled
 
 
+def test_a_difference_of_gradients_has_the_floor_of_the_gradients():
+    """Even where by luck all re-rounded runs agree."""
+    recipe = recipe_with({"model": "logistic regression", "optimizer": "lbfgs", "batches": "full"}, epochs=4)
+    problem = prepare(recipe, "float64")
+    case = build_case(problem, NumpySession(problem))
+    oracles = list(CHECKS["teacher_forced"](NumpySession(problem), case))
+    floors = allowance._carried(case, oracles, [np.zeros(np.size(o.value)) for o in oracles], accumulated=False)
+    found = {o.key.step: (o, floor) for o, floor in zip(oracles, floors, strict=True)
+             if o.key.tensor == "gradient_change_1 of b1"}  # fmt: skip
+    assert found[1][1].max() == 0  # no step has been made yet
+    for state in case.trajectory[1:]:
+        observation, floor = found[state.step]
+        own, was = float(abs(observation.value[0])), float(abs(state.slots["previous_gradient"]["b1"][0]))
+        assert floor.max() == pytest.approx(problem.unit_roundoff * was / own if was > own else 0.0, rel=1e-12)
+    assert max(floor.max() for _, floor in found.values()) > 0
+
+
 def test_the_sequential_network_sums_every_term_once():
     generator = np.random.default_rng(0)
     network = SequentialNetwork(**vars(models.deep_network((1500, 3, 1))))
     a, b = generator.standard_normal((4, 1500)), generator.standard_normal((1500, 3))
     assert network.product(a, b) == pytest.approx(a @ b, rel=1e-11)
+
+
+def test_some_rerounded_runs_sum_norms_in_turn():
+    """Equal squares, added in turn, all round the same way: a bias that no order of pairwise sums shows."""
+    recipe = recipe_with({"model": "softmax regression", "limit": "clip by global norm"}, dataset={"name": "digits"})
+    problem = prepare(recipe, "float32")
+    gradients = {"W1": np.full((10, 64), np.float32(0.2)), "b1": np.zeros(10, np.float32)}
+    in_turn = np.sqrt(np.add.accumulate(gradients["W1"].ravel() ** 2)[-1])
+    (limit,) = (r.keywords["limit"] for r in recipe.regularizers if r.name == "clip_by_global_norm")
+    exact = NumpySession(problem.in_float64()).clip({n: g.astype(np.float64) for n, g in gradients.items()})["W1"]
+    errors = [np.abs(Rerounded(problem, v).clip(gradients)["W1"] / exact - 1).max() for v in range(len(VARIANTS))]
+    biased = abs(gradients["W1"][0, 0] * limit / in_turn / exact[0, 0] - 1)
+    assert biased > 16 * problem.unit_roundoff
+    assert max(errors) > 0.5 * biased
+
+
+@pytest.mark.parametrize(("z", "approximate"), [(-2.5, False), (-2.5, True), (4.8677, True)])
+def test_some_rerounded_runs_move_the_distribution_inside_gelu(z, approximate):
+    """Its slope takes the difference of the distribution function from 0 and 1, and multiplies it."""
+    recipe = recipe_with({"model": "shallow", "activation": "gelu, by tanh" if approximate else "gelu"})
+    problem = prepare(recipe, "float32")
+    parameters = {n: np.zeros_like(w) for n, w in problem.tape.initial_parameters.items()}
+    parameters["b1"] += np.float32(z)
+    parameters["W2"] += 1
+    batch = problem.batch(0)
+    exact = NumpySession(problem.in_float64()).gradients(parameters, *batch)["b1"]
+    errors = [Rerounded(problem, v).gradients(parameters, *batch)["b1"] - exact for v in range(len(VARIANTS))]
+    # XLA's tanh makes 3.5e-6 of it at 4.8677.
+    assert np.abs(errors).max() / np.abs(exact).max() > 1e-6
+
+
+def test_some_rerounded_runs_move_a_linear_prediction():
+    """What is left of one example's prediction next to its target is the prediction's rounding."""
+    recipe = recipe_with({"model": "linear neuron"}, batch_size=1)
+    problem = prepare(recipe, "float32")
+    x, y, masks, weights = problem.batch(0)
+    near = {"W1": np.zeros_like(problem.tape.initial_parameters["W1"]), "b1": (y[0] * np.float32(1.001))}
+    oracle = NumpySession(problem.in_float64())
+    exact = oracle.gradients(near, x, y, masks, weights)["b1"]
+    errors = [
+        Rerounded(problem, v).gradients(near, x, y, masks, weights)["b1"] / exact - 1 for v in range(len(VARIANTS))
+    ]
+    assert np.abs(errors).max() > 500 * problem.unit_roundoff
 
 
 def test_a_training_of_several_batches_ends_where_single_steps_end(cases):
