@@ -72,7 +72,7 @@ def _another_library(function: Callable[..., Array], salt: float, part_of: float
     """``function`` as another library might round it: each value one unit in the last place higher or lower.
 
     Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. With
-    ``part_of`` it is a unit of that number: as where a library takes the value as a part of it, and cancels.
+    ``part_of`` it is a unit of that number, where another library is left with the value by a difference of such.
     """
 
     def rounded_otherwise(*arguments: Array, out: Array | None = None, **keywords: Any) -> Array:
@@ -85,8 +85,8 @@ def _another_library(function: Callable[..., Array], salt: float, part_of: float
     return rounded_otherwise
 
 
-# The functions of the reference whose slope has a last digit that is a library's own. (Of the others it is 0, 1 or a
-# given number. Their values are moved all the same: for the sum that they are of, which a library rounds otherwise.)
+# The activations whose slope has a last digit that is a library's own; that of the others is 0, 1 or a given number.
+# Values are moved of all: what a rectifier or a linear output passes on is a sum, which a library rounds otherwise.
 TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
 
 
@@ -97,7 +97,7 @@ def _subtracted(beta: float, t: int) -> float:
 
 @contextmanager
 def _other_functions(salt: float) -> Iterator[None]:
-    """While this lasts, the reference's transcendental functions, norms and losses round as another library's might."""
+    """While this lasts, the reference's activations, norms and losses round as another library's might."""
     moved = {name: _another_library(function, salt) for name, function in activations.ACTIVATIONS.items()}
     # GELU's distribution function is half of 1 + tanh(...) or, in most libraries, of 1 + erf(...).
     moved_halves = {"_normal_distribution": _another_library(activations._normal_distribution, salt, part_of=0.5)}

@@ -55,7 +55,7 @@ class DenseNetwork:
         return self.normalization == kind and layer < self.depth
 
     def product(self, a, b, *, out=None):
-        """The matrix product ``a b``. All long sums are taken here, so a subclass can take them in another order."""
+        """The matrix product ``a b``: sums of many terms are taken here, so that a subclass can reorder them."""
         return np.matmul(a, b, out=out)
 
     def forward(self, parameters, x, *, masks=None, statistics=None, buffers=None):

@@ -18,7 +18,8 @@ PACKAGES = ("impl_torch", "impl_tf", "impl_jax")
 NUMPY_ONLY = re.compile(r"_backward$|_gradient$|^logistic_regression_(loops|example_loop)$")
 NUMPY_KEYWORDS = {"out"}
 NUMPY_TABLES = {"BACKWARD", "GRADIENTS"}
-# What goes on around training works on labels and numbers of any framework, so it is there once.
+# What goes on around training works on labels and numbers of any framework, so it is there once; and the reference's
+# sums are in one place for the harness, which takes them in another order.
 NUMPY_FILES = {"metrics", "diagnosis", "search", "gradient_checking", "vectorization", "sums"}
 
 
