@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conformance.adapter import OWN, load, resolve
-from conformance.recipe import load_recipe
-from conformance.tape import prepare
+from conformance.adapters.session import OWN, load, resolve
+from conformance.problems.problem import prepare
+from conformance.recipes.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 EPOCHS = {"cats_logistic": 2000, "signs_softmax": 3}

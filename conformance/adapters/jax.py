@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import optax
 
-from conformance.adapter import DeviceNotFound, State, Training
-from conformance.tape import Array, Masks, Problem, Tensors
+from conformance.adapters.session import DeviceNotFound, State, Training
+from conformance.problems.problem import Array, Masks, Problem, Tensors
 from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapter import State, Training
-from conformance.tape import Array, Masks, Problem, Tensors
+from conformance.adapters.session import State, Training
+from conformance.problems.problem import Array, Masks, Problem, Tensors
 from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.adapter import DeviceNotFound, State, Training
-from conformance.tape import Array, Masks, Problem, Tensors
+from conformance.adapters.session import DeviceNotFound, State, Training
+from conformance.problems.problem import Array, Masks, Problem, Tensors
 from impl_torch import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 

@@ -2,14 +2,13 @@
 
 A check is a function ``observe(session, case)`` that yields what it sees. The same function looks at the oracle, at the
 re-rounded runs of the reference that measure the noise floor, and at the implementation under test; what differs
-between them is then compared in one place, ``conformance/compare.py``. Here no comparison is made and no tolerance
-is known.
+between them is then compared in one place, ``conformance/verdicts/compare.py``. Here no comparison is made and no
+tolerance is known.
 """
 
 from collections.abc import Callable, Iterator
 
-from conformance.adapter import Session
-from conformance.case import Case
+from conformance.adapters.session import Session
 from conformance.checks import (
     forward,
     free_running,
@@ -20,7 +19,8 @@ from conformance.checks import (
     teacher_forced,
     update,
 )
-from conformance.compare import Observation
+from conformance.checks.case import Case
+from conformance.checks.observation import Observation
 
 Check = Callable[[Session, Case], Iterator[Observation]]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.adapter import Session, Training
-from conformance.case import Case
-from conformance.compare import Key, Observation
-from conformance.tape import Problem
+from conformance.adapters.session import Session, Training
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
+from conformance.problems.problem import Problem
 from reference_numpy import regularizers
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.adapter import Session
-from conformance.case import Case
-from conformance.compare import Key, Observation
-from conformance.randomness import keyed_generator
-from conformance.tape import Problem, Tensors
+from conformance.adapters.session import Session
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
+from conformance.data.randomness import keyed_generator
+from conformance.problems.problem import Problem, Tensors
 
 DIRECTIONS = 3
 

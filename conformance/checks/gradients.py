@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from conformance.adapter import Session
-from conformance.case import Case
-from conformance.compare import Key, Observation
+from conformance.adapters.session import Session
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:

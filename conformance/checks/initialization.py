@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from conformance.adapter import Session, Unsupported
-from conformance.case import Case
-from conformance.compare import Key, Observation
-from conformance.randomness import keyed_generator
-from conformance.tape import Array
+from conformance.adapters.session import Session, Unsupported
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
+from conformance.data.randomness import keyed_generator
+from conformance.problems.problem import Array
 
 # Far from square, so that fan-in, fan-out and their mean are told apart; the transpose, since orthogonal columns are
 # made otherwise than orthogonal rows.

@@ -5,9 +5,9 @@ Errors are local: none is carried to the next step, so none is amplified.
 
 from collections.abc import Iterator
 
-from conformance.adapter import Session
-from conformance.case import Case, take_step
-from conformance.compare import Key, Observation
+from conformance.adapters.session import Session
+from conformance.checks.case import Case, take_step
+from conformance.checks.observation import Key, Observation
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from conformance import allowance, catalog
 from conformance.adapters.numpy import NumpySession
-from conformance.case import Point, build_case, pack, unpack
 from conformance.checks import CHECKS
-from conformance.compare import Verdict, compare, measure_errors
-from conformance.coverage import recipe_with
-from conformance.record import LADDER, STAGES
-from conformance.rerounding import VARIANTS, Rerounded, SequentialNetwork
-from conformance.tape import prepare
+from conformance.checks.case import Point, build_case, pack, unpack
+from conformance.problems.problem import prepare
+from conformance.recipes import suites as catalog
+from conformance.recipes.coverage import recipe_with
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import Verdict, compare, measure_errors
+from conformance.verdicts.record import LADDER, STAGES
+from conformance.verdicts.rerounding import VARIANTS, Rerounded, SequentialNetwork
 from reference_numpy import models
 
 RECIPES = {recipe.name: recipe for recipe in catalog.suite("default")}

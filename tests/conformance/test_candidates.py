@@ -2,15 +2,15 @@
 
 import pytest
 
-from conformance import mutation
-from conformance.adapter import State
-from conformance.candidates import Candidate, pair, singles
+from conformance.adapters.session import State
+from conformance.audit import mutation
 from conformance.checks import CHECKS
-from conformance.compare import measure_errors
-from conformance.coverage import recipe_with
-from conformance.dialects import dialects
-from conformance.factors import values_in
-from conformance.mutants import MUTANTS
+from conformance.diagnosis.candidates import Candidate, pair, singles
+from conformance.faults.mutants import MUTANTS
+from conformance.recipes.coverage import recipe_with
+from conformance.recipes.dialects import dialects
+from conformance.recipes.factors import values_in
+from conformance.verdicts.compare import measure_errors
 
 ADAM = recipe_with({"optimizer": "adam", "penalty": "l2", "noise": "dropout"}, epochs=1)
 OTHERS = {

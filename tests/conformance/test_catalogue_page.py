@@ -22,8 +22,9 @@ optax = pytest.importorskip("optax")
 tf = pytest.importorskip("tensorflow")
 torch = pytest.importorskip("torch")
 
-from conformance import catalog, catalogue_page  # noqa: E402
-from conformance.catalog import KINDS  # noqa: E402
+from conformance.cli import listing  # noqa: E402
+from conformance.recipes import catalogue_page  # noqa: E402
+from conformance.recipes.catalogue import KINDS  # noqa: E402
 from reference_numpy import activations, models, normalization, regularizers  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
@@ -570,7 +571,7 @@ def test_the_page_has_every_kind_and_component_of_the_listings_once():
         expected += [f"## {kind.capitalize()}", *(f"### `{name}`" for name in table)]
     assert headings == expected
     columns = {
-        what: set(rows()[0]) for what, rows in catalog.LISTINGS.items() if what != "coverage"
+        what: set(rows()[0]) for what, rows in listing.LISTINGS.items() if what != "coverage"
     }  # that one is slow
     assert {what for what, names in columns.items() if names == {"name", "keywords", "description"}} == set(KINDS)
 
@@ -578,7 +579,7 @@ def test_the_page_has_every_kind_and_component_of_the_listings_once():
 def test_the_page_has_the_keywords_that_the_listings_have():
     page = catalogue_page.page().replace("`", "")
     for kind in KINDS:
-        for row in catalog.LISTINGS[kind]():
+        for row in listing.LISTINGS[kind]():
             assert f"\nKeywords: {row['keywords'] or 'none'}" in page.partition(f"### {row['name']}\n")[2][:5000]
 
 
@@ -626,7 +627,7 @@ def test_the_examples_of_the_docstrings_hold():
 
 def test_the_page_is_made_without_a_framework():
     code = (
-        "import sys; from conformance.catalogue_page import page; page()\n"
+        "import sys; from conformance.recipes.catalogue_page import page; page()\n"
         "loaded = {'torch', 'tensorflow', 'jax', 'optax', 'keras'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )

@@ -5,16 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance import allowance, ceilings, mutants, worker
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
-from conformance.case import build_case
-from conformance.compare import NO_CEILING, Ceiling, Comparison, Key, Verdict, under_ceiling
-from conformance.coverage import recipe_with
-from conformance.mutants.base import Mutant
-from conformance.planting import Edit
-from conformance.reporting.tables import load_records
-from conformance.store import Store
-from conformance.tape import prepare
+from conformance.checks.case import build_case
+from conformance.checks.observation import Key
+from conformance.faults import mutants
+from conformance.faults.injection import Edit
+from conformance.faults.mutant import Mutant
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import recipe_with
+from conformance.results.frames import load_records
+from conformance.results.store import Store
+from conformance.runs import worker
+from conformance.verdicts import ceilings
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, Verdict, under_ceiling
 
 RECIPE = recipe_with({"optimizer": "gradient descent"}, "descent")
 STEP = "w -= alpha * g\n"

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from conformance import allowance
 from conformance.adapters.numpy import NumpySession
-from conformance.case import build_case
 from conformance.checks import CHECKS, gradient_check
-from conformance.compare import NOT_FAILING, compare
-from conformance.recipe import Recipe
-from conformance.tape import prepare
+from conformance.checks.case import build_case
+from conformance.problems.problem import prepare
+from conformance.recipes.recipe import Recipe
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import NOT_FAILING, compare
 
 TINY = {"examples": 24, "test_examples": 12}
 BASE = {

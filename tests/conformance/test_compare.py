@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from conformance.compare import (
-    FLOOR_FACTOR,
-    ROUNDOFFS,
-    Expectation,
-    Key,
-    Observation,
-    Verdict,
-    compare,
-    measure_errors,
-)
+from conformance.checks.observation import Key, Observation
+from conformance.verdicts.compare import FLOOR_FACTOR, ROUNDOFFS, Expectation, Verdict, compare, measure_errors
 
 KEY = Key("gradient", 3, "dW1")
 U = 2.0**-53

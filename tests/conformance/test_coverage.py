@@ -8,8 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from conformance.catalog import suite
-from conformance.coverage import (
+from conformance.recipes.coverage import (
     allowed,
     allowed_pairs,
     coverage,
@@ -19,8 +18,9 @@ from conformance.coverage import (
     single_changes,
     values_of,
 )
-from conformance.factors import BASE, FACTORS, values_in
-from conformance.recipe import Recipe
+from conformance.recipes.factors import BASE, FACTORS, values_in
+from conformance.recipes.recipe import Recipe
+from conformance.recipes.suites import suite
 
 TABLES = {
     "activations": "ACTIVATIONS",

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer
 
-from conformance.dialects import dialect
+from conformance.recipes.dialects import dialect
 from reference_numpy import models, regularizers, training
 from reference_numpy.optimizers import OPTIMIZERS
 

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from conformance import candidates, ceilings, mutants, worker
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.cli import app
-from conformance.explain import explain
-from conformance.explanation import as_dict, text
-from conformance.mutants import MUTANTS
-from conformance.recipe import Recipe
-from conformance.record import LADDER
-from conformance.store import Store
+from conformance.diagnosis import candidates
+from conformance.diagnosis.explain import explain
+from conformance.diagnosis.explanation import as_dict, text
+from conformance.faults import mutants
+from conformance.faults.mutants import MUTANTS
+from conformance.recipes.recipe import Recipe
+from conformance.results.store import Store
+from conformance.runs import worker
+from conformance.verdicts import ceilings
+from conformance.verdicts.record import LADDER
 from reference_numpy import optimizers
 
 RECIPE = Recipe.model_validate({

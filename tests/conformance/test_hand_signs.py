@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.hand_signs import (
+from conformance.data.hand_signs import (
     CLASS_COUNT,
     FINGER_RADIUS,
     FINGER_SETS,
@@ -17,7 +17,7 @@ from conformance.hand_signs import (
     draw_skin,
     hand_capsules,
 )
-from conformance.randomness import keyed_generator
+from conformance.data.randomness import keyed_generator
 
 SEEDS = st.integers(min_value=-(2**63), max_value=2**64)
 

@@ -7,18 +7,19 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from conformance import allowance
-from conformance.adapter import OWN, Unsupported, available, load
 from conformance.adapters.numpy import NumpySession
-from conformance.case import Case
+from conformance.adapters.session import OWN, Unsupported, available, load
 from conformance.checks import initialization
-from conformance.compare import FLOOR_FACTOR, Expectation, Key, Observation, Verdict, compare
-from conformance.coverage import recipe_with
-from conformance.factors import values_in
-from conformance.mutants.initializers import MUTANTS
-from conformance.planting import planted
-from conformance.rerounding import VARIANTS, Rerounded
-from conformance.tape import prepare
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
+from conformance.faults.initializers import MUTANTS
+from conformance.faults.injection import planted
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import recipe_with
+from conformance.recipes.factors import values_in
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, Verdict, compare
+from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
 INITIALIZERS = tuple(values_in("initializer"))
 SCALE, SHAPE, CENTRE = {"root mean square", "mean"}, {"kurtosis"}, {"mean"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from conformance.layout import recognise
+from conformance.diagnosis.layouts import recognise
 
 TOLERANCE = 1e-12
 WIDE = np.array([[1.0, -2.0, 4.0], [8.0, 16.0, -32.0]])

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import allowance
 from conformance.adapters.numpy import NumpySession
-from conformance.case import build_case
 from conformance.checks import CHECKS
-from conformance.compare import NOT_FAILING, Expectation, Key, Observation, Verdict, compare
-from conformance.coverage import recipe_with
-from conformance.record import STAGES, Context
-from conformance.tape import prepare
-from conformance.worker import _records
+from conformance.checks.case import build_case
+from conformance.checks.observation import Key, Observation
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import recipe_with
+from conformance.runs.worker import _records
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import NOT_FAILING, Expectation, Verdict, compare
+from conformance.verdicts.record import STAGES, Context
 
 RECIPE = recipe_with({"optimizer": "momentum"}, "small", epochs=1)
 OWN_PRECISION = ("tensor", "statistic")

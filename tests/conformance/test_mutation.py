@@ -11,15 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 import reference_numpy.optimizers
-from conformance import mutants, mutation
-from conformance.catalog import KINDS
+from conformance.audit import mutation
+from conformance.audit.mutation import Outcome, missed, outcomes, planted_in, recipe_of, score, table, try_all
 from conformance.cli import app
-from conformance.mutants import MUTANTS, reference_with
-from conformance.mutants.base import Mutant
-from conformance.mutation import Outcome, missed, outcomes, planted_in, recipe_of, score, table, try_all
-from conformance.planting import PACKAGES, Edit, planted
-from conformance.record import LADDER
-from conformance.run import Incomplete
+from conformance.faults import mutants
+from conformance.faults.injection import PACKAGES, Edit, planted
+from conformance.faults.mutant import Mutant
+from conformance.faults.mutants import MUTANTS, reference_with
+from conformance.recipes.catalogue import KINDS
+from conformance.runs.run import Incomplete
+from conformance.verdicts.record import LADDER
 
 ROOT = Path(__file__).parents[2]
 ONE_RECIPE_IN = 6

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conformance.planting import PACKAGES, Edit, Edits
+from conformance.faults.injection import PACKAGES, Edit, Edits
 
 # Of 24 examples an epoch makes two full batches and a small one.
 COMMON = """
@@ -429,8 +429,8 @@ FAULTS = [*TORCH, *TF, *JAX]
 MODULE = '''
 from contextlib import ExitStack
 
-from conformance.adapter import Unsupported
-from conformance.planting import Edit, planted
+from conformance.adapters.session import Unsupported
+from conformance.faults.injection import Edit, planted
 
 CHANGES = {changes!r}
 

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, Phase, event, given, note, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from conformance import allowance, case
-from conformance.adapter import OWN, available, load
 from conformance.adapters.numpy import NumpySession
-from conformance.case import build_case
-from conformance.checks import CHECKS
-from conformance.compare import NOT_FAILING, Verdict, compare
-from conformance.coverage import allowed, recipe_values
-from conformance.factors import BASE, FACTORS, values_in
-from conformance.recipe import Recipe
-from conformance.tape import prepare
+from conformance.adapters.session import OWN, available, load
+from conformance.checks import CHECKS, case
+from conformance.checks.case import build_case
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import allowed, recipe_values
+from conformance.recipes.factors import BASE, FACTORS, values_in
+from conformance.recipes.recipe import Recipe
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
 
 # Only without shrinking is a failing example the one that is shown first; with it, a failure takes minutes to report.
 COSTLY = settings(

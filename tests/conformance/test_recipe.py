@@ -6,8 +6,8 @@ import tomllib
 import pytest
 from pydantic import ValidationError
 
-from conformance import catalog
-from conformance.recipe import Recipe, RecipeError, load_recipe
+from conformance.recipes import suites as catalog
+from conformance.recipes.recipe import Recipe, RecipeError, keyword_defaults, load_recipe
 from reference_numpy import activations, initializers, losses, models, optimizers, regularizers, schedules
 
 TOML = """
@@ -146,7 +146,7 @@ def test_every_formulation_that_a_keyword_can_name_is_in_the_full_suite():
     """The allowed words are read from the reference's own refusals."""
     recipes = catalog.suite("full")
     for name, make in optimizers.OPTIMIZERS.items():
-        for keyword in catalog.keyword_defaults(make):
+        for keyword in keyword_defaults(make):
             try:
                 make(**{keyword: "no such formulation"})
             except ValueError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conformance.record import LADDER
+from conformance.verdicts.record import LADDER
 
 RECIPE = """
 name = "small"
@@ -24,7 +24,7 @@ optimizer = {name = "adam", learning_rate = 0.01}
 PLUGIN = """
 import os
 import numpy as np
-from conformance.adapter import Unsupported
+from conformance.adapters.session import Unsupported
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from reference_numpy import optimizers
 

@@ -8,17 +8,17 @@ from collections import Counter
 
 import pytest
 
-from conformance import soak as soaking
-from conformance.adapter import resolve
-from conformance.compare import Verdict
-from conformance.coverage import allowed, values_of
-from conformance.data import DATASETS
-from conformance.factors import FACTORS, values_in
-from conformance.record import LADDER, Context
-from conformance.run import BadInput
-from conformance.soak import Soak, random_choice, random_recipe, tally, work_through
-from conformance.store import Store
-from conformance.tape import prepare
+from conformance.adapters.session import resolve
+from conformance.audit import soak as soaking
+from conformance.audit.soak import Soak, random_choice, random_recipe, tally, work_through
+from conformance.data.datasets import DATASETS
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import allowed, values_of
+from conformance.recipes.factors import FACTORS, values_in
+from conformance.results.store import Store
+from conformance.runs.run import BadInput
+from conformance.verdicts.compare import Verdict
+from conformance.verdicts.record import LADDER, Context
 
 RECIPES, SEEDS = 200, 5
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conformance.reporting import tables
-from conformance.reporting.summary import markdown, summarize
-from conformance.store import INFORMATIVE
+from conformance.reports import tables
+from conformance.reports.summary import markdown, summarize
+from conformance.results.store import INFORMATIVE
 
 NAN = float("nan")
 RECORD = {

@@ -1,0 +1,180 @@
+"""The tester tested: every mutant is planted, looked at by the checks, and must be caught by each check it names.
+
+``python -m conformance.audit.mutation IMPLEMENTATION SHARE DTYPES`` tries a share (``part/parts``) of the mutants in a
+process of its own and prints one JSON object a line; ``conformance mutants`` collects them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from tempfile import TemporaryFile
+from typing import NamedTuple
+
+import numpy as np
+
+from conformance.adapters.numpy import NumpySession
+from conformance.adapters.session import Adapter
+from conformance.checks import CHECKS
+from conformance.checks.case import Case, build_case
+from conformance.faults.injection import planted
+from conformance.faults.mutant import Mutant
+from conformance.faults.mutants import MUTANTS
+from conformance.problems.problem import prepare
+from conformance.recipes.coverage import recipe_with
+from conformance.recipes.recipe import Recipe
+from conformance.runs.run import ENVIRONMENT, WORKERS_AT_ONCE, Incomplete, Progress
+from conformance.verdicts import floors as allowance
+from conformance.verdicts.compare import NOT_FAILING, Comparison, compare
+from conformance.verdicts.floors import Expectations
+
+
+class Outcome(NamedTuple):
+    """What one check saw of one mutant.
+
+    ``margin`` is the largest error in allowances, infinite for what cannot be compared (NaN, a crash); ``where`` is the
+    first tensor that failed, or the nearest to failing.
+    """
+
+    mutant: str
+    implementation: str
+    dtype: str
+    check: str
+    named: bool
+    caught: bool
+    margin: float
+    where: str
+
+
+def outcomes(mutants: Iterable[Mutant], implementation: str, dtypes: Iterable[str]) -> Iterator[Outcome]:
+    """Plant each mutant in an implementation, in each of its precisions, and ask every check."""
+    for mutant in mutants:
+        edits = mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
+        with planted(implementation, (mutant.file, edits)) as adapter:
+            made = adapter("cpu")
+            for dtype in dtypes:
+                if dtype in mutant.dtypes:
+                    yield from _trial(mutant, implementation, made, dtype)
+
+
+def _trial(mutant: Mutant, implementation: str, adapter: Adapter, dtype: str) -> Iterator[Outcome]:
+    built, expectations = situation(recipe_of(mutant), dtype)
+    for check, expected in expectations.items():
+        try:
+            with np.errstate(all="ignore"):  # a fault may divide by 0
+                found = list(compare(CHECKS[check](adapter.session(built.problem), built), expected))
+        except Exception as error:  # a fault may well make the code crash: then it is caught
+            margin, caught, where = np.inf, True, f"{type(error).__name__}: {error}"
+        else:
+            telling = next((c for c in found if c.verdict not in NOT_FAILING), None) or max(found, key=_margin)
+            margin, caught = max(map(_margin, found)), telling.verdict not in NOT_FAILING
+            where = f"{telling.key.stage} {telling.key.tensor}, step {telling.step}"
+        yield Outcome(mutant.name, implementation, dtype, check, check in mutant.checks, caught, float(margin), where)
+
+
+def recipe_of(mutant: Mutant) -> Recipe:
+    """The recipe on which a mutant must be caught."""
+    return recipe_with(mutant.where, **mutant.settings)
+
+
+@cache
+def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
+    """The case of a recipe, and what the oracle saw in it with its allowances."""
+    problem = prepare(recipe, dtype)
+    case = build_case(problem, NumpySession(problem.in_float64()))
+    return case, allowance.measure(case)
+
+
+def _margin(comparison: Comparison) -> float:
+    if np.isnan(comparison.error):
+        return np.inf
+    return comparison.error / comparison.allowance
+
+
+def planted_in(implementation: str) -> list[Mutant]:
+    """The mutants that can be planted in an implementation."""
+    return [mutant for mutant in MUTANTS if implementation == "numpy" or implementation in mutant.elsewhere]
+
+
+def missed(found: Iterable[Outcome]) -> list[Outcome]:
+    """Outcomes of checks that should have caught a mutant and did not."""
+    return [outcome for outcome in found if outcome.named and not outcome.caught]
+
+
+def table(found: Iterable[Outcome]) -> list[dict[str, str]]:
+    """A row for each mutant in each implementation: by which checks it was caught, and with what margin at least."""
+    rows: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
+    for outcome in found:
+        rows.setdefault((outcome.mutant, outcome.implementation), {}).setdefault(outcome.check, []).append(outcome)
+    return [
+        {
+            "mutant": mutant,
+            "implementation": implementation,
+            "caught by": ", ".join(f"{c} {_least(o):.2g}" for c, o in checks.items() if all(x.caught for x in o)),
+            "missed by": ", ".join(c for c, o in checks.items() if missed(o)) or "-",
+        }
+        for (mutant, implementation), checks in rows.items()
+    ]
+
+
+def score(found: list[Outcome]) -> list[str]:
+    """For each implementation and precision how many mutants were caught by every check that must catch them."""
+    lines = []
+    for implementation, dtype in dict.fromkeys((o.implementation, o.dtype) for o in found):
+        mine = [o for o in found if (o.implementation, o.dtype) == (implementation, dtype)]
+        planted_here = {o.mutant for o in mine}
+        caught = len(planted_here - {o.mutant for o in missed(mine)})
+        smallest = min((o for o in mine if o.named), key=lambda o: o.margin)
+        lines.append(
+            f"{implementation}, {dtype}: {caught} of {len(planted_here)} mutants"
+            f" ({100 * caught / len(planted_here):.1f} %) caught by every check that must catch them; the smallest"
+            f" margin is {smallest.margin:.3g} allowances ({smallest.mutant}, {smallest.check})"
+        )
+    return lines
+
+
+def _least(found: list[Outcome]) -> float:
+    return min(outcome.margin for outcome in found)
+
+
+def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Progress) -> list[Outcome]:
+    """Plant every mutant in each implementation, in processes of its own. Raises Incomplete if one of them dies."""
+    jobs = [(name, f"{part}/{WORKERS_AT_ONCE}") for name in implementations for part in range(WORKERS_AT_ONCE)]
+    found: list[Outcome] = []
+    done: dict[str, set[str]] = {name: set() for name, _ in jobs}
+
+    def carry_out(job: tuple[str, str]) -> None:
+        command = [sys.executable, "-m", "conformance.audit.mutation", *job, ",".join(dtypes)]
+        with TemporaryFile("w+") as errors, subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | ENVIRONMENT
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            for line in process.stdout:
+                found.append(Outcome(**json.loads(line)))
+                done[job[0]].add(found[-1].mutant)
+                progress(job[0], len(done[job[0]]), len(planted_in(job[0])))
+            if process.wait():
+                errors.seek(0)
+                last = (errors.read().strip().splitlines() or ["nothing on its standard error"])[-1]
+                raise Incomplete(f"mutants of {job[0]}: exit status {process.returncode}: {last}")
+
+    with ThreadPoolExecutor(WORKERS_AT_ONCE) as pool:
+        list(pool.map(carry_out, jobs))
+    places = {mutant.name: place for place, mutant in enumerate(MUTANTS)}
+    names = list(done)
+    return sorted(found, key=lambda outcome: (names.index(outcome.implementation), places[outcome.mutant]))
+
+
+def main(implementation: str, share: str, dtypes: str, names: str = "") -> None:
+    """Try a share of the mutants, or those named, and print what came out, a line each."""
+    part, _, parts = share.partition("/")
+    chosen = [mutant for mutant in planted_in(implementation) if not names or mutant.name in names.split("|")]
+    for outcome in outcomes(chosen[int(part) :: int(parts)], implementation, dtypes.split(",")):
+        print(json.dumps(outcome._asdict()), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

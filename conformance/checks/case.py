@@ -1,0 +1,285 @@
+"""The situations in which an implementation is looked at, made once from the oracle and handed to all of them.
+
+* ``points``: parameters at which forward pass, loss and gradients are compared: the initial ones and the trained ones.
+* ``trajectory``: parameters and optimizer state before steps of a training, for the teacher-forced check.
+* ``exercises``: gradients and optimizer states on which single updates are compared.
+
+All of them are in the working precision: the trajectory is a float64 training whose state is rounded to that
+precision after every step, so that a step from it measures that step's own rounding and nothing else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from conformance.adapters.numpy import NumpySession
+from conformance.adapters.session import Session, State
+from conformance.data.randomness import keyed_generator
+from conformance.problems.problem import Array, Problem, Tensors, cast_floats, layer_of
+from reference_numpy import models, regularizers, schedules
+
+TRAJECTORY_BYTES = 48e6  # a training too large to keep whole is looked at in evenly spaced steps
+UPDATE_STEPS = (1, 2, 10, 1000)
+FULL_BATCH_STEPS = (1, 2, 4, 8)
+EXERCISE_SIZE = 6
+
+
+class TrainingState(NamedTuple):
+    """Parameters, optimizer state and batch norm's running averages before step ``step`` (counted from 1)."""
+
+    step: int
+    parameters: Tensors
+    slots: dict[str, Tensors]
+    statistics: Tensors
+
+
+class Step(NamedTuple):
+    """Everything that one step of a training makes, in the order in which it comes into being."""
+
+    cost: Array
+    gradients: Tensors
+    clipped: Tensors
+    updated: TrainingState
+
+
+class Exercise(NamedTuple):
+    """One optimizer step: from ``parameters`` and ``slots`` with ``gradients``, as step ``step`` (counted from 1)."""
+
+    step: int
+    parameters: Tensors
+    slots: dict[str, Tensors]
+    gradients: Tensors
+
+
+class Point(NamedTuple):
+    """Parameters at which the model is looked at, and running averages to go with them."""
+
+    parameters: Tensors
+    statistics: Tensors
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem and the situations in which it is looked at."""
+
+    problem: Problem
+    points: dict[int, Point]
+    trajectory: tuple[TrainingState, ...]
+    exercises: tuple[Exercise, ...]
+
+    def in_float64(self) -> "Case":
+        """The same numbers, to be computed with in float64."""
+        double = np.dtype(np.float64)
+        return Case(
+            self.problem.in_float64(),
+            {step: Point(*(cast_floats(tensors, double) for tensors in point)) for step, point in self.points.items()},
+            tuple(_state_in(state, double) for state in self.trajectory),
+            tuple(Exercise(e.step, cast_floats(e.parameters, double), _cast_slots(e.slots, double),
+                           cast_floats(e.gradients, double)) for e in self.exercises),
+        )  # fmt: skip
+
+
+def learning_rate(problem: Problem, step: int) -> float:
+    """The recipe's learning rate at ``step`` (counted from 1)."""
+    schedule = problem.recipe.build_schedule(schedules)
+    by_epoch = problem.recipe.schedule.unit == "epoch"
+    return schedule((step - 1) // problem.batches_per_epoch if by_epoch else step - 1)
+
+
+def take_step(session: Session, problem: Problem, state: TrainingState) -> Step:
+    """The step of a training that starts from ``state``."""
+    recipe, batch = problem.recipe, problem.batch(state.step - 1)
+    found = session.gradients(state.parameters, *batch)
+    trained = {name: w for name, w in state.parameters.items() if layer_of(name) > recipe.frozen_layers}
+    gradients = {name: found[name] for name in trained}
+    clipped = session.clip(gradients) if recipe.build_clipping(regularizers) else gradients
+    updated, after = session.optimizer_step(
+        trained, clipped, State(state.step - 1, state.slots), learning_rate(problem, state.step)
+    )
+    if recipe.build_constraint(regularizers):
+        updated = session.constrain(updated)
+    statistics = state.statistics
+    if statistics:
+        statistics = session.running_statistics(state.parameters, batch.x, batch.masks, statistics)
+    return Step(
+        found["cost"], gradients, clipped,
+        TrainingState(state.step + 1, {n: updated.get(n, w) for n, w in state.parameters.items()}, after.slots,
+                      statistics),
+    )  # fmt: skip
+
+
+def replay(session: Session, problem: Problem, dtype: np.dtype[Any] | None = None) -> Iterator[TrainingState]:
+    """A training in single steps, as states before each of them and one after the last.
+
+    With ``dtype`` the state is rounded to that precision after every step.
+    """
+    state = initial_state(problem)
+    for _ in range(problem.steps):
+        yield state
+        state = take_step(session, problem, state).updated
+        if dtype is not None:
+            state = _state_in(_state_in(state, dtype), problem.dtype)
+    yield state
+
+
+def initial_state(problem: Problem) -> TrainingState:
+    """The state before the first step."""
+    reference, parameters = NumpySession(problem), problem.tape.initial_parameters
+    trained = {name: w for name, w in parameters.items() if layer_of(name) > problem.recipe.frozen_layers}
+    statistics = models.initial_statistics(reference.model, dtype=problem.dtype)
+    return TrainingState(1, parameters, initial_slots(reference, trained), statistics)
+
+
+def initial_slots(reference: NumpySession, parameters: Tensors) -> dict[str, Tensors]:
+    """The optimizer's slots before the first step."""
+    slots: dict[str, Tensors] = reference.optimizer.init(parameters).slots
+    return slots
+
+
+def build_case(problem: Problem, oracle: NumpySession) -> Case:
+    """The case of ``problem``, with states from ``oracle``, the reference in float64."""
+    double = problem.in_float64()
+    kept, chosen = [], set(trajectory_steps(problem, oracle))
+    first = state = initial_state(problem)
+    for state in replay(oracle, double, problem.dtype):
+        if state.step in chosen:
+            kept.append(_state_in(state, problem.dtype))
+    state = _state_in(state, problem.dtype)
+    points = {
+        0: Point(first.parameters, first.statistics),
+        problem.steps: Point(state.parameters, state.statistics),
+    }
+    exercises = _exercises if oracle.optimizer.elementwise else _full_batch_exercises
+    return Case(problem, points, tuple(kept), tuple(exercises(problem, oracle)))
+
+
+def trajectory_steps(problem: Problem, oracle: NumpySession) -> list[int]:
+    """Every step of the training, or as many evenly spaced ones as fit into ``TRAJECTORY_BYTES``."""
+    parameters = problem.tape.initial_parameters
+    state_bytes = 8 * sum(w.size for w in parameters.values()) * (1 + len(initial_slots(oracle, parameters)))
+    count = int(np.clip(TRAJECTORY_BYTES // (2 * state_bytes), 2, problem.steps)) if problem.steps > 1 else 1
+    return sorted({int(step) for step in np.linspace(1, problem.steps, count).round()})
+
+
+def gradient_sequence(seed: int, step: int) -> Tensors:
+    """The gradients of step ``step`` of the update check, one tensor for each kind of sequence.
+
+    ``ordinary`` ones are normal; ``zeros``; ``tiny`` (1e-10) and ``huge`` (1e10); ``sign_flips`` alternate;
+    ``constant`` ones never change; ``bursts`` are huge at every seventh step and tiny otherwise.
+    """
+    normal = keyed_generator(seed, "update gradients", step).standard_normal((3, EXERCISE_SIZE))
+    steady = keyed_generator(seed, "update gradients").standard_normal(EXERCISE_SIZE)
+    return {
+        "ordinary": normal[0],
+        "zeros": np.zeros(EXERCISE_SIZE),
+        "tiny": 1e-10 * normal[1],
+        "huge": 1e10 * normal[2],
+        "sign_flips": steady * (-1.0) ** step,
+        "constant": steady,
+        "bursts": normal[0] * (1e5 if step % 7 == 0 else 1e-5),
+    }
+
+
+def _exercises(problem: Problem, oracle: NumpySession) -> Iterator[Exercise]:
+    """States after long runs of each sequence, with parameters at 0 so that the smallest step is seen in full.
+
+    The ``ordinary`` parameters alone are not 0, for formulas in which the parameter itself has a part.
+    """
+    start: Tensors = {name: np.zeros(EXERCISE_SIZE) for name in gradient_sequence(problem.recipe.seed, 1)}
+    start["ordinary"] = keyed_generator(problem.recipe.seed, "update parameters").standard_normal(EXERCISE_SIZE)
+    slots = initial_slots(oracle, start)
+    rate = float(problem.recipe.optimizer.keywords["learning_rate"])
+    for step in range(1, UPDATE_STEPS[-1] + 1):
+        gradients = cast_floats(gradient_sequence(problem.recipe.seed, step), problem.dtype)
+        if step in UPDATE_STEPS:
+            yield Exercise(step, cast_floats(start, problem.dtype), _cast_slots(slots, problem.dtype), gradients)
+        double = cast_floats(gradients, np.dtype(np.float64))
+        slots = oracle.optimizer_step(start, double, State(step - 1, slots), rate)[1].slots
+
+
+def _full_batch_exercises(problem: Problem, oracle: NumpySession) -> Iterator[Exercise]:
+    """States on the way down a quadratic bowl ``1/2 sum c w^2`` with curvatures ``c`` from 1/2 to 2, at half the rate.
+
+    Quasi-Newton methods learn from how the gradient changes with the parameters, so here these move.
+    """
+    double = np.dtype(np.float64)
+    curvatures = np.geomspace(0.5, 2.0, EXERCISE_SIZE)
+    w: Tensors = {"bowl": keyed_generator(problem.recipe.seed, "update parameters").standard_normal(EXERCISE_SIZE)}
+    slots = initial_slots(oracle, w)
+    rate = 0.5 * float(problem.recipe.optimizer.keywords["learning_rate"])
+    for step in range(1, FULL_BATCH_STEPS[-1] + 1):
+        w, slots = cast_floats(w, problem.dtype), _cast_slots(slots, problem.dtype)
+        gradients = {"bowl": (curvatures * w["bowl"]).astype(problem.dtype)}
+        if step in FULL_BATCH_STEPS:
+            yield Exercise(step, w, slots, gradients)
+        state = State(step - 1, _cast_slots(slots, double))
+        w, (_, slots) = oracle.optimizer_step(cast_floats(w, double), cast_floats(gradients, double), state, rate)
+
+
+def _state_in(state: TrainingState, dtype: np.dtype[Any]) -> TrainingState:
+    return TrainingState(
+        state.step, cast_floats(state.parameters, dtype), _cast_slots(state.slots, dtype),
+        cast_floats(state.statistics, dtype),
+    )  # fmt: skip
+
+
+def _cast_slots(slots: dict[str, Tensors], dtype: np.dtype[Any]) -> dict[str, Tensors]:
+    return {slot: cast_floats(arrays, dtype) for slot, arrays in slots.items()}
+
+
+def pack(case: Case) -> Tensors:
+    """The case's situations (not its problem, which is prepared anew) as named arrays."""
+    arrays: Tensors = {}
+    for step, point in case.points.items():
+        arrays |= _pack_parts("point", step, point._asdict(), {})
+    for state in case.trajectory:
+        parts = {"parameters": state.parameters, "statistics": state.statistics}
+        arrays |= _pack_parts("trajectory", state.step, parts, state.slots)
+    for exercise in case.exercises:
+        parts = {"parameters": exercise.parameters, "gradients": exercise.gradients}
+        arrays |= _pack_parts("exercise", exercise.step, parts, exercise.slots)
+    return arrays
+
+
+def unpack(problem: Problem, arrays: Tensors) -> Case:
+    """The inverse of :func:`pack`."""
+    tree: dict[str, dict[int, dict[str, Array]]] = {"point": {}, "trajectory": {}, "exercise": {}}
+    for name, value in arrays.items():
+        group, step, rest = name.split("|", 2)
+        tree[group].setdefault(int(step), {})[rest] = value
+    return Case(
+        problem,
+        {step: Point(_part(t, "parameters"), _part(t, "statistics")) for step, t in sorted(tree["point"].items())},
+        tuple(
+            TrainingState(step, _part(t, "parameters"), _slots(t), _part(t, "statistics"))
+            for step, t in sorted(tree["trajectory"].items())
+        ),
+        tuple(
+            Exercise(step, _part(t, "parameters"), _slots(t), _part(t, "gradients"))
+            for step, t in sorted(tree["exercise"].items())
+        ),
+    )
+
+
+def _pack_parts(group: str, step: int, parts: dict[str, Tensors], slots: dict[str, Tensors]) -> Tensors:
+    arrays: Tensors = {}
+    for part, tensors in parts.items():
+        arrays |= {f"{group}|{step}|{part}|{name}": value for name, value in tensors.items()}
+    for slot, tensors in slots.items():
+        arrays |= {f"{group}|{step}|slots|{slot}|{name}": value for name, value in tensors.items()}
+    return arrays
+
+
+def _part(arrays: Tensors, part: str) -> Tensors:
+    return {name.split("|")[-1]: value for name, value in arrays.items() if name.startswith(f"{part}|")}
+
+
+def _slots(arrays: Tensors) -> dict[str, Tensors]:
+    slots: dict[str, Tensors] = {}
+    for name, value in arrays.items():
+        if name.startswith("slots|"):
+            _, slot, parameter = name.split("|")
+            slots.setdefault(slot, {})[parameter] = value
+    return slots

@@ -1,0 +1,1 @@
+"""Where an implementation first leaves the oracle, and why."""

@@ -1,0 +1,104 @@
+"""What is said of a recipe that did not pass: where it leaves the oracle, and why, for people and for programs."""
+
+from typing import Any, NamedTuple
+
+from conformance.verdicts.record import for_json
+
+EXPLAINED = 2.0  # allowances between a candidate and the observation
+SHOWN = 3  # causes that reproduce the observation equally well; built-ins that are made so
+
+
+class Divergence(NamedTuple):
+    """The first value beyond its allowance. ``step`` counts from 1 in trainings; ``element`` is the worst one's."""
+
+    check: str
+    stage: str
+    step: int
+    tensor: str
+    element: list[int]
+    observed: float
+    expected: float
+    error: float
+    allowance: float
+    remark: str
+
+
+class Cause(NamedTuple):
+    """A candidate beside the observation.
+
+    ``error`` is the largest that is left between them, ``share`` the largest in allowances, of the first check that
+    fails; ``explains`` and ``leaves`` are the checks that it does and does not explain.
+    """
+
+    description: str
+    formulation: bool
+    error: float
+    share: float
+    explains: list[str]
+    leaves: list[str]
+    builtins: list[str]
+
+
+class Explanation(NamedTuple):
+    """What is to be said of one recipe in one implementation and precision. Without ``causes``: ``nearest``."""
+
+    recipe: str
+    implementation: str
+    dtype: str
+    divergence: Divergence
+    layout: str
+    swap: str
+    causes: list[Cause]
+    nearest: Cause | None
+
+    @property
+    def explained(self) -> bool:
+        """Whether there is a cause, or a rearrangement that has a name; a mere factor says what, and not why."""
+        return bool(self.causes or (self.layout and not self.layout.startswith("multiplied")))
+
+
+def as_dict(explanation: Explanation) -> dict[str, Any]:
+    """An explanation for programs: what JSON can hold."""
+    values = explanation._asdict() | {"divergence": for_json(explanation.divergence._asdict())}
+    values["causes"] = [for_json(cause._asdict()) for cause in explanation.causes]
+    values["nearest"] = for_json(explanation.nearest._asdict()) if explanation.nearest else None
+    return values
+
+
+def text(explanation: Explanation) -> str:
+    """An explanation for people."""
+    found = explanation.divergence
+    place = f", stage {found.stage}, tensor {found.tensor}, step {found.step}" if found.tensor else ""
+    lines = [
+        f"{explanation.recipe}, {explanation.implementation}, {explanation.dtype}",
+        f"  first divergence: check {found.check}{place}",
+    ]
+    if found.remark:
+        lines.append(f"    {found.remark}")
+    else:
+        element = f"element {found.element}: " if found.element else ""
+        lines.append(
+            f"    {element}{found.observed:.9g}, the oracle has {found.expected:.9g}"
+            f" (error {found.error:.2g}, allowed {found.allowance:.2g})"
+        )
+    if explanation.layout:
+        lines.append(f"  layout: {found.tensor} is the oracle's, {explanation.layout}")
+    if explanation.swap:
+        lines.append(f"  swap: {explanation.swap}")
+    for cause in explanation.causes:
+        lines.append(f"  cause: matches {cause.description} to {cause.error:.1g} in all {len(cause.explains)} checks")
+        if cause.builtins:
+            lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
+    if not explanation.causes and found.tensor:
+        lines.append("  cause: no known formulation or fault explains this" + _nearest(explanation.nearest))
+    return "\n".join(lines)
+
+
+def _nearest(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    if cause.share <= EXPLAINED:
+        return f"; {cause.description} explains {', '.join(cause.explains)}, but not {', '.join(cause.leaves)}"
+    return (
+        f"; the nearest is {cause.description}, which leaves {cause.error:.1g} ({cause.share:.2g} of what is allowed)"
+    )

@@ -1,0 +1,76 @@
+"""Layout faults: the right numbers in the wrong places, or all of them by one factor too large."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.problems.problem import Array
+
+Named = tuple[str, Array]
+
+
+def recognise(observed: Array, expected: Array, tolerance: float) -> str:
+    """What was done to ``expected`` to make ``observed`` of it, in words, or "" if it is none of these.
+
+    Transposed, reshaped in another order, reversed or permuted along an axis, shuffled throughout, negated, or
+    multiplied by one factor. ``tolerance`` is an error as of ``compare.measure_errors``, relative to the largest
+    ``|expected|``. A square matrix is told from its transpose like any other; what is also its own transpose, or holds
+    equal rows alone, is not told.
+
+    >>> recognise(np.array([[1.0, 3.0], [2.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]), 1e-15)
+    'transposed'
+    >>> recognise(np.array([3.0, 1.0, 2.0]), np.array([1.0, 2.0, 3.0]), 1e-15)
+    'permuted: its elements are those numbered 2, 0, 1 of the expected ones'
+    >>> recognise(np.array([2.0, 4.0]), np.array([1.0, 2.0]), 1e-15)
+    'multiplied by 2'
+    """
+    observed, expected = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
+    scale = float(np.abs(expected).max(initial=0.0))
+    if observed.size != expected.size or scale == 0 or not np.isfinite(observed).all():
+        return ""
+    reach = tolerance * scale
+    if observed.shape == expected.shape and np.abs(observed - expected).max() <= reach:
+        return ""
+    for name, rearranged in _rearranged(expected):
+        if rearranged.shape == observed.shape and np.abs(observed - rearranged).max() <= reach:
+            return name
+    if observed.shape != expected.shape:
+        return ""
+    for axis in range(expected.ndim):
+        name = _permutation(observed, expected, axis, reach)
+        if name:
+            return name
+    factor = float(np.vdot(expected, observed) / np.vdot(expected, expected))
+    if np.abs(observed - factor * expected).max() <= reach * max(1.0, abs(factor)):
+        return "negated" if abs(factor + 1) <= 2 * tolerance else f"multiplied by {factor:.6g}"
+    if np.abs(np.sort(observed, axis=None) - np.sort(expected, axis=None)).max() <= reach:
+        return "shuffled: the expected numbers in other places"
+    return ""
+
+
+def _rearranged(expected: Array) -> Iterator[Named]:
+    """The expected numbers in each of the orders that have a name."""
+    if expected.ndim == 2:
+        yield "transposed", expected.T
+        yield "reshaped: read row by row, written column by column", expected.T.reshape(expected.shape)
+        yield "reshaped: read column by column, written row by row", expected.reshape(expected.shape[::-1]).T
+    for axis in range(expected.ndim):
+        yield f"reversed along axis {axis}", np.flip(expected, axis)
+
+
+def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> str:
+    """The order of the slices along ``axis``, if that is what differs."""
+    ours = np.moveaxis(observed, axis, 0).reshape(expected.shape[axis], -1)
+    theirs = np.moveaxis(expected, axis, 0).reshape(expected.shape[axis], -1)
+    order = []
+    left = list(range(len(theirs)))
+    for row in ours:
+        match = next((k for k in left if np.abs(row - theirs[k]).max() <= reach), None)
+        if match is None:
+            return ""
+        left.remove(match)
+        order.append(match)
+    named = {1: ("elements",), 2: ("rows", "columns")}.get(expected.ndim)
+    what = named[axis] if named else f"slices along axis {axis}"
+    shown = ", ".join(map(str, order[:8])) + (" ..." if len(order) > 8 else "")
+    return f"permuted: its {what} are those numbered {shown} of the expected ones"

@@ -1,0 +1,1 @@
+"""Known faults as data, and their injection."""

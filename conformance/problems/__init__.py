@@ -1,0 +1,1 @@
+"""A recipe with its data and its tape at one precision."""

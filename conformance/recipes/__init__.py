@@ -1,0 +1,1 @@
+"""The recipe, the catalogue that it is made of, and the suites."""

@@ -1,0 +1,244 @@
+"""The catalogue as a page: ``python -m conformance.recipes.catalogue_page`` prints ``docs/catalogue.md``.
+
+What a component is comes from its docstring and signature in the reference; which built-ins of the frameworks it
+equals comes from ``builtins.toml``, and for the optimizers from ``dialects.toml``. Tests hold both to the built-ins.
+"""
+
+import inspect
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conformance.recipes.catalogue import KINDS, written_keywords
+from conformance.recipes.dialects import equal_builtins
+from reference_numpy import normalization, regularizers
+
+FILE = Path(__file__).with_name("builtins.toml")
+
+# The second half of a component that is two functions.
+COMPANIONS: dict[str, Callable[..., Any]] = {
+    "batch_norm": normalization.running_average,
+    "inverted_dropout": regularizers.dropout_mask,
+}
+
+FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "jax": "JAX"}
+
+INTRODUCTION = """\
+# The catalogue
+
+Every component that a recipe can name, except the data sets: what it computes, its keywords with their defaults, where
+it comes from, and which built-ins of PyTorch, TensorFlow with Keras, and JAX with optax it equals, with the keywords
+that make it so. For a framework that a table leaves out, no built-in is listed. "To float32" means that the built-in
+rounds a number of its own to float32, for float64 arrays too. Everything is taken from the docstrings and signatures of
+`reference_numpy`, from `conformance/recipes/dialects.toml` and `conformance/recipes/builtins.toml`, and the tests hold
+every equality to the built-in itself. Made by
+
+```
+python -m conformance.recipes.catalogue_page > docs/catalogue.md
+```
+"""
+
+
+PREFACES = {
+    "losses": """\
+Compared as costs: what a built-in returns for each output is added up over the outputs, and what it returns for each
+example is averaged.
+""",
+    "models": """\
+Only a single layer is ready made; in every framework a network of several is a stack of them.
+""",
+    "normalizations": """\
+Compared in training, in the running averages that this leaves, and in inference.
+""",
+    "optimizers": """\
+The built-ins with their own defaults, as `conformance/recipes/dialects.toml` has them. Those of optax ask for a
+learning rate.
+""",
+    "schedules": """\
+Compared at a rate of 0.1 to begin with, `alpha_0`, where a built-in takes it.
+""",
+}
+
+
+class Builtin(NamedTuple):
+    """One built-in beside one component.
+
+    ``call`` makes the built-in of ``framework``. The component with ``keywords`` equals it to ``precision``, or
+    ``differs`` says why none do. A schedule may be equal only ``until`` an epoch or step.
+    """
+
+    kind: str
+    component: str
+    framework: str
+    call: str
+    keywords: dict[str, Any]
+    differs: str
+    precision: str
+    until: int | None
+    note: str
+
+
+DEFAULTS: dict[str, Any] = {"keywords": {}, "differs": "", "precision": "float64", "until": None, "note": ""}
+
+
+class Description(NamedTuple):
+    """A docstring in Markdown, and the sentence on its source; "" where it has none."""
+
+    text: str
+    source: str
+
+
+@cache
+def builtins() -> tuple[Builtin, ...]:
+    """Every row of ``builtins.toml``, in its order.
+
+    Raises ValueError for a kind, component, framework or field that is not known, with those that are.
+
+    >>> builtins()[0].component, builtins()[0].call
+    ('identity', 'torch.nn.Identity')
+    """
+    return tuple(read_builtins(tomllib.loads(FILE.read_text(encoding="utf-8"))))
+
+
+def read_builtins(tables: dict[str, Any]) -> Iterator[Builtin]:
+    """The rows of tables nested as in ``builtins.toml``. Raises ValueError as :func:`builtins`.
+
+    >>> next(read_builtins({"losses": {"hinge": {}}}))
+    Traceback (most recent call last):
+    ...
+    ValueError: component='hinge' is not allowed: must be one of 'binary_cross_entropy', 'categorical_cross_entropy', \
+'binary_cross_entropy_from_probabilities', 'categorical_cross_entropy_from_probabilities', 'mean_squared_error'
+    """
+    for kind, components in tables.items():
+        _check_known("kind", kind, [name for name in KINDS if name != "optimizers"])
+        for component, frameworks in components.items():
+            _check_known("component", component, list(KINDS[kind]))
+            for framework, calls in frameworks.items():
+                _check_known("framework", framework, list(FRAMEWORKS))
+                for call, row in calls.items():
+                    for field in row:
+                        _check_known("field", field, list(DEFAULTS))
+                    yield Builtin(kind, component, framework, call, **(DEFAULTS | row))
+
+
+def page() -> str:
+    """The whole page in Markdown."""
+    sections = [INTRODUCTION]
+    for kind, table in KINDS.items():
+        sections.append(f"## {kind.capitalize()}\n")
+        if kind in PREFACES:
+            sections.append(PREFACES[kind])
+        sections += [section(kind, name) for name in table]
+    return "\n".join(sections)
+
+
+def section(kind: str, name: str) -> str:
+    """What the page says of one component.
+
+    >>> print(section("losses", "mean_squared_error").splitlines()[0])
+    ### `mean_squared_error`
+    """
+    functions = [KINDS[kind][name], *([COMPANIONS[name]] if name in COMPANIONS else [])]
+    described = [description(inspect.getdoc(function) or "") for function in functions]
+    sources = dict.fromkeys(found.source for found in described if found.source)
+    parts = [f"### `{name}`", *(found.text for found in described), _keyword_line(functions)]
+    if sources:
+        parts.append("Source: " + " ".join(sources))
+    rows = _optimizer_rows(name) if kind == "optimizers" else _builtin_rows(kind, name)
+    parts.append(_table(rows) if rows else "No framework's built-in is listed.")
+    return "\n\n".join(parts) + "\n"
+
+
+def description(docstring: str) -> Description:
+    """A docstring in Markdown, literal blocks fenced, without its examples and what it says of returns and errors.
+
+    >>> description("The mean ``m``. Raises ValueError if empty. Source: Gauss 1809, eq. 2.\\n\\n>>> 1\\n1")
+    Description(text='The mean `m`.', source='Gauss 1809, eq. 2.')
+    """
+    source, parts = "", []
+    for block in docstring.split("\n\n"):
+        if block.startswith(">>>"):
+            continue
+        if block.startswith("    "):
+            parts.append("```text\n" + inspect.cleandoc(block) + "\n```")
+            continue
+        sentences = []
+        for sentence in _sentences(" ".join(block.split())):
+            if sentence.startswith("Source: "):
+                source = _inline(sentence.removeprefix("Source: "))
+            elif not sentence.startswith(("Raises ValueError", "Returns ")):
+                sentences.append(_inline(sentence))
+        text = re.sub(r"::$", ":", " ".join(sentences))
+        if text not in ("", ":"):
+            parts.append(text)
+    return Description("\n\n".join(parts), source)
+
+
+def _sentences(paragraph: str) -> list[str]:
+    """Split after a full stop before a capital, a bracket or a literal: ``2013, eq. 38`` stays whole."""
+    return re.split(r"(?<=\.) (?=[A-Z(`])|(?<=\.\)) (?=[A-Z(`])", paragraph)
+
+
+def _inline(text: str) -> str:
+    """Literals and references to functions of a docstring as Markdown's code."""
+    return re.sub(r":(?:func|class|meth):`([^`]+)`", r"`\1`", text.replace("``", "`"))
+
+
+def _keyword_line(functions: list[Callable[..., Any]]) -> str:
+    return "Keywords: " + (", ".join(f"`{written}`" for written in written_keywords(*functions)) or "none") + "."
+
+
+def _builtin_rows(kind: str, name: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            FRAMEWORKS[row.framework],
+            f"`{row.call}`",
+            _equals(row),
+            row.differs or row.note,
+        )
+        for row in builtins()
+        if (row.kind, row.component) == (kind, name)
+    ]
+
+
+def _equals(row: Builtin) -> str:
+    if row.differs:
+        return "differs"
+    precision = " to float32" if row.precision == "float32" else ""
+    return _call(row.component, row.keywords) + precision + ("" if row.until is None else f" until {row.until}")
+
+
+def _optimizer_rows(name: str) -> list[tuple[str, str, str, str]]:
+    modules = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"}
+    frameworks = {"torch": "PyTorch", "keras": "TensorFlow", "optax": "JAX"}
+    return [
+        (frameworks[d.framework], f"`{modules[d.framework]}.{d.builtin}`", _call(name, d.differences), d.note.strip())
+        for d in equal_builtins(name)
+    ]
+
+
+def _call(name: str, keywords: dict[str, Any]) -> str:
+    """The component as it is called.
+
+    >>> _call("leaky_relu", {"slope": 0.2})
+    '`leaky_relu(slope=0.2)`'
+    """
+    given = ", ".join(f"{keyword}={value!r}" for keyword, value in keywords.items())
+    return f"`{name}({given})`" if given else f"`{name}`"
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    lines = [("framework", "built-in", "equals", "to be known"), ("---",) * 4, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _check_known(field: str, value: str, known: list[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{field}={value!r} is not allowed: must be one of {', '.join(map(repr, known))}")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,281 @@
+"""The suites: which recipes a run is made of when none is named."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from conformance.recipes import coverage
+from conformance.recipes.recipe import Recipe
+
+_flower = {"name": "flower", "scaling": "none"}
+_cancer = {"name": "breast_cancer"}
+_moons = {"name": "moons", "examples": 120, "test_examples": 60}
+_xor = {"name": "xor", "examples": 80, "test_examples": 40}
+_digits = {"name": "digits", "examples": 150, "test_examples": 100}
+_signs = {"name": "hand_signs", "scaling": "unit", "examples": 80, "test_examples": 30}
+
+_binary = "binary_cross_entropy"
+_logistic = {"model": {"name": "logistic_regression"}, "loss": _binary}
+
+
+def _shallow(activation: Any, units: int = 4, loss: Any = _binary) -> dict[str, Any]:
+    return {"model": {"name": "shallow_network", "hidden_units": [units], "activation": activation}, "loss": loss}
+
+
+def _deep(activation: Any, *units: int, loss: Any = _binary) -> dict[str, Any]:
+    return {"model": {"name": "deep_network", "hidden_units": units, "activation": activation}, "loss": loss}
+
+
+def _softmax(activation: Any, *units: int, **more: Any) -> dict[str, Any]:
+    model = {"name": "softmax_classifier", "hidden_units": units, "activation": activation, **more}
+    return {"model": model, "loss": "categorical_cross_entropy"}
+
+
+def _optimizer(name: str, learning_rate: float, **keywords: Any) -> dict[str, Any]:
+    return {"name": name, "learning_rate": learning_rate, **keywords}
+
+
+def _digits_recipe(name: str, optimizer: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The small digits network on which the formulations of the adaptive optimizers are compared."""
+    network = _softmax("tanh", 16) | {"dataset": _digits, "initializer": "xavier_normal", "batch_size": 50, "epochs": 8}
+    return network | {"name": name, "optimizer": optimizer} | more
+
+
+_QUICK: tuple[dict[str, Any], ...] = (
+    {
+        "name": "breast-cancer-logistic",
+        "description": "Logistic regression from zeros by batch gradient descent.",
+        "dataset": _cancer, **_logistic, "initializer": "zeros",
+        "optimizer": _optimizer("gradient_descent", 0.1), "epochs": 30,
+    },
+    {
+        "name": "flower-shallow-tanh",
+        "description": "The course's planar flower, one hidden layer of tanh units, in batches that are not balanced.",
+        "dataset": _flower, **_shallow("tanh"), "initializer": {"name": "scaled_normal", "scale": 0.3},
+        "optimizer": _optimizer("gradient_descent", 1.2), "batch_size": 150, "epochs": 12,
+    },
+    {
+        "name": "moons-deep-relu-momentum",
+        "description": "The course's momentum (a moving average), a last small batch, and 1/t decay by epoch.",
+        "dataset": _moons, **_deep("relu", 8, 5), "optimizer": _optimizer("momentum", 0.1), "batch_size": 32,
+        "epochs": 10, "schedule": {"name": "inverse_time", "decay_rate": 0.5},
+    },
+    {
+        "name": "xor-shallow-mse-rmsprop",
+        "description": "Regression on XOR: mean squared error, sigmoid units, RMSprop.",
+        "dataset": _xor, **_shallow("sigmoid", 4, "mean_squared_error"),
+        "optimizer": _optimizer("rmsprop", 0.01), "batch_size": 32, "epochs": 10,
+    },
+    {
+        "name": "digits-softmax-adam-dropout-l2",
+        "description": "Softmax classifier with inverted dropout and the course's L2, trained by Adam.",
+        "dataset": _digits, **_softmax("relu", 24, 12), "batch_size": 64, "epochs": 8,
+        "regularizers": [{"name": "l2", "strength": 0.5}, {"name": "inverted_dropout", "keep_probability": 0.8}],
+        "optimizer": _optimizer("adam", 0.003),
+    },
+    {
+        "name": "hand-signs-softmax-adam",
+        "description": "The course's hand-sign classifier, 12288-25-12-6, on drawn hands.",
+        "dataset": _signs, **_softmax("relu", 25, 12), "initializer": "xavier_normal", "batch_size": 32, "epochs": 2,
+        "optimizer": _optimizer("adam", 0.0001),
+    },
+)  # fmt: skip
+
+_MORE: tuple[dict[str, Any], ...] = (
+    {
+        "name": "breast-cancer-stochastic",
+        "description": "One example at a time.",
+        "dataset": _cancer | {"examples": 25}, **_logistic, "initializer": "zeros", "batch_size": 1, "epochs": 2,
+        "optimizer": _optimizer("gradient_descent", 0.05),
+    },
+    {
+        "name": "breast-cancer-l2-minibatch",
+        "description": "L2 over the examples of the batch, with a last small batch.",
+        "dataset": _cancer | {"examples": 150}, **_logistic, "initializer": "scaled_normal", "batch_size": 64,
+        "epochs": 8, "regularizers": [{"name": "l2", "strength": 0.7}], "optimizer": _optimizer("momentum", 0.1),
+    },
+    {
+        "name": "breast-cancer-l2-half",
+        "description": "PyTorch's convention of L2: lambda/2, not over m.",
+        "dataset": _cancer, **_shallow("tanh", 5), "epochs": 20,
+        "regularizers": [{"name": "l2", "strength": 0.01, "convention": "half"}],
+        "optimizer": _optimizer("gradient_descent", 0.5),
+    },
+    {
+        "name": "breast-cancer-l2-full",
+        "description": "Keras's convention of L2: lambda, without the half.",
+        "dataset": _cancer, **_shallow("tanh", 5), "epochs": 20,
+        "regularizers": [{"name": "l2", "strength": 0.01, "convention": "full"}],
+        "optimizer": _optimizer("gradient_descent", 0.5),
+    },
+    {
+        "name": "moons-momentum-sum-nesterov",
+        "description": "Momentum as PyTorch, Keras and optax have it, with Nesterov's look-ahead.",
+        "dataset": _moons, **_shallow("relu", 6), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.05, accumulation="sum", nesterov=True),
+    },
+    {
+        "name": "moons-momentum-bias-corrected",
+        "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.3, bias_correction=True),
+    },
+    {
+        "name": "moons-momentum-sum",
+        "dataset": _moons, **_deep("leaky_relu", 6, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.03, accumulation="sum"),
+        "schedule": {"name": "exponential", "base": 0.9},
+    },
+    {
+        "name": "moons-momentum-rate-inside",
+        "description": "The learning rate inside the velocity, under a rate that changes every step.",
+        "dataset": _moons, **_deep({"name": "leaky_relu", "slope": 0.2}, 6, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("momentum", 0.05, accumulation="sum", learning_rate_position="inside"),
+        "schedule": {"name": "exponential", "unit": "step", "base": 0.97},
+    },
+    {
+        "name": "moons-deep-linear",
+        "description": "Hidden layers without a non-linearity, as wide as each other.",
+        "dataset": _moons, **_deep("identity", 4, 4), "optimizer": _optimizer("gradient_descent", 0.05), "epochs": 30,
+        "schedule": {"name": "inverse_time", "unit": "step", "decay_rate": 0.05},
+    },
+    {
+        "name": "moons-deep-sigmoid",
+        "dataset": _moons, **_deep("sigmoid", 6, 4), "initializer": {"name": "xavier_normal", "fan": "fan_average"},
+        "optimizer": _optimizer("adam", 0.02), "epochs": 30,
+    },
+    {
+        "name": "moons-deep-softmax-units",
+        "description": "Softmax as a hidden activation.",
+        "dataset": _moons, **_deep("softmax", 6), "optimizer": _optimizer("adam", 0.02), "epochs": 20,
+    },
+    {
+        "name": "moons-relu-at-zero",
+        "description": "Both units of the first layer are off for many an example, and the next layer is at its kink.",
+        "dataset": _moons, **_deep({"name": "relu", "derivative_at_zero": 1}, 2, 4), "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("gradient_descent", 0.1),
+    },
+    {
+        "name": "xor-mse-half",
+        "description": "Half the squared error.",
+        "dataset": _xor, **_deep("tanh", 6, 4, loss={"name": "mean_squared_error", "convention": "half"}),
+        "optimizer": _optimizer("rmsprop", 0.01, epsilon_position="inside_root", epsilon=1e-6), "epochs": 30,
+    },
+    {
+        "name": "xor-dropout",
+        "description": "Dropout with another keep probability in each layer.",
+        "dataset": _xor, **_deep("tanh", 12, 8), "batch_size": 40, "epochs": 10,
+        "regularizers": [{"name": "inverted_dropout", "keep_probability": [0.9, 0.5]}],
+        "optimizer": _optimizer("gradient_descent", 0.3),
+    },
+    {
+        "name": "digits-softmax-regression",
+        "description": "No hidden layer.",
+        "dataset": _digits, **_softmax("identity"), "initializer": "zeros", "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adam", 0.01),
+    },
+    {
+        "name": "digits-deep-relu-adam",
+        "dataset": _digits, **_softmax("relu", 24, 16), "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adam", 0.002),
+        "schedule": {"name": "inverse_time", "decay_rate": 0.2},
+    },
+    _digits_recipe(
+        "digits-rmsprop-centred", _optimizer("rmsprop", 0.0005, centered=True, beta=0.995, epsilon=1e-4),
+        # At beta = 0.9 a constant gradient leaves a variance of 0.9^t g^2 below the rounding of g^2: ill-conditioned.
+        description="Centred, with an average long enough that the variance is more than the rounding of its parts.",
+    ),
+    _digits_recipe(
+        "digits-rmsprop-momentum", _optimizer("rmsprop", 0.001, momentum=0.9),
+        schedule={"name": "exponential", "base": 0.8},
+    ),
+    {
+        "name": "housing-relu-neuron",
+        "description": "The course's first example: a price from a size, by one rectified unit.",
+        "dataset": {"name": "housing", "examples": 100}, "model": {"name": "single_neuron", "output": "relu"},
+        "loss": "mean_squared_error", "initializer": "scaled_normal", "batch_size": 32, "epochs": 8,
+        "optimizer": _optimizer("gradient_descent", 0.1),
+    },
+    {
+        "name": "diabetes-linear-neuron",
+        "description": "Linear regression by Adagrad on real data.",
+        "dataset": {"name": "diabetes"}, "model": {"name": "single_neuron"}, "loss": "mean_squared_error",
+        "initializer": "zeros", "epochs": 20, "optimizer": _optimizer("adagrad", 0.3),
+    },
+    {
+        "name": "attributes-multi-task",
+        "description": "Three yes-or-no outputs, AdamW and gradients clipped by their global norm.",
+        "dataset": {"name": "attributes", "examples": 120},
+        "model": {"name": "multi_task_network", "hidden_units": [10, 6], "activation": "swish"}, "loss": _binary,
+        "regularizers": [{"name": "clip_by_global_norm", "limit": 0.5}], "batch_size": 40, "epochs": 8,
+        "optimizer": _optimizer("adamw", 0.01),
+    },
+    {
+        "name": "digits-batch-norm",
+        "description": "Batch norm with unbiased running variances, early stopping, max-norm and label smoothing.",
+        "dataset": _digits | {"scaling": "unit"},
+        **(_softmax("relu", 16, 12, normalization={"name": "batch_norm", "running_variance": "unbiased"})
+           | {"loss": {"name": "categorical_cross_entropy", "label_smoothing": 0.1}}),
+        "regularizers": [{"name": "early_stopping", "patience": 2}, {"name": "max_norm", "limit": 2.0}],
+        "batch_size": 40, "epochs": 8, "optimizer": _optimizer("nadam", 0.01),
+    },
+    {
+        "name": "digits-layer-norm-augmented",
+        "description": "Layer norm on images that are flipped, shifted and made noisy anew in every epoch.",
+        "dataset": _digits | {"scaling": "unit"}, **_softmax("gelu", 16, normalization="layer_norm"),
+        "regularizers": ["random_flip", "random_shift", {"name": "gaussian_noise", "scale": 0.1}],
+        "batch_size": 50, "epochs": 6, "optimizer": _optimizer("radam", 0.01),
+        "schedule": {"name": "warmup", "unit": "step", "steps": 5, "after": "cosine", "after_options": {"steps": 13}},
+    },
+    {
+        "name": "digits-transfer",
+        "description": "The first layer comes from another task and stays as it is; a new head is trained.",
+        "dataset": _digits, **_softmax("tanh", 16), "transfer": {"frozen_layers": 1}, "batch_size": 50, "epochs": 8,
+        "optimizer": _optimizer("adamax", 0.01),
+    },
+    {
+        "name": "breast-cancer-lbfgs",
+        "description": "A quasi-Newton method on the convex cost of logistic regression.",
+        "dataset": _cancer, **_logistic, "initializer": "zeros", "epochs": 8,
+        "regularizers": [{"name": "l2", "strength": 5.0}], "optimizer": _optimizer("lbfgs", 0.5),
+    },
+    {
+        "name": "moons-lion-weighted",
+        "description": "Lion, and a cost that is a mean weighted by class and by example.",
+        "dataset": _moons, **_shallow(
+            "elu", 6, {"name": _binary, "class_weights": [0.5, 2.0], "weight_denominator": "weights"}
+        ),
+        "example_weights": "drawn", "batch_size": 40, "epochs": 8, "optimizer": _optimizer("lion", 0.01),
+    },
+)  # fmt: skip
+
+_ALONE = tuple(
+    coverage.recipe_values(f"alone-{number:03}", choice) for number, choice in enumerate(coverage.single_changes())
+)
+_PAIRS = tuple(
+    coverage.recipe_values(f"pair-{number:03}", choice) for number, choice in enumerate(coverage.covering_array())
+)
+
+SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS}
+
+SUITE_DESCRIPTIONS = {
+    "quick": "one recipe for each kind of model, optimizer and regularizer",
+    "default": "the course's models and the formulations that matter most, small and on real data where there is some",
+    "full": "default, every formulation on its own, and every allowed pair of them (see `conformance list coverage`)",
+}
+
+
+@cache
+def suite(name: str) -> tuple[Recipe, ...]:
+    """The recipes of a suite. Raises ValueError for an unknown name."""
+    if name not in SUITES:
+        raise ValueError(f"suite={name!r} is not allowed: must be one of {', '.join(map(repr, SUITES))}")
+    return tuple(Recipe.model_validate(values) for values in SUITES[name])
+
+
+def names(recipes: Iterable[Recipe]) -> list[str]:
+    """The recipes' names; raises ValueError where two share one, since records are told apart by it."""
+    found = [recipe.name for recipe in recipes]
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise ValueError(f"recipe name {', '.join(map(repr, repeated))} is used twice: names must differ within a run")
+    return found

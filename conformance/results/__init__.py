@@ -1,0 +1,1 @@
+"""What lasts of a run: the store, and the frames that are read from it."""

@@ -1,0 +1,1 @@
+"""A run carried out: its plan, its worker processes."""

@@ -1,0 +1,1 @@
+"""How far an observation may be from the oracle, and what verdict that gives."""

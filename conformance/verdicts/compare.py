@@ -1,0 +1,244 @@
+"""How far an observation is from the oracle, and what verdict that gives.
+
+The error of a tensor is scale-free, ``max |observed - oracle| / max |oracle|``. Where the oracle is exactly zero
+everywhere, the error is 0 for exact zeros and infinite for anything else. A curve has one error a step. A decision
+(a vector of predicted classes) has as its error the largest margin, relative to the largest of all margins, by which
+the oracle made a decision that was observed to be another: 0 when all agree, tiny when only a coin's toss fell
+differently.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.checks.observation import Key, Observation
+
+Errors = NDArray[np.float64]
+
+# From noise floor to allowance: the same for every check, recipe, tensor, device and dtype. The floor is the largest
+# error of a handful of re-rounded runs of the reference, so a sample: the factor covers an implementation that
+# rounds less luckily than all of them, and the few units of roundoff cover tensors on which all of them happened to
+# round alike.
+FLOOR_FACTOR = 8.0
+ROUNDOFFS = 16.0
+
+
+class Verdict(StrEnum):
+    """What a record concludes. All but ``pass`` are counted against a run, ``inconclusive`` apart from the rest."""
+
+    PASS = "pass"
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+    MISSING = "missing"
+    UNSUPPORTED = "unsupported"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+
+
+NOT_FAILING = (Verdict.PASS, Verdict.INCONCLUSIVE)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The oracle's value with its noise floor: one number, or one a step for a curve.
+
+    ``events`` tells, by step, why rounding alone may have sent this implementation the other way at a switch.
+    """
+
+    observation: Observation
+    floor: Errors
+    events: Mapping[int, str]
+    unit_roundoff: float
+    dtype: np.dtype[Any]
+
+    @property
+    def allowance(self) -> Errors:
+        """How large an error may be: a fixed multiple of the noise floor plus a few units of roundoff."""
+        return FLOOR_FACTOR * self.floor + ROUNDOFFS * self.unit_roundoff
+
+    @property
+    def limit(self) -> float:
+        """The floor above which agreement would mean nothing, since more than half of the digits are noise.
+
+        A statistic has few digits; it means nothing when even zeros would be within its allowance.
+        """
+        if self.observation.key.kind == "statistic":
+            return 1 / FLOOR_FACTOR
+        return float(np.sqrt(self.unit_roundoff))
+
+
+class Comparison(NamedTuple):
+    """One comparison's outcome: everything a record says but the names of what was compared.
+
+    ``ulps``: the difference at the worst element, in units in the last place of the oracle's value there, in the
+    working precision; NaN for decisions.
+    """
+
+    key: Key
+    step: int
+    error: float
+    ulps: float
+    floor: float
+    allowance: float
+    verdict: Verdict
+    cause: str
+
+
+class Ceiling(NamedTuple):
+    """The fault that would move a tensor least, of those that its check must catch by this tensor.
+
+    ``ratio``: by how many allowances it moves the tensor, at the step where it moves it most. Below 1 the fault would
+    not be seen.
+    """
+
+    ratio: float
+    fault: str
+
+
+NO_CEILING = Ceiling(float("nan"), "")
+
+
+def under_ceiling(comparison: Comparison, ceiling: Ceiling) -> Comparison:
+    """The comparison, which concludes nothing if it passed but would have passed with the ceiling's fault in it too."""
+    if comparison.verdict != Verdict.PASS or not ceiling.ratio < 1:
+        return comparison
+    reason = (
+        f"the fault {ceiling.fault!r} would move {comparison.key.tensor} by {ceiling.ratio:.2g} of its allowance, and"
+        " no other tensor of this check by more"
+    )
+    return comparison._replace(verdict=Verdict.INCONCLUSIVE, cause=reason)
+
+
+def measure_errors(observed: Observation, oracle: Observation) -> Errors:
+    """The error of an observation of the same key and shape: shape ``(1,)``, or ``(steps,)`` for a curve."""
+    expected = np.asarray(oracle.value, np.float64)
+    if oracle.key.kind == "decision":
+        assert oracle.margins is not None
+        flipped = np.asarray(observed.value) != np.asarray(oracle.value)
+        return _relative(np.where(flipped, oracle.margins, 0.0).max(initial=0.0), np.max(oracle.margins, initial=0.0))
+    difference = np.abs(np.asarray(observed.value, np.float64) - expected)
+    if oracle.key.kind == "curve":
+        return _relative(difference, np.abs(expected))
+    # Below the smallest normal number of a precision, frameworks and processors may round to zero, and some do.
+    difference = np.where(difference < np.finfo(observed.value.dtype).tiny, 0.0, difference)
+    return _relative(difference.max(initial=0.0), np.abs(expected).max(initial=0.0))
+
+
+def measure_noise(observed: Observation, oracle: Observation) -> Errors:
+    """How far a re-rounded run of the reference lies from the oracle; for a decision, how far its margins moved."""
+    if oracle.key.kind != "decision":
+        return measure_errors(observed, oracle)
+    assert oracle.margins is not None
+    assert observed.margins is not None
+    moved = np.abs(np.asarray(observed.margins, np.float64) - oracle.margins)
+    return _relative(moved.max(initial=0.0), np.max(oracle.margins, initial=0.0))
+
+
+def compare(observations: Iterable[Observation], expectations: Iterable[Expectation]) -> Iterator[Comparison]:
+    """One comparison for each expectation, and one for each observation that nobody expects."""
+    observed = {observation.key: observation for observation in observations}
+    for expectation in expectations:
+        key = expectation.observation.key
+        yield _judge(observed.pop(key, None), expectation)
+    for key in observed:
+        yield verdict_alone(key, Verdict.FAIL, f"{key.tensor} is not one of the oracle's tensors")
+
+
+def _judge(observed: Observation | None, expectation: Expectation) -> Comparison:
+    key = expectation.observation.key
+    if observed is None:
+        return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
+    problem = _malformed(observed, expectation)
+    if problem:
+        return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
+    errors = measure_errors(observed, expectation.observation)
+    allowance, floor = np.broadcast_arrays(expectation.allowance, expectation.floor)
+    place = _most_telling(errors, allowance, floor, expectation.limit)
+    step = key.step + place if key.kind == "curve" else key.step
+    verdict, cause = Verdict.PASS, ""
+    if floor[place] > expectation.limit:
+        verdict = Verdict.INCONCLUSIVE
+        source = "chance" if key.kind == "statistic" else "rounding"
+        cause = f"{source} alone moves {key.tensor} by {floor[place]:.1e} (limit {expectation.limit:.1e})"
+        cause += f": {expectation.events[step]}" if step in expectation.events else ""
+    elif not errors[place] <= allowance[place]:
+        verdict, cause = Verdict.FAIL, _describe(observed, expectation.observation, place)
+        if step in expectation.events:
+            verdict, cause = Verdict.INCONCLUSIVE, f"{expectation.events[step]}; {cause}"
+    elif key.kind == "decision" and errors[place] > 0:
+        cause = f"{_describe(observed, expectation.observation, place)}, all within rounding of the other decision"
+    return Comparison(
+        key, step, float(errors[place]), _ulps(observed, expectation, place), float(floor[place]),
+        float(allowance[place]), verdict, cause,
+    )  # fmt: skip
+
+
+def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float) -> int:
+    """The first failing step; without one, the first that says nothing; without one, the one nearest its allowance."""
+    failing = ~(errors <= allowance) & (floor <= limit)
+    for steps in (failing, floor > limit):
+        if steps.any():
+            return int(np.argmax(steps))
+    return int(np.argmax(errors / allowance))
+
+
+def _malformed(observed: Observation, expectation: Expectation) -> str:
+    """What is wrong with a value before it is compared, or nothing. NaN equals nothing.
+
+    Tensors and statistics must have the working precision; curves are numbers of the host, in whatever precision it
+    keeps them.
+    """
+    kind, value = observed.key.kind, np.asarray(observed.value)
+    expected = np.asarray(expectation.observation.value)
+    if value.shape != expected.shape:
+        return f"has shape {value.shape}: must be {expected.shape}"
+    if kind in ("tensor", "statistic") and value.dtype != expectation.dtype:
+        return f"has dtype {value.dtype}: must be {expectation.dtype}"
+    if kind == "decision" and not np.issubdtype(value.dtype, np.integer):
+        return f"has dtype {value.dtype}: must be integers"
+    if not np.isfinite(value).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+        return f"is {value[index]} at {index}, the oracle {expected[index]}"
+    return ""
+
+
+def worst_element(observed: Observation, oracle: Observation, place: int = 0) -> tuple[int, ...]:
+    """The index of the element that differs most; of a curve, the step ``place``."""
+    if oracle.key.kind == "curve":
+        return (place,)
+    difference = np.abs(np.asarray(observed.value, np.float64) - np.asarray(oracle.value, np.float64))
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+
+
+def _describe(observed: Observation, oracle: Observation, place: int) -> str:
+    value, expected = np.asarray(observed.value), np.asarray(oracle.value)
+    if oracle.key.kind == "decision":
+        return f"{oracle.key.tensor}: {int((value != expected).sum())} of {value.size} decisions differ"
+    index = worst_element(observed, oracle, place)
+    return f"{oracle.key.tensor}{list(index) if index else ''} is {value[index]:.9g}, the oracle {expected[index]:.9g}"
+
+
+def _ulps(observed: Observation, expectation: Expectation, place: int) -> float:
+    oracle = expectation.observation
+    if oracle.key.kind == "decision" or np.size(oracle.value) == 0:
+        return float("nan")
+    index = worst_element(observed, oracle, place)
+    expected = float(np.asarray(oracle.value)[index])
+    unit = np.spacing(np.abs(np.asarray(expected, expectation.dtype)))
+    return abs(float(np.asarray(observed.value)[index]) - expected) / float(unit)
+
+
+def verdict_alone(key: Key, verdict: Verdict, cause: str) -> Comparison:
+    """A comparison that has no numbers."""
+    nan = float("nan")
+    return Comparison(key, key.step, nan, nan, nan, nan, verdict, cause)
+
+
+def _relative(difference: Any, scale: Any) -> Errors:
+    difference, scale = np.atleast_1d(np.asarray(difference)), np.atleast_1d(np.asarray(scale))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(difference == 0, 0.0, difference / scale)

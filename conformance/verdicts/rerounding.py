@@ -1,0 +1,337 @@
+"""The reference, computing the same thing in another order, from inputs next to the given ones.
+
+Every method of :class:`Rerounded` is equal in mathematics to the reference's own and differs in rounding alone. How
+far its results spread is how far honest rounding moves them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+from unittest.mock import patch
+
+import numpy as np
+
+from conformance.adapters.numpy import NumpySession
+from conformance.adapters.session import State, Training
+from conformance.data.randomness import keyed_generator
+from conformance.problems.problem import Array, Masks, Problem, Tape, Tensors, layer_of
+from conformance.recipes.recipe import Component, Recipe
+from reference_numpy import activations, losses, normalization, optimizers, sums
+from reference_numpy.models import DenseNetwork
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A sum of fewer terms a library takes in one block, that is in turn, anyway.
+SHORTEST = 64
+
+
+# Numbers that are chosen from a few and not computed with.
+CHOSEN = ("threshold",)
+
+
+class Variant(NamedTuple):
+    """One way to round differently."""
+
+    reordered: bool = False  # examples, input features and hidden units in another order
+    one_by_one: bool = False  # matrix products and sums added term after term, without a fast library's blocks
+    jittered: bool = False  # inputs moved by about half a unit in the last place
+    functions: bool = False  # activations, norms and losses moved by a unit, 1 - beta^t subtracted, as libraries may
+    rounded: bool = False  # the optimizer's scalars rounded to the working precision
+
+
+VARIANTS = (
+    Variant(),
+    Variant(reordered=True),
+    Variant(reordered=True, one_by_one=True),
+    Variant(jittered=True, functions=True),
+    Variant(reordered=True, rounded=True, functions=True),
+    Variant(reordered=True, one_by_one=True, jittered=True, rounded=True, functions=True),
+)
+
+
+class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference is not typed)
+    """The reference's network with its matrix products summed one term after another."""
+
+    def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
+        """``a b`` as a sum of the products of one column and one row, added in turn in the working precision."""
+        terms = a.shape[1]
+        if a.shape[0] == b.shape[1] == 1:
+            return np.add.accumulate(a[0] * b[:, 0])[-1:].reshape(1, 1)
+        if terms < SHORTEST:
+            return np.asarray(super().product(a, b, out=out))
+        total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
+        total[...] = 0
+        for column, row in zip(np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b), strict=True):
+            total += column * row
+        return total
+
+
+def _another_library(function: Callable[..., Array], salt: float, part_of: float | None = None) -> Callable[..., Array]:
+    """``function`` as another library might round it: each value one unit in the last place higher or lower.
+
+    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. With
+    ``part_of`` it is a unit of that number, where another library is left with the value by a difference of such.
+    """
+
+    def rounded_otherwise(*arguments: Array, out: Array | None = None, **keywords: Any) -> Array:
+        value: Array = function(*arguments, **keywords)
+        fraction, _ = np.modf(np.abs(value.astype(np.float64)) * salt)
+        unit = np.where(fraction < 0.5, -1, 1) * np.finfo(value.dtype).eps
+        moved: Array = np.add(value, (value if part_of is None else part_of) * unit.astype(value.dtype), out=out)
+        return moved
+
+    return rounded_otherwise
+
+
+# The activations whose slope has a last digit that is a library's own; that of the others is 0, 1 or a given number.
+# Values are moved of all: what a rectifier or a linear output passes on is a sum, which a library rounds otherwise.
+TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
+
+
+def _subtracted(beta: float, t: int) -> float:
+    """``1 - beta^t`` as it is mostly written, with the cancellation that the reference avoids."""
+    return float(1.0 - beta**t)
+
+
+@contextmanager
+def _other_functions(salt: float) -> Iterator[None]:
+    """While this lasts, the reference's activations, norms and losses round as another library's might."""
+    moved = {name: _another_library(function, salt) for name, function in activations.ACTIVATIONS.items()}
+    # GELU's distribution function is half of 1 + tanh(...) or, in most libraries, of 1 + erf(...).
+    moved_halves = {"_normal_distribution": _another_library(activations._normal_distribution, salt, part_of=0.5)}
+    moved_slopes = {name: _another_library(activations.BACKWARD[name], salt) for name in TRANSCENDENTAL}
+    moved_norms = {"_standardized": _another_library(normalization._standardized, salt)}
+    moved_losses = {name: _another_library(loss, salt) for name, loss in losses.LOSSES.items()}
+    with (
+        patch.dict(activations.ACTIVATIONS, moved),
+        patch.dict(activations.BACKWARD, moved_slopes),
+        patch.dict(vars(activations), moved | moved_halves),
+        patch.dict(vars(normalization), moved_norms),
+        patch.dict(losses.LOSSES, moved_losses),
+        patch.dict(vars(optimizers), {"_one_minus_power": _subtracted}),
+    ):
+        yield
+
+
+def _total_in_turn(values: Array, *, axis: int | None = None) -> Array:
+    """The sum of the reference, each term added to the sum of those before it."""
+    terms = values.ravel() if axis is None else np.moveaxis(values, axis, 0)
+    last: Array = np.add.accumulate(terms, axis=0)[-1]
+    return last if axis is None else np.expand_dims(last, axis)
+
+
+class Rerounded:
+    """The reference in the working precision, computing in another order and from inputs next to the given ones."""
+
+    def __init__(self, problem: Problem, variant: int) -> None:
+        self.variant = VARIANTS[variant]
+        self.problem = problem
+        self.generator = keyed_generator(problem.recipe.seed, "re-rounding", variant)
+        self.seeds = keyed_generator(problem.recipe.seed, "seeds of weights", variant)
+        self.salt = float(self.generator.uniform(1e5, 1e6))
+        recipe = with_rounded_scalars(problem, self.generator) if self.variant.rounded else problem.recipe
+        self.session = NumpySession(replace(problem, recipe=recipe))
+        if self.variant.one_by_one:
+            self.session.model = SequentialNetwork(**vars(self.session.model))
+        sizes = self.session.model.layer_sizes
+        features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
+        self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        """Other weights than those of ``seed``: what differs between two draws is what chance alone moves."""
+        weights = self.session.draw_weights(shape, int(self.seeds.integers(2**31)))
+        initializer = self.problem.recipe.initializer
+        return _orthogonalized(weights, **initializer.keywords) if initializer.name == "orthogonal" else weights
+
+    def standardize(self, train_x: Array, x: Array) -> Array:
+        rows = self._order(len(train_x))
+        return self._run(self.session.standardize, self._jitter(train_x)[rows], self._jitter(x))
+
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        return self.session.augment(self._jitter(x), [self._jitter(drawn) for drawn in draws])
+
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        rows = self._order(len(x))
+        mixed = None if statistics is None else self._mixed_parameters(statistics)
+        found = self._run(
+            self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows), mixed
+        )
+        return {n: _undo(_undo(value, rows), self.orders[layer_of(n)], axis=1) for n, value in found.items()}
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(self.session.losses, *self._mixed_batch(parameters, x, y, masks, weights, rows))
+        return found | {"per_example": _undo(found["per_example"], rows)}
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        rows = self._order(len(x))
+        found = self._run(self.session.gradients, *self._mixed_batch(parameters, x, y, masks, weights, rows))
+        cost, input_gradient = found.pop("cost"), found.pop("A0")
+        input_gradient = _undo(_undo(input_gradient, rows), self.orders[0], axis=1)
+        return self._restored(found) | {"cost": cost, "A0": input_gradient}
+
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        rows = self._order(len(x))
+        mixed = self._mixed(parameters, x, rows)
+        statistics = self._mixed_parameters(statistics)
+        return self._restored(
+            self._run(self.session.running_statistics, *mixed, self._mixed_masks(masks, rows), statistics)
+        )
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return self._decided(self.session.predict_classes, parameters, x, statistics)
+
+    def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        return self._decided(self.session.decision_margins, parameters, x, statistics)
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        return self._restored(self._run(self.session.clip, self._mixed_parameters(gradients)))
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        return self._restored(self._run(self.session.constrain, self._mixed_parameters(parameters)))
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        slots = {slot: self._jitter_all(tensors) for slot, tensors in state.slots.items()}
+        if self.variant.rounded:
+            learning_rate = _neighbour(learning_rate, self.problem.dtype, self.generator)
+        jittered = self._jitter_all(parameters), self._jitter_all(gradients)
+        return self._run(self.session.optimizer_step, *jittered, State(state.step, slots), learning_rate)
+
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+        """The same training with the rows of every batch, the features and the hidden units in another order."""
+        mixed = self._mixed_problem(problem)
+        training = self._run(self.session.fit, mixed, checkpoint_epochs)
+        return training._replace(
+            parameters=self._restored(training.parameters),
+            slots={slot: self._restored(tensors) for slot, tensors in training.slots.items()},
+            checkpoints={epoch: self._restored(p) for epoch, p in training.checkpoints.items()},
+            statistics=self._restored(training.statistics),
+        )
+
+    def _decided(self, decide: Callable[..., Array], parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        rows = self._order(len(x))
+        return _undo(self._run(decide, *self._mixed(parameters, x, rows), self._mixed_parameters(statistics)), rows)
+
+    def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        functions = _other_functions(self.salt) if self.variant.functions else nullcontext()
+        in_turn = patch.dict(vars(sums), {"total": _total_in_turn}) if self.variant.one_by_one else nullcontext()
+        with functions, in_turn:
+            return function(*arguments, **keywords)
+
+    def _order(self, size: int) -> Array:
+        return self.generator.permutation(size) if self.variant.reordered else np.arange(size)
+
+    def _jitter(self, value: Array) -> Array:
+        if not self.variant.jittered or not np.issubdtype(value.dtype, np.floating):
+            return value
+        relative = self.problem.unit_roundoff * self.generator.uniform(-1.0, 1.0, value.shape)
+        jittered: Array = value + value * relative.astype(value.dtype)
+        return jittered
+
+    def _jitter_all(self, tensors: Tensors) -> Tensors:
+        return {name: self._jitter(value) for name, value in tensors.items()}
+
+    def _mixed(self, parameters: Tensors, x: Array, rows: Array) -> tuple[Tensors, Array]:
+        return self._mixed_parameters(parameters), self._jitter(x)[rows][:, self.orders[0]]
+
+    def _mixed_batch(
+        self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None, rows: Array
+    ) -> tuple[Tensors, Array, Array, Masks | None, Array | None]:
+        weights = None if weights is None else weights[rows]
+        return *self._mixed(parameters, x, rows), y[rows], self._mixed_masks(masks, rows), weights
+
+    def _mixed_parameters(self, parameters: Tensors) -> Tensors:
+        """Parameters, or anything that goes by their names or those of running averages, in this run's orders."""
+        mixed = {}
+        for name, value in self._jitter_all(parameters).items():
+            layer = layer_of(name)
+            value = value[self.orders[layer]]
+            mixed[name] = value[:, self.orders[layer - 1]] if value.ndim == 2 else value
+        return mixed
+
+    def _restored(self, tensors: Tensors) -> Tensors:
+        """The inverse of :meth:`_mixed_parameters`, but for the jitter."""
+        restored = {}
+        for name, value in tensors.items():
+            layer = layer_of(name)
+            value = _undo(value, self.orders[layer])
+            restored[name] = _undo(value, self.orders[layer - 1], axis=1) if value.ndim == 2 else value
+        return restored
+
+    def _mixed_masks(self, masks: Masks | None, rows: Array) -> Masks | None:
+        if masks is None:
+            return None
+        return {layer: mask[rows][:, self.orders[layer]] for layer, mask in masks.items()}
+
+    def _mixed_problem(self, problem: Problem) -> Problem:
+        examples, size = len(problem.train_x), problem.recipe.batch_size or len(problem.train_x)
+        starts = range(0, examples, size)
+        epochs = [
+            np.concatenate([start + self._order(min(size, examples - start)) for start in starts])
+            for _ in range(problem.recipe.epochs)
+        ]
+        x, y, weights, order = problem.train_x, problem.train_y, problem.train_weights, problem.tape.batch_order
+        if order is not None:
+            order = np.stack([row[places] for row, places in zip(order, epochs, strict=True)])
+        else:  # full batches keep the order of the data, so the data is reordered, once
+            epochs = [epochs[0]] * len(epochs)
+            x, y, weights = x[epochs[0]], y[epochs[0]], None if weights is None else weights[epochs[0]]
+        masks = {
+            layer: np.stack([m[places][:, self.orders[layer]] for m, places in zip(mask, epochs, strict=True)])
+            for layer, mask in problem.tape.dropout_masks.items()
+        }
+        draws = [
+            np.stack([self._mixed_draws(drawn[places]) for drawn, places in zip(augmentation, epochs, strict=True)])
+            for augmentation in problem.tape.augmentation_draws
+        ]
+        tape = Tape(self._mixed_parameters(problem.tape.initial_parameters), order, masks, draws, weights)
+        features = self.orders[0]
+        mixed_x, test_x = self._jitter(x)[:, features], problem.test_x[:, features]
+        return replace(problem, train_x=mixed_x, train_y=y, test_x=test_x, tape=tape)
+
+    def _mixed_draws(self, drawn: Array) -> Array:
+        """Noise has a number for each feature, in their order; flips and shifts have not."""
+        noise = drawn.ndim == 2 and drawn.shape[1] == len(self.orders[0]) and np.issubdtype(drawn.dtype, np.floating)
+        return self._jitter(drawn)[:, self.orders[0]] if noise else drawn
+
+
+def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Recipe:
+    """The recipe with the optimizer's numbers rounded to the working precision, or moved to a number next to them.
+
+    The latter where rounding changes nothing: what a framework computes from them, ``1 - beta^t`` above all, is rounded
+    in any precision, and cancellation makes much of it.
+    """
+    optimizer = problem.recipe.optimizer
+    rounded = {
+        keyword: _neighbour(value, problem.dtype, generator)
+        if isinstance(value, float) and value and keyword not in CHOSEN
+        else value
+        for keyword, value in optimizer.keywords.items()
+    }
+    return problem.recipe.model_copy(update={"optimizer": Component(name=optimizer.name, **rounded)})
+
+
+def _neighbour(value: float, dtype: np.dtype[Any], generator: np.random.Generator) -> float:
+    rounded = float(np.asarray(value, dtype))
+    if rounded != value:
+        return rounded
+    towards = np.asarray(generator.choice([-np.inf, np.inf]), dtype)
+    return float(np.nextafter(np.asarray(value, dtype), towards))
+
+
+def _orthogonalized(w: Array, gain: float) -> Array:
+    """``gain`` times an orthogonal matrix, after a step of Newton's iteration to the nearest of its kind: itself.
+
+    A library orthogonalises in the working precision, where the reference, in float64, rounds its result alone.
+    """
+    nearest: Array = 1.5 * w - 0.5 / (gain**2 or 1.0) * np.linalg.multi_dot((w, w.T, w))
+    return nearest
+
+
+def _undo(value: Array, order: Array, axis: int = 0) -> Array:
+    """The inverse of ``value[order]`` along ``axis``."""
+    return np.take(value, np.argsort(order), axis=axis)
