@@ -239,10 +239,18 @@ def gaussian_noise(*, scale: float = 0.1) -> Augmentation:
     return _GaussianNoise(scale)
 
 
-PENALTIES = {"l2": l2, "l1": l1, "elastic_net": elastic_net}
-CLIPPINGS = {"clip_by_value": clip_by_value, "clip_by_norm": clip_by_norm, "clip_by_global_norm": clip_by_global_norm}
-CONSTRAINTS = {"max_norm": max_norm}
-AUGMENTATIONS = {"random_flip": random_flip, "random_shift": random_shift, "gaussian_noise": gaussian_noise}
+PENALTIES: dict[str, Callable[..., Penalty]] = {"l2": l2, "l1": l1, "elastic_net": elastic_net}
+CLIPPINGS: dict[str, Callable[[float], Callable[[Tensors], Tensors]]] = {
+    "clip_by_value": clip_by_value,
+    "clip_by_norm": clip_by_norm,
+    "clip_by_global_norm": clip_by_global_norm,
+}
+CONSTRAINTS: dict[str, Callable[[float], Callable[[Tensors], Tensors]]] = {"max_norm": max_norm}
+AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+    "random_flip": random_flip,
+    "random_shift": random_shift,
+    "gaussian_noise": gaussian_noise,
+}
 REGULARIZERS: dict[str, Callable[..., object]] = {
     **PENALTIES,
     "inverted_dropout": inverted_dropout,
