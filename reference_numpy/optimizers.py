@@ -20,13 +20,18 @@ This file needs NumPy only and can be copied out together with ``_common.py``.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
+
+Array = NDArray[Any]
+Tensors = dict[str, Array]
+Slots = dict[str, Array]  # of one array: slot by slot
 
 CHUNK = 32768  # elements updated at a time, so that the temporaries of a formula stay in the cache
 
@@ -35,7 +40,7 @@ class OptimizerState(NamedTuple):
     """Number of steps taken, and for each slot (``"velocity"``, ``"first_moment"`` ...) one array per parameter."""
 
     step: int
-    slots: dict
+    slots: dict[str, Tensors]
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,10 @@ class Optimizer:
 
     learning_rate: float
     initial_slots: Mapping[str, float]
-    update_array: Callable
+    update_array: Callable[[Array, Array, Slots, int, float], None]
     elementwise: bool = True
 
-    def init(self, parameters):
+    def init(self, parameters: Mapping[str, Array]) -> OptimizerState:
         """The state before the first step, for ``parameters``: a dict of arrays."""
         slots = {
             slot: {name: np.full_like(w, value) for name, w in parameters.items()}
@@ -59,7 +64,14 @@ class Optimizer:
         }
         return OptimizerState(0, slots)
 
-    def update(self, gradients, state, parameters, *, learning_rate=None):
+    def update(
+        self,
+        gradients: Mapping[str, Array],
+        state: OptimizerState,
+        parameters: Mapping[str, Array],
+        *,
+        learning_rate: float | None = None,
+    ) -> tuple[Tensors, OptimizerState]:
         """One step. Returns new ``(parameters, state)``; the arguments are left as they are.
 
         ``gradients`` and ``parameters``: dicts of arrays of equal shapes. ``learning_rate`` overrides the
@@ -80,7 +92,7 @@ class Optimizer:
             self.update_array(w, gradients[name], array_slots, state.step + 1, alpha)
         return parameters, OptimizerState(state.step + 1, slots)
 
-    def update_flat(self, w, g, slots, t, alpha):
+    def update_flat(self, w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         """One step in place on one flat vector ``w`` that holds every parameter, a cache-sized chunk at a time."""
         if not self.elementwise:
             self.update_array(w, g, slots, t, alpha)
@@ -90,7 +102,7 @@ class Optimizer:
             self.update_array(w[chunk], g[chunk], {slot: s[chunk] for slot, s in slots.items()}, t, alpha)
 
 
-def gradient_descent(learning_rate=0.01, *, weight_decay=0.0):
+def gradient_descent(learning_rate: float = 0.01, *, weight_decay: float = 0.0) -> Optimizer:
     """``w <- w - alpha g``. Batch, mini-batch and stochastic gradient descent differ in the batch size alone.
 
     Raises ValueError if ``learning_rate`` or ``weight_decay`` is negative or not finite. Source: the course, course 1
@@ -104,7 +116,7 @@ def gradient_descent(learning_rate=0.01, *, weight_decay=0.0):
     check_not_negative("learning_rate", learning_rate)
     check_not_negative("weight_decay", weight_decay)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
         w -= alpha * g
 
@@ -112,17 +124,17 @@ def gradient_descent(learning_rate=0.01, *, weight_decay=0.0):
 
 
 def momentum(
-    learning_rate=0.01,
+    learning_rate: float = 0.01,
     *,
-    beta=0.9,
-    accumulation="average",
-    bias_correction=False,
-    nesterov=False,
-    learning_rate_position="outside",
-    weight_decay=0.0,
-    decoupled_weight_decay=False,
-    dampening=0.0,
-):
+    beta: float = 0.9,
+    accumulation: str = "average",
+    bias_correction: bool = False,
+    nesterov: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+    dampening: float = 0.0,
+) -> Optimizer:
     """Gradient descent with momentum: slot ``velocity`` (``v``).
 
     ``g' = (1 - beta) g`` if ``accumulation="average"`` (the course), ``g' = g`` if ``"sum"`` (PyTorch, Keras, optax)::
@@ -158,7 +170,7 @@ def momentum(
     later_gain = 1.0 - dampening if dampening else first_gain
     inside = learning_rate_position == "inside"
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, coupled)
         gain = first_gain if t == 1 else later_gain
         v = slots["velocity"]
@@ -174,19 +186,19 @@ def momentum(
 
 
 def rmsprop(
-    learning_rate=0.001,
+    learning_rate: float = 0.001,
     *,
-    beta=0.9,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    centered=False,
-    momentum=0.0,
-    initial_square=0.0,
-    bias_correction=False,
-    learning_rate_position="outside",
-    weight_decay=0.0,
-    decoupled_weight_decay=False,
-):
+    beta: float = 0.9,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    centered: bool = False,
+    momentum: float = 0.0,
+    initial_square: float = 0.0,
+    bias_correction: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> Optimizer:
     """RMSprop: slot ``square_average`` (``s``), and ``gradient_average`` (``c``) and ``velocity`` (``u``) if asked for.
 
     ::
@@ -226,7 +238,7 @@ def rmsprop(
     coupled, decoupled = _decays(weight_decay, decoupled_weight_decay)
     inside = learning_rate_position == "inside"
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, coupled)
         correction = _one_minus_power(beta, t) if bias_correction else 1.0
         s = slots["square_average"]
@@ -256,8 +268,13 @@ def rmsprop(
 
 
 def adagrad(
-    learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0, weight_decay=0.0
-):
+    learning_rate: float = 0.01,
+    *,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    initial_accumulator: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adagrad: slot ``square_sum`` (``s``), which starts at ``initial_accumulator``.
 
     ::
@@ -280,7 +297,7 @@ def adagrad(
     check_not_negative("initial_accumulator", initial_accumulator)
     check_not_negative("weight_decay", weight_decay)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
         s = slots["square_sum"]
         s += g * g
@@ -290,7 +307,14 @@ def adagrad(
     return Optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array)
 
 
-def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6, weight_decay=0.0, decoupled_weight_decay=False):
+def adadelta(
+    learning_rate: float = 1.0,
+    *,
+    rho: float = 0.9,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> Optimizer:
     """Adadelta: slots ``square_average`` (``s``) and ``squared_update_average`` (``d``).
 
     ::
@@ -314,7 +338,7 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6, weight_decay=0.0, deco
     check_not_negative("epsilon", epsilon)
     coupled, decoupled = _decays(weight_decay, decoupled_weight_decay)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, coupled)
         s, d = slots["square_average"], slots["squared_update_average"]
         s *= rho
@@ -328,15 +352,15 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6, weight_decay=0.0, deco
 
 
 def adam(
-    learning_rate=0.001,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-    weight_decay=0.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with AMSGrad ``maximum_second_moment`` (``x``).
 
     ::
@@ -362,23 +386,23 @@ def adam(
     check_not_negative("weight_decay", weight_decay)
     step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         step(w, _with_decay(g, w, weight_decay), slots, t, alpha)
 
     return Optimizer(learning_rate, step.initial_slots, update_array)
 
 
 def adamw(
-    learning_rate=0.001,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-    weight_decay=0.01,
-    decay_scale="learning_rate",
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.01,
+    decay_scale: str = "learning_rate",
+) -> Optimizer:
     """Adam with decoupled weight decay: the slots of :func:`adam`, and before its step, on every parameter::
 
         w <- w - alpha weight_decay w                       (decay_scale="learning_rate": PyTorch, Keras, optax)
@@ -402,7 +426,7 @@ def adamw(
             f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
         )
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         w -= (alpha if decay_scale == "learning_rate" else alpha / learning_rate) * weight_decay * w
         step(w, g, slots, t, alpha)
 
@@ -410,15 +434,15 @@ def adamw(
 
 
 def nadam(
-    learning_rate=0.001,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    schedule="dozat",
-    momentum_decay=0.004,
-    weight_decay=0.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    schedule: str = "dozat",
+    momentum_decay: float = 0.004,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam with Nesterov's momentum: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with Dozat's schedule
     ``momentum_product`` (``p``, equal in all elements, starting at 1).
 
@@ -448,10 +472,10 @@ def nadam(
     check_not_negative("weight_decay", weight_decay)
     dozat = schedule == "dozat"
 
-    def mu(t):
+    def mu(t: int) -> float:
         return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
         m, v = slots["first_moment"], slots["second_moment"]
         m *= beta1
@@ -473,14 +497,14 @@ def nadam(
 
 
 def adamax(
-    learning_rate=0.002,
+    learning_rate: float = 0.002,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="inside_maximum",
-    weight_decay=0.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "inside_maximum",
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam with the maximum norm: slots ``first_moment`` (``m``), ``infinity_norm`` (``u``).
 
     ::
@@ -505,7 +529,7 @@ def adamax(
     check_not_negative("weight_decay", weight_decay)
     inside = epsilon_position == "inside_maximum"
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
         m, u = slots["first_moment"], slots["infinity_norm"]
         m *= beta1
@@ -518,15 +542,15 @@ def adamax(
 
 
 def radam(
-    learning_rate=0.001,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    threshold=5.0,
-    weight_decay=0.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    threshold: float = 5.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Rectified Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``).
 
     ::
@@ -559,7 +583,7 @@ def radam(
         raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
     check_not_negative("weight_decay", weight_decay)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
         m, v = slots["first_moment"], slots["second_moment"]
         m *= beta1
@@ -578,7 +602,9 @@ def radam(
     return Optimizer(learning_rate, {"first_moment": 0.0, "second_moment": 0.0}, update_array)
 
 
-def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
+def lion(
+    learning_rate: float = 0.0001, *, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0
+) -> Optimizer:
     """Lion, sign descent along an interpolated momentum: slot ``momentum`` (``m``).
 
     ::
@@ -599,7 +625,7 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     check_decay("beta2", beta2)
     check_not_negative("weight_decay", weight_decay)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         m = slots["momentum"]
         w -= alpha * (np.sign(beta1 * m + (1 - beta1) * g) + weight_decay * w)
         m *= beta2
@@ -608,7 +634,9 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     return Optimizer(learning_rate, {"momentum": 0.0}, update_array)
 
 
-def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+def adabelief(
+    learning_rate: float = 0.001, *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-16
+) -> Optimizer:
     """AdaBelief, steps scaled by how far gradients are from their average: slots ``first_moment`` (``m``), ``belief``
     (``s``).
 
@@ -630,7 +658,7 @@ def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         m, s = slots["first_moment"], slots["belief"]
         m *= beta1
         m += (1 - beta1) * g
@@ -641,7 +669,7 @@ def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
     return Optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_array)
 
 
-def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
+def lbfgs(learning_rate: float = 1.0, *, history: int = 5, first_step: str = "capped") -> Optimizer:
     """Limited-memory BFGS with a given step length, for full batches of a convex cost; sums go over all parameters.
 
     With the last ``history`` pairs ``s_i = w_{i+1} - w_i``, ``y_i = g_{i+1} - g_i`` and ``rho_i = 1 / (s_i . y_i)``
@@ -668,7 +696,7 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     check_choice("first_step", first_step, ("capped", "gradient"))
     numbers = range(1, history + 1)
 
-    def update_array(w, g, slots, t, alpha):
+    def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         if t > 1:
             for k in reversed(numbers[1:]):
                 slots[f"parameter_change_{k}"][...] = slots[f"parameter_change_{k - 1}"]
@@ -688,7 +716,7 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     return Optimizer(learning_rate, slots, update_array, elementwise=False)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     f.__name__: f
     for f in (
         gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
@@ -697,7 +725,7 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
+def exponentially_weighted_average(values: Array, *, beta: float = 0.9, bias_correction: bool = True) -> Array:
     """``v_t = beta v_{t-1} + (1 - beta) x_t`` with ``v_0 = 0``, each divided by ``1 - beta^t`` if ``bias_correction``.
 
     ``values``: ``(steps, ...)``; the result has their shape. It averages over about ``1 / (1 - beta)`` steps. Raises
@@ -708,7 +736,7 @@ def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
     """
     check_decay("beta", beta)
     check_choice("bias_correction", bias_correction, (False, True))
-    averages, average = [], np.zeros_like(values[:1])[0] if len(values) else None
+    averages, average = [], np.zeros(values.shape[1:], values.dtype)
     for t, value in enumerate(values, start=1):
         average = beta * average + (1 - beta) * value
         averages.append(average / _one_minus_power(beta, t) if bias_correction else average)
@@ -725,7 +753,7 @@ class _AdamStep:
     epsilon_position: str
     amsgrad: str | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_decay("beta1", self.beta1)
         check_decay("beta2", self.beta2)
         check_not_negative("epsilon", self.epsilon)
@@ -733,11 +761,11 @@ class _AdamStep:
         check_choice("amsgrad", self.amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
 
     @property
-    def initial_slots(self):
+    def initial_slots(self) -> dict[str, float]:
         slots = {"first_moment": 0.0, "second_moment": 0.0}
         return slots if self.amsgrad is None else slots | {"maximum_second_moment": 0.0}
 
-    def __call__(self, w, g, slots, t, alpha):
+    def __call__(self, w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         beta1, beta2, epsilon, amsgrad = self.beta1, self.beta2, self.epsilon, self.amsgrad
         m, v = slots["first_moment"], slots["second_moment"]
         correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
@@ -761,19 +789,19 @@ class _AdamStep:
         w -= alpha / correction1 * m / denominator
 
 
-def _decays(weight_decay, decoupled):
+def _decays(weight_decay: float, decoupled: bool) -> tuple[float, float]:
     """``weight_decay`` as the coupled and the decoupled one, of which one is 0."""
     check_not_negative("weight_decay", weight_decay)
     check_choice("decoupled_weight_decay", decoupled, (False, True))
     return (0.0, weight_decay) if decoupled else (weight_decay, 0.0)
 
 
-def _with_decay(g, w, weight_decay):
+def _with_decay(g: Array, w: Array, weight_decay: float) -> Array:
     """``g + weight_decay w``."""
     return g + weight_decay * w if weight_decay else g
 
 
-def _step(w, direction, alpha, weight_decay, *, inside=False):
+def _step(w: Array, direction: Array, alpha: float, weight_decay: float, *, inside: bool = False) -> None:
     """``w <- w - alpha (d + weight_decay w)``, in place; ``inside``: ``d`` has the rate in it already."""
     if not weight_decay:
         w -= direction if inside else alpha * direction
@@ -783,7 +811,7 @@ def _step(w, direction, alpha, weight_decay, *, inside=False):
         w -= alpha * (direction + weight_decay * w)
 
 
-def _check_dampening(dampening, accumulation, nesterov, bias_correction):
+def _check_dampening(dampening: float, accumulation: str, nesterov: bool, bias_correction: bool) -> None:
     check_fraction("dampening", dampening)
     conflicts = {
         f"accumulation={accumulation!r}": accumulation != "sum",
@@ -795,7 +823,7 @@ def _check_dampening(dampening, accumulation, nesterov, bias_correction):
             raise ValueError(f"dampening={dampening!r} is not allowed with {formulation}: must be 0")
 
 
-def _rectification(beta2, t, threshold):
+def _rectification(beta2: float, t: int, threshold: float) -> float | None:
     """RAdam's ``r``, or None where ``rho_t`` is not above ``threshold``."""
     rho = 2 / (1 - beta2) - 1
     rho_t = rho - 2 * t * beta2**t / _one_minus_power(beta2, t)
@@ -804,7 +832,7 @@ def _rectification(beta2, t, threshold):
     return math.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
 
 
-def _inverse_hessian_product(g, pairs):
+def _inverse_hessian_product(g: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:
     """L-BFGS's two loops: an approximate inverse Hessian times ``g``; ``pairs`` ``(s, y)`` from newest to oldest."""
     curvatures = [s @ y for s, y in pairs]
     q, weights = g.copy(), []
@@ -819,11 +847,11 @@ def _inverse_hessian_product(g, pairs):
     return r
 
 
-def _flat(arrays):
+def _flat(arrays: Mapping[str, Array]) -> Array:
     return np.concatenate([a.ravel() for a in arrays.values()])
 
 
-def _split(flat, parameters):
+def _split(flat: Array, parameters: Mapping[str, Array]) -> Tensors:
     """The inverse of :func:`_flat`: views of ``flat`` with the names and shapes of ``parameters``."""
     ends = np.cumsum([w.size for w in parameters.values()])
     return {
@@ -831,12 +859,12 @@ def _split(flat, parameters):
     }
 
 
-def _one_minus_power(beta, t):
+def _one_minus_power(beta: float, t: int) -> float:
     """``1 - beta^t`` without the cancellation: the subtraction loses three digits at ``beta = 0.999, t = 1``."""
     return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
 
 
-def _check_gradients(gradients, parameters):
+def _check_gradients(gradients: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:
     for name, w in parameters.items():
         if name not in gradients:
             raise ValueError(f"gradients has no {name!r}: must hold {', '.join(parameters)}")

@@ -5,11 +5,15 @@ the gradient. All raise ValueError for a negative or non-finite number.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ._common import check_choice, check_fraction, check_not_negative, check_positive_integer
 
+Schedule = Callable[[int], float]
 
-def constant(learning_rate):
+
+def constant(learning_rate: float) -> Schedule:
     """``alpha_t = alpha_0``.
 
     >>> constant(0.1)(7)
@@ -19,7 +23,7 @@ def constant(learning_rate):
     return lambda t: learning_rate
 
 
-def inverse_time(learning_rate, *, decay_rate=1.0):
+def inverse_time(learning_rate: float, *, decay_rate: float = 1.0) -> Schedule:
     """``alpha_t = alpha_0 / (1 + decay_rate t)``. Source: the course, course 2 week 2.
 
     >>> inverse_time(0.2, decay_rate=1.0)(3)
@@ -30,7 +34,7 @@ def inverse_time(learning_rate, *, decay_rate=1.0):
     return lambda t: learning_rate / (1.0 + decay_rate * t)
 
 
-def exponential(learning_rate, *, base=0.95):
+def exponential(learning_rate: float, *, base: float = 0.95) -> Schedule:
     """``alpha_t = alpha_0 base^t``. Source: the course, course 2 week 2.
 
     >>> exponential(8.0, base=0.5)(3)
@@ -41,7 +45,7 @@ def exponential(learning_rate, *, base=0.95):
     return lambda t: learning_rate * base**t
 
 
-def inverse_sqrt(learning_rate, *, k=1.0):
+def inverse_sqrt(learning_rate: float, *, k: float = 1.0) -> Schedule:
     """``alpha_t = k alpha_0 / sqrt(t + 1)``: the course counts epochs from 1 here. Source: the course, course 2 week 2.
 
     >>> inverse_sqrt(1.0, k=0.5)(3)
@@ -52,7 +56,7 @@ def inverse_sqrt(learning_rate, *, k=1.0):
     return lambda t: k * learning_rate / math.sqrt(t + 1)
 
 
-def staircase(learning_rate, *, factor=0.5, every=10):
+def staircase(learning_rate: float, *, factor: float = 0.5, every: int = 10) -> Schedule:
     """``alpha_t = alpha_0 factor^floor(t / every)``. Source: the course, course 2 week 2 ("discrete staircase").
 
     Raises ValueError also unless ``every`` is a positive integer.
@@ -66,7 +70,9 @@ def staircase(learning_rate, *, factor=0.5, every=10):
     return lambda t: learning_rate * factor ** (t // every)
 
 
-def piecewise(learning_rate, *, boundaries=(10, 20), factors=(0.5, 0.1)):
+def piecewise(
+    learning_rate: float, *, boundaries: Sequence[int] = (10, 20), factors: Sequence[float] = (0.5, 0.1)
+) -> Schedule:
     """``alpha_t = alpha_0``, and from ``t = boundaries[i]`` on ``alpha_0 factors[i]`` (not their product).
 
     The new rate is that of ``t = boundaries[i]`` itself, as in PyTorch and optax; Keras's comes one later. Raises
@@ -87,7 +93,7 @@ def piecewise(learning_rate, *, boundaries=(10, 20), factors=(0.5, 0.1)):
     return lambda t: learning_rate * ((1.0, *factors)[sum(t >= boundary for boundary in boundaries)])
 
 
-def cosine(learning_rate, *, steps=100, final=0.0):
+def cosine(learning_rate: float, *, steps: int = 100, final: float = 0.0) -> Schedule:
     """``alpha_t = alpha_0 (final + (1 - final) (1 + cos(pi min(t, steps) / steps)) / 2)``: it stays at its end.
 
     ``final`` is a fraction of ``alpha_0``. Raises ValueError also unless ``steps`` is a positive integer and ``final``
@@ -102,7 +108,14 @@ def cosine(learning_rate, *, steps=100, final=0.0):
     return lambda t: learning_rate * (final + (1 - final) * (1 + math.cos(math.pi * min(t, steps) / steps)) / 2)
 
 
-def warmup(learning_rate, *, steps=10, start=0.0, after="constant", after_options=None):
+def warmup(
+    learning_rate: float,
+    *,
+    steps: int = 10,
+    start: float = 0.0,
+    after: str = "constant",
+    after_options: Mapping[str, Any] | None = None,
+) -> Schedule:
     """Linear warm-up, then any other schedule: ``alpha_t = alpha_0 (start + (1 - start) t / steps)`` for ``t < steps``,
     then ``after(alpha_0, **after_options)`` at ``t - steps``.
 
@@ -121,6 +134,6 @@ def warmup(learning_rate, *, steps=10, start=0.0, after="constant", after_option
     return lambda t: learning_rate * (start + (1 - start) * t / steps) if t < steps else then(t - steps)
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
     f.__name__: f for f in (constant, inverse_time, exponential, inverse_sqrt, staircase, piecewise, cosine, warmup)
 }

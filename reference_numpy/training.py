@@ -14,13 +14,17 @@ array([0.693147, 0.474077])
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import activations, losses, models, regularizers, sums
-from ._common import check_choice, check_optimizer_state, check_state, check_training, is_trained
-from .optimizers import OptimizerState
+from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+from .models import Array, Buffers, DenseNetwork, Masks, Options, Tensors
+from .optimizers import Optimizer, OptimizerState, Slots
+from .regularizers import Augmentation, Change, Penalty
+from .schedules import Schedule
 
 
 class Gradients(NamedTuple):
@@ -29,7 +33,7 @@ class Gradients(NamedTuple):
     cost: float
     data_loss: float
     penalty: float
-    gradients: dict
+    gradients: Tensors
 
 
 class History(NamedTuple):
@@ -43,31 +47,31 @@ class History(NamedTuple):
     ``parameters``.
     """
 
-    costs: np.ndarray
-    learning_rates: np.ndarray
-    gradient_norms: np.ndarray
-    parameters: dict
+    costs: Array
+    learning_rates: Array
+    gradient_norms: Array
+    parameters: Tensors
     optimizer_state: OptimizerState
-    checkpoints: dict
-    validation_costs: np.ndarray
+    checkpoints: dict[int, Tensors]
+    validation_costs: Array
     best_epoch: int
-    statistics: dict
+    statistics: Tensors
 
 
 def loss_and_gradients(
-    model,
-    parameters,
-    x,
-    y,
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    y: Array,
     *,
-    loss,
-    loss_options=None,
-    reduction="mean",
-    penalties=(),
-    masks=None,
-    example_weights=None,
-    input_gradient=False,
-):
+    loss: str,
+    loss_options: Options | None = None,
+    reduction: str = "mean",
+    penalties: Sequence[Penalty] = (),
+    masks: Masks | None = None,
+    example_weights: Array | None = None,
+    input_gradient: bool = False,
+) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
@@ -91,36 +95,36 @@ def loss_and_gradients(
 
 
 def fit(
-    model,
-    parameters,
-    x,
-    y,
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    y: Array,
     *,
-    loss,
-    optimizer,
-    loss_options=None,
-    reduction="mean",
-    penalties=(),
-    clipping=None,
-    constraint=None,
-    frozen_layers=0,
-    frozen_biases=False,
-    optimizer_state=None,
-    statistics=None,
-    schedule=None,
-    schedule_unit="epoch",
-    epochs=10,
-    batch_size=None,
-    seed=0,
-    batch_order=None,
-    dropout_masks=None,
-    augmentations=(),
-    augmentation_draws=None,
-    example_weights=None,
-    validation=None,
-    early_stopping=None,
-    checkpoint_epochs=(),
-):
+    loss: str,
+    optimizer: Optimizer,
+    loss_options: Options | None = None,
+    reduction: str = "mean",
+    penalties: Sequence[Penalty] = (),
+    clipping: Change | None = None,
+    constraint: Change | None = None,
+    frozen_layers: int = 0,
+    frozen_biases: bool = False,
+    optimizer_state: OptimizerState | None = None,
+    statistics: Tensors | None = None,
+    schedule: Schedule | None = None,
+    schedule_unit: str = "epoch",
+    epochs: int = 10,
+    batch_size: int | None = None,
+    seed: int = 0,
+    batch_order: Array | None = None,
+    dropout_masks: Masks | None = None,
+    augmentations: Sequence[Augmentation] = (),
+    augmentation_draws: Sequence[Array] | None = None,
+    example_weights: Array | None = None,
+    validation: tuple[Array, Array] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    checkpoint_epochs: Collection[int] = (),
+) -> History:
     """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
 
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
@@ -174,7 +178,12 @@ def fit(
         size: _buffers(model, size, gradients, flat.dtype)
         for size in {min(batch_size, examples), examples % batch_size} - {0}
     }
-    costs, rates, norms, validation_costs, checkpoints, best = [], [], [], [], {}, None
+    costs: list[Any] = []
+    rates: list[float] = []
+    norms: list[Any] = []
+    validation_costs: list[Any] = []
+    checkpoints: dict[int, Tensors] = {}
+    best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
         generator = np.random.default_rng((seed, first_epoch + epoch))
         order = _order(generator, examples, batch_size, batch_order, epoch)
@@ -217,7 +226,7 @@ def fit(
     )  # fmt: skip
 
 
-def augment(x, augmentations, draws):
+def augment(x: Array, augmentations: Sequence[Augmentation], draws: Sequence[Array]) -> Array:
     """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples.
 
     >>> flip = regularizers.random_flip((1, 2))
@@ -230,8 +239,19 @@ def augment(x, augmentations, draws):
 
 
 def _backpropagate(
-    model, parameters, x, y, loss, loss_options, reduction, penalties, masks, example_weights, buffers, input_gradient
-):
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    y: Array,
+    loss: str,
+    loss_options: Options,
+    reduction: str,
+    penalties: Sequence[Penalty],
+    masks: Masks | None,
+    example_weights: Array | None,
+    buffers: Buffers | None,
+    input_gradient: bool,
+) -> tuple[Tensors, Any, Any, Tensors]:
     """The one place where a cost and its gradients are computed; writes the gradients into ``buffers`` where given."""
     if len(x) == 0:
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
@@ -255,32 +275,40 @@ def _backpropagate(
     return gradients, data_loss, penalty, values
 
 
-def _outputs(model, logits, loss):
+def _outputs(model: DenseNetwork, logits: Array, loss: str) -> Array:
     """What the loss takes: the logits, or ``A[L]``."""
     check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
-def _reduced(per_example, reduction):
+def _reduced(per_example: Array, reduction: str) -> Any:
     return sums.mean(per_example) if reduction == "mean" else sums.total(per_example)
 
 
-def _validation_cost(model, parameters, statistics, validation, loss, loss_options, reduction):
+def _validation_cost(
+    model: DenseNetwork,
+    parameters: Tensors,
+    statistics: Tensors,
+    validation: tuple[Array, Array],
+    loss: str,
+    loss_options: Options,
+    reduction: str,
+) -> Any:
     x, y = validation
     logits, _ = model.forward(parameters, x, statistics=statistics)
     return _reduced(losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options), reduction)
 
 
-def _copies(parameters):
+def _copies(parameters: Tensors) -> Tensors:
     return {name: w.copy() for name, w in parameters.items()}
 
 
-def _write(arrays, places):
+def _write(arrays: Tensors, places: Tensors) -> None:
     for name, array in arrays.items():
         places[name][...] = array
 
 
-def _flatten(parameters):
+def _flatten(parameters: Tensors) -> tuple[Array, Tensors]:
     """One new flat vector with a copy of every parameter, and a dict of views into it."""
     flat = np.concatenate([w.ravel() for w in parameters.values()])
     ends = np.cumsum([w.size for w in parameters.values()])
@@ -290,22 +318,26 @@ def _flatten(parameters):
     return flat, views
 
 
-def _buffers(model, examples, gradients, dtype):
+def _buffers(model: DenseNetwork, examples: int, gradients: Tensors, dtype: np.dtype[Any]) -> Buffers:
     """Arrays for the values of a batch of ``examples``, None for a new one; gradients go into ``gradients``."""
-    buffers = {"dA0": None}
+    buffers: dict[str, Array | None] = {"dA0": None}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         buffers |= {f"{name}{layer}": np.empty((examples, size), dtype) for name in ("Z", "A", "dA")}
         buffers |= {f"d{name}{layer}": None for name in ("W", "b", "gamma", "beta")}  # those of frozen layers stay None
     return buffers | {f"d{name}": gradient for name, gradient in gradients.items()}
 
 
-def _order(generator, examples, batch_size, batch_order, epoch):
+def _order(
+    generator: np.random.Generator, examples: int, batch_size: int, batch_order: Array | None, epoch: int
+) -> Array | None:
     if batch_order is not None:
         return batch_order[epoch]
     return None if batch_size >= examples else generator.permutation(examples)
 
 
-def _epoch_masks(generator, model, examples, dropout_masks, epoch):
+def _epoch_masks(
+    generator: np.random.Generator, model: DenseNetwork, examples: int, dropout_masks: Masks | None, epoch: int
+) -> dict[int, Array]:
     if dropout_masks is not None:
         return {layer: masks[epoch] for layer, masks in dropout_masks.items()}
     return {
@@ -315,19 +347,25 @@ def _epoch_masks(generator, model, examples, dropout_masks, epoch):
     }
 
 
-def _epoch_draws(generator, augmentations, shape, augmentation_draws, epoch):
+def _epoch_draws(
+    generator: np.random.Generator,
+    augmentations: Sequence[Augmentation],
+    shape: tuple[int, ...],
+    augmentation_draws: Sequence[Array] | None,
+    epoch: int,
+) -> list[Array]:
     if augmentation_draws is not None:
         return [draws[epoch] for draws in augmentation_draws]
     return [augmentation.draw(generator, *shape) for augmentation in augmentations]
 
 
-def _rate(optimizer, schedule, schedule_unit, epoch, step):
+def _rate(optimizer: Optimizer, schedule: Schedule | None, schedule_unit: str, epoch: int, step: int) -> float:
     if schedule is None:
         return optimizer.learning_rate
     return schedule(epoch if schedule_unit == "epoch" else step)
 
 
-def _flat_slots(optimizer, given, flat, parameters):
+def _flat_slots(optimizer: Optimizer, given: OptimizerState | None, flat: Array, parameters: Tensors) -> Slots:
     """A vector as ``flat`` for each slot: of its initial value, or a copy of the ``given`` state, which is checked."""
     if given is None:
         return {slot: np.full_like(flat, value) for slot, value in optimizer.initial_slots.items()}
@@ -339,7 +377,7 @@ def _flat_slots(optimizer, given, flat, parameters):
     }
 
 
-def _statistics(model, given, dtype):
+def _statistics(model: DenseNetwork, given: Tensors | None, dtype: np.dtype[Any]) -> Tensors:
     """Batch norm's running averages to start from: those before training, or the ``given`` ones, which are checked."""
     initial = models.initial_statistics(model, dtype=dtype)
     if given is None:
@@ -348,7 +386,7 @@ def _statistics(model, given, dtype):
     return {name: given[name].astype(dtype) for name in initial}
 
 
-def _named_state(optimizer, flat_state, parameters, step):
+def _named_state(optimizer: Optimizer, flat_state: Slots, parameters: Tensors, step: int) -> OptimizerState:
     """The flat slots of :func:`fit` as the optimizer's own state."""
     state = optimizer.init(parameters)
     for slot, flat in flat_state.items():
