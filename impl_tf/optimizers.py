@@ -74,20 +74,28 @@ class Optimizer(tf.Module):
         self.update_variable = update_variable
         self.elementwise = elementwise
 
-    def build(self, parameters: Variables) -> None:
-        """Set the state before the first step, for ``parameters``: a dict of ``tf.Variable``s.
+    def build(self, parameters: Variables, state: OptimizerState | None = None) -> None:
+        """Set the state for ``parameters``, a dict of ``tf.Variable``s: a copy of ``state``, None for the first step's.
 
-        Slot variables that fit are reset, so that a ``tf.function`` traced with them stays valid; others are replaced.
+        Slot variables that fit are kept, so that a ``tf.function`` traced with them stays valid; others are replaced.
         """
-        self.step.assign(0)
-        initial = {
-            slot: {name: tf.fill(w.shape, tf.constant(value, w.dtype)) for name, w in parameters.items()}
+        values = {
+            slot: {
+                name: np.full(tuple(w.shape), value) if state is None else np.array(state.slots[slot][name])
+                for name, w in parameters.items()
+            }
             for slot, value in self.initial_slots.items()
         }
-        if _specification(initial) == _specification(self.slots):
-            tf.nest.map_structure(lambda variable, value: variable.assign(value), self.slots, initial)
-        else:
-            self.slots = tf.nest.map_structure(lambda value: tf.Variable(value, trainable=False), initial)
+        wanted = {slot: {name: (w.shape, w.dtype) for name, w in parameters.items()} for slot in self.initial_slots}
+        if wanted != _specification(self.slots):
+            self.slots = {
+                slot: {name: tf.Variable(tf.zeros(w.shape, w.dtype), trainable=False) for name, w in parameters.items()}
+                for slot in self.initial_slots
+            }
+        self.step.assign(0 if state is None else state.step)
+        for slot, variables in self.slots.items():
+            for name, variable in variables.items():
+                variable.assign(values[slot][name])
 
     def state(self) -> OptimizerState:
         """The state as it is now, copied into NumPy arrays."""
@@ -96,13 +104,6 @@ class Optimizer(tf.Module):
             for slot, variables in self.slots.items()
         }
         return OptimizerState(int(self.step), slots)
-
-    def restore(self, state: OptimizerState) -> None:
-        """Take over a state that :meth:`state` gave, after :meth:`build`: for parameters of the same names, shapes."""
-        self.step.assign(state.step)
-        for slot, variables in self.slots.items():
-            for name, variable in variables.items():
-                variable.assign(state.slots[slot][name])
 
     def update(
         self, gradients: Tensors, variables: Variables, *, learning_rate: float | tf.Tensor | None = None
