@@ -1,14 +1,15 @@
 """What is particular to the TensorFlow implementation: modules, variables, traced functions, generators, kernels."""
 
 import functools
-import importlib.util
+import importlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from impl_tf import losses, models, optimizers, regularizers, training
+from impl_tf import activations, losses, models, optimizers, regularizers, training
 
 RATE = 0.03
 
@@ -233,6 +234,57 @@ def test_averages_that_are_assigned_are_those_of_inference(blobs):
     assert np.abs(models.predict(model, blobs[0]) - before).max() > 1e-3
 
 
+MODELS_WITHOUT_BIASES = [
+    (models.single_neuron, (3,), ["W1"]),
+    (models.logistic_regression, (3,), ["W1"]),
+    (models.shallow_network, (3,), ["W1", "W2"]),
+    (models.deep_network, ((3, 2, 1),), ["W1", "W2"]),
+    (models.multi_task_network, ((3, 2, 2),), ["W1", "W2"]),
+    (models.softmax_classifier, ((3, 2, 3),), ["W1", "W2"]),
+]
+
+
+@pytest.mark.parametrize(("make", "arguments", "names"), MODELS_WITHOUT_BIASES)
+def test_a_model_without_biases_has_weights_alone_and_its_logits_are_products(make, arguments, names):
+    assert {f.__name__ for f, _, _ in MODELS_WITHOUT_BIASES} == set(models.MODELS)
+    model, x = make(*arguments, bias=False), tf.constant([[1.0, -2.0, 0.5]])
+    assert list(model.parameter_dict()) == names
+    assert not any(model.has_bias(layer) for layer in (1, model.depth))
+    a = x
+    for layer, w in enumerate(model.weights, start=1):
+        z = tf.matmul(a, w, transpose_b=True)
+        a = activations.ACTIVATIONS[model.activation](z) if layer < model.depth else z
+    np.testing.assert_array_equal(model(x), z)
+    with pytest.raises(ValueError, match="bias='yes' is not allowed: must be one of False, True"):
+        make(*arguments, bias="yes")
+
+
+def test_a_layer_has_a_bias_unless_it_is_normalised_over_the_batch():
+    def biased(model):
+        return [model.has_bias(layer) for layer in (1, 2, 3)]
+
+    assert biased(classifier()) == biased(classifier(normalization="layer_norm")) == [True, True, True]
+    assert biased(classifier(normalization="batch_norm")) == [False, False, True]
+    model = classifier(normalization="batch_norm", bias=False)
+    assert biased(model) == [False, False, False]
+    assert list(model.parameter_dict()) == ["W1", "gamma1", "beta1", "W2", "gamma2", "beta2", "W3"]
+
+
+def test_a_new_head_on_a_model_without_biases_has_none(blobs):
+    new = models.replace_head(classifier(bias=False), tf.random.Generator.from_seed(3), outputs=2)
+    assert list(new.parameter_dict()) == ["W1", "W2", "W3"]
+    fit(new, (blobs[0], blobs[1] % 2), epochs=1)
+
+
+def test_layer_norm_trains_with_frozen_layers_in_either_precision(blobs):
+    for dtype in (tf.float32, tf.float64):
+        model = classifier(normalization="layer_norm", dtype=dtype)
+        before = values(model.parameter_dict())
+        fit(model, (blobs[0].astype(dtype.as_numpy_dtype), blobs[1]), frozen_layers=1, epochs=1)
+        changed = [n for n, value in values(model.parameter_dict()).items() if not np.array_equal(value, before[n])]
+        assert changed == ["W2", "b2", "gamma2", "beta2", "W3", "b3"]
+
+
 def test_a_new_head_leaves_the_old_model_alone_and_copies_the_other_layers(blobs):
     model = classifier(normalization="batch_norm")
     fit(model, blobs, epochs=2)
@@ -327,26 +379,31 @@ def test_the_bias_correction_is_accurate_in_float32():
     assert w.numpy()[0] == pytest.approx(-(0.001**0.5), rel=2e-7)
 
 
-def test_a_step_continues_from_any_state_that_is_assigned():
+def test_a_step_continues_from_any_state_that_is_given_or_assigned():
     gradients = [{"w": tf.constant(g)} for g in np.random.default_rng(8).normal(size=(3, 4))]
     w, optimizer = {"w": tf.Variable(np.ones(4))}, optimizers.adam(RATE)
     for gradient in gradients[:2]:
         optimizer.update(gradient, w)
     other_w, other = {"w": tf.Variable(w["w"].numpy())}, optimizers.adam(RATE)
+    third_w, third = {"w": tf.Variable(w["w"].numpy())}, optimizers.adam(RATE)
     other.build(other_w)
     other.step.assign(2)
     for slot, variables in optimizer.slots.items():
         other.slots[slot]["w"].assign(variables["w"].numpy())
-    optimizer.update(gradients[2], w)
-    other.update(gradients[2], other_w)
+    third.build(third_w, optimizer.state())
+    for one, variables in ((optimizer, w), (other, other_w), (third, third_w)):
+        one.update(gradients[2], variables)
     np.testing.assert_array_equal(w["w"], other_w["w"])
+    np.testing.assert_array_equal(w["w"], third_w["w"])
 
 
-def test_the_optimizers_file_can_be_copied_out_alone(tmp_path):
-    copy = shutil.copy(optimizers.__file__, tmp_path / "copied_optimizers.py")
-    specification = importlib.util.spec_from_file_location("copied_optimizers", copy)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+def test_the_optimizers_file_can_be_copied_out_with_the_checks_that_it_uses(tmp_path, monkeypatch):
+    folder = tmp_path / "copied_out"
+    folder.mkdir()
+    for name in ("optimizers.py", "_common.py"):
+        shutil.copy(Path(optimizers.__file__).with_name(name), folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("copied_out.optimizers")
     np.testing.assert_array_equal(run(module.adam(RATE)), run(optimizers.adam(RATE)))
 
 
