@@ -33,6 +33,9 @@ ROOMS = (
     {"cli"},
 )
 
+# The files beside the rooms, and the room that each belongs to.
+FRONT_DOORS = {"adapter.py": "adapters", "api.py": "cli", "__main__.py": "cli"}
+
 ADAPTERS = {
     "numpy": {"numpy", "reference_numpy"},
     "torch": {"numpy", "torch", "impl_torch"},
@@ -74,14 +77,14 @@ def harness_violations(path, names):
     room = path.parts[0]
     if room == "__init__.py":  # the public Python API, which loads what is asked for
         return []
-    if room == "__main__.py":
-        room = "cli"
+    room = FRONT_DOORS.get(room, room)
     own = ADAPTERS.get(path.stem, set()) if room == "adapters" else {"reference_numpy"}
     foreign = set().union(*FRAMEWORKS.values(), FRAMEWORKS) - {"numpy"} - own
     line = next(number for number, rooms in enumerate(ROOMS) if room in rooms)
     earlier = set().union(*ROOMS[:line], {room})
     wrong = [name for name in names if name.split(".")[0] in foreign]
-    wrong += [name for name in names if name.startswith("conformance.") and name.split(".")[1] not in earlier]
+    inside = [name for name in names if name.startswith("conformance.") and name != "conformance.__version__"]
+    wrong += [name for name in inside if name.split(".")[1] not in earlier]
     return [f"conformance/{path} imports {name}" for name in wrong]
 
 
@@ -114,7 +117,7 @@ def test_an_import_in_the_wrong_direction_is_found(tmp_path, file, line, reporte
 def test_every_module_of_the_harness_has_a_room():
     modules = {path.stem for path in (ROOT / "conformance").glob("*.py")}
     folders = {path.name for path in (ROOT / "conformance").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert modules == {"__init__", "__main__"}
+    assert {f"{module}.py" for module in modules} == {"__init__.py", *FRONT_DOORS}
     assert folders == set().union(*ROOMS)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conformance.adapters.session import OWN, load, resolve
-from conformance.problems.problem import prepare
+from conformance.adapters.registry import OWN, load, resolve
+from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import optax
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -52,7 +53,7 @@ def _in_precision(
     return run
 
 
-class JaxSession:
+class JaxSession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.recipe = recipe
@@ -131,7 +132,7 @@ class JaxSession:
         return _arrays(parameters), State(state.step + 1, {slot: _arrays(held) for slot, held in slots.items()})
 
     @_in_precision
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         history = training.fit(
             self.model,
             problem.tape.initial_parameters,

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.session import State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.session import Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -26,7 +27,7 @@ class NumpyAdapter:
         return NumpySession(problem)
 
 
-class NumpySession:
+class NumpySession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.dtype = problem.dtype
@@ -105,7 +106,7 @@ class NumpySession:
         parameters, state = self.optimizer.update(gradients, state, parameters, learning_rate=learning_rate)
         return parameters, State(*state)
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         recipe = problem.recipe
         history = training.fit(
             self.model,

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_tf import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -38,7 +39,7 @@ class TfAdapter:
         return TfSession(problem)
 
 
-class TfSession:
+class TfSession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.recipe = recipe
@@ -121,7 +122,7 @@ class TfSession:
             int(optimizer.step), {slot: _arrays(held) for slot, held in optimizer.slots.items()}
         )
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters)
         history = training.fit(
             self.model,

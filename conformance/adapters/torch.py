@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_torch import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -35,7 +36,7 @@ class TorchAdapter:
         return TorchSession(problem, self.torch_device)
 
 
-class TorchSession:
+class TorchSession(Session):
     def __init__(self, problem: Problem, device: torch.device) -> None:
         recipe = problem.recipe
         self.device = device
@@ -116,7 +117,7 @@ class TorchSession:
         _, slots = optimizers.named_state(optimizer, held)
         return _arrays(held), State(state.step + 1, {slot: _arrays(tensors) for slot, tensors in slots.items()})
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters)
         self.model.load_statistics(models.initial_statistics(self.model))
         trained = self.model.parameter_dict(self.recipe.frozen_layers)

@@ -23,10 +23,12 @@ from conformance.checks.case import Case, build_case
 from conformance.faults.injection import planted
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.recipe import Recipe
-from conformance.runs.run import ENVIRONMENT, WORKERS_AT_ONCE, Incomplete, Progress
+from conformance.runs.environment import WORKER_ENVIRONMENT
+from conformance.runs.outcome import Incomplete
+from conformance.runs.pool import WORKERS_AT_ONCE, Progress
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import NOT_FAILING, Comparison, compare
 from conformance.verdicts.floors import Expectations
@@ -149,7 +151,7 @@ def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Pro
     def carry_out(job: tuple[str, str]) -> None:
         command = [sys.executable, "-m", "conformance.audit.mutation", *job, ",".join(dtypes)]
         with TemporaryFile("w+") as errors, subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | ENVIRONMENT
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | WORKER_ENVIRONMENT
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:

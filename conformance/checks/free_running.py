@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.adapters.session import Session, Training
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Key, Observation, key_of
 from conformance.problems.problem import Problem
 from reference_numpy import regularizers
 
@@ -28,24 +28,24 @@ def observe_training(session: Session, problem: Problem, training: Training) -> 
     yield Observation(Key("curve", 1, "gradient norm", "curve"), training.gradient_norms)
     for epoch, parameters in training.checkpoints.items():
         for name, value in parameters.items():
-            yield Observation(Key("parameter", epoch * problem.batches_per_epoch, name), value)
+            key = key_of(problem, "parameter", epoch * problem.batches_per_epoch, name, name)
+            yield Observation(key, value)
     for slot, tensors in training.slots.items():
         for name, value in tensors.items():
-            yield Observation(Key("optimizer state", problem.steps, f"{slot} of {name}"), value)
+            key = key_of(problem, "optimizer state", problem.steps, name, f"{slot} of {name}", slot=slot)
+            yield Observation(key, value)
     for name, value in training.statistics.items():
-        yield Observation(Key("running statistic", problem.steps, name), value)
+        yield Observation(key_of(problem, "running statistic", problem.steps, name, name), value)
     if problem.validation is not None:
         for name, value in training.parameters.items():  # those of the best epoch, perhaps
-            yield Observation(Key("parameter", problem.steps + 1, f"{name} at the end"), value)
+            key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
+            yield Observation(key, value)
         yield Observation(Key("curve", 1, "validation cost", "curve"), training.validation_costs)
         yield from _observe_stopping(problem, training)
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
             classes = session.predict_classes(training.parameters, x, training.statistics)
-            # The reference alone says how near its decisions were; an implementation is not asked to.
-            margins = getattr(session, "decision_margins", lambda *arguments: None)(
-                training.parameters, x, training.statistics
-            )
+            margins = session.decision_margins(training.parameters, x, training.statistics)
             yield Observation(
                 Key("decision", problem.steps, f"predicted classes ({rows})", "decision"), classes, margins
             )

@@ -16,7 +16,8 @@ from conformance.adapters.session import Session, State
 from conformance.checks.case import Case
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
-from conformance.problems.problem import Problem, Tensors
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.dialects import dialects
 from conformance.recipes.factors import FACTORS, values_in

@@ -9,14 +9,15 @@ was observed there, once for the rounding of each of the two. A check that passe
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from conformance.adapters.numpy import NumpySession
+from conformance.adapters.session import Session
 from conformance.checks import CHECKS
 from conformance.checks.case import Case, take_step
 from conformance.checks.observation import Key, Observation
@@ -24,10 +25,10 @@ from conformance.diagnosis import layouts as layout
 from conformance.diagnosis.candidates import Candidate, pair, singles
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
 from conformance.diagnosis.patching import WithGradients, activations_from
-from conformance.problems.problem import Array, Tensors
+from conformance.problems.tensors import Array
 from conformance.recipes.dialects import dialects
 from conformance.recipes.recipe import Recipe
-from conformance.results.cases import load_case, trace_name
+from conformance.results.cases import load_case, load_observations
 from conformance.results.store import Store, StoreError
 from conformance.verdicts.compare import (
     NOT_FAILING,
@@ -39,7 +40,7 @@ from conformance.verdicts.compare import (
     worst_element,
 )
 from conformance.verdicts.floors import Expectations
-from conformance.verdicts.record import LADDER, STAGES
+from conformance.verdicts.order import LADDER, first_failing, place
 
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
 
@@ -87,8 +88,8 @@ class _Inquiry:
 
     @cached_property
     def _loaded(self) -> tuple[Case, Expectations]:
-        _, case, expected, _ = load_case(self.store, self.recipe, self.dtype)
-        return case.in_float64(), expected
+        stored = load_case(self.store, self.recipe, self.dtype)
+        return stored.case.in_float64(), stored.expectations
 
     @cached_property
     def observed(self) -> dict[str, Observations]:
@@ -97,9 +98,9 @@ class _Inquiry:
         for check in LADDER:
             if check not in self._verdicts or set(self._verdicts[check]) <= set(map(str, NOT_FAILING)):
                 continue
-            name = trace_name(self.recipe.name, self.dtype, self.implementation, check)
-            if self.store.has_tensors(name):
-                found[check] = _observations(self.store.load_tensors(name), self.expected[check])
+            seen = load_observations(self.store, self.recipe.name, self.dtype, self.implementation, check)
+            if seen:
+                found[check] = {observation.key: observation for observation in seen}
         return found
 
     @cached_property
@@ -124,7 +125,8 @@ class _Inquiry:
                 f"{first['verdict']}: {first['cause']}",
             )  # fmt: skip
             return self._explained(divergence, "", "", [], None)
-        comparison = min(failing, key=lambda found: (found.step, STAGES.index(found.key.stage)))
+        comparison = first_failing(failing)
+        assert comparison is not None
         expectation = next((e for e in self.expected[check] if e.observation.key == comparison.key), None)
         divergence = _divergence(check, comparison, self.observed[check].get(comparison.key), expectation)
         swap = "" if np.isnan(divergence.error) else self._swap(check, comparison)
@@ -140,7 +142,7 @@ class _Inquiry:
             (self.recipe.name, self.implementation, self.dtype, *map(str, NOT_FAILING)),
         )
         found = [dict(zip(columns, row, strict=True)) for row in rows]
-        return min(found, key=lambda record: (LADDER.index(record["check"]), record["step"]))
+        return min(found, key=lambda record: place(record["check"], record["step"], record["stage"]))
 
     def _failing(self, check: str) -> list[Comparison]:
         """The failing comparisons of a check, in the order of observation."""
@@ -295,24 +297,23 @@ class _Inquiry:
         return ""
 
     def _swap_activation(self, key: Key) -> str:
-        name, _, mode = key.tensor.partition(" ")
-        if name.startswith("N"):
+        if self.case.problem.places[key.name].kind == "normalized":
             return ""
         observed = self.observed["forward"]
-        later = activations_from(self.case, key.step, name, mode, np.asarray(observed[key].value, np.float64))
+        later = activations_from(self.case, key, np.asarray(observed[key].value, np.float64))
         agreeing = [
-            tensor for tensor, value in later.items() if self._agrees("forward", key._replace(tensor=tensor), value)
+            tensor for tensor, value in later.items() if self._agrees("forward", replace(key, tensor=tensor), value)
         ]
         if not later:
             return "nothing of the forward pass comes after it"
-        return f"from the observed {name} the oracle arrives at {len(agreeing)} of {len(later)} later activations"
+        return f"from the observed {key.name} the oracle arrives at {len(agreeing)} of {len(later)} later activations"
 
     def _swap_gradients(self, step: int) -> str:
         observed = self.observed["teacher_forced"]
         state = next(state for state in self.case.trajectory if state.step == step)
-        given = {key.tensor[1:]: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}
+        given = {key.name: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}
         oracle: Any = NumpySession(self.case.problem)
-        taken = take_step(WithGradients(oracle, given), self.case.problem, state)
+        taken = take_step(cast(Session, WithGradients(oracle, given)), self.case.problem, state)
         made = {("parameter", name): value for name, value in taken.updated.parameters.items() if name in given}
         for slot, tensors in taken.updated.slots.items():
             made |= {("optimizer state", f"{slot} of {name}"): value for name, value in tensors.items()}
@@ -337,18 +338,6 @@ class _Fit(NamedTuple):
 
 
 _Fits = list[tuple[Candidate, _Fit]]
-
-
-def _observations(arrays: Tensors, expected: Iterable[Expectation]) -> Observations:
-    """What a worker kept of a check; what is expected, under the key with its kind."""
-    keys = [expectation.observation.key for expectation in expected]
-    names = {f"{key.stage}|{key.step}|{key.tensor}": key for key in keys}
-    found = {}
-    for name, value in arrays.items():
-        stage, step, tensor = name.split("|")
-        key = names.get(name, Key(stage, int(step), tensor))
-        found[key] = Observation(key, value)
-    return found
 
 
 def _divergence(

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -456,6 +456,15 @@ _TRIALS: dict[str, Callable[[Callable[..., Any], dict[str, Any]], Any]] = {
     "schedule": lambda make, keywords: make(1.0, **keywords),
     "model.activation": lambda activation, keywords: activation(np.zeros((1, 1)), **keywords),
 }
+
+
+def choose_all(option: str, values: Iterable[str], allowed: Collection[str]) -> list[str]:
+    """The values, each once. Raises ValueError, naming the option, for one that is not allowed."""
+    chosen = list(dict.fromkeys(values))
+    for value in chosen:
+        if value not in allowed:
+            raise ValueError(f"{option}={value!r} is not allowed: must be among {', '.join(allowed)}")
+    return chosen
 
 
 def _choose(field: str, value: str, allowed: Collection[str], context: str = "") -> str:

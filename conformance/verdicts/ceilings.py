@@ -22,7 +22,7 @@ from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.problem import Problem
 from conformance.verdicts.compare import Ceiling, Errors, Expectation, measure_errors
 from conformance.verdicts.floors import Expectations
-from conformance.verdicts.record import LADDER
+from conformance.verdicts.order import LADDER
 
 # A fault that leaves half of the digits of everything as they were, in float64, is none for this recipe.
 EFFECT = float(np.sqrt(np.finfo(np.float64).eps / 2))

@@ -13,9 +13,11 @@ from unittest.mock import patch
 import numpy as np
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import State, Training
+from conformance.adapters.session import Session, State, Training, TrainingState
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Array, Masks, Problem, Tape, Tensors, layer_of
+from conformance.problems.problem import Problem
+from conformance.problems.tape import Tape
+from conformance.problems.tensors import Array, Masks, Tensors, layer_of
 from conformance.recipes.recipe import Component, Recipe
 from reference_numpy import activations, losses, normalization, optimizers, sums
 from reference_numpy.models import DenseNetwork
@@ -122,7 +124,7 @@ def _total_in_turn(values: Array, *, axis: int | None = None) -> Array:
     return last if axis is None else np.expand_dims(last, axis)
 
 
-class Rerounded:
+class Rerounded(Session):
     """The reference in the working precision, computing in another order and from inputs next to the given ones."""
 
     def __init__(self, problem: Problem, variant: int) -> None:
@@ -201,7 +203,7 @@ class Rerounded:
         jittered = self._jitter_all(parameters), self._jitter_all(gradients)
         return self._run(self.session.optimizer_step, *jittered, State(state.step, slots), learning_rate)
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         """The same training with the rows of every batch, the features and the hidden units in another order."""
         mixed = self._mixed_problem(problem)
         training = self._run(self.session.fit, mixed, checkpoint_epochs)

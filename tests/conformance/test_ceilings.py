@@ -11,7 +11,7 @@ from conformance.checks.observation import Key
 from conformance.faults import mutants
 from conformance.faults.injection import Edit
 from conformance.faults.mutant import Mutant
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.results.frames import load_records
 from conformance.results.store import Store
@@ -70,7 +70,7 @@ def test_the_ceiling_is_what_the_fault_moves(situation, known):
     for exercise in case.exercises:
         for name, gradient in exercise.gradients.items():
             (expectation,) = (
-                e for e in expectations["update"] if e.observation.key[:3] == ("parameter", exercise.step, name)
+                e for e in expectations["update"] if e.observation.key == Key("parameter", exercise.step, name)
             )
             largest = np.abs(expectation.observation.value).max()
             if largest > 0:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import OWN, Unsupported, available, load
+from conformance.adapters.registry import OWN, available, load
+from conformance.adapters.session import Unsupported, as_session
 from conformance.checks import initialization
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.faults.initializers import MUTANTS
 from conformance.faults.injection import planted
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.factors import values_in
 from conformance.verdicts import floors as allowance
@@ -226,13 +227,13 @@ def test_the_rerounded_references_orthogonalize_in_the_working_precision(shape, 
 
 
 def test_a_session_that_cannot_draw_weights_is_unsupported():
-    with pytest.raises(Unsupported, match="the session has no draw_weights"):
-        list(initialization.observe(object(), situation(problem_of("zeros", "float64"))[0]))
+    with pytest.raises(Unsupported, match="object does not offer draw_weights"):
+        list(initialization.observe(as_session(object()), situation(problem_of("zeros", "float64"))[0]))
 
 
 def test_no_switch_of_a_training_excuses_wrong_weights():
     """Events go by the step of a training; a draw's number is none."""
-    with patch.object(allowance, "local_events", lambda *arguments: {1: "a unit at its kink", 2: "another"}):
+    with patch.object(allowance, "local_events", lambda *given: {1: "a unit at its kink", 2: "another"}):
         _, expectations = situation(problem_of("he normal", "float64"))
     assert [dict(expectation.events) for expectation in expectations] == [{}] * len(expectations)
 

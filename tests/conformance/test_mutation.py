@@ -19,8 +19,8 @@ from conformance.faults.injection import PACKAGES, Edit, planted
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.recipes.catalogue import KINDS
-from conformance.runs.run import Incomplete
-from conformance.verdicts.record import LADDER
+from conformance.runs.outcome import Incomplete
+from conformance.verdicts.order import LADDER
 
 ROOT = Path(__file__).parents[2]
 ONE_RECIPE_IN = 6

@@ -8,17 +8,18 @@ from collections import Counter
 
 import pytest
 
-from conformance.adapters.session import resolve
+from conformance.adapters.registry import resolve
 from conformance.audit import soak as soaking
 from conformance.audit.soak import Soak, random_choice, random_recipe, tally, work_through
 from conformance.data.datasets import DATASETS
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import allowed, values_of
 from conformance.recipes.factors import FACTORS, values_in
 from conformance.results.store import Store
-from conformance.runs.run import BadInput
+from conformance.runs.outcome import BadInput
 from conformance.verdicts.compare import Verdict
-from conformance.verdicts.record import LADDER, Context
+from conformance.verdicts.order import LADDER
+from conformance.verdicts.record import Context
 
 RECIPES, SEEDS = 200, 5
 
