@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
-    from conformance.recipes.recipe import Recipe, load_recipe
+    from conformance.recipes.files import load_recipe
+    from conformance.recipes.recipe import Recipe
     from conformance.results.run import Run, load_run
 
 __all__ = ["Recipe", "Run", "__version__", "load_recipe", "load_run", "run"]
 
 _HOMES = {
     "Recipe": "recipes.recipe",
-    "load_recipe": "recipes.recipe",
+    "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",
     "run": "api",

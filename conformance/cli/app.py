@@ -66,7 +66,7 @@ def run(
     output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
 ) -> None:
     """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
-    from conformance.recipes.recipe import load_recipe
+    from conformance.recipes.files import load_recipe
     from conformance.runs.folders import point_latest_to
     from conformance.runs.order import plan_of
     from conformance.runs.outcome import BadInput, Incomplete
@@ -143,7 +143,7 @@ def mutants(
     """Plant every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
     from conformance.audit import mutation
     from conformance.faults.injection import PACKAGES
-    from conformance.recipes.recipe import choose_all
+    from conformance.recipes.components import choose_all
     from conformance.runs.outcome import Incomplete
     from conformance.verdicts.record import for_json
 

@@ -18,10 +18,11 @@ from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Tensors
+from conformance.recipes.components import Component
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.dialects import dialects
 from conformance.recipes.factors import FACTORS, values_in
-from conformance.recipes.recipe import Component, Recipe
+from conformance.recipes.recipe import Recipe
 
 # What layers of other libraries have by default (their optimizers are in dialects.toml): Keras's norms, Flax's layer
 # norm, the leaky rectifiers of TensorFlow and Keras.

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from conformance.adapters.registry import resolve
-from conformance.recipes.recipe import Recipe, choose_all
+from conformance.recipes.components import choose_all
+from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder

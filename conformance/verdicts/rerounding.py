@@ -18,7 +18,8 @@ from conformance.data.randomness import keyed_generator
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
 from conformance.problems.tensors import Array, Masks, Tensors, layer_of
-from conformance.recipes.recipe import Component, Recipe
+from conformance.recipes.components import Component
+from conformance.recipes.recipe import Recipe
 from reference_numpy import activations, losses, normalization, optimizers, sums
 from reference_numpy.models import DenseNetwork
 
