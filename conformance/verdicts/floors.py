@@ -27,7 +27,7 @@ from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import FLOOR_FACTOR, ROUNDOFFS, Errors, Expectation, measure_noise
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
-KINKED = ("relu", "leaky_relu", "elu")
+KINKED = ("relu", "leaky_relu", "elu", "selu")
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
 NEIGHBOURS = 10  # steps on either side
 
