@@ -35,6 +35,8 @@ ROOMS = (
 
 # The files beside the rooms, and the room that each belongs to.
 FRONT_DOORS = {"adapter.py": "adapters", "api.py": "cli", "__main__.py": "cli"}
+# What goes with a package's optimizers, which can be copied out with it.
+WITH_OPTIMIZERS = ("._common.", ".arithmetic.")
 
 ADAPTERS = {
     "numpy": {"numpy", "reference_numpy"},
@@ -63,7 +65,8 @@ def violations(root):
             for name in imports(path):
                 top = name.split(".")[0]
                 if name.startswith("."):
-                    wrong = path.name == "optimizers.py" or name.startswith("..")
+                    alone = path.name in ("optimizers.py", "_common.py", "arithmetic.py")
+                    wrong = name.startswith("..") or (alone and not name.startswith(WITH_OPTIMIZERS))
                 else:
                     wrong = top not in allowed | {package} | sys.stdlib_module_names
                 if wrong:
@@ -112,6 +115,28 @@ def test_an_import_in_the_wrong_direction_is_found(tmp_path, file, line, reporte
     path = tmp_path / file
     path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
     assert any(violation.startswith(reported) for violation in violations(tmp_path))
+
+
+def private_names(source):
+    """Names with an underscore that a file of the harness takes from the reference, by import or by attribute."""
+    tree = ast.parse(source)
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    taken = [(node.module, a.asname or a.name) for node in froms for a in node.names if node.module[:9] == "reference"]
+    modules = {name for _, name in taken}
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    attributes = [(node.value.id, node.attr) for node in used if node.value.id in modules]
+    return [f"{module}.{name}" for module, name in taken + attributes if name.startswith("_")]
+
+
+def test_the_harness_knows_the_public_names_of_the_reference_alone():
+    paths = sorted((ROOT / "conformance").glob("**/*.py"))
+    found = {str(path.relative_to(ROOT)): private_names(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_private_name_of_the_reference_is_found():
+    source = "from reference_numpy import losses\nfrom reference_numpy.models import _try\nlosses._weighted(1, 2)"
+    assert private_names(source) == ["reference_numpy.models._try", "losses._weighted"]
 
 
 def test_every_module_of_the_harness_has_a_room():

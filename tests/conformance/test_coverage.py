@@ -76,7 +76,7 @@ def pairs_missing(rows):
 
 
 def test_the_array_has_a_known_value_for_every_factor():
-    with resources.files("conformance").joinpath("covering_array.csv").open(encoding="utf-8") as file:
+    with resources.files("conformance.recipes").joinpath("covering_array.csv").open(encoding="utf-8") as file:
         assert next(csv.reader(file)) == list(FACTORS)
     for row in covering_array():
         assert {factor: value for factor, value in row.items() if value not in FACTORS[factor]} == {}
