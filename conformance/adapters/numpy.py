@@ -32,7 +32,7 @@ class NumpySession(Session):
         recipe = problem.recipe
         self.dtype = problem.dtype
         self.initializer = recipe.initializer
-        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        self.model = problem.build_model(models)
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
         self.schedule = recipe.build_schedule(schedules)
         self.clipping = recipe.build_clipping(regularizers)
@@ -41,6 +41,7 @@ class NumpySession(Session):
         self.objective: dict[str, Any] = {
             "loss": recipe.loss.name,
             "loss_options": recipe.loss.keywords,
+            "reduction": recipe.reduction,
             "penalties": recipe.build_penalties(regularizers),
         }
 
@@ -110,13 +111,16 @@ class NumpySession(Session):
         recipe = problem.recipe
         history = training.fit(
             self.model,
-            problem.tape.initial_parameters,
+            problem.tape.initial_parameters if start is None else start.parameters,
             problem.train_x,
             problem.train_y,
             optimizer=self.optimizer,
             clipping=self.clipping,
             constraint=self.constraint,
             frozen_layers=recipe.frozen_layers,
+            frozen_biases=recipe.frozen_biases,
+            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
+            statistics=None if start is None else start.statistics,
             schedule=self.schedule,
             schedule_unit=recipe.schedule.unit,
             epochs=recipe.epochs,

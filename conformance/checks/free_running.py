@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.adapters.session import Session, Training
+from conformance.adapters.session import Session, Training, TrainingState
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation, key_of
 from conformance.problems.problem import Problem
@@ -16,9 +16,32 @@ from reference_numpy import regularizers
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
     """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end."""
-    problem = case.problem
-    training = session.fit(problem, checkpoint_epochs(problem))
-    yield from observe_training(session, problem, training)
+    yield from observe_training(session, case.problem, train(session, case.problem))
+
+
+def train(session: Session, problem: Problem) -> Training:
+    """The training as the recipe has it asked for: in one call of ``fit``, in two halves, or a second time."""
+    chosen, epochs = checkpoint_epochs(problem), problem.recipe.epochs
+    if problem.recipe.fit == "in_halves":
+        half = epochs // 2
+        first = session.fit(problem.epochs(0, half), tuple(e for e in chosen if e <= half), None)
+        start = TrainingState(half * problem.batches_per_epoch + 1, first.parameters, first.slots, first.statistics)
+        rest = tuple(epoch - half for epoch in chosen if epoch > half)
+        return _joined(first, session.fit(problem.epochs(half, epochs), rest, start), half)
+    if problem.recipe.fit == "twice":
+        session.fit(problem, ())
+    return session.fit(problem, chosen)
+
+
+def _joined(first: Training, second: Training, half: int) -> Training:
+    """A training in two parts, the first of ``half`` epochs, as one."""
+    later = {epoch + half: parameters for epoch, parameters in second.checkpoints.items()}
+    return second._replace(
+        costs=np.concatenate([first.costs, second.costs]),
+        learning_rates=np.concatenate([first.learning_rates, second.learning_rates]),
+        gradient_norms=np.concatenate([first.gradient_norms, second.gradient_norms]),
+        checkpoints=first.checkpoints | later,
+    )
 
 
 def observe_training(session: Session, problem: Problem, training: Training) -> Iterator[Observation]:

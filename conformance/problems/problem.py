@@ -68,7 +68,8 @@ class Problem:
 
     def is_trained(self, name: str) -> bool:
         """Whether training changes the parameter of this name."""
-        return self.places[name].layer > self.recipe.frozen_layers
+        kind, layer = self.places[name]
+        return layer > self.recipe.frozen_layers and not (self.recipe.frozen_biases and kind == "bias")
 
     def trained(self, parameters: Tensors) -> Tensors:
         """Those of the parameters that training changes."""
@@ -132,6 +133,15 @@ class Problem:
         epoch, visits = self._visits(step)
         order = self.tape.batch_order
         return np.arange(len(self.train_x))[visits] if order is None else order[epoch, visits]
+
+    def epochs(self, first: int, last: int) -> "Problem":
+        """The part of the training from epoch ``first``, counted from 0, to ``last``, which is not included."""
+        recipe = self.recipe.model_copy(update={"epochs": last - first})
+        return replace(self, recipe=recipe, tape=self.tape.epochs(first, last))
+
+    def fit_once(self) -> "Problem":
+        """The same training, asked for in one call."""
+        return replace(self, recipe=self.recipe.model_copy(update={"fit": "once"}))
 
     def in_float64(self) -> "Problem":
         """The same numbers, to be computed with in float64."""

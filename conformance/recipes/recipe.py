@@ -72,6 +72,7 @@ class ModelChoice(BaseModel):
     hidden_units: tuple[PositiveInt, ...] = ()
     activation: Component
     normalization: Component | None = None
+    bias: bool = True
     output: Literal["sigmoid", "softmax", "identity", "relu"]
 
     @field_validator("name")
@@ -115,6 +116,12 @@ class Schedule(Component):
     unit: Literal["epoch", "step"] = "epoch"
 
 
+# How a training is asked of an implementation: in one call of its ``fit``; in two, the second of which goes on where the
+# first ended; or in a second call with the same objects, after a first that is to leave no trace. In mathematics these
+# are one and the same training.
+Fit = Literal["once", "in_halves", "twice"]
+
+
 class Recipe(BaseModel):
     """One training. See the module docstring; README.md shows the TOML form."""
 
@@ -125,13 +132,16 @@ class Recipe(BaseModel):
     model: ModelChoice
     initializer: Component
     loss: Component
+    reduction: Literal["mean", "sum"] = "mean"
     regularizers: tuple[Component, ...] = ()
     example_weights: Literal["none", "drawn"] = "none"
     transfer: Transfer | None = None
+    frozen_biases: bool = False
     optimizer: Component
     schedule: Schedule
     batch_size: PositiveInt | None = None
     epochs: PositiveInt = 1
+    fit: Fit = "once"
     seed: Annotated[int, Field(ge=0)] = 0
     dtypes: tuple[Dtype, ...] = ("float64", "float32")
 
@@ -210,14 +220,15 @@ class Recipe(BaseModel):
         """This recipe's model from a ``models`` module: one of the four packages', or one that mirrors them."""
         make: Callable[..., Any] = package.MODELS[self.model.name]
         if self.model.name == "single_neuron":
-            return make(features, output=self.model.output)
+            return make(features, output=self.model.output, bias=self.model.bias)
         if self.model.name == "logistic_regression":
-            return make(features)
+            return make(features, bias=self.model.bias)
         outputs = classes if self.model.name in ("softmax_classifier", "multi_task_network") else 1
         keywords: dict[str, Any] = {
             "activation": self.model.activation.name,
             "activation_options": self.model.activation.keywords,
             "keep_probability": self.keep_probability,
+            "bias": self.model.bias,
         }
         if self.model.normalization is not None:
             keywords["normalization"] = self.model.normalization.name
@@ -295,6 +306,10 @@ def _check_fits(recipe: Recipe) -> None:
         raise ValueError("regularizers names 'inverted_dropout': there is no hidden layer to drop units of")
     if recipe.optimizer.name == "lbfgs" and recipe.batch_size is not None:
         raise ValueError(f"batch_size={recipe.batch_size!r} is not allowed for 'lbfgs': must be left out (full batch)")
+    if recipe.fit == "in_halves" and (recipe.epochs < 2 or recipe.named("early_stopping")):
+        raise ValueError("fit='in_halves' is not allowed for a single epoch or with 'early_stopping': must be left out")
+    if recipe.frozen_biases and not recipe.model.bias:
+        raise ValueError("frozen_biases=True is not allowed for a model without biases: must be left out")
     if recipe.frozen_layers > len(recipe.model.hidden_units):
         raise ValueError(
             f"transfer.frozen_layers={recipe.frozen_layers!r} is not allowed: must leave one of"

@@ -8,6 +8,8 @@ of these runs against the float64 oracle is the noise floor; over the steps of a
 neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from conformance.adapters.numpy import NumpySession
@@ -30,6 +32,7 @@ Expectations = dict[str, list[Expectation]]
 
 def measure(case: Case) -> Expectations:
     """For each check, what the oracle saw and how far the re-rounded references were from it."""
+    case = replace(case, problem=case.problem.fit_once())  # what is expected is the training as a whole
     double = case.in_float64()
     oracle = NumpySession(double.problem)
     variants = [Rerounded(case.problem, variant) for variant in range(len(VARIANTS))]
