@@ -1,9 +1,15 @@
 """Shared fixtures. The course's image files are not part of the project: tests without them skip, and say so."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from conformance.checks.observation import Key, Observation
+from conformance.verdicts.compare import NOT_FAILING, Expectation, compare, measure_noise
 
 ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
@@ -28,3 +34,66 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped:
         line = f"{ABSENT}: {len(skipped)} tests were skipped; set CONFORMANCE_DATA"
         terminalreporter.write_line(line, yellow=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def agrees() -> Callable[..., None]:
+    """Hold what a function of a package returns against the reference's, by the harness's own rule.
+
+    ``agrees(observed, reference, *arguments, dtype="float32", **keywords)``: the oracle is ``reference`` in float64 on
+    the arguments as ``dtype`` has them; the noise floor is the largest error of runs in ``dtype`` whose arguments are
+    moved by half a unit in the last place. Both may return an array, a number, or tuples, lists and dicts of them.
+    """
+    return assert_agrees
+
+
+RUNS = 6
+
+
+def assert_agrees(
+    observed: Any, reference: Callable[..., Any], *arguments: Any, dtype: str = "float32", **keywords: Any
+) -> None:
+    """See the fixture ``agrees``."""
+    working = np.dtype(dtype)
+    generator = np.random.default_rng(0)
+    given = _mapped(arguments, lambda array: array.astype(working))
+    oracle = _named(reference(*_mapped(given, lambda array: array.astype(np.float64)), **keywords))
+    unit = float(np.finfo(working).eps) / 2
+
+    def moved(array: Any) -> Any:
+        return (array * (1 + unit * generator.uniform(-1, 1, array.shape))).astype(working)
+
+    runs = [_named(reference(*_mapped(given, moved), **keywords)) for _ in range(RUNS)]
+    expectations = []
+    for name, value in oracle.items():
+        expected = Observation(Key("value", 0, name), value)
+        noise = [measure_noise(Observation(expected.key, run[name].astype(working)), expected) for run in runs]
+        expectations.append(Expectation(expected, np.max(noise, axis=0), {}, unit, working))
+    found = [Observation(Key("value", 0, name), value) for name, value in _named(observed).items()]
+    wrong = [
+        f"{comparison.cause} (error {comparison.error:.3g}, allowed {comparison.allowance:.3g})"
+        for comparison in compare(found, expectations)
+        if comparison.verdict not in NOT_FAILING
+    ]
+    assert not wrong, "; ".join(wrong)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``value`` with every array of real numbers in it changed."""
+    if isinstance(value, dict):
+        return {name: _mapped(item, change) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        items = [_mapped(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return change(value) if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating) else value
+
+
+def _named(value: Any, name: str = "value") -> dict[str, Any]:
+    """The arrays in ``value`` by the place where they stand."""
+    if isinstance(value, dict):
+        parts = {f"{name}[{key!r}]": item for key, item in value.items()}
+    elif isinstance(value, (tuple, list)):
+        parts = {f"{name}[{place}]": item for place, item in enumerate(value)}
+    else:
+        return {name: np.asarray(value)}
+    return {path: array for part, item in parts.items() for path, array in _named(item, part).items()}
