@@ -118,7 +118,6 @@ class TorchSession:
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
         self._set(problem.tape.initial_parameters)
-        self.model.load_statistics(models.initial_statistics(self.model))
         trained = self.model.parameter_dict(self.recipe.frozen_layers)
         optimizer = self._optimizer(trained.values())
         validation, weights = problem.validation, problem.train_weights
@@ -144,13 +143,12 @@ class TorchSession:
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
-        _, slots = optimizers.named_state(optimizer, trained)
         return Training(
             history.costs,
             history.learning_rates,
             history.gradient_norms,
             _arrays(history.parameters),
-            {slot: _arrays(tensors) for slot, tensors in slots.items()},
+            {slot: _arrays(tensors) for slot, tensors in history.optimizer_state.slots.items()},
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
             history.validation_costs,
             history.best_epoch,
