@@ -6,11 +6,22 @@ f(z)``. ``out`` may name an array that receives the result, as in NumPy itself.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ._common import check_finite, check_positive
+
+Array = NDArray[Any]
+
+# With these two, outputs of mean 0 and variance 1 keep both from layer to layer.
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def identity(z, *, out=None):
+def identity(z: Array, *, out: Array | None = None) -> Array:
     """The linear activation ``f(z) = z``.
 
     >>> identity(np.array([-1.0, 2.0]))
@@ -19,7 +30,7 @@ def identity(z, *, out=None):
     return np.positive(z, out=out)
 
 
-def identity_backward(gradient, z, a, *, out=None):
+def identity_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = 1``.
 
     >>> z = np.array([-1.0])
@@ -29,7 +40,7 @@ def identity_backward(gradient, z, a, *, out=None):
     return np.positive(gradient, out=out)
 
 
-def sigmoid(z, *, out=None):
+def sigmoid(z: Array, *, out: Array | None = None) -> Array:
     """The logistic function ``f(z) = 1 / (1 + exp(-z))``.
 
     Evaluated with ``exp(-|z|)`` only, so that it neither overflows nor loses its small values.
@@ -42,7 +53,7 @@ def sigmoid(z, *, out=None):
     return np.divide(np.where(z >= 0, 1.0, small), 1.0 + small, out=out)
 
 
-def sigmoid_backward(gradient, z, a, *, out=None):
+def sigmoid_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = a (1 - a)``.
 
     >>> z = np.array([0.0])
@@ -52,7 +63,7 @@ def sigmoid_backward(gradient, z, a, *, out=None):
     return np.multiply(gradient, a * (1.0 - a), out=out)
 
 
-def tanh(z, *, out=None):
+def tanh(z: Array, *, out: Array | None = None) -> Array:
     """The hyperbolic tangent. Source: the course, course 1 week 3.
 
     >>> tanh(np.array([0.0]))
@@ -61,7 +72,7 @@ def tanh(z, *, out=None):
     return np.tanh(z, out=out)
 
 
-def tanh_backward(gradient, z, a, *, out=None):
+def tanh_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = 1 - a^2``.
 
     >>> z = np.array([0.0])
@@ -71,7 +82,26 @@ def tanh_backward(gradient, z, a, *, out=None):
     return np.multiply(gradient, 1.0 - a * a, out=out)
 
 
-def relu(z, *, derivative_at_zero=0, out=None):
+def softsign(z: Array, *, out: Array | None = None) -> Array:
+    """``f(z) = z / (1 + |z|)``. Source: Bergstra et al. 2009; Glorot & Bengio 2010, section 2.
+
+    >>> softsign(np.array([-3.0, 0.0, 1.0]))
+    array([-0.75,  0.  ,  0.5 ])
+    """
+    return np.divide(z, 1.0 + np.abs(z), out=out)
+
+
+def softsign_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
+    """``f'(z) = 1 / (1 + |z|)^2``.
+
+    >>> z = np.array([1.0])
+    >>> softsign_backward(np.array([2.0]), z, softsign(z))
+    array([0.5])
+    """
+    return np.divide(gradient, (1.0 + np.abs(z)) ** 2, out=out)
+
+
+def relu(z: Array, *, derivative_at_zero: int = 0, out: Array | None = None) -> Array:
     """The rectifier ``f(z) = max(z, 0)``.
 
     ``derivative_at_zero`` is 0 (what PyTorch, TensorFlow and JAX do) or 1 (what the course writes); it does not change
@@ -84,7 +114,9 @@ def relu(z, *, derivative_at_zero=0, out=None):
     return np.maximum(z, 0.0, out=out)
 
 
-def relu_backward(gradient, z, a, *, derivative_at_zero=0, out=None):
+def relu_backward(
+    gradient: Array, z: Array, a: Array, *, derivative_at_zero: int = 0, out: Array | None = None
+) -> Array:
     """``f'(z) = 1`` for ``z > 0``, 0 for ``z < 0``, ``derivative_at_zero`` at 0.
 
     >>> z = np.array([2.0])
@@ -95,7 +127,7 @@ def relu_backward(gradient, z, a, *, derivative_at_zero=0, out=None):
     return np.multiply(gradient, z >= 0 if derivative_at_zero == 1 else z > 0, out=out)
 
 
-def leaky_relu(z, *, slope=0.01, out=None):
+def leaky_relu(z: Array, *, slope: float = 0.01, out: Array | None = None) -> Array:
     """The leaky rectifier ``f(z) = z`` for ``z > 0``, ``slope z`` otherwise, with ``f'(0) = slope``.
 
     Raises ValueError if ``slope`` is not finite. Source: Maas, Hannun & Ng 2013.
@@ -103,22 +135,22 @@ def leaky_relu(z, *, slope=0.01, out=None):
     >>> leaky_relu(np.array([-1.0, 2.0]))
     array([-0.01,  2.  ])
     """
-    _check_slope(slope)
+    check_finite("slope", slope)
     return np.multiply(z, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
-def leaky_relu_backward(gradient, z, a, *, slope=0.01, out=None):
+def leaky_relu_backward(gradient: Array, z: Array, a: Array, *, slope: float = 0.01, out: Array | None = None) -> Array:
     """``f'(z) = 1`` for ``z > 0``, ``slope`` otherwise.
 
     >>> z = np.array([-1.0])
     >>> leaky_relu_backward(np.array([2.0]), z, leaky_relu(z))
     array([0.02])
     """
-    _check_slope(slope)
+    check_finite("slope", slope)
     return np.multiply(gradient, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
-def elu(z, *, alpha=1.0, out=None):
+def elu(z: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     """The exponential linear unit ``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise; ``f'(0) = alpha``.
 
     Raises ValueError unless ``alpha`` is finite and positive. Source: Clevert, Unterthiner & Hochreiter 2016, eq. 15.
@@ -126,24 +158,48 @@ def elu(z, *, alpha=1.0, out=None):
     >>> elu(np.array([-np.inf, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    _check_alpha(alpha)
+    check_positive("alpha", alpha)
     negative = alpha * np.expm1(np.minimum(z, 0.0))
     return np.add(np.maximum(z, 0.0), negative, out=out)
 
 
-def elu_backward(gradient, z, a, *, alpha=1.0, out=None):
+def elu_backward(gradient: Array, z: Array, a: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     """``f'(z) = 1`` for ``z > 0``, ``alpha exp(z)`` otherwise.
 
     >>> z = np.array([1.0])
     >>> elu_backward(np.array([2.0]), z, elu(z))
     array([2.])
     """
-    _check_alpha(alpha)
+    check_positive("alpha", alpha)
     slope = np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
-def softplus(z, *, out=None):
+def selu(z: Array, *, out: Array | None = None) -> Array:
+    """``f(z) = scale z`` for ``z > 0``, ``scale alpha (exp(z) - 1)`` otherwise; ``f'(0) = scale alpha``.
+
+    ``scale`` is ``SELU_SCALE``, ``alpha`` is ``SELU_ALPHA``. Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017,
+    eq. 2.
+
+    >>> selu(np.array([-np.inf, 0.0, 2.0])).round(6)
+    array([-1.758099,  0.      ,  2.101402])
+    """
+    negative = SELU_ALPHA * np.expm1(np.minimum(z, 0.0))
+    return np.multiply(SELU_SCALE, np.maximum(z, 0.0) + negative, out=out)
+
+
+def selu_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
+    """``f'(z) = scale`` for ``z > 0``, ``scale alpha exp(z)`` otherwise.
+
+    >>> z = np.array([0.0, 1.0])
+    >>> selu_backward(np.array([1.0, 2.0]), z, selu(z)).round(6)
+    array([1.758099, 2.101402])
+    """
+    slope = SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0)))
+    return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
+
+
+def softplus(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``, which neither overflows nor is cut off.
 
     Source: Dugas et al. 2001, eq. 5. (PyTorch's goes linear above 20, which is 2e-9 away.)
@@ -154,7 +210,7 @@ def softplus(z, *, out=None):
     return np.add(np.maximum(z, 0.0), np.log1p(np.exp(-np.abs(z))), out=out)
 
 
-def softplus_backward(gradient, z, a, *, out=None):
+def softplus_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = sigmoid(z)``.
 
     >>> z = np.array([0.0])
@@ -164,7 +220,7 @@ def softplus_backward(gradient, z, a, *, out=None):
     return np.multiply(gradient, sigmoid(z), out=out)
 
 
-def swish(z, *, out=None):
+def swish(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = z sigmoid(z)``, also called SiLU. Source: Ramachandran, Zoph & Le 2017 (beta = 1).
 
     >>> swish(np.array([0.0, 100.0]))
@@ -173,7 +229,7 @@ def swish(z, *, out=None):
     return np.multiply(z, sigmoid(z), out=out)
 
 
-def swish_backward(gradient, z, a, *, out=None):
+def swish_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = s + z s (1 - s)`` with ``s = sigmoid(z)``.
 
     >>> z = np.array([0.0])
@@ -184,7 +240,7 @@ def swish_backward(gradient, z, a, *, out=None):
     return np.multiply(gradient, s + z * s * (1.0 - s), out=out)
 
 
-def gelu(z, *, approximate=False, out=None):
+def gelu(z: Array, *, approximate: bool = False, out: Array | None = None) -> Array:
     """The Gaussian error linear unit ``f(z) = z Phi(z)``, ``Phi`` the standard normal distribution function.
 
     ``approximate`` takes ``Phi(z) = (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) / 2`` instead, 5e-4 away at most (JAX's
@@ -196,7 +252,7 @@ def gelu(z, *, approximate=False, out=None):
     return np.multiply(z, _normal_distribution(z, approximate), out=out)
 
 
-def gelu_backward(gradient, z, a, *, approximate=False, out=None):
+def gelu_backward(gradient: Array, z: Array, a: Array, *, approximate: bool = False, out: Array | None = None) -> Array:
     """``f'(z) = Phi(z) + z Phi'(z)``.
 
     >>> z = np.array([0.0])
@@ -212,7 +268,7 @@ def gelu_backward(gradient, z, a, *, approximate=False, out=None):
     return np.multiply(gradient, distribution + z * density, out=out)
 
 
-def softmax(z, *, out=None):
+def softmax(z: Array, *, out: Array | None = None) -> Array:
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis, shifted by ``max_j z_j`` so that it cannot overflow.
 
     Source: the course, course 2 week 3.
@@ -224,7 +280,7 @@ def softmax(z, *, out=None):
     return np.divide(powers, powers.sum(axis=-1, keepdims=True), out=out)
 
 
-def softmax_backward(gradient, z, a, *, out=None):
+def softmax_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``dz_k = a_k (gradient_k - sum_j gradient_j a_j)``.
 
     >>> z = np.array([[0.0, 0.0]])
@@ -234,15 +290,45 @@ def softmax_backward(gradient, z, a, *, out=None):
     return np.multiply(a, gradient - (gradient * a).sum(axis=-1, keepdims=True), out=out)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
+def log_softmax(z: Array, *, out: Array | None = None) -> Array:
+    """``f(z)_k = log softmax(z)_k = (z_k - max_j z_j) - log(sum_j exp(z_j - max_j z_j))`` over the last axis.
 
-BACKWARD = {
+    No logarithm of a rounded probability is taken: it stays finite where the softmax is 0.
+
+    >>> log_softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).round(6)
+    array([[-6.93147e-01, -6.93147e-01],
+           [ 0.00000e+00, -1.00000e+03]])
+    """
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return np.subtract(shifted, np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), out=out)
+
+
+def log_softmax_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
+    """``dz_k = gradient_k - exp(a_k) sum_j gradient_j``.
+
+    >>> z = np.array([[0.0, 0.0]])
+    >>> log_softmax_backward(np.array([[1.0, 0.0]]), z, log_softmax(z))
+    array([[ 0.5, -0.5]])
+    """
+    return np.subtract(gradient, np.exp(a) * gradient.sum(axis=-1, keepdims=True), out=out)
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    f.__name__: f
+    for f in (
+        identity, sigmoid, tanh, softsign, relu, leaky_relu, elu, selu, softplus, swish, gelu, softmax,
+    )
+}  # fmt: skip
+
+BACKWARD: dict[str, Callable[..., Array]] = {
     "identity": identity_backward,
     "sigmoid": sigmoid_backward,
     "tanh": tanh_backward,
+    "softsign": softsign_backward,
     "relu": relu_backward,
     "leaky_relu": leaky_relu_backward,
     "elu": elu_backward,
+    "selu": selu_backward,
     "softplus": softplus_backward,
     "swish": swish_backward,
     "gelu": gelu_backward,
@@ -252,25 +338,15 @@ BACKWARD = {
 _erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no error function
 
 
-def _normal_distribution(z, approximate):
+def _normal_distribution(z: Array, approximate: bool) -> Array:
     """``Phi(z)``, by the complementary error function, so that it keeps its digits where it is small."""
     if approximate not in (True, False):
         raise ValueError(f"approximate={approximate!r} is not allowed: must be True or False")
     if approximate:
         return 0.5 * (1.0 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
-    return (0.5 * _erfc(-z / math.sqrt(2))).astype(z.dtype)
+    return np.asarray(0.5 * _erfc(-z / math.sqrt(2)), z.dtype)
 
 
-def _check_derivative_at_zero(value):
+def _check_derivative_at_zero(value: Any) -> None:
     if value not in (0, 1):
         raise ValueError(f"derivative_at_zero={value!r} is not allowed: must be 0 or 1")
-
-
-def _check_slope(slope):
-    if not np.isfinite(slope):
-        raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
-
-
-def _check_alpha(alpha):
-    if not (alpha > 0 and np.isfinite(alpha)):
-        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

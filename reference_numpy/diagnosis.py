@@ -4,7 +4,8 @@ All errors are fractions of the examples, in [0, 1]. Human error stands for the 
 Source: the course, course 3 weeks 1 and 2.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 REMEDIES = {
     "avoidable_bias": "a bigger model, longer training, a better optimizer, another architecture",
@@ -32,7 +33,14 @@ class Diagnosis(NamedTuple):
     largest_problem: str | None
 
 
-def diagnose(*, human_error, training_error, dev_error, train_dev_error=None, test_error=None):
+def diagnose(
+    *,
+    human_error: float,
+    training_error: float,
+    dev_error: float,
+    train_dev_error: float | None = None,
+    test_error: float | None = None,
+) -> Diagnosis:
     """Each step from one error to the next has a name; the largest is the problem to work on first.
 
     ::
@@ -50,7 +58,7 @@ def diagnose(*, human_error, training_error, dev_error, train_dev_error=None, te
     >>> round(found.avoidable_bias, 6), round(found.variance, 6), found.largest_problem
     (0.07, 0.02, 'avoidable_bias')
     """
-    errors = {
+    errors: dict[str, Any] = {
         "human_error": human_error,
         "training_error": training_error,
         "train_dev_error": train_dev_error,
@@ -61,7 +69,7 @@ def diagnose(*, human_error, training_error, dev_error, train_dev_error=None, te
         optional = name in ("train_dev_error", "test_error")
         if not (0 <= error <= 1 if error is not None else optional):
             raise ValueError(f"{name}={error!r} is not allowed: must be in [0, 1]{' or None' if optional else ''}")
-    differences = {
+    differences: dict[str, Any] = {
         "avoidable_bias": training_error - human_error,
         "variance": (dev_error if train_dev_error is None else train_dev_error) - training_error,
         "data_mismatch": None if train_dev_error is None else dev_error - train_dev_error,
@@ -70,7 +78,7 @@ def diagnose(*, human_error, training_error, dev_error, train_dev_error=None, te
     return Diagnosis(**errors, **differences, largest_problem=_largest(differences))
 
 
-def format_diagnosis(diagnosis):
+def format_diagnosis(diagnosis: Diagnosis) -> str:
     """The course's table as plain text: the errors, between two of them their difference, and what to try first.
 
     >>> print(format_diagnosis(diagnose(human_error=0, training_error=0.01, train_dev_error=0.015, dev_error=0.1)))
@@ -99,7 +107,7 @@ def format_diagnosis(diagnosis):
     return "\n".join([*lines, f"largest problem: {remedy}"])
 
 
-def _largest(differences):
+def _largest(differences: Mapping[str, float | None]) -> str | None:
     known = {name: difference for name, difference in differences.items() if difference is not None}
     top = max(known.values())
     if top <= ROUNDING:
@@ -107,5 +115,5 @@ def _largest(differences):
     return next(name for name, difference in known.items() if difference >= top - ROUNDING)
 
 
-def _words(name):
+def _words(name: str) -> str:
     return name.replace("train_dev", "train-dev").replace("_", " ")

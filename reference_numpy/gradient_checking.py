@@ -14,12 +14,17 @@ Source: the course, course 2 week 1.
 True
 """
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
 import numpy as np
 
 from . import training
+from ._common import check_positive
+from .models import Array, DenseNetwork, Tensors
 
 
-def numerical_gradient(cost, parameters, *, epsilon=1e-7):
+def numerical_gradient(cost: Callable[[Tensors], float], parameters: Tensors, *, epsilon: float = 1e-7) -> Tensors:
     """Central differences ``(J(w + epsilon) - J(w - epsilon)) / (2 epsilon)``, one entry ``w`` at a time.
 
     ``cost(parameters)`` gives a number; ``parameters`` is a dict of float64 arrays, which is not changed. ``cost`` is
@@ -30,8 +35,7 @@ def numerical_gradient(cost, parameters, *, epsilon=1e-7):
     >>> numerical_gradient(lambda p: float((p["w"] ** 2).sum()), {"w": np.array([0.0, 1.0])})["w"].round(6)
     array([0., 2.])
     """
-    if not (epsilon > 0 and np.isfinite(epsilon)):
-        raise ValueError(f"epsilon={epsilon!r} is not allowed: must be a finite number > 0")
+    check_positive("epsilon", epsilon)
     for name, array in parameters.items():
         if array.dtype != np.float64:
             raise ValueError(f"parameters[{name!r}] has dtype {array.dtype}: must be float64")
@@ -54,7 +58,7 @@ def numerical_gradient(cost, parameters, *, epsilon=1e-7):
     return gradients
 
 
-def gradient_difference(gradients, approximate):
+def gradient_difference(gradients: Mapping[str, Array], approximate: Mapping[str, Array]) -> float:
     """``||g - g'||_2 / (||g||_2 + ||g'||_2)`` over all entries of two dicts of arrays; 0 if both are zero.
 
     A number in [0, 1]. Raises ValueError for other names or shapes in one than in the other, or an entry that is not
@@ -79,7 +83,9 @@ def gradient_difference(gradients, approximate):
     return float(np.linalg.norm(g - approximation) / (np.linalg.norm(g) + np.linalg.norm(approximation)))
 
 
-def check_gradients(model, parameters, x, y, *, loss, epsilon=1e-7, **options):
+def check_gradients(
+    model: DenseNetwork, parameters: Tensors, x: Array, y: Array, *, loss: str, epsilon: float = 1e-7, **options: Any
+) -> float:
     """:func:`gradient_difference` between ``training.loss_and_gradients`` and differences of its cost.
 
     ``options`` are those of ``training.loss_and_gradients``: ``loss_options``, ``penalties``, ``masks``. Parameters
@@ -92,14 +98,14 @@ def check_gradients(model, parameters, x, y, *, loss, epsilon=1e-7, **options):
     True
     """
 
-    def evaluate(arrays):
+    def evaluate(arrays: Tensors) -> training.Gradients:
         return training.loss_and_gradients(model, arrays, x, y, loss=loss, **options)
 
     approximate = numerical_gradient(lambda arrays: evaluate(arrays).cost, parameters, epsilon=epsilon)
     return gradient_difference(evaluate(parameters).gradients, approximate)
 
 
-def _joined(arrays, names, argument):
+def _joined(arrays: Mapping[str, Array], names: Iterable[str], argument: str) -> Array:
     """All entries in one float64 vector, in the order of ``names``."""
     for name in names:
         if not np.isfinite(arrays[name]).all():

@@ -5,11 +5,18 @@ dimension is not a positive integer.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ._common import check_not_negative
+
+Array = NDArray[Any]
 
 
-def zeros(generator, shape, *, dtype=None):
+def zeros(generator: np.random.Generator | None, shape: tuple[int, int], *, dtype: DTypeLike | None = None) -> Array:
     """All zeros: right for logistic regression, wrong (units stay equal) for a network with hidden layers.
 
     >>> zeros(None, (1, 2))
@@ -19,18 +26,22 @@ def zeros(generator, shape, *, dtype=None):
     return np.zeros(shape, dtype)
 
 
-def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
+def scaled_normal(
+    generator: np.random.Generator, shape: tuple[int, int], *, scale: float = 0.01, dtype: DTypeLike | None = None
+) -> Array:
     """``W ~ scale * N(0, 1)``. Source: the course, course 1 week 3 (``scale = 0.01``).
 
     >>> scaled_normal(np.random.default_rng(0), (2, 3)).shape
     (2, 3)
     """
     _check_shape(shape)
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return (scale * generator.standard_normal(shape)).astype(dtype)
 
 
-def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
+def xavier_normal(
+    generator: np.random.Generator, shape: tuple[int, int], *, fan: str = "fan_in", dtype: DTypeLike | None = None
+) -> Array:
     """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"`` (the course), ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``.
 
     Raises ValueError for an unknown ``fan``. Source: Glorot & Bengio 2010, eq. 12 (average form); the course, course 2
@@ -42,7 +53,9 @@ def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
     return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+def xavier_uniform(
+    generator: np.random.Generator, shape: tuple[int, int], *, fan: str = "fan_average", dtype: DTypeLike | None = None
+) -> Array:
     """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
 
     The variances are those of :func:`xavier_normal`. Raises ValueError for an unknown ``fan``. Source: Glorot & Bengio
@@ -54,7 +67,9 @@ def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
     return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
 
 
-def he_normal(generator, shape, *, truncated=False, dtype=None):
+def he_normal(
+    generator: np.random.Generator, shape: tuple[int, int], *, truncated: bool = False, dtype: DTypeLike | None = None
+) -> Array:
     """``W ~ N(0, 2/n_in)``; ``truncated`` draws again beyond two standard deviations and keeps the variance.
 
     Source: He, Zhang, Ren & Sun 2015, eq. 10; the course, course 2 week 1. (Keras and JAX truncate, PyTorch does not.)
@@ -65,7 +80,7 @@ def he_normal(generator, shape, *, truncated=False, dtype=None):
     return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def he_uniform(generator, shape, *, dtype=None):
+def he_uniform(generator: np.random.Generator, shape: tuple[int, int], *, dtype: DTypeLike | None = None) -> Array:
     """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``. Source: He, Zhang, Ren & Sun 2015, eq. 10.
 
     >>> bool(abs(he_uniform(np.random.default_rng(0), (2, 6))).max() <= 1.0)
@@ -74,7 +89,9 @@ def he_uniform(generator, shape, *, dtype=None):
     return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
 
 
-def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+def lecun_normal(
+    generator: np.random.Generator, shape: tuple[int, int], *, truncated: bool = False, dtype: DTypeLike | None = None
+) -> Array:
     """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`. Source: LeCun, Bottou, Orr & Müller 1998, eq. 16.
 
     >>> lecun_normal(np.random.default_rng(0), (2, 3), truncated=True).shape
@@ -83,7 +100,7 @@ def lecun_normal(generator, shape, *, truncated=False, dtype=None):
     return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def lecun_uniform(generator, shape, *, dtype=None):
+def lecun_uniform(generator: np.random.Generator, shape: tuple[int, int], *, dtype: DTypeLike | None = None) -> Array:
     """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``. Source: LeCun, Bottou, Orr & Müller 1998, eq. 16.
 
     >>> bool(abs(lecun_uniform(np.random.default_rng(0), (2, 3))).max() <= 1.0)
@@ -92,7 +109,9 @@ def lecun_uniform(generator, shape, *, dtype=None):
     return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
 
 
-def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+def orthogonal(
+    generator: np.random.Generator, shape: tuple[int, int], *, gain: float = 1.0, dtype: DTypeLike | None = None
+) -> Array:
     """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them.
 
     The orthogonal factor ``Q`` of a normal matrix, with the signs of ``R``'s diagonal. Raises ValueError if ``gain`` is
@@ -103,13 +122,13 @@ def orthogonal(generator, shape, *, gain=1.0, dtype=None):
     True
     """
     n_out, n_in = _check_shape(shape)
-    _check_not_negative("gain", gain)
+    check_not_negative("gain", gain)
     q, r = np.linalg.qr(generator.standard_normal((max(n_out, n_in), min(n_out, n_in))))
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
     return (gain * (q if n_out >= n_in else q.T)).astype(dtype)
 
 
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (
         zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
@@ -121,7 +140,9 @@ INITIALIZERS = {
 TRUNCATED_DEVIATION = 0.87962566103423978
 
 
-def _normal(generator, shape, variance, truncated, dtype):
+def _normal(
+    generator: np.random.Generator, shape: tuple[int, int], variance: float, truncated: bool, dtype: DTypeLike | None
+) -> Array:
     if truncated not in (True, False):
         raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
     drawn = generator.standard_normal(shape)
@@ -132,12 +153,12 @@ def _normal(generator, shape, variance, truncated, dtype):
     return (math.sqrt(variance) / TRUNCATED_DEVIATION * drawn).astype(dtype)
 
 
-def _uniform(generator, shape, variance, dtype):
+def _uniform(generator: np.random.Generator, shape: tuple[int, int], variance: float, dtype: DTypeLike | None) -> Array:
     largest = math.sqrt(3 * variance)
     return generator.uniform(-largest, largest, shape).astype(dtype)
 
 
-def _fan(shape, fan):
+def _fan(shape: tuple[int, int], fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
@@ -145,12 +166,7 @@ def _fan(shape, fan):
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_shape(shape):
+def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
     if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
     return shape

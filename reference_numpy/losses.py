@@ -12,21 +12,28 @@ do not fit or a label is out of range.
 sum_i w_i`` (PyTorch).
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from . import activations
+from ._common import check_decay
+
+Array = NDArray[Any]
 
 
 def binary_cross_entropy(
-    logits,
-    targets,
-    example_weights=None,
+    logits: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    label_smoothing=0.0,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    label_smoothing: float = 0.0,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """Logistic loss ``-y log(sigmoid(z)) - (1 - y) log(1 - sigmoid(z)) = max(z, 0) - z y + log(1 + exp(-|z|))``.
 
     ``logits`` and ``targets``: ``(m, k)``, targets in [0, 1]; over ``k > 1`` outputs (multi-label) the sum, or with
@@ -44,15 +51,15 @@ def binary_cross_entropy(
 
 
 def binary_cross_entropy_gradient(
-    logits,
-    targets,
-    example_weights=None,
+    logits: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    label_smoothing=0.0,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    label_smoothing: float = 0.0,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``d loss / dz = sigmoid(z) - y``.
 
     >>> binary_cross_entropy_gradient(np.array([[0.0]]), np.array([[1.0]]))
@@ -64,8 +71,14 @@ def binary_cross_entropy_gradient(
 
 
 def categorical_cross_entropy(
-    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
-):
+    logits: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """Softmax loss ``-log softmax(z)_y = log(sum_k exp(z_k)) - z_y``, shifted by ``max_k z_k``.
 
     ``logits``: ``(m, K)``; ``labels``: ``(m,)`` integers in ``0 .. K-1``. ``label_smoothing`` ``s`` replaces the target
@@ -76,7 +89,7 @@ def categorical_cross_entropy(
     array([0.69314718])
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     shifted = logits - logits.max(axis=1, keepdims=True)
     picked = shifted[np.arange(len(labels)), labels]
     if label_smoothing:
@@ -86,15 +99,21 @@ def categorical_cross_entropy(
 
 
 def categorical_cross_entropy_gradient(
-    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
-):
+    logits: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``d loss / dz_k = softmax(z)_k - (1 - s) [k = y] - s/K``.
 
     >>> categorical_cross_entropy_gradient(np.array([[0.0, 0.0]]), np.array([1]))
     array([[ 0.5, -0.5]])
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     gradient = activations.softmax(logits)
     gradient[np.arange(len(labels)), labels] -= 1 - label_smoothing
     gradient -= label_smoothing / logits.shape[1]
@@ -103,15 +122,15 @@ def categorical_cross_entropy_gradient(
 
 
 def binary_cross_entropy_from_probabilities(
-    probabilities,
-    targets,
-    example_weights=None,
+    probabilities: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    clip=1e-7,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    clip: float = 1e-7,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``-y log(q) - (1 - y) log(1 - q)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, gradient 0.
 
     ``probabilities`` and ``targets``: ``(m, k)``; the other keywords as in :func:`binary_cross_entropy`. Raises
@@ -127,15 +146,15 @@ def binary_cross_entropy_from_probabilities(
 
 
 def binary_cross_entropy_from_probabilities_gradient(
-    probabilities,
-    targets,
-    example_weights=None,
+    probabilities: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    clip=1e-7,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    clip: float = 1e-7,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``d loss / dp = (1 - y)/(1 - q) - y/q`` where ``p`` is within the clip, 0 elsewhere.
 
     >>> binary_cross_entropy_from_probabilities_gradient(np.array([[0.5]]), np.array([[1.0]]))
@@ -148,8 +167,14 @@ def binary_cross_entropy_from_probabilities_gradient(
 
 
 def categorical_cross_entropy_from_probabilities(
-    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
-):
+    probabilities: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    clip: float = 1e-7,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``-log(q_y)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, the gradient is 0.
 
     ``probabilities``: ``(m, K)``, not normalised again (Keras does); ``labels``: ``(m,)``. Raises ValueError unless
@@ -165,8 +190,14 @@ def categorical_cross_entropy_from_probabilities(
 
 
 def categorical_cross_entropy_from_probabilities_gradient(
-    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
-):
+    probabilities: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    clip: float = 1e-7,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Array:
     """``d loss / dp_k = -[k = y] / q_y`` where ``p_y`` is within the clip, 0 elsewhere.
 
     >>> categorical_cross_entropy_from_probabilities_gradient(np.array([[0.5, 0.5]]), np.array([1]))
@@ -181,7 +212,14 @@ def categorical_cross_entropy_from_probabilities_gradient(
     return _weighted(gradient, weights)
 
 
-def mean_squared_error(predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"):
+def mean_squared_error(
+    predictions: Array,
+    targets: Array,
+    example_weights: Array | None = None,
+    *,
+    convention: str = "mean",
+    weight_denominator: str = "examples",
+) -> Array:
     """Squared error per example: ``1/k sum_j (p_j - y_j)^2`` (``"mean"``), ``1/2 sum_j (p_j - y_j)^2`` (``"half"``) or
     ``sum_j (p_j - y_j)^2`` (``"sum"``).
 
@@ -195,8 +233,13 @@ def mean_squared_error(predictions, targets, example_weights=None, *, convention
 
 
 def mean_squared_error_gradient(
-    predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"
-):
+    predictions: Array,
+    targets: Array,
+    example_weights: Array | None = None,
+    *,
+    convention: str = "mean",
+    weight_denominator: str = "examples",
+) -> Array:
     """``2/k (p - y)``, ``p - y`` or ``2 (p - y)``.
 
     >>> mean_squared_error_gradient(np.array([[3.0]]), np.array([[1.0]]), convention="half")
@@ -206,7 +249,7 @@ def mean_squared_error_gradient(
     return _weighted(gradient, _example_weights(len(targets), example_weights, weight_denominator))
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (
         binary_cross_entropy, categorical_cross_entropy, binary_cross_entropy_from_probabilities,
@@ -214,7 +257,7 @@ LOSSES = {
     )
 }  # fmt: skip
 
-GRADIENTS = {
+GRADIENTS: dict[str, Callable[..., Array]] = {
     "binary_cross_entropy": binary_cross_entropy_gradient,
     "categorical_cross_entropy": categorical_cross_entropy_gradient,
     "binary_cross_entropy_from_probabilities": binary_cross_entropy_from_probabilities_gradient,
@@ -226,14 +269,16 @@ GRADIENTS = {
 FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
 
 
-def _weighted(values, weights):
+def _weighted(values: Array, weights: Array | None) -> Array:
     """``values: (m,)`` or ``(m, k)``, those of example ``i`` times ``weights[i]``; None weighs nothing."""
     if weights is None:
         return values
     return values * weights.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def _binary_weights(targets, example_weights, class_weights, denominator):
+def _binary_weights(
+    targets: Array, example_weights: Array | None, class_weights: Sequence[float] | None, denominator: str
+) -> Array | None:
     if class_weights is None:
         return _example_weights(len(targets), example_weights, denominator)
     if targets.shape[1] != 1:
@@ -244,7 +289,9 @@ def _binary_weights(targets, example_weights, class_weights, denominator):
     return _class_weights(labels, 2, example_weights, class_weights, denominator)
 
 
-def _class_weights(labels, classes, example_weights, class_weights, denominator):
+def _class_weights(
+    labels: Array, classes: int, example_weights: Array | None, class_weights: Sequence[float] | None, denominator: str
+) -> Array | None:
     if class_weights is not None:
         weights = np.asarray(class_weights, np.float64)
         if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
@@ -254,7 +301,7 @@ def _class_weights(labels, classes, example_weights, class_weights, denominator)
     return _example_weights(len(labels), example_weights, denominator)
 
 
-def _example_weights(examples, weights, denominator):
+def _example_weights(examples: int, weights: Array | None, denominator: str) -> Array | None:
     """The factor of each example's loss, ``(m,)``, or None."""
     if denominator not in ("examples", "weights"):
         raise ValueError(f"weight_denominator={denominator!r} is not allowed: must be 'examples' or 'weights'")
@@ -266,49 +313,44 @@ def _example_weights(examples, weights, denominator):
     return weights if denominator == "examples" else weights * (examples / weights.sum())
 
 
-def _smoothed_binary(logits, targets, label_smoothing):
+def _smoothed_binary(logits: Array, targets: Array, label_smoothing: float) -> Array:
     _check_same_shape(logits, targets)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     return (1 - label_smoothing) * targets + label_smoothing / 2 if label_smoothing else targets
 
 
-def _outputs(logits, reduction):
+def _outputs(logits: Array, reduction: str) -> int:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
     return logits.shape[1] if reduction == "mean" else 1
 
 
-def _clipped(probabilities, targets, clip):
+def _clipped(probabilities: Array, targets: Array, clip: float) -> Array:
     _check_same_shape(probabilities, targets)
     return _clip(probabilities, clip)
 
 
-def _clip(probabilities, clip):
+def _clip(probabilities: Array, clip: float) -> Array:
     if not 0 < clip < 0.5:
         raise ValueError(f"clip={clip!r} is not allowed: must be in (0, 1/2)")
     return np.clip(probabilities, clip, 1 - clip)
 
 
-def _squared_error_factor(convention, predictions, targets):
+def _squared_error_factor(convention: str, predictions: Array, targets: Array) -> float:
     _check_same_shape(predictions, targets)
     if convention not in ("mean", "half", "sum"):
         raise ValueError(f"convention={convention!r} is not allowed: must be 'mean', 'half' or 'sum'")
     return {"mean": 1.0 / predictions.shape[1], "half": 0.5, "sum": 1.0}[convention]
 
 
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
-
-
-def _check_same_shape(outputs, targets):
+def _check_same_shape(outputs: Array, targets: Array) -> None:
     if outputs.ndim != 2 or outputs.shape != targets.shape:
         raise ValueError(
             f"targets has shape {targets.shape}, outputs {outputs.shape}: both must be (examples, outputs) and equal"
         )
 
 
-def _check_labels(logits, labels):
+def _check_labels(logits: Array, labels: Array) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"labels has shape {labels.shape}, logits {logits.shape}: must be (m,) beside (m, classes)")
     if not np.issubdtype(labels.dtype, np.integer):

@@ -6,20 +6,23 @@ that are not integers of shape ``(m,)``, of different lengths, or none at all; t
 not an integer.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
 
 
 class ClassScores(NamedTuple):
     """What :func:`class_scores` returns, arrays ``(classes,)``, and :func:`macro_average`, numbers."""
 
-    precision: np.ndarray
-    recall: np.ndarray
-    f1_score: np.ndarray
+    precision: Any
+    recall: Any
+    f1_score: Any
 
 
-def accuracy(labels, predicted):
+def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
     """Fraction of the examples that are predicted right. Source: the course, course 1 week 2.
 
     >>> accuracy([0, 1, 1, 0], [0, 1, 0, 0])
@@ -29,7 +32,7 @@ def accuracy(labels, predicted):
     return float(np.mean(labels == predicted))
 
 
-def precision(labels, predicted, *, positive=1):
+def precision(labels: ArrayLike, predicted: ArrayLike, *, positive: int = 1) -> float:
     """Of the examples predicted ``positive``, the fraction that are: ``TP / (TP + FP)``.
 
     Every label but ``positive`` counts as negative. Source: the course, course 3 week 1.
@@ -41,7 +44,7 @@ def precision(labels, predicted, *, positive=1):
     return float(_quotient(true_positives, true_positives + false_positives))
 
 
-def recall(labels, predicted, *, positive=1):
+def recall(labels: ArrayLike, predicted: ArrayLike, *, positive: int = 1) -> float:
     """Of the examples that are ``positive``, the fraction predicted so: ``TP / (TP + FN)``.
 
     Every label but ``positive`` counts as negative. Source: the course, course 3 week 1.
@@ -53,7 +56,7 @@ def recall(labels, predicted, *, positive=1):
     return float(_quotient(true_positives, true_positives + false_negatives))
 
 
-def f1_score(labels, predicted, *, positive=1):
+def f1_score(labels: ArrayLike, predicted: ArrayLike, *, positive: int = 1) -> float:
     """Harmonic mean of precision and recall: ``2 / (1/P + 1/R) = 2 TP / (2 TP + FP + FN)``.
 
     Every label but ``positive`` counts as negative. Source: the course, course 3 week 1.
@@ -65,7 +68,7 @@ def f1_score(labels, predicted, *, positive=1):
     return float(_quotient(2 * true_positives, 2 * true_positives + false_positives + false_negatives))
 
 
-def confusion_matrix(labels, predicted, *, classes=None):
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, *, classes: int | None = None) -> Array:
     """``C[i, j]``: how many examples of class ``i`` (row) were predicted as class ``j`` (column).
 
     ``classes`` is their number, ``k``; None means 1 + the largest label seen. Returns integers of shape ``(k, k)``.
@@ -89,7 +92,7 @@ def confusion_matrix(labels, predicted, *, classes=None):
     return matrix
 
 
-def class_scores(labels, predicted, *, classes=None):
+def class_scores(labels: ArrayLike, predicted: ArrayLike, *, classes: int | None = None) -> ClassScores:
     """Precision, recall and F1 of every class against all others, a :class:`ClassScores` of arrays ``(k,)``.
 
     ``classes`` and errors as in :func:`confusion_matrix`.
@@ -104,7 +107,7 @@ def class_scores(labels, predicted, *, classes=None):
     )
 
 
-def macro_average(scores):
+def macro_average(scores: ClassScores) -> ClassScores:
     """The mean over classes of each of the :class:`ClassScores`, every class with the same weight, absent ones too.
 
     The macro F1 is the mean of the classes' F1, not the harmonic mean of macro precision and macro recall.
@@ -115,7 +118,7 @@ def macro_average(scores):
     return ClassScores(*(float(score.mean()) for score in scores))
 
 
-def _counts(labels, predicted, positive):
+def _counts(labels: ArrayLike, predicted: ArrayLike, positive: int) -> tuple[Any, Any, Any]:
     """TP, FP and FN."""
     labels, predicted = _checked(labels, predicted)
     if not isinstance(positive, (int, np.integer)):
@@ -128,12 +131,12 @@ def _counts(labels, predicted, positive):
     )
 
 
-def _quotient(numerator, denominator):
+def _quotient(numerator: Any, denominator: Any) -> Any:
     """``numerator / denominator``, 0 where both are 0: no denominator here is 0 with another numerator."""
     return numerator / np.maximum(denominator, 1)
 
 
-def _checked(labels, predicted):
+def _checked(labels: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     # A column (m, 1) beside (m,) would broadcast to every pair of examples.
     if labels.ndim != 1 or labels.shape != predicted.shape or labels.size == 0:

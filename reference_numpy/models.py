@@ -8,8 +8,9 @@ apart from it. Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``:
     A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
 and its outputs are ``A[L]``: sigmoid, softmax, relu or, for regression, ``Z[L]`` itself; the cross-entropies take the
-logits ``Z[L]``. A layer with batch norm has no ``b[l]``, which the mean takes away again; its running averages are no
-parameters and are kept in a dict of their own, ``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
+logits ``Z[L]``. With ``bias=False`` no layer has a ``b[l]``: ``Z[l] = A[l-1] W[l]^T``. A layer with batch norm has none
+either, as the mean takes it away again; its running averages are no parameters and are kept in a dict of their own,
+``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
 
 >>> model = shallow_network(2, hidden_units=3)
 >>> parameters = initialize(model, np.random.default_rng(0), initializer="scaled_normal")
@@ -18,12 +19,21 @@ parameters and are kept in a dict of their own, ``{"running_mean1": (n_1,), "run
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from . import activations, initializers, normalization, regularizers
+from ._common import check_choice, check_layer_sizes
+
+Array = NDArray[Any]
+Tensors = dict[str, Array]
+Masks = Mapping[int, Array]  # dropout masks by layer
+Buffers = Mapping[str, Array | None]  # where to write values: None for a new array
+Options = Mapping[str, Any]
 
 OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
@@ -32,33 +42,46 @@ OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 class DenseNetwork:
     """A fully connected network. Use the functions below to make one; they check their arguments."""
 
-    layer_sizes: tuple
+    layer_sizes: tuple[int, ...]
     activation: str
-    activation_options: Mapping = field(default_factory=dict)
+    activation_options: Options = field(default_factory=dict)
     output: str = "sigmoid"
-    keep_probabilities: tuple = ()
+    keep_probabilities: tuple[float, ...] = ()
     normalization: str | None = None
-    normalization_options: Mapping = field(default_factory=dict)
+    normalization_options: Options = field(default_factory=dict)
+    bias: bool = True
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
     @property
-    def epsilon(self):
+    def epsilon(self) -> dict[str, Any]:
         """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
         return {"epsilon": self.normalization_options["epsilon"]} if "epsilon" in self.normalization_options else {}
 
-    def normalizes(self, layer, kind):
+    def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
 
-    def product(self, a, b, *, out=None):
+    def has_bias(self, layer: int) -> bool:
+        """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
+        return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         """The matrix product ``a b``: sums of many terms are taken here, so that a subclass can reorder them."""
         return np.matmul(a, b, out=out)
 
-    def forward(self, parameters, x, *, masks=None, statistics=None, buffers=None):
+    def forward(
+        self,
+        parameters: Tensors,
+        x: Array,
+        *,
+        masks: Masks | None = None,
+        statistics: Tensors | None = None,
+        buffers: Buffers | None = None,
+    ) -> tuple[Array, Tensors]:
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
         ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``statistics``
@@ -87,7 +110,16 @@ class DenseNetwork:
                 values[f"A{layer}"] = a
         return values[f"Z{self.depth}"], values
 
-    def backward(self, parameters, values, output_gradient, *, masks=None, buffers=None, input_gradient=False):
+    def backward(
+        self,
+        parameters: Tensors,
+        values: Tensors,
+        output_gradient: Array,
+        *,
+        masks: Masks | None = None,
+        buffers: Buffers | None = None,
+        input_gradient: bool = False,
+    ) -> Tensors:
         """Gradients of the cost from ``output_gradient = d cost / d Z[L]``, ``(m, n_L)``, in training::
 
             dW[l] = dZ[l]^T A[l-1]     db[l] = sum over examples of dZ[l]
@@ -120,20 +152,20 @@ class DenseNetwork:
             dz = self._normalized_backward(hidden, parameters, values, dn, gradients, buffers)
         return gradients
 
-    def updated_statistics(self, statistics, values):
+    def updated_statistics(self, statistics: Tensors, values: Tensors) -> Tensors:
         """The running averages of batch norm after a training forward pass with ``values``; {} without batch norm."""
         options = {name: value for name, value in self.normalization_options.items() if name != "epsilon"}
-        updated = {}
+        updated: Tensors = {}
         for layer in range(1, self.depth):
             if self.normalizes(layer, "batch_norm"):
                 names = f"running_mean{layer}", f"running_variance{layer}"
-                running = tuple(statistics[name] for name in names)
+                running = statistics[names[0]], statistics[names[1]]
                 batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
                 averages = normalization.running_average(running, batch, len(values["A0"]), **options)
                 updated |= dict(zip(names, averages, strict=True))
         return updated
 
-    def _normalized(self, layer, parameters, values, statistics):
+    def _normalized(self, layer: int, parameters: Tensors, values: Tensors, statistics: Tensors | None) -> Array:
         """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
         z = values[f"Z{layer}"]
         if self.normalization is None:
@@ -150,7 +182,9 @@ class DenseNetwork:
             values[f"N{layer}"] = normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon)
         return values[f"N{layer}"]
 
-    def _normalized_backward(self, layer, parameters, values, dn, gradients, buffers):
+    def _normalized_backward(
+        self, layer: int, parameters: Tensors, values: Tensors, dn: Array, gradients: Tensors, buffers: Buffers
+    ) -> Array:
         """``dZ[l]`` from ``dN[l]``; adds ``gamma[l]``'s and ``beta[l]``'s gradients to ``gradients``."""
         if self.normalization is None:
             return dn
@@ -165,49 +199,51 @@ class DenseNetwork:
         return dz
 
 
-class _NoBuffers(dict):
+class _NoBuffers(dict[str, None]):
     """Every buffer is None: NumPy then makes a new array."""
 
-    def __missing__(self, name):
+    def __missing__(self, name: str) -> None:
         return None
 
 
 _no_buffers = _NoBuffers()
 
 
-def single_neuron(features, *, output="identity"):
+def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
     """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
 
-    The course's first example: the price of a house from its size. Source: the course, course 1 week 1.
+    The course's first example: the price of a house from its size. ``bias=False``: without ``b``, as in every model
+    here. Source: the course, course 1 week 1.
 
     >>> single_neuron(1, output="relu").output
     'relu'
     """
-    _check_choice("output", output, ("identity", "relu"))
-    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+    check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None, bias)
 
 
-def logistic_regression(features):
+def logistic_regression(features: int, *, bias: bool = True) -> DenseNetwork:
     """One sigmoid unit: ``p = sigmoid(w . x + b)``. Source: the course, course 1 week 2.
 
     >>> logistic_regression(3).layer_sizes
     (3, 1)
     """
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None, bias)
 
 
 def shallow_network(
-    features,
+    features: int,
     *,
-    hidden_units=4,
-    outputs=1,
-    activation="tanh",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    hidden_units: int = 4,
+    outputs: int = 1,
+    activation: str = "tanh",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """One hidden layer. Source: the course, course 1 week 3.
 
     >>> shallow_network(2).layer_sizes
@@ -215,62 +251,80 @@ def shallow_network(
     """
     sizes = (features, hidden_units, outputs)
     return _dense_network(
-        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options, bias
     )
 
 
 def deep_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``. Source: the course, course 1 week 4.
 
     ``keep_probability`` is one number, or one for each hidden layer. ``normalization`` is None, ``"batch_norm"``
     (``normalization_options``: ``epsilon``, ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``), on
-    every hidden layer, with the defaults of ``normalization.py``.
+    every hidden layer, with the defaults of ``normalization.py``. ``bias=False``: no layer has a ``b[l]``. Raises
+    ValueError for an argument out of range or unknown, as all models do.
 
     >>> deep_network((12288, 20, 7, 5, 1)).depth
     4
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        output,
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def multi_task_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with ``n_L`` sigmoid outputs, each of its own. Source: the course, course 3 week 2.
 
     >>> multi_task_network((2, 8, 3)).output
     'sigmoid'
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "sigmoid",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def softmax_classifier(
-    layer_sizes=(12288, 25, 12, 6),
+    layer_sizes: Sequence[int] = (12288, 25, 12, 6),
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier.
 
     Source: the course, course 2 week 3.
@@ -279,11 +333,18 @@ def softmax_classifier(
     'softmax'
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "softmax",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
-MODELS = {
+MODELS: dict[str, Callable[..., DenseNetwork]] = {
     f.__name__: f
     for f in (
         single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
@@ -291,7 +352,14 @@ MODELS = {
 }  # fmt: skip
 
 
-def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
+def initialize(
+    model: DenseNetwork,
+    generator: np.random.Generator | None,
+    *,
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+    dtype: DTypeLike | None = None,
+) -> Tensors:
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
     ``generator`` is a ``numpy.random.Generator``. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of
@@ -300,25 +368,25 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     >>> initialize(logistic_regression(2), None, initializer="zeros")
     {'W1': array([[0., 0.]]), 'b1': array([0.])}
     """
-    _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
+    check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     parameters = {}
     for layer, shape in enumerate(zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True), start=1):
         parameters[f"W{layer}"] = draw(generator, shape, dtype=dtype, **(initializer_options or {}))
-        if not model.normalizes(layer, "batch_norm"):
+        if model.has_bias(layer):
             parameters[f"b{layer}"] = np.zeros(shape[0], dtype)
         if model.normalization is not None and layer < model.depth:
             parameters |= {f"gamma{layer}": np.ones(shape[0], dtype), f"beta{layer}": np.zeros(shape[0], dtype)}
     return parameters
 
 
-def initial_statistics(model, *, dtype=None):
+def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     >>> initial_statistics(shallow_network(2, hidden_units=1, normalization="batch_norm"))
     {'running_mean1': array([0.]), 'running_variance1': array([1.])}
     """
-    statistics = {}
+    statistics: Tensors = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
             statistics |= {
@@ -328,7 +396,9 @@ def initial_statistics(model, *, dtype=None):
     return statistics
 
 
-def update_statistics(model, parameters, x, statistics, *, masks=None):
+def update_statistics(
+    model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
+) -> Tensors:
     """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument.
 
     >>> model = shallow_network(1, hidden_units=1, normalization="batch_norm")
@@ -339,7 +409,15 @@ def update_statistics(model, parameters, x, statistics, *, masks=None):
     return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
 
 
-def intermediates(model, parameters, x, statistics=None, *, masks=None, training=False):
+def intermediates(
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    statistics: Tensors | None = None,
+    *,
+    masks: Masks | None = None,
+    training: bool = False,
+) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
     With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
@@ -358,7 +436,7 @@ def intermediates(model, parameters, x, statistics=None, *, masks=None, training
     return named
 
 
-def predict(model, parameters, x, statistics=None):
+def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
 
     ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
@@ -371,7 +449,7 @@ def predict(model, parameters, x, statistics=None):
     return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model, parameters, x, statistics=None):
+def predict_classes(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -391,13 +469,20 @@ def predict_classes(model, parameters, x, statistics=None):
 
 
 def replace_head(
-    model, parameters, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None
-):
+    model: DenseNetwork,
+    parameters: Tensors,
+    generator: np.random.Generator | None,
+    *,
+    outputs: int,
+    output: str = "sigmoid",
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+) -> tuple[DenseNetwork, Tensors]:
     """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
 
-    The other layers keep their parameters; train with ``frozen_layers`` to leave them alone. ``output``: ``"sigmoid"``,
-    ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer. Source: the
-    course, course 3 week 2.
+    The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
+    leave them alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
+    unknown output or initializer. Source: the course, course 3 week 2.
 
     >>> model = deep_network((4, 3, 1))
     >>> parameters = initialize(model, np.random.default_rng(0))
@@ -405,15 +490,15 @@ def replace_head(
     >>> model.layer_sizes, parameters["W2"].shape
     ((4, 3, 6), (6, 3))
     """
-    _check_choice("output", output, OUTPUTS)
-    model = replace(model, layer_sizes=(*_sizes((*model.layer_sizes[:-1], outputs)),), output=output)
+    check_choice("output", output, OUTPUTS)
+    model = replace(model, layer_sizes=check_layer_sizes((*model.layer_sizes[:-1], outputs)), output=output)
     dtype = parameters["W1"].dtype
     fresh = initialize(model, generator, initializer=initializer, initializer_options=initializer_options, dtype=dtype)
     head = (f"W{model.depth}", f"b{model.depth}")
     return model, {name: fresh[name] if name in head else value.copy() for name, value in parameters.items()}
 
 
-def computation_graph(a, b, c):
+def computation_graph(a: float, b: float, c: float) -> float:
     """``J = 3 (a + b c)``, the course's first computation graph. Source: the course, course 1 week 2.
 
     >>> computation_graph(5.0, 3.0, 2.0)
@@ -422,7 +507,7 @@ def computation_graph(a, b, c):
     return 3 * (a + b * c)
 
 
-def computation_graph_gradients(a, b, c):
+def computation_graph_gradients(a: float, b: float, c: float) -> tuple[float, dict[str, float]]:
     """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}``, backwards through the graph.
 
     >>> computation_graph_gradients(5.0, 3.0, 2.0)
@@ -433,7 +518,7 @@ def computation_graph_gradients(a, b, c):
     return computation_graph(a, b, c), {"a": dv, "b": du * c, "c": du * b}
 
 
-def logistic_regression_loops(weight, bias, x, y):
+def logistic_regression_loops(weight: Array, bias: float, x: Array, y: Array) -> tuple[float, Array, float]:
     """Logistic regression's cost and gradients by loops over examples and features, as the course first writes them.
 
     ``weight``: ``(n_0,)``; ``bias``: a number; ``x``: ``(m, n_0)``; ``y``: ``(m,)`` of 0 and 1. Returns
@@ -456,7 +541,7 @@ def logistic_regression_loops(weight, bias, x, y):
     return float(cost / examples), weight_gradient / examples, float(bias_gradient / examples)
 
 
-def logistic_regression_example_loop(weight, bias, x, y):
+def logistic_regression_example_loop(weight: Array, bias: float, x: Array, y: Array) -> tuple[float, Array, float]:
     """The same with one loop, over examples; features are vectorised. Arguments and result as above.
 
     >>> logistic_regression_example_loop(np.zeros(1), 0.0, np.array([[2.0]]), np.array([1]))
@@ -473,37 +558,45 @@ def logistic_regression_example_loop(weight, bias, x, y):
     return float(cost / examples), weight_gradient / examples, float(bias_gradient / examples)
 
 
-def _logistic(z):
+def _logistic(z: float) -> float:
     return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
-def _logistic_loss(z, y):
+def _logistic_loss(z: float, y: float) -> float:
     return max(z, 0.0) - z * y + math.log1p(math.exp(-abs(z)))
 
 
 def _dense_network(
-    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
-):
-    sizes = _sizes(layer_sizes)
-    _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
-    _check_choice("output", output, OUTPUTS)
-    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    layer_sizes: Sequence[int],
+    activation: str,
+    activation_options: Options | None,
+    output: str,
+    keep_probability: float | Sequence[float],
+    normalizer: str | None,
+    normalization_options: Options | None,
+    bias: bool,
+) -> DenseNetwork:
+    sizes = check_layer_sizes(layer_sizes)
+    check_choice("activation", activation, tuple(activations.ACTIVATIONS))
+    check_choice("output", output, OUTPUTS)
+    check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    check_choice("bias", bias, (False, True))
     hidden = len(sizes) - 2
-    keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
+    keep = tuple(keep_probability) if isinstance(keep_probability, Sequence) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
     options = dict(normalization_options or {})
-    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    allowed = {None: (), "batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
     for name in options:
-        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
-    model = DenseNetwork(sizes, activation, dict(activation_options or {}), output, tuple(keep), normalizer, options)
+        check_choice("normalization_options", name, allowed[normalizer])
+    model = DenseNetwork(sizes, activation, dict(activation_options or {}), output, keep, normalizer, options, bias)
     _try(model)
     return model
 
 
-def _try(model):
+def _try(model: DenseNetwork) -> None:
     """Let the activation and the normalisation check their options now rather than in the first forward pass."""
     one = np.ones((1, 1))
     activations.ACTIVATIONS[model.activation](one, **model.activation_options)
@@ -513,27 +606,15 @@ def _try(model):
     normalization.running_average((one, one), (one, one), 2, **options)
 
 
-def _sizes(layer_sizes):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
-    return sizes
-
-
-def _logits(model, parameters, x, statistics):
+def _logits(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None) -> Array:
     _check_statistics(model, statistics, False)
     return model.forward(parameters, x, statistics=statistics)[0]
 
 
-def _check_statistics(model, statistics, training):
+def _check_statistics(model: DenseNetwork, statistics: Tensors | None, training: bool) -> None:
     if model.normalization == "batch_norm" and not training and statistics is None:
         raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 
-def _numbers(value):
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (value,)

@@ -3,10 +3,18 @@
 Under each normalisation of activations, its backward pass.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+from ._common import check_choice, check_decay, check_not_negative
+
+Array = NDArray[Any]
 
 
-def standardization_statistics(x):
+def standardization_statistics(x: Array) -> tuple[Array, Array]:
     """Mean and population standard deviation of each feature.
 
     ``mu_j = 1/m sum_i x_ij``, ``sigma_j = sqrt(1/m sum_i (x_ij - mu_j)^2)``, two passes; a constant feature gets
@@ -25,7 +33,7 @@ def standardization_statistics(x):
     return mean, np.where(constant, np.ones_like(mean), standard_deviation)
 
 
-def standardize(x, mean, standard_deviation):
+def standardize(x: Array, mean: Array, standard_deviation: Array) -> Array:
     """``(x - mu) / sigma``. ``x``: ``(m, n_0)``; the statistics ``(n_0,)`` each, from the training set.
 
     >>> standardize(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([1.0]))
@@ -35,7 +43,7 @@ def standardize(x, mean, standard_deviation):
     return (x - mean) / standard_deviation
 
 
-def batch_statistics(z):
+def batch_statistics(z: Array) -> tuple[Array, Array]:
     """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
 
     ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``. Source: Ioffe & Szegedy 2015, algorithm 1.
@@ -47,7 +55,7 @@ def batch_statistics(z):
     return mean, ((z - mean) ** 2).mean(axis=0)
 
 
-def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+def batch_norm(z: Array, gamma: Array, beta: Array, mean: Array, variance: Array, *, epsilon: float = 1e-5) -> Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
     ``z``: ``(m, n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite. Source: Ioffe &
@@ -58,11 +66,13 @@ def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
     array([[-1.],
            [ 3.]])
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * _standardized(z, mean, variance, epsilon) + beta
 
 
-def batch_norm_backward(gradient, z, gamma, mean, variance, *, epsilon=1e-5):
+def batch_norm_backward(
+    gradient: Array, z: Array, gamma: Array, mean: Array, variance: Array, *, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
     """Gradients ``(dz, dgamma, dbeta)`` of :func:`batch_norm` in training, where ``mu`` and ``v`` depend on ``z``.
 
     With ``h = (z - mu) / sqrt(v + epsilon)`` and ``dh = gamma gradient``, means over the batch::
@@ -81,7 +91,14 @@ def batch_norm_backward(gradient, z, gamma, mean, variance, *, epsilon=1e-5):
     return _normalization_backward(gradient, z, gamma, mean, variance, epsilon, axis=0)
 
 
-def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+def running_average(
+    running: tuple[Array, Array],
+    batch: tuple[Array, Array],
+    examples: int,
+    *,
+    momentum: float = 0.9,
+    running_variance: str = "biased",
+) -> tuple[Array, Array]:
     """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
 
     ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``. The
@@ -92,9 +109,8 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     >>> running_average((np.zeros(1), np.ones(1)), (np.ones(1), np.ones(1)), 2, momentum=0.5)
     (array([0.5]), array([1.]))
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
-    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    check_decay("momentum", momentum)
+    check_choice("running_variance", running_variance, ("biased", "unbiased"))
     if running_variance == "unbiased" and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     mean, variance = batch
@@ -103,7 +119,7 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
 
 
-def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+def layer_norm(z: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5) -> Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
     ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference. Raises ValueError if
@@ -112,11 +128,13 @@ def layer_norm(z, gamma, beta, *, epsilon=1e-5):
     >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), epsilon=0.0)
     array([[-1.,  1.]])
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * _standardized(z, _row_mean(z), _row_variance(z), epsilon) + beta
 
 
-def layer_norm_backward(gradient, z, gamma, *, epsilon=1e-5):
+def layer_norm_backward(
+    gradient: Array, z: Array, gamma: Array, *, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
     """Gradients ``(dz, dgamma, dbeta)`` of :func:`layer_norm`: batch norm's, with means over an example's units.
 
     >>> dz, dgamma, dbeta = layer_norm_backward(np.ones((1, 2)), np.array([[1.0, 3.0]]), np.ones(2), epsilon=0.0)
@@ -126,33 +144,25 @@ def layer_norm_backward(gradient, z, gamma, *, epsilon=1e-5):
     return _normalization_backward(gradient, z, gamma, _row_mean(z), _row_variance(z), epsilon, axis=1)
 
 
-NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
+NORMALIZATIONS: dict[str, Callable[..., Array]] = {"batch_norm": batch_norm, "layer_norm": layer_norm}
 
 
-def _normalization_backward(gradient, z, gamma, mean, variance, epsilon, axis):
+def _normalization_backward(
+    gradient: Array, z: Array, gamma: Array, mean: Array, variance: Array, epsilon: float, axis: int
+) -> tuple[Array, Array, Array]:
     deviation = np.sqrt(variance + epsilon)
     h, dh = _standardized(z, mean, variance, epsilon), gamma * gradient
     dz = (dh - dh.mean(axis=axis, keepdims=True) - h * (dh * h).mean(axis=axis, keepdims=True)) / deviation
     return dz, (gradient * h).sum(axis=0), gradient.sum(axis=0)
 
 
-def _standardized(z, mean, variance, epsilon):
+def _standardized(z: Array, mean: Array, variance: Array, epsilon: float) -> Array:
     return (z - mean) / np.sqrt(variance + epsilon)
 
 
-def _row_mean(z):
+def _row_mean(z: Array) -> Array:
     return z.mean(axis=1, keepdims=True)
 
 
-def _row_variance(z):
+def _row_variance(z: Array) -> Array:
     return ((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

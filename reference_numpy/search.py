@@ -12,23 +12,26 @@ more trials, change no draw there was. Source: the course, course 2 week 3.
 
 import hashlib
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ._common import check_positive_integer
 
 
 class Trial(NamedTuple):
     """Settings by name, and the cost they gave."""
 
-    settings: dict
+    settings: dict[str, Any]
     cost: float
 
 
 class Search(NamedTuple):
     """All trials in the order they were made, and the best of them: the first with the lowest cost."""
 
-    trials: tuple
+    trials: tuple[Trial, ...]
     best: Trial
 
 
@@ -43,10 +46,10 @@ class Uniform:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_range(self, self.low > -math.inf, "finite numbers with low < high")
 
-    def value(self, fraction):
+    def value(self, fraction: float) -> float:
         """``(1 - u) low + u high``, for ``u`` in [0, 1]."""
         return _between(self, (1 - fraction) * self.low + fraction * self.high)
 
@@ -64,10 +67,10 @@ class LogUniform:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_range(self, self.low > 0, "finite numbers with 0 < low < high")
 
-    def value(self, fraction):
+    def value(self, fraction: float) -> float:
         """``low^(1 - u) high^u``, for ``u`` in [0, 1]."""
         return _between(self, self.low ** (1 - fraction) * self.high**fraction)
 
@@ -85,10 +88,10 @@ class OneMinusLogUniform:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_range(self, self.low >= 0 and self.high < 1, "numbers with 0 <= low < high < 1")
 
-    def value(self, fraction):
+    def value(self, fraction: float) -> float:
         """``1 - (1 - low)^(1 - u) (1 - high)^u``, for ``u`` in [0, 1]."""
         return _between(self, 1 - (1 - self.low) ** (1 - fraction) * (1 - self.high) ** fraction)
 
@@ -104,11 +107,11 @@ class UniformInteger:
     low: int
     high: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (_is_integer(self.low) and _is_integer(self.high) and self.low <= self.high):
             raise ValueError(f"{self!r} is not allowed: must be integers with low <= high")
 
-    def value(self, fraction):
+    def value(self, fraction: float) -> int:
         """``floor(low + u (high - low + 1))``, and ``high`` at ``u = 1``."""
         return min(self.low + int(fraction * (self.high - self.low + 1)), self.high)
 
@@ -121,21 +124,25 @@ class Choice:
     'tanh'
     """
 
-    options: tuple
+    options: Sequence[Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (isinstance(self.options, (tuple, list)) and self.options):
             raise ValueError(f"options={self.options!r} is not allowed: must be a tuple or list, not empty")
 
-    def value(self, fraction):
+    def value(self, fraction: float) -> Any:
         """The option that fraction ``u`` of the way along the list."""
         return self.options[min(int(fraction * len(self.options)), len(self.options) - 1)]
 
 
+Range = Uniform | LogUniform | OneMinusLogUniform
+Scale = Range | UniformInteger | Choice
 SCALES = (Uniform, LogUniform, OneMinusLogUniform, UniformInteger, Choice)
 
 
-def random_search(evaluate, space, *, trials=20, seed=0):
+def random_search(
+    evaluate: Callable[[dict[str, Any]], float], space: Mapping[str, Scale], *, trials: int = 20, seed: int = 0
+) -> Search:
     """Draw ``trials`` settings and evaluate each: :class:`Search`.
 
     ``evaluate(settings) -> cost``, lower is better and NaN is worse than anything; ``settings`` has a value for each
@@ -149,7 +156,15 @@ def random_search(evaluate, space, *, trials=20, seed=0):
     return coarse_to_fine(evaluate, space, rounds=1, trials=trials, seed=seed)
 
 
-def coarse_to_fine(evaluate, space, *, rounds=2, trials=20, shrink=0.25, seed=0):
+def coarse_to_fine(
+    evaluate: Callable[[dict[str, Any]], float],
+    space: Mapping[str, Scale],
+    *,
+    rounds: int = 2,
+    trials: int = 20,
+    shrink: float = 0.25,
+    seed: int = 0,
+) -> Search:
     """Random search in ``rounds`` of ``trials`` each, every round in a smaller range around the best trial so far.
 
     Round ``r`` (from 0) draws from ranges ``shrink^r`` as wide as the whole, measured on each hyperparameter's scale,
@@ -164,16 +179,17 @@ def coarse_to_fine(evaluate, space, *, rounds=2, trials=20, shrink=0.25, seed=0)
     (60, True)
     """
     _check_space(space)
-    for name, value in (("trials", trials), ("rounds", rounds)):
-        if not (_is_integer(value) and value >= 1):
-            raise ValueError(f"{name}={value!r} is not allowed: must be an integer >= 1")
+    check_positive_integer("trials", trials)
+    check_positive_integer("rounds", rounds)
     if not _is_integer(seed):
         raise ValueError(f"seed={seed!r} is not allowed: must be an integer")
     if not 0 < shrink < 1:
         raise ValueError(f"shrink={shrink!r} is not allowed: must be in (0, 1)")
-    made, best, best_fractions = [], None, None
+    made: list[Trial] = []
+    best = Trial({}, math.nan)
+    best_fractions: dict[str, float] = {}
     for round_number in range(rounds):
-        centre = best_fractions if best is not None and best.cost < math.inf else None
+        centre = best_fractions if best.cost < math.inf else None
         for _ in range(trials):
             fractions = {name: _draw(seed, len(made), name) for name in space}
             if centre is not None:
@@ -183,18 +199,18 @@ def coarse_to_fine(evaluate, space, *, rounds=2, trials=20, shrink=0.25, seed=0)
             # A copy: an evaluate that takes its settings apart must not change the record.
             trial = Trial(settings, float(evaluate(dict(settings))))
             made.append(trial)
-            if best is None or _rank(trial) < _rank(best):
+            if len(made) == 1 or _rank(trial) < _rank(best):
                 best, best_fractions = trial, fractions
     return Search(tuple(made), best)
 
 
-def _draw(seed, trial, name):
+def _draw(seed: int, trial: int, name: str) -> float:
     """A number on [0, 1), a multiple of 2^-53, which is a hash of its arguments: no draw depends on another."""
     digest = hashlib.sha256(f"{int(seed)} {trial} {name}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53
 
 
-def _near(scale, centre, width, fraction):
+def _near(scale: Scale, centre: float, width: float, fraction: float) -> float:
     """Fraction ``u`` of the way through the window of ``width`` around ``centre``, moved inside [0, 1]."""
     if isinstance(scale, Choice):
         return centre
@@ -202,25 +218,25 @@ def _near(scale, centre, width, fraction):
     return start + width * fraction
 
 
-def _rank(trial):
+def _rank(trial: Trial) -> tuple[bool, float]:
     return math.isnan(trial.cost), trial.cost
 
 
-def _between(scale, value):
+def _between(scale: Range, value: float) -> float:
     """``value``, which rounding may have carried past an end of the range."""
     return min(max(float(value), scale.low), scale.high)
 
 
-def _is_integer(value):
+def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _check_range(scale, holds, allowed):
+def _check_range(scale: Range, holds: bool, allowed: str) -> None:
     if not (holds and scale.low < scale.high < math.inf):
         raise ValueError(f"{scale!r} is not allowed: must be {allowed}")
 
 
-def _check_space(space):
+def _check_space(space: Any) -> None:
     if not space:
         raise ValueError(f"space={space!r} is not allowed: must name at least one hyperparameter")
     for name, scale in space.items():

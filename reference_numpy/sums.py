@@ -1,7 +1,13 @@
 """Sums of many terms outside of matrix products, in one place, so that a caller can take them in another order."""
 
+from typing import Any
 
-def total(values, *, axis=None):
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def total(values: Array, *, axis: int | None = None) -> Any:
     """The sum of all elements, a scalar, or of those along ``axis``, which is kept with size 1.
 
     >>> import numpy as np
@@ -12,7 +18,7 @@ def total(values, *, axis=None):
     return values.sum(axis=axis, keepdims=axis is not None)
 
 
-def mean(values):
+def mean(values: Array) -> Any:
     """The mean of all elements, a scalar.
 
     >>> import numpy as np

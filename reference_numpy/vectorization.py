@@ -5,9 +5,15 @@
 
 import statistics
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ._common import check_positive_integer
+
+Array = NDArray[Any]
 
 
 class Timing(NamedTuple):
@@ -18,7 +24,7 @@ class Timing(NamedTuple):
     ratio: float
 
 
-def dot_product_loop(a, b):
+def dot_product_loop(a: Array, b: Array) -> float:
     """``sum_i a_i b_i`` by a loop over the elements, in order. Slow on purpose.
 
     ``a`` and ``b``: ``(n,)``. Raises ValueError for other or different shapes.
@@ -33,7 +39,7 @@ def dot_product_loop(a, b):
     return float(total)
 
 
-def dot_product(a, b):
+def dot_product(a: Array, b: Array) -> float:
     """``sum_i a_i b_i`` in one call; NumPy sums in an order of its own. Arguments, result, errors as above.
 
     >>> dot_product(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
@@ -43,7 +49,7 @@ def dot_product(a, b):
     return float(np.dot(a, b))
 
 
-def measure(loop, vectorized, *, repeats=5):
+def measure(loop: Callable[[], Any], vectorized: Callable[[], Any], *, repeats: int = 5) -> Timing:
     """Seconds that ``loop()`` and ``vectorized()`` take, each the median of ``repeats`` calls, as a :class:`Timing`.
 
     One call of each before the clock starts is not counted. Raises ValueError for ``repeats`` below 1.
@@ -52,13 +58,12 @@ def measure(loop, vectorized, *, repeats=5):
     >>> measure(lambda: dot_product_loop(a, a), lambda: dot_product(a, a), repeats=3).ratio > 1
     True
     """
-    if not repeats >= 1:
-        raise ValueError(f"repeats={repeats!r} is not allowed: must be an integer >= 1")
+    check_positive_integer("repeats", repeats)
     loop_seconds, vectorized_seconds = (_median_seconds(call, repeats) for call in (loop, vectorized))
     return Timing(loop_seconds, vectorized_seconds, loop_seconds / vectorized_seconds)
 
 
-def _median_seconds(call, repeats):
+def _median_seconds(call: Callable[[], Any], repeats: int) -> float:
     call()
     seconds = []
     for _ in range(repeats):
@@ -68,6 +73,6 @@ def _median_seconds(call, repeats):
     return statistics.median(seconds)
 
 
-def _check_vectors(a, b):
+def _check_vectors(a: Array, b: Array) -> None:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape}, b {b.shape}: both must be (n,) and equal")
