@@ -227,16 +227,10 @@ def fit(
         model.load_state_dict(best)
     _, slots = optimizers.named_state(optimizer, parameters)
     return History(
-        _numpy(costs),
-        np.array(rates),
-        _numpy(norms),
-        _copies(model.parameter_dict()),
-        optimizers.OptimizerState(first_step + len(costs), slots),
-        checkpoints,
-        _numpy(validation_costs),
-        early_stopping.best_epoch if early_stopping else 0,
-        _copies(model.statistics_dict()),
-    )
+        _numpy(costs), np.array(rates), _numpy(norms), _copies(model.parameter_dict()),
+        optimizers.OptimizerState(first_step + len(costs), slots), checkpoints, _numpy(validation_costs),
+        early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()),
+    )  # fmt: skip
 
 
 def augment(x: Tensor, augmentations: Iterable[Augmentation], draws: Iterable[Tensor]) -> Tensor:
