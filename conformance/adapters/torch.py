@@ -119,7 +119,6 @@ class TorchSession(Session):
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters)
-        self.model.load_statistics(models.initial_statistics(self.model))
         trained = self.model.parameter_dict(self.recipe.frozen_layers)
         optimizer = self._optimizer(trained.values())
         validation, weights = problem.validation, problem.train_weights
@@ -145,13 +144,12 @@ class TorchSession(Session):
             checkpoint_epochs=checkpoint_epochs,
             **self.objective,
         )
-        _, slots = optimizers.named_state(optimizer, trained)
         return Training(
             history.costs,
             history.learning_rates,
             history.gradient_norms,
             _arrays(history.parameters),
-            {slot: _arrays(tensors) for slot, tensors in slots.items()},
+            {slot: _arrays(tensors) for slot, tensors in history.optimizer_state.slots.items()},
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
             history.validation_costs,
             history.best_epoch,
