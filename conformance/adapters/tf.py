@@ -117,7 +117,7 @@ class TfSession(Session):
             for name, value in tensors.items():
                 optimizer.slots[slot][name].assign(value)
         gradients = {name: tf.convert_to_tensor(gradients[name]) for name in parameters}
-        optimizer.apply_gradients(gradients, variables, learning_rate=learning_rate)
+        optimizer.update(gradients, variables, learning_rate=learning_rate)
         return _arrays(variables), State(
             int(optimizer.step), {slot: _arrays(held) for slot, held in optimizer.slots.items()}
         )
@@ -151,7 +151,7 @@ class TfSession(Session):
             history.learning_rates,
             history.gradient_norms,
             _arrays(history.parameters),
-            history.optimizer_state["slots"],
+            history.optimizer_state.slots,
             {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
             history.validation_costs,
             history.best_epoch,
