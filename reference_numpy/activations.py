@@ -9,6 +9,12 @@ import math
 
 import numpy as np
 
+from ._common import check_finite, check_positive
+
+# With these two, outputs of mean 0 and variance 1 keep both from layer to layer.
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
 
 def identity(z, *, out=None):
     """The linear activation ``f(z) = z``.
@@ -71,6 +77,25 @@ def tanh_backward(gradient, z, a, *, out=None):
     return np.multiply(gradient, 1.0 - a * a, out=out)
 
 
+def softsign(z, *, out=None):
+    """``f(z) = z / (1 + |z|)``. Source: Bergstra et al. 2009; Glorot & Bengio 2010, section 2.
+
+    >>> softsign(np.array([-3.0, 0.0, 1.0]))
+    array([-0.75,  0.  ,  0.5 ])
+    """
+    return np.divide(z, 1.0 + np.abs(z), out=out)
+
+
+def softsign_backward(gradient, z, a, *, out=None):
+    """``f'(z) = 1 / (1 + |z|)^2``.
+
+    >>> z = np.array([1.0])
+    >>> softsign_backward(np.array([2.0]), z, softsign(z))
+    array([0.5])
+    """
+    return np.divide(gradient, (1.0 + np.abs(z)) ** 2, out=out)
+
+
 def relu(z, *, derivative_at_zero=0, out=None):
     """The rectifier ``f(z) = max(z, 0)``.
 
@@ -103,7 +128,7 @@ def leaky_relu(z, *, slope=0.01, out=None):
     >>> leaky_relu(np.array([-1.0, 2.0]))
     array([-0.01,  2.  ])
     """
-    _check_slope(slope)
+    check_finite("slope", slope)
     return np.multiply(z, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
@@ -114,7 +139,7 @@ def leaky_relu_backward(gradient, z, a, *, slope=0.01, out=None):
     >>> leaky_relu_backward(np.array([2.0]), z, leaky_relu(z))
     array([0.02])
     """
-    _check_slope(slope)
+    check_finite("slope", slope)
     return np.multiply(gradient, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
@@ -126,7 +151,7 @@ def elu(z, *, alpha=1.0, out=None):
     >>> elu(np.array([-np.inf, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    _check_alpha(alpha)
+    check_positive("alpha", alpha)
     negative = alpha * np.expm1(np.minimum(z, 0.0))
     return np.add(np.maximum(z, 0.0), negative, out=out)
 
@@ -138,8 +163,32 @@ def elu_backward(gradient, z, a, *, alpha=1.0, out=None):
     >>> elu_backward(np.array([2.0]), z, elu(z))
     array([2.])
     """
-    _check_alpha(alpha)
+    check_positive("alpha", alpha)
     slope = np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
+    return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
+
+
+def selu(z, *, out=None):
+    """``f(z) = scale z`` for ``z > 0``, ``scale alpha (exp(z) - 1)`` otherwise; ``f'(0) = scale alpha``.
+
+    ``scale`` is ``SELU_SCALE``, ``alpha`` is ``SELU_ALPHA``. Source: Klambauer, Unterthiner, Mayr & Hochreiter 2017,
+    eq. 2.
+
+    >>> selu(np.array([-np.inf, 0.0, 2.0])).round(6)
+    array([-1.758099,  0.      ,  2.101402])
+    """
+    negative = SELU_ALPHA * np.expm1(np.minimum(z, 0.0))
+    return np.multiply(SELU_SCALE, np.maximum(z, 0.0) + negative, out=out)
+
+
+def selu_backward(gradient, z, a, *, out=None):
+    """``f'(z) = scale`` for ``z > 0``, ``scale alpha exp(z)`` otherwise.
+
+    >>> z = np.array([0.0, 1.0])
+    >>> selu_backward(np.array([1.0, 2.0]), z, selu(z)).round(6)
+    array([1.758099, 2.101402])
+    """
+    slope = SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0)))
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
@@ -234,15 +283,45 @@ def softmax_backward(gradient, z, a, *, out=None):
     return np.multiply(a, gradient - (gradient * a).sum(axis=-1, keepdims=True), out=out)
 
 
-ACTIVATIONS = {f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, swish, gelu, softmax)}
+def log_softmax(z, *, out=None):
+    """``f(z)_k = log softmax(z)_k = (z_k - max_j z_j) - log(sum_j exp(z_j - max_j z_j))`` over the last axis.
+
+    No logarithm of a rounded probability is taken: it stays finite where the softmax is 0.
+
+    >>> log_softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).round(6)
+    array([[-6.93147e-01, -6.93147e-01],
+           [ 0.00000e+00, -1.00000e+03]])
+    """
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return np.subtract(shifted, np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), out=out)
+
+
+def log_softmax_backward(gradient, z, a, *, out=None):
+    """``dz_k = gradient_k - exp(a_k) sum_j gradient_j``.
+
+    >>> z = np.array([[0.0, 0.0]])
+    >>> log_softmax_backward(np.array([[1.0, 0.0]]), z, log_softmax(z))
+    array([[ 0.5, -0.5]])
+    """
+    return np.subtract(gradient, np.exp(a) * gradient.sum(axis=-1, keepdims=True), out=out)
+
+
+ACTIVATIONS = {
+    f.__name__: f
+    for f in (
+        identity, sigmoid, tanh, softsign, relu, leaky_relu, elu, selu, softplus, swish, gelu, softmax,
+    )
+}  # fmt: skip
 
 BACKWARD = {
     "identity": identity_backward,
     "sigmoid": sigmoid_backward,
     "tanh": tanh_backward,
+    "softsign": softsign_backward,
     "relu": relu_backward,
     "leaky_relu": leaky_relu_backward,
     "elu": elu_backward,
+    "selu": selu_backward,
     "softplus": softplus_backward,
     "swish": swish_backward,
     "gelu": gelu_backward,
@@ -264,13 +343,3 @@ def _normal_distribution(z, approximate):
 def _check_derivative_at_zero(value):
     if value not in (0, 1):
         raise ValueError(f"derivative_at_zero={value!r} is not allowed: must be 0 or 1")
-
-
-def _check_slope(slope):
-    if not np.isfinite(slope):
-        raise ValueError(f"slope={slope!r} is not allowed: must be a finite number")
-
-
-def _check_alpha(alpha):
-    if not (alpha > 0 and np.isfinite(alpha)):
-        raise ValueError(f"alpha={alpha!r} is not allowed: must be a finite number > 0")

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from ._common import check_not_negative
+
 
 def zeros(generator, shape, *, dtype=None):
     """All zeros: right for logistic regression, wrong (units stay equal) for a network with hidden layers.
@@ -26,7 +28,7 @@ def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
     (2, 3)
     """
     _check_shape(shape)
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return (scale * generator.standard_normal(shape)).astype(dtype)
 
 
@@ -103,7 +105,7 @@ def orthogonal(generator, shape, *, gain=1.0, dtype=None):
     True
     """
     n_out, n_in = _check_shape(shape)
-    _check_not_negative("gain", gain)
+    check_not_negative("gain", gain)
     q, r = np.linalg.qr(generator.standard_normal((max(n_out, n_in), min(n_out, n_in))))
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
     return (gain * (q if n_out >= n_in else q.T)).astype(dtype)
@@ -143,11 +145,6 @@ def _fan(shape, fan):
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def _check_shape(shape):

@@ -15,6 +15,7 @@ sum_i w_i`` (PyTorch).
 import numpy as np
 
 from . import activations
+from ._common import check_decay
 
 
 def binary_cross_entropy(
@@ -76,7 +77,7 @@ def categorical_cross_entropy(
     array([0.69314718])
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     shifted = logits - logits.max(axis=1, keepdims=True)
     picked = shifted[np.arange(len(labels)), labels]
     if label_smoothing:
@@ -94,7 +95,7 @@ def categorical_cross_entropy_gradient(
     array([[ 0.5, -0.5]])
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     gradient = activations.softmax(logits)
     gradient[np.arange(len(labels)), labels] -= 1 - label_smoothing
     gradient -= label_smoothing / logits.shape[1]
@@ -268,7 +269,7 @@ def _example_weights(examples, weights, denominator):
 
 def _smoothed_binary(logits, targets, label_smoothing):
     _check_same_shape(logits, targets)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     return (1 - label_smoothing) * targets + label_smoothing / 2 if label_smoothing else targets
 
 
@@ -294,11 +295,6 @@ def _squared_error_factor(convention, predictions, targets):
     if convention not in ("mean", "half", "sum"):
         raise ValueError(f"convention={convention!r} is not allowed: must be 'mean', 'half' or 'sum'")
     return {"mean": 1.0 / predictions.shape[1], "half": 0.5, "sum": 1.0}[convention]
-
-
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
 
 
 def _check_same_shape(outputs, targets):

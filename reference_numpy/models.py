@@ -8,8 +8,9 @@ apart from it. Every model computes, for layers ``l = 1 .. L``, with ``A0 = x``:
     A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
 and its outputs are ``A[L]``: sigmoid, softmax, relu or, for regression, ``Z[L]`` itself; the cross-entropies take the
-logits ``Z[L]``. A layer with batch norm has no ``b[l]``, which the mean takes away again; its running averages are no
-parameters and are kept in a dict of their own, ``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
+logits ``Z[L]``. With ``bias=False`` no layer has a ``b[l]``: ``Z[l] = A[l-1] W[l]^T``. A layer with batch norm has none
+either, as the mean takes it away again; its running averages are no parameters and are kept in a dict of their own,
+``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
 
 >>> model = shallow_network(2, hidden_units=3)
 >>> parameters = initialize(model, np.random.default_rng(0), initializer="scaled_normal")
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import activations, initializers, normalization, regularizers
+from ._common import check_choice, check_layer_sizes
 
 OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
@@ -39,6 +41,7 @@ class DenseNetwork:
     keep_probabilities: tuple = ()
     normalization: str | None = None
     normalization_options: Mapping = field(default_factory=dict)
+    bias: bool = True
 
     @property
     def depth(self):
@@ -53,6 +56,10 @@ class DenseNetwork:
     def normalizes(self, layer, kind):
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
+
+    def has_bias(self, layer):
+        """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
+        return self.bias and not self.normalizes(layer, "batch_norm")
 
     def product(self, a, b, *, out=None):
         """The matrix product ``a b``: sums of many terms are taken here, so that a subclass can reorder them."""
@@ -175,25 +182,26 @@ class _NoBuffers(dict):
 _no_buffers = _NoBuffers()
 
 
-def single_neuron(features, *, output="identity"):
+def single_neuron(features, *, output="identity", bias=True):
     """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
 
-    The course's first example: the price of a house from its size. Source: the course, course 1 week 1.
+    The course's first example: the price of a house from its size. ``bias=False``: without ``b``, as in every model
+    here. Source: the course, course 1 week 1.
 
     >>> single_neuron(1, output="relu").output
     'relu'
     """
-    _check_choice("output", output, ("identity", "relu"))
-    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+    check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None, bias)
 
 
-def logistic_regression(features):
+def logistic_regression(features, *, bias=True):
     """One sigmoid unit: ``p = sigmoid(w . x + b)``. Source: the course, course 1 week 2.
 
     >>> logistic_regression(3).layer_sizes
     (3, 1)
     """
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None, bias)
 
 
 def shallow_network(
@@ -207,6 +215,7 @@ def shallow_network(
     keep_probability=1.0,
     normalization=None,
     normalization_options=None,
+    bias=True,
 ):
     """One hidden layer. Source: the course, course 1 week 3.
 
@@ -215,7 +224,7 @@ def shallow_network(
     """
     sizes = (features, hidden_units, outputs)
     return _dense_network(
-        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options, bias
     )
 
 
@@ -228,18 +237,27 @@ def deep_network(
     keep_probability=1.0,
     normalization=None,
     normalization_options=None,
+    bias=True,
 ):
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``. Source: the course, course 1 week 4.
 
     ``keep_probability`` is one number, or one for each hidden layer. ``normalization`` is None, ``"batch_norm"``
     (``normalization_options``: ``epsilon``, ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``), on
-    every hidden layer, with the defaults of ``normalization.py``.
+    every hidden layer, with the defaults of ``normalization.py``. ``bias=False``: no layer has a ``b[l]``. Raises
+    ValueError for an argument out of range or unknown, as all models do.
 
     >>> deep_network((12288, 20, 7, 5, 1)).depth
     4
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        output,
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
@@ -251,6 +269,7 @@ def multi_task_network(
     keep_probability=1.0,
     normalization=None,
     normalization_options=None,
+    bias=True,
 ):
     """The L-layer network with ``n_L`` sigmoid outputs, each of its own. Source: the course, course 3 week 2.
 
@@ -258,7 +277,14 @@ def multi_task_network(
     'sigmoid'
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "sigmoid",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
@@ -270,6 +296,7 @@ def softmax_classifier(
     keep_probability=1.0,
     normalization=None,
     normalization_options=None,
+    bias=True,
 ):
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier.
 
@@ -279,7 +306,14 @@ def softmax_classifier(
     'softmax'
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "softmax",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
@@ -300,12 +334,12 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     >>> initialize(logistic_regression(2), None, initializer="zeros")
     {'W1': array([[0., 0.]]), 'b1': array([0.])}
     """
-    _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
+    check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     parameters = {}
     for layer, shape in enumerate(zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True), start=1):
         parameters[f"W{layer}"] = draw(generator, shape, dtype=dtype, **(initializer_options or {}))
-        if not model.normalizes(layer, "batch_norm"):
+        if model.has_bias(layer):
             parameters[f"b{layer}"] = np.zeros(shape[0], dtype)
         if model.normalization is not None and layer < model.depth:
             parameters |= {f"gamma{layer}": np.ones(shape[0], dtype), f"beta{layer}": np.zeros(shape[0], dtype)}
@@ -395,9 +429,9 @@ def replace_head(
 ):
     """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
 
-    The other layers keep their parameters; train with ``frozen_layers`` to leave them alone. ``output``: ``"sigmoid"``,
-    ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer. Source: the
-    course, course 3 week 2.
+    The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
+    leave them alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
+    unknown output or initializer. Source: the course, course 3 week 2.
 
     >>> model = deep_network((4, 3, 1))
     >>> parameters = initialize(model, np.random.default_rng(0))
@@ -405,8 +439,8 @@ def replace_head(
     >>> model.layer_sizes, parameters["W2"].shape
     ((4, 3, 6), (6, 3))
     """
-    _check_choice("output", output, OUTPUTS)
-    model = replace(model, layer_sizes=(*_sizes((*model.layer_sizes[:-1], outputs)),), output=output)
+    check_choice("output", output, OUTPUTS)
+    model = replace(model, layer_sizes=check_layer_sizes((*model.layer_sizes[:-1], outputs)), output=output)
     dtype = parameters["W1"].dtype
     fresh = initialize(model, generator, initializer=initializer, initializer_options=initializer_options, dtype=dtype)
     head = (f"W{model.depth}", f"b{model.depth}")
@@ -482,12 +516,13 @@ def _logistic_loss(z, y):
 
 
 def _dense_network(
-    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
+    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options, bias
 ):
-    sizes = _sizes(layer_sizes)
-    _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
-    _check_choice("output", output, OUTPUTS)
-    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    sizes = check_layer_sizes(layer_sizes)
+    check_choice("activation", activation, tuple(activations.ACTIVATIONS))
+    check_choice("output", output, OUTPUTS)
+    check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    check_choice("bias", bias, (False, True))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
@@ -497,8 +532,10 @@ def _dense_network(
     options = dict(normalization_options or {})
     allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
     for name in options:
-        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
-    model = DenseNetwork(sizes, activation, dict(activation_options or {}), output, tuple(keep), normalizer, options)
+        check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    model = DenseNetwork(
+        sizes, activation, dict(activation_options or {}), output, tuple(keep), normalizer, options, bias
+    )
     _try(model)
     return model
 
@@ -513,13 +550,6 @@ def _try(model):
     normalization.running_average((one, one), (one, one), 2, **options)
 
 
-def _sizes(layer_sizes):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
-    return sizes
-
-
 def _logits(model, parameters, x, statistics):
     _check_statistics(model, statistics, False)
     return model.forward(parameters, x, statistics=statistics)[0]
@@ -532,8 +562,3 @@ def _check_statistics(model, statistics, training):
 
 def _numbers(value):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

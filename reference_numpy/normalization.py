@@ -5,6 +5,8 @@ Under each normalisation of activations, its backward pass.
 
 import numpy as np
 
+from ._common import check_choice, check_decay, check_not_negative
+
 
 def standardization_statistics(x):
     """Mean and population standard deviation of each feature.
@@ -58,7 +60,7 @@ def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
     array([[-1.],
            [ 3.]])
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * _standardized(z, mean, variance, epsilon) + beta
 
 
@@ -92,9 +94,8 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     >>> running_average((np.zeros(1), np.ones(1)), (np.ones(1), np.ones(1)), 2, momentum=0.5)
     (array([0.5]), array([1.]))
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
-    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    check_decay("momentum", momentum)
+    check_choice("running_variance", running_variance, ("biased", "unbiased"))
     if running_variance == "unbiased" and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     mean, variance = batch
@@ -112,7 +113,7 @@ def layer_norm(z, gamma, beta, *, epsilon=1e-5):
     >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), epsilon=0.0)
     array([[-1.,  1.]])
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * _standardized(z, _row_mean(z), _row_variance(z), epsilon) + beta
 
 
@@ -146,13 +147,3 @@ def _row_mean(z):
 
 def _row_variance(z):
     return ((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

@@ -4,7 +4,12 @@ Throughout, ``w`` is a parameter, ``g`` the gradient of the cost, ``alpha`` the 
 counted from 1. Every state array starts at 0 unless said. Where the published variants of a formula differ, a
 keyword says which one is meant (the *formulation*); the first value named is the default.
 
-This file needs NumPy only and can be copied out alone.
+A ``weight_decay`` not 0 is coupled, as PyTorch's: ``g <- g + weight_decay w`` before anything else, on every parameter
+the optimizer is given (biases too), and not in the cost. Where it can be decoupled (``decoupled_weight_decay``, as
+Keras's), ``g`` is left alone and ``w <- w - alpha (d + weight_decay w)``, where ``d`` is the formula's own step
+direction and ``w`` the parameter before the step.
+
+This file needs NumPy only and can be copied out together with ``_common.py``.
 
 >>> parameters = {"w": np.array([1.0])}
 >>> optimizer = gradient_descent(0.1)
@@ -20,6 +25,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
 
 CHUNK = 32768  # elements updated at a time, so that the temporaries of a formula stay in the cache
 
@@ -56,8 +63,8 @@ class Optimizer:
         """One step. Returns new ``(parameters, state)``; the arguments are left as they are.
 
         ``gradients`` and ``parameters``: dicts of arrays of equal shapes. ``learning_rate`` overrides the
-        optimizer's own for this step. Raises ValueError if a gradient is missing or has another shape than its
-        parameter.
+        optimizer's own for this step. Raises ValueError if a gradient is missing, has another shape than its
+        parameter, or is of no parameter.
         """
         _check_gradients(gradients, parameters)
         alpha = self.learning_rate if learning_rate is None else learning_rate
@@ -83,19 +90,22 @@ class Optimizer:
             self.update_array(w[chunk], g[chunk], {slot: s[chunk] for slot, s in slots.items()}, t, alpha)
 
 
-def gradient_descent(learning_rate=0.01):
+def gradient_descent(learning_rate=0.01, *, weight_decay=0.0):
     """``w <- w - alpha g``. Batch, mini-batch and stochastic gradient descent differ in the batch size alone.
 
-    Raises ValueError if ``learning_rate`` is negative or not finite. Source: the course, course 1 week 2.
+    Raises ValueError if ``learning_rate`` or ``weight_decay`` is negative or not finite. Source: the course, course 1
+    week 2.
 
     >>> optimizer = gradient_descent(0.1)
     >>> parameters = {"w": np.array([1.0])}
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.8])
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("weight_decay", weight_decay)
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, weight_decay)
         w -= alpha * g
 
     return Optimizer(learning_rate, {}, update_array)
@@ -109,6 +119,9 @@ def momentum(
     bias_correction=False,
     nesterov=False,
     learning_rate_position="outside",
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
+    dampening=0.0,
 ):
     """Gradient descent with momentum: slot ``velocity`` (``v``).
 
@@ -118,24 +131,36 @@ def momentum(
         v <- beta v + alpha g'     w <- w - d            ("inside": another method as soon as alpha changes)
 
     with ``d = v``, or with ``nesterov`` ``d = beta v + g'`` (``beta v + alpha g'`` inside); ``bias_correction`` divides
-    ``d`` by ``1 - beta^t``. Raises ValueError unless ``0 <= beta < 1`` and every formulation is one named here.
-    Source: the course, course 2 week 2; Polyak 1964; Sutskever et al. 2013 for Nesterov's form.
+    ``d`` by ``1 - beta^t``. ``weight_decay`` changes ``g``, or ``decoupled_weight_decay`` the step::
+
+        w <- w - alpha (d + weight_decay w)              w <- w - (d + alpha weight_decay w)    (inside)
+
+    ``dampening`` is PyTorch's, of a plain sum alone: ``g' = g`` in the first step, ``g' = (1 - dampening) g`` in those
+    after it, so that ``dampening = beta`` is no average. Raises ValueError unless ``0 <= beta < 1``, the other numbers
+    are in range and every formulation is one named here, and for a ``dampening`` that is not 0 without
+    ``accumulation="sum"``, with ``nesterov`` or with ``bias_correction``. Source: the course, course 2 week 2; Polyak
+    1964; Sutskever et al. 2013 for Nesterov's form.
 
     >>> optimizer = momentum(0.1)
     >>> parameters = {"w": np.array([1.0])}
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.98])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_choice("accumulation", accumulation, ("average", "sum"))
-    _check_choice("bias_correction", bias_correction, (False, True))
-    _check_choice("nesterov", nesterov, (False, True))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
-    gain = 1 - beta if accumulation == "average" else 1.0
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta", beta)
+    check_choice("accumulation", accumulation, ("average", "sum"))
+    check_choice("bias_correction", bias_correction, (False, True))
+    check_choice("nesterov", nesterov, (False, True))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    coupled, decoupled = _decays(weight_decay, decoupled_weight_decay)
+    _check_dampening(dampening, accumulation, nesterov, bias_correction)
+    first_gain = 1 - beta if accumulation == "average" else 1.0
+    later_gain = 1.0 - dampening if dampening else first_gain
     inside = learning_rate_position == "inside"
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, coupled)
+        gain = first_gain if t == 1 else later_gain
         v = slots["velocity"]
         contribution = (alpha * gain if inside else gain) * g
         v *= beta
@@ -143,7 +168,7 @@ def momentum(
         direction = beta * v + contribution if nesterov else v
         if bias_correction:
             direction = direction / _one_minus_power(beta, t)
-        w -= direction if inside else alpha * direction
+        _step(w, direction, alpha, decoupled, inside=inside)
 
     return Optimizer(learning_rate, {"velocity": 0.0}, update_array)
 
@@ -159,6 +184,8 @@ def rmsprop(
     initial_square=0.0,
     bias_correction=False,
     learning_rate_position="outside",
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
 ):
     """RMSprop: slot ``square_average`` (``s``), and ``gradient_average`` (``c``) and ``velocity`` (``u``) if asked for.
 
@@ -172,6 +199,8 @@ def rmsprop(
         w <- w - alpha r                             (momentum = 0)
         u <- momentum u + r,  w <- w - alpha u       (learning_rate_position="outside")
         u <- momentum u + alpha r,  w <- w - u       ("inside")
+        w <- w - alpha (d + weight_decay w)          (decoupled_weight_decay; d = r or u)
+        w <- w - (u + alpha weight_decay w)          (the same, inside)
 
     ``s - c^2`` is a variance, so never negative but for rounding: the maximum with 0 takes nothing away.
     Raises ValueError for a number out of range, an unknown formulation, or ``bias_correction`` with ``initial_square
@@ -183,20 +212,22 @@ def rmsprop(
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.8])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_decay("momentum", momentum)
-    _check_not_negative("epsilon", epsilon)
-    _check_not_negative("initial_square", initial_square)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
-    _check_choice("centered", centered, (False, True))
-    _check_choice("bias_correction", bias_correction, (False, True))
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta", beta)
+    check_decay("momentum", momentum)
+    check_not_negative("epsilon", epsilon)
+    check_not_negative("initial_square", initial_square)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    check_choice("centered", centered, (False, True))
+    check_choice("bias_correction", bias_correction, (False, True))
     if bias_correction and initial_square != 0:
         raise ValueError(f"initial_square={initial_square!r} is not allowed with bias_correction: must be 0")
+    coupled, decoupled = _decays(weight_decay, decoupled_weight_decay)
     inside = learning_rate_position == "inside"
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, coupled)
         correction = _one_minus_power(beta, t) if bias_correction else 1.0
         s = slots["square_average"]
         s *= beta
@@ -212,9 +243,9 @@ def rmsprop(
             u = slots["velocity"]
             u *= momentum
             u += alpha * ratio if inside else ratio
-            w -= u if inside else alpha * u
+            _step(w, u, alpha, decoupled, inside=inside)
         else:
-            w -= alpha * ratio
+            _step(w, ratio, alpha, decoupled)
 
     slots = {"square_average": initial_square}
     if centered:
@@ -224,7 +255,9 @@ def rmsprop(
     return Optimizer(learning_rate, slots, update_array)
 
 
-def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0):
+def adagrad(
+    learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0, weight_decay=0.0
+):
     """Adagrad: slot ``square_sum`` (``s``), which starts at ``initial_accumulator``.
 
     ::
@@ -241,12 +274,14 @@ def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root"
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.9])
     """
-    _check_learning_rate(learning_rate)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_not_negative("initial_accumulator", initial_accumulator)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_not_negative("initial_accumulator", initial_accumulator)
+    check_not_negative("weight_decay", weight_decay)
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, weight_decay)
         s = slots["square_sum"]
         s += g * g
         root = np.sqrt(s) + epsilon if epsilon_position == "outside_root" else np.sqrt(s + epsilon)
@@ -255,7 +290,7 @@ def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root"
     return Optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array)
 
 
-def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
+def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6, weight_decay=0.0, decoupled_weight_decay=False):
     """Adadelta: slots ``square_average`` (``s``) and ``squared_update_average`` (``d``).
 
     ::
@@ -264,6 +299,7 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
         r = g sqrt(d + epsilon) / sqrt(s + epsilon)
         d <- rho d + (1 - rho) r^2
         w <- w - alpha r
+        w <- w - alpha (r + weight_decay w)         (decoupled_weight_decay)
 
     Zeiler's method has no learning rate: ``alpha = 1`` (Keras's default 0.001 makes it a thousand times smaller).
     Raises ValueError for a number out of range. Source: Zeiler 2012, algorithm 1.
@@ -273,18 +309,20 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.996838])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("rho", rho)
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("rho", rho)
+    check_not_negative("epsilon", epsilon)
+    coupled, decoupled = _decays(weight_decay, decoupled_weight_decay)
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, coupled)
         s, d = slots["square_average"], slots["squared_update_average"]
         s *= rho
         s += (1 - rho) * g * g
         step = np.sqrt(d + epsilon) / np.sqrt(s + epsilon) * g
         d *= rho
         d += (1 - rho) * step * step
-        w -= alpha * step
+        _step(w, step, alpha, decoupled)
 
     return Optimizer(learning_rate, {"square_average": 0.0, "squared_update_average": 0.0}, update_array)
 
@@ -297,6 +335,7 @@ def adam(
     epsilon=1e-8,
     epsilon_position="outside_root",
     amsgrad=None,
+    weight_decay=0.0,
 ):
     """Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with AMSGrad ``maximum_second_moment`` (``x``).
 
@@ -310,21 +349,23 @@ def adam(
 
     ``amsgrad``: None; ``"raw_max"``: ``x <- max(x, v)`` takes the place of ``v``; ``"corrected_max"``: ``x <- max(x,
     v^)`` takes the place of ``v^`` (of ``v / (1 - beta2^t)`` in every line); ``"uncorrected"``: ``x <- max(x, v)``
-    and neither moment is corrected. Raises ValueError for a number out of range or an unknown formulation. Source:
-    Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale & Kumar 2018, algorithm 2 ("uncorrected").
+    and neither moment is corrected. ``weight_decay`` is coupled; :func:`adamw` decouples it. Raises ValueError for a
+    number out of range or an unknown formulation. Source: Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale &
+    Kumar 2018, algorithm 2 ("uncorrected").
 
     >>> optimizer = adam(0.1)
     >>> parameters = {"w": np.array([1.0])}
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.9])
     """
-    _check_learning_rate(learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("weight_decay", weight_decay)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
 
     def update_array(w, g, slots, t, alpha):
-        _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad)
+        step(w, _with_decay(g, w, weight_decay), slots, t, alpha)
 
-    return Optimizer(learning_rate, _adam_slots(amsgrad), update_array)
+    return Optimizer(learning_rate, step.initial_slots, update_array)
 
 
 def adamw(
@@ -352,10 +393,10 @@ def adamw(
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.85])
     """
-    _check_learning_rate(learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
-    _check_not_negative("weight_decay", weight_decay)
-    _check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
+    check_not_negative("learning_rate", learning_rate)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     if decay_scale == "schedule_only" and learning_rate == 0:
         raise ValueError(
             f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
@@ -363,9 +404,9 @@ def adamw(
 
     def update_array(w, g, slots, t, alpha):
         w -= (alpha if decay_scale == "learning_rate" else alpha / learning_rate) * weight_decay * w
-        _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad)
+        step(w, g, slots, t, alpha)
 
-    return Optimizer(learning_rate, _adam_slots(amsgrad), update_array)
+    return Optimizer(learning_rate, step.initial_slots, update_array)
 
 
 def nadam(
@@ -376,6 +417,7 @@ def nadam(
     epsilon=1e-8,
     schedule="dozat",
     momentum_decay=0.004,
+    weight_decay=0.0,
 ):
     """Adam with Nesterov's momentum: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with Dozat's schedule
     ``momentum_product`` (``p``, equal in all elements, starting at 1).
@@ -397,18 +439,20 @@ def nadam(
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.894355])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("schedule", schedule, ("dozat", "constant"))
-    _check_not_negative("momentum_decay", momentum_decay)
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("schedule", schedule, ("dozat", "constant"))
+    check_not_negative("momentum_decay", momentum_decay)
+    check_not_negative("weight_decay", weight_decay)
     dozat = schedule == "dozat"
 
     def mu(t):
         return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, weight_decay)
         m, v = slots["first_moment"], slots["second_moment"]
         m *= beta1
         m += (1 - beta1) * g
@@ -435,6 +479,7 @@ def adamax(
     beta2=0.999,
     epsilon=1e-8,
     epsilon_position="inside_maximum",
+    weight_decay=0.0,
 ):
     """Adam with the maximum norm: slots ``first_moment`` (``m``), ``infinity_norm`` (``u``).
 
@@ -452,14 +497,16 @@ def adamax(
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.9])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    check_not_negative("weight_decay", weight_decay)
     inside = epsilon_position == "inside_maximum"
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, weight_decay)
         m, u = slots["first_moment"], slots["infinity_norm"]
         m *= beta1
         m += (1 - beta1) * g
@@ -478,6 +525,7 @@ def radam(
     epsilon=1e-8,
     epsilon_position="outside_root",
     threshold=5.0,
+    weight_decay=0.0,
 ):
     """Rectified Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``).
 
@@ -501,16 +549,18 @@ def radam(
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.8])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
-    _check_choice("threshold", threshold, (5, 4))
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
+    check_choice("threshold", threshold, (5, 4))
     if not 2 / (1 - beta2) - 1 > threshold:
         raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
+    check_not_negative("weight_decay", weight_decay)
 
     def update_array(w, g, slots, t, alpha):
+        g = _with_decay(g, w, weight_decay)
         m, v = slots["first_moment"], slots["second_moment"]
         m *= beta1
         m += (1 - beta1) * g
@@ -544,10 +594,10 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.9])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("weight_decay", weight_decay)
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("weight_decay", weight_decay)
 
     def update_array(w, g, slots, t, alpha):
         m = slots["momentum"]
@@ -575,10 +625,10 @@ def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.888889])
     """
-    _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("learning_rate", learning_rate)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
 
     def update_array(w, g, slots, t, alpha):
         m, s = slots["first_moment"], slots["belief"]
@@ -613,10 +663,9 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     >>> optimizer.update({"w": np.array([2.0])}, optimizer.init(parameters), parameters)[0]["w"].round(6)
     array([0.5])
     """
-    _check_learning_rate(learning_rate)
-    if not (isinstance(history, int) and history >= 1):
-        raise ValueError(f"history={history!r} is not allowed: must be an integer >= 1")
-    _check_choice("first_step", first_step, ("capped", "gradient"))
+    check_not_negative("learning_rate", learning_rate)
+    check_positive_integer("history", history)
+    check_choice("first_step", first_step, ("capped", "gradient"))
     numbers = range(1, history + 1)
 
     def update_array(w, g, slots, t, alpha):
@@ -657,8 +706,8 @@ def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
     >>> exponentially_weighted_average(np.array([1.0, 1.0, 1.0]), beta=0.5, bias_correction=False)
     array([0.5  , 0.75 , 0.875])
     """
-    _check_decay("beta", beta)
-    _check_choice("bias_correction", bias_correction, (False, True))
+    check_decay("beta", beta)
+    check_choice("bias_correction", bias_correction, (False, True))
     averages, average = [], np.zeros_like(values[:1])[0] if len(values) else None
     for t, value in enumerate(values, start=1):
         average = beta * average + (1 - beta) * value
@@ -666,41 +715,84 @@ def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
     return np.array(averages, values.dtype).reshape(values.shape)
 
 
-def _adam_slots(amsgrad):
-    slots = {"first_moment": 0.0, "second_moment": 0.0}
-    return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
-
-
-def _adam_step(w, g, slots, t, alpha, beta1, beta2, epsilon, epsilon_position, amsgrad):
+@dataclass(frozen=True)
+class _AdamStep:
     """Adam's step on one array, in place; the equations are in :func:`adam`."""
-    m, v = slots["first_moment"], slots["second_moment"]
-    correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
-    if amsgrad == "uncorrected":
-        correction1 = correction2 = 1.0
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
-    v_hat = v / correction2
-    if amsgrad is not None:
-        x = slots["maximum_second_moment"]
-        np.maximum(x, v_hat if amsgrad == "corrected_max" else v, out=x)
-        v_hat = x if amsgrad == "corrected_max" else x / correction2
-    if epsilon_position == "outside_root":
-        denominator = np.sqrt(v_hat) + epsilon
-    elif epsilon_position == "inside_root":
-        denominator = np.sqrt(v_hat + epsilon)
+
+    beta1: float
+    beta2: float
+    epsilon: float
+    epsilon_position: str
+    amsgrad: str | None
+
+    def __post_init__(self):
+        check_decay("beta1", self.beta1)
+        check_decay("beta2", self.beta2)
+        check_not_negative("epsilon", self.epsilon)
+        check_choice("epsilon_position", self.epsilon_position, ("outside_root", "inside_root", "before_correction"))
+        check_choice("amsgrad", self.amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+
+    @property
+    def initial_slots(self):
+        slots = {"first_moment": 0.0, "second_moment": 0.0}
+        return slots if self.amsgrad is None else slots | {"maximum_second_moment": 0.0}
+
+    def __call__(self, w, g, slots, t, alpha):
+        beta1, beta2, epsilon, amsgrad = self.beta1, self.beta2, self.epsilon, self.amsgrad
+        m, v = slots["first_moment"], slots["second_moment"]
+        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+        if amsgrad == "uncorrected":
+            correction1 = correction2 = 1.0
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        v_hat = v / correction2
+        if amsgrad is not None:
+            x = slots["maximum_second_moment"]
+            np.maximum(x, v_hat if amsgrad == "corrected_max" else v, out=x)
+            v_hat = x if amsgrad == "corrected_max" else x / correction2
+        if self.epsilon_position == "outside_root":
+            denominator = np.sqrt(v_hat) + epsilon
+        elif self.epsilon_position == "inside_root":
+            denominator = np.sqrt(v_hat + epsilon)
+        else:
+            denominator = np.sqrt(v_hat) + epsilon / math.sqrt(correction2)
+        w -= alpha / correction1 * m / denominator
+
+
+def _decays(weight_decay, decoupled):
+    """``weight_decay`` as the coupled and the decoupled one, of which one is 0."""
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decoupled_weight_decay", decoupled, (False, True))
+    return (0.0, weight_decay) if decoupled else (weight_decay, 0.0)
+
+
+def _with_decay(g, w, weight_decay):
+    """``g + weight_decay w``."""
+    return g + weight_decay * w if weight_decay else g
+
+
+def _step(w, direction, alpha, weight_decay, *, inside=False):
+    """``w <- w - alpha (d + weight_decay w)``, in place; ``inside``: ``d`` has the rate in it already."""
+    if not weight_decay:
+        w -= direction if inside else alpha * direction
+    elif inside:
+        w -= direction + alpha * weight_decay * w
     else:
-        denominator = np.sqrt(v_hat) + epsilon / math.sqrt(correction2)
-    w -= alpha / correction1 * m / denominator
+        w -= alpha * (direction + weight_decay * w)
 
 
-def _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad):
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
-    _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+def _check_dampening(dampening, accumulation, nesterov, bias_correction):
+    check_fraction("dampening", dampening)
+    conflicts = {
+        f"accumulation={accumulation!r}": accumulation != "sum",
+        "nesterov": nesterov,
+        "bias_correction": bias_correction,
+    }
+    for formulation, conflicting in conflicts.items():
+        if dampening != 0 and conflicting:
+            raise ValueError(f"dampening={dampening!r} is not allowed with {formulation}: must be 0")
 
 
 def _rectification(beta2, t, threshold):
@@ -744,28 +836,12 @@ def _one_minus_power(beta, t):
     return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
 
 
-def _check_learning_rate(value):
-    _check_not_negative("learning_rate", value)
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_decay(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
-
-
 def _check_gradients(gradients, parameters):
     for name, w in parameters.items():
         if name not in gradients:
             raise ValueError(f"gradients has no {name!r}: must hold {', '.join(parameters)}")
         if gradients[name].shape != w.shape:
             raise ValueError(f"gradient {name!r} has shape {gradients[name].shape}: must be {w.shape}, its parameter's")
+    for name in gradients:
+        if name not in parameters:
+            raise ValueError(f"gradients has {name!r}: must hold {', '.join(parameters)}")

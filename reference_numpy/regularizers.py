@@ -9,6 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from . import sums
+from ._common import (
+    EarlyStopping,
+    check_fraction,
+    check_image_shape,
+    check_keep_probability,
+    check_not_negative,
+    check_positive,
+    check_positive_integer,
+)
 
 CONVENTIONS = ("course", "half", "full")
 
@@ -62,8 +71,8 @@ def elastic_net(strength, *, l1_ratio=0.5, convention="course"):
     >>> float(elastic_net(1.0, convention="full").value([np.array([[-2.0]])], examples=4))
     3.0
     """
-    _check_not_negative("strength", strength)
-    _check_fraction("l1_ratio", l1_ratio)
+    check_not_negative("strength", strength)
+    check_fraction("l1_ratio", l1_ratio)
     if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not allowed: must be 'course', 'half' or 'full'")
 
@@ -89,7 +98,7 @@ def dropout_mask(generator, shape, *, keep_probability):
     >>> bool(dropout_mask(np.random.default_rng(0), (2, 3), keep_probability=1.0).all())
     True
     """
-    _check_keep_probability(keep_probability)
+    check_keep_probability(keep_probability)
     return generator.random(shape) < keep_probability
 
 
@@ -102,7 +111,7 @@ def inverted_dropout(activations, mask, *, keep_probability):
     >>> inverted_dropout(np.array([[1.0, 2.0]]), np.array([[True, False]]), keep_probability=0.5)
     array([[2., 0.]])
     """
-    _check_keep_probability(keep_probability)
+    check_keep_probability(keep_probability)
     return activations * mask / keep_probability
 
 
@@ -114,7 +123,7 @@ def clip_by_value(limit):
     >>> clip_by_value(1.0)({"W1": np.array([3.0, -0.5])})
     {'W1': array([ 1. , -0.5])}
     """
-    _check_positive("limit", limit)
+    check_positive("limit", limit)
     return lambda gradients: {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
 
 
@@ -127,7 +136,7 @@ def clip_by_norm(limit):
     >>> clip_by_norm(1.0)({"W1": np.array([3.0, 4.0])})
     {'W1': array([0.6, 0.8])}
     """
-    _check_positive("limit", limit)
+    check_positive("limit", limit)
     return lambda gradients: {name: _shrunk(g, np.sqrt(sums.total(g * g)), limit) for name, g in gradients.items()}
 
 
@@ -140,7 +149,7 @@ def clip_by_global_norm(limit):
     >>> clip_by_global_norm(1.0)({"W1": np.array([3.0]), "b1": np.array([4.0])})
     {'W1': array([0.6]), 'b1': array([0.8])}
     """
-    _check_positive("limit", limit)
+    check_positive("limit", limit)
 
     def clip(gradients):
         norm = np.sqrt(sum(sums.total(g * g) for g in gradients.values()))
@@ -160,33 +169,12 @@ def max_norm(limit):
     {'W1': array([[0.6, 0.8],
            [0.1, 0. ]]), 'b1': array([5., 5.])}
     """
-    _check_positive("limit", limit)
+    check_positive("limit", limit)
 
     def constrained(name, w):
         return _shrunk(w, np.sqrt(sums.total(w * w, axis=1)), limit) if name.startswith("W") else w
 
     return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
-
-
-class EarlyStopping:
-    """Decides after each epoch whether to go on; made by :func:`early_stopping`. ``best_epoch`` counts from 1."""
-
-    def __init__(self, patience, min_delta, restore_best):
-        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
-        self.best_cost, self.best_epoch, self.epoch = float("inf"), 0, 0
-
-    def improved(self, cost):
-        """Take in the validation cost of the next epoch; is it the best by more than ``min_delta``?"""
-        self.epoch += 1
-        if not cost < self.best_cost - self.min_delta:
-            return False
-        self.best_cost, self.best_epoch = cost, self.epoch
-        return True
-
-    @property
-    def stop(self):
-        """Whether ``patience`` epochs have gone by since the best one."""
-        return self.epoch - self.best_epoch >= self.patience
 
 
 def early_stopping(*, patience=5, min_delta=0.0, restore_best=True):
@@ -200,9 +188,8 @@ def early_stopping(*, patience=5, min_delta=0.0, restore_best=True):
     >>> [monitor.improved(cost) for cost in (1.0, 0.5, 0.6, 0.5)], monitor.best_epoch, monitor.stop
     ([True, True, False, False], 2, True)
     """
-    if not (isinstance(patience, int) and patience >= 1):
-        raise ValueError(f"patience={patience!r} is not allowed: must be an integer >= 1")
-    _check_not_negative("min_delta", min_delta)
+    check_positive_integer("patience", patience)
+    check_not_negative("min_delta", min_delta)
     if restore_best not in (True, False):
         raise ValueError(f"restore_best={restore_best!r} is not allowed: must be True or False")
     return EarlyStopping(patience, min_delta, restore_best)
@@ -217,8 +204,8 @@ def random_flip(image_shape, *, probability=0.5):
     >>> random_flip((1, 3)).apply(np.array([[1.0, 2.0, 3.0]]), np.array([True]))
     array([[3., 2., 1.]])
     """
-    shape = _check_image_shape(image_shape)
-    _check_fraction("probability", probability)
+    shape = check_image_shape(image_shape)
+    check_fraction("probability", probability)
 
     def apply(x, flips):
         images = x.reshape(-1, *shape)
@@ -238,9 +225,8 @@ def random_shift(image_shape, *, largest=1):
     >>> random_shift((1, 3)).apply(np.array([[1.0, 2.0, 3.0]]), np.array([[0, 1]]))
     array([[2., 3., 0.]])
     """
-    shape = _check_image_shape(image_shape)
-    if not (isinstance(largest, int) and largest >= 1):
-        raise ValueError(f"largest={largest!r} is not allowed: must be an integer >= 1")
+    shape = check_image_shape(image_shape)
+    check_positive_integer("largest", largest)
 
     def apply(x, offsets):
         images = x.reshape(-1, *shape)
@@ -264,7 +250,7 @@ def gaussian_noise(*, scale=0.1):
     >>> gaussian_noise(scale=0.5).apply(np.array([[1.0]]), np.array([[2.0]]))
     array([[2.]])
     """
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return Augmentation(
         lambda generator, examples, features: generator.standard_normal((examples, features)),
         lambda x, noise: x + scale * noise,
@@ -287,29 +273,3 @@ REGULARIZERS = {
 
 def _shrunk(array, norm, limit):
     return array * (limit / np.maximum(norm, limit)).astype(array.dtype)
-
-
-def _check_image_shape(shape):
-    if len(shape) not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ValueError(f"image_shape={shape!r} is not allowed: must be (h, w) or (h, w, channels), positive integers")
-    return tuple(shape)
-
-
-def _check_keep_probability(keep_probability):
-    if not 0 < keep_probability <= 1:
-        raise ValueError(f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1]")
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_positive(name, value):
-    if not (value > 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
-
-
-def _check_fraction(name, value):
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")

@@ -6,6 +6,8 @@ the gradient. All raise ValueError for a negative or non-finite number.
 
 import math
 
+from ._common import check_choice, check_fraction, check_not_negative, check_positive_integer
+
 
 def constant(learning_rate):
     """``alpha_t = alpha_0``.
@@ -13,7 +15,7 @@ def constant(learning_rate):
     >>> constant(0.1)(7)
     0.1
     """
-    _check_not_negative("learning_rate", learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     return lambda t: learning_rate
 
 
@@ -23,8 +25,8 @@ def inverse_time(learning_rate, *, decay_rate=1.0):
     >>> inverse_time(0.2, decay_rate=1.0)(3)
     0.05
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_not_negative("decay_rate", decay_rate)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("decay_rate", decay_rate)
     return lambda t: learning_rate / (1.0 + decay_rate * t)
 
 
@@ -34,8 +36,8 @@ def exponential(learning_rate, *, base=0.95):
     >>> exponential(8.0, base=0.5)(3)
     1.0
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_not_negative("base", base)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("base", base)
     return lambda t: learning_rate * base**t
 
 
@@ -45,8 +47,8 @@ def inverse_sqrt(learning_rate, *, k=1.0):
     >>> inverse_sqrt(1.0, k=0.5)(3)
     0.25
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_not_negative("k", k)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("k", k)
     return lambda t: k * learning_rate / math.sqrt(t + 1)
 
 
@@ -58,9 +60,9 @@ def staircase(learning_rate, *, factor=0.5, every=10):
     >>> staircase(1.0, factor=0.5, every=2)(5)
     0.25
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_not_negative("factor", factor)
-    _check_positive_integer("every", every)
+    check_not_negative("learning_rate", learning_rate)
+    check_not_negative("factor", factor)
+    check_positive_integer("every", every)
     return lambda t: learning_rate * factor ** (t // every)
 
 
@@ -73,10 +75,10 @@ def piecewise(learning_rate, *, boundaries=(10, 20), factors=(0.5, 0.1)):
     >>> [piecewise(1.0, boundaries=(1, 2), factors=(0.5, 0.1))(t) for t in range(4)]
     [1.0, 0.5, 0.1, 0.1]
     """
-    _check_not_negative("learning_rate", learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     boundaries, factors = tuple(boundaries), tuple(factors)
     for factor in factors:
-        _check_not_negative("factors", factor)
+        check_not_negative("factors", factor)
     increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))
     if not (increasing and all(isinstance(b, int) for b in boundaries) and len(boundaries) == len(factors)):
         raise ValueError(
@@ -94,9 +96,9 @@ def cosine(learning_rate, *, steps=100, final=0.0):
     >>> [cosine(1.0, steps=2)(t) for t in (0, 1, 2, 3)]
     [1.0, 0.5, 0.0, 0.0]
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_positive_integer("steps", steps)
-    _check_fraction("final", final)
+    check_not_negative("learning_rate", learning_rate)
+    check_positive_integer("steps", steps)
+    check_fraction("final", final)
     return lambda t: learning_rate * (final + (1 - final) * (1 + math.cos(math.pi * min(t, steps) / steps)) / 2)
 
 
@@ -111,11 +113,10 @@ def warmup(learning_rate, *, steps=10, start=0.0, after="constant", after_option
     >>> [rate(t) for t in range(5)]
     [0.0, 0.5, 1.0, 0.5, 0.25]
     """
-    _check_not_negative("learning_rate", learning_rate)
-    _check_positive_integer("steps", steps)
-    _check_fraction("start", start)
-    if after not in SCHEDULES:
-        raise ValueError(f"after={after!r} is not allowed: must be one of {', '.join(map(repr, SCHEDULES))}")
+    check_not_negative("learning_rate", learning_rate)
+    check_positive_integer("steps", steps)
+    check_fraction("start", start)
+    check_choice("after", after, tuple(SCHEDULES))
     then = SCHEDULES[after](learning_rate, **(after_options or {}))
     return lambda t: learning_rate * (start + (1 - start) * t / steps) if t < steps else then(t - steps)
 
@@ -123,18 +124,3 @@ def warmup(learning_rate, *, steps=10, start=0.0, after="constant", after_option
 SCHEDULES = {
     f.__name__: f for f in (constant, inverse_time, exponential, inverse_sqrt, staircase, piecewise, cosine, warmup)
 }
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_positive_integer(name, value):
-    if not (isinstance(value, int) and value >= 1):
-        raise ValueError(f"{name}={value!r} is not allowed: must be an integer >= 1")
-
-
-def _check_fraction(name, value):
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")

@@ -1,6 +1,7 @@
 """Costs with their gradients, and training.
 
-The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``.
+The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)`` (``reduction="mean"``), or ``sum_i loss_i +
+penalties(W)`` with the same penalties (``"sum"``).
 
 >>> from reference_numpy.models import initialize, logistic_regression
 >>> from reference_numpy.optimizers import gradient_descent
@@ -12,11 +13,14 @@ The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``.
 array([0.693147, 0.474077])
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from . import activations, losses, models, regularizers, sums
+from ._common import check_choice, check_optimizer_state, check_state, check_training, is_trained
+from .optimizers import OptimizerState
 
 
 class Gradients(NamedTuple):
@@ -34,14 +38,16 @@ class History(NamedTuple):
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
     over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
     parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1
-    (0 without early stopping); ``statistics`` are batch norm's running averages.
+    (0 without early stopping); ``optimizer_state`` is that of the last step, of the trained parameters alone;
+    ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from the last two and
+    ``parameters``.
     """
 
     costs: np.ndarray
     learning_rates: np.ndarray
     gradient_norms: np.ndarray
     parameters: dict
-    optimizer_state: object
+    optimizer_state: OptimizerState
     checkpoints: dict
     validation_costs: np.ndarray
     best_epoch: int
@@ -56,6 +62,7 @@ def loss_and_gradients(
     *,
     loss,
     loss_options=None,
+    reduction="mean",
     penalties=(),
     masks=None,
     example_weights=None,
@@ -64,9 +71,10 @@ def loss_and_gradients(
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
-    ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns :class:`Gradients`. Raises
-    ValueError for an unknown loss, an empty batch, or shapes that do not fit.
+    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
+    ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
+    statistics of the batch. Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction, an empty
+    batch, or shapes that do not fit.
 
     >>> from reference_numpy.models import logistic_regression
     >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
@@ -74,8 +82,10 @@ def loss_and_gradients(
     >>> loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy").gradients
     {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
+    check_choice("reduction", reduction, ("mean", "sum"))
+    objective = loss, loss_options or {}, reduction, penalties
     gradients, data_loss, penalty, _ = _backpropagate(
-        model, parameters, x, y, loss, loss_options or {}, penalties, masks, example_weights, None, input_gradient
+        model, parameters, x, y, *objective, masks, example_weights, None, input_gradient
     )
     return Gradients(data_loss + penalty, data_loss, penalty, gradients)
 
@@ -89,10 +99,14 @@ def fit(
     loss,
     optimizer,
     loss_options=None,
+    reduction="mean",
     penalties=(),
     clipping=None,
     constraint=None,
     frozen_layers=0,
+    frozen_biases=False,
+    optimizer_state=None,
+    statistics=None,
     schedule=None,
     schedule_unit="epoch",
     epochs=10,
@@ -112,18 +126,26 @@ def fit(
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
     None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included), leave out
-    those of the first ``frozen_layers`` layers, clip the others (``clipping``), let the optimizer step, constrain the
-    parameters (``constraint``); the last two are made in ``regularizers``.
+    those of the first ``frozen_layers`` layers and, with ``frozen_biases``, of every ``b[l]``, clip the others
+    (``clipping``), let the optimizer step, constrain the parameters (``constraint``); the last two are made in
+    ``regularizers``. ``reduction`` is that of :func:`loss_and_gradients`, for the validation cost too.
 
-    The order of the examples is drawn anew each epoch from ``seed``, or is row ``e`` of ``batch_order: (epochs, m)``; a
-    full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from ``dropout_masks``: by layer
-    ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and ``augmentation_draws`` are one
-    array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``. ``example_weights: (m,)`` go with
-    ``x``.
+    Every training starts with a fresh optimizer state and fresh running averages, or goes on exactly where an earlier
+    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
+    Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    counts within this call.
+
+    The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
+    (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
+    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
+    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``.
+    ``example_weights: (m,)`` go with ``x``.
 
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. Raises ValueError for arguments that do not fit.
+    which parameters are kept. Raises ValueError for arguments that do not fit, an ``optimizer_state`` or ``statistics``
+    of another training among them.
 
     >>> from reference_numpy.models import logistic_regression
     >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
@@ -133,23 +155,28 @@ def fit(
     >>> history.parameters
     {'W1': array([[1.]]), 'b1': array([0.5])}
     """
-    _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
+    check_training(
+        inputs=len(x), targets=len(y), depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
+        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
+        stops_early=early_stopping is not None, validates=validation is not None,
+    )  # fmt: skip
     examples = len(x)
     batch_size = batch_size or examples
-    loss_options = loss_options or {}
-    generator = np.random.default_rng(seed)
-    frozen = {name: w.copy() for name, w in parameters.items() if _layer(name) <= frozen_layers}
-    flat, trained = _flatten({name: w for name, w in parameters.items() if name not in frozen})
-    parameters = {name: frozen[name] if name in frozen else trained[name] for name in parameters}
+    objective = loss, loss_options or {}, reduction
+    flat, trained = _flatten({n: w for n, w in parameters.items() if is_trained(n, frozen_layers, frozen_biases)})
+    parameters = {name: trained[name] if name in trained else w.copy() for name, w in parameters.items()}
     flat_gradient, gradients = _flatten(trained)
-    state = {slot: np.full_like(flat, value) for slot, value in optimizer.initial_slots.items()}
-    statistics = models.initial_statistics(model, dtype=flat.dtype)
+    state = _flat_slots(optimizer, optimizer_state, flat, trained)
+    statistics = _statistics(model, statistics, flat.dtype)
+    first_step = 0 if optimizer_state is None else int(optimizer_state.step)
+    first_epoch = first_step // math.ceil(examples / batch_size)
     buffers_by_size = {
         size: _buffers(model, size, gradients, flat.dtype)
         for size in {min(batch_size, examples), examples % batch_size} - {0}
     }
     costs, rates, norms, validation_costs, checkpoints, best = [], [], [], [], {}, None
     for epoch in range(epochs):
+        generator = np.random.default_rng((seed, first_epoch + epoch))
         order = _order(generator, examples, batch_size, batch_order, epoch)
         epoch_masks = _epoch_masks(generator, model, examples, dropout_masks, epoch)
         draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
@@ -157,11 +184,11 @@ def fit(
             places = slice(start, start + batch_size)
             rows = order[places] if order is not None else slice(None)
             masks = {layer: mask[places] for layer, mask in epoch_masks.items()}
-            step = len(costs)
-            rate = _rate(optimizer, schedule, schedule_unit, epoch, step)
+            step = first_step + len(costs)
+            rate = _rate(optimizer, schedule, schedule_unit, first_epoch + epoch, step)
             _, data_loss, penalty, values = _backpropagate(
-                model, parameters, augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows], loss,
-                loss_options, penalties, masks, None if example_weights is None else example_weights[rows],
+                model, parameters, augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows],
+                *objective, penalties, masks, None if example_weights is None else example_weights[rows],
                 buffers_by_size[min(batch_size, examples - start)], False,
             )  # fmt: skip
             statistics = model.updated_statistics(statistics, values)
@@ -176,13 +203,13 @@ def fit(
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(parameters)
         if validation is not None:
-            validation_costs.append(_validation_cost(model, parameters, statistics, validation, loss, loss_options))
+            validation_costs.append(_validation_cost(model, parameters, statistics, validation, *objective))
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
                 best = _copies(parameters), statistics
             if early_stopping.stop:
                 break
-    optimizer_state = _named_state(optimizer, state, trained, costs)
+    optimizer_state = _named_state(optimizer, state, trained, first_step + len(costs))
     parameters, statistics = best or (parameters, statistics)
     return History(
         np.array(costs), np.array(rates), np.array(norms), parameters, optimizer_state, checkpoints,
@@ -203,7 +230,7 @@ def augment(x, augmentations, draws):
 
 
 def _backpropagate(
-    model, parameters, x, y, loss, loss_options, penalties, masks, example_weights, buffers, input_gradient
+    model, parameters, x, y, loss, loss_options, reduction, penalties, masks, example_weights, buffers, input_gradient
 ):
     """The one place where a cost and its gradients are computed; writes the gradients into ``buffers`` where given."""
     if len(x) == 0:
@@ -211,8 +238,10 @@ def _backpropagate(
     examples = len(x)
     logits, values = model.forward(parameters, x, masks=masks, buffers=buffers)
     outputs = _outputs(model, logits, loss)
-    data_loss = sums.mean(losses.LOSSES[loss](outputs, y, example_weights, **loss_options))
-    output_gradient = losses.GRADIENTS[loss](outputs, y, example_weights, **loss_options) / examples
+    data_loss = _reduced(losses.LOSSES[loss](outputs, y, example_weights, **loss_options), reduction)
+    output_gradient = losses.GRADIENTS[loss](outputs, y, example_weights, **loss_options)
+    if reduction == "mean":
+        output_gradient = output_gradient / examples
     if loss not in losses.FROM_LOGITS:
         output_gradient = activations.BACKWARD[model.output](output_gradient, logits, outputs)
     gradients = model.backward(
@@ -228,20 +257,18 @@ def _backpropagate(
 
 def _outputs(model, logits, loss):
     """What the loss takes: the logits, or ``A[L]``."""
-    if loss not in losses.LOSSES:
-        raise ValueError(f"loss={loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
+    check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
-def _validation_cost(model, parameters, statistics, validation, loss, loss_options):
+def _reduced(per_example, reduction):
+    return sums.mean(per_example) if reduction == "mean" else sums.total(per_example)
+
+
+def _validation_cost(model, parameters, statistics, validation, loss, loss_options, reduction):
     x, y = validation
     logits, _ = model.forward(parameters, x, statistics=statistics)
-    return sums.mean(losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options))
-
-
-def _layer(name):
-    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
-    return int(name.lstrip("Wbgamet"))
+    return _reduced(losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options), reduction)
 
 
 def _copies(parameters):
@@ -300,7 +327,28 @@ def _rate(optimizer, schedule, schedule_unit, epoch, step):
     return schedule(epoch if schedule_unit == "epoch" else step)
 
 
-def _named_state(optimizer, flat_state, parameters, costs):
+def _flat_slots(optimizer, given, flat, parameters):
+    """A vector as ``flat`` for each slot: of its initial value, or a copy of the ``given`` state, which is checked."""
+    if given is None:
+        return {slot: np.full_like(flat, value) for slot, value in optimizer.initial_slots.items()}
+    shapes = {name: w.shape for name, w in parameters.items()}
+    check_optimizer_state(given.step, given.slots, dict.fromkeys(optimizer.initial_slots, shapes))
+    return {
+        slot: np.concatenate([given.slots[slot][name].ravel() for name in parameters], dtype=flat.dtype)
+        for slot in optimizer.initial_slots
+    }
+
+
+def _statistics(model, given, dtype):
+    """Batch norm's running averages to start from: those before training, or the ``given`` ones, which are checked."""
+    initial = models.initial_statistics(model, dtype=dtype)
+    if given is None:
+        return initial
+    check_state("statistics", given, {name: array.shape for name, array in initial.items()})
+    return {name: given[name].astype(dtype) for name in initial}
+
+
+def _named_state(optimizer, flat_state, parameters, step):
     """The flat slots of :func:`fit` as the optimizer's own state."""
     state = optimizer.init(parameters)
     for slot, flat in flat_state.items():
@@ -308,19 +356,4 @@ def _named_state(optimizer, flat_state, parameters, costs):
         for array in state.slots[slot].values():
             array[...] = flat[start : start + array.size].reshape(array.shape)
             start += array.size
-    return state._replace(step=len(costs))
-
-
-def _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping):
-    if len(x) == 0 or len(x) != len(y):
-        raise ValueError(f"x has {len(x)} examples, y {len(y)}: must be the same number, at least one")
-    if schedule_unit not in ("epoch", "step"):
-        raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
-    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
-        raise ValueError(f"epochs={epochs!r} is not allowed: must be an integer >= 1")
-    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
-        raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
-    if frozen_layers not in range(model.depth):
-        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {model.depth - 1}")
-    if early_stopping is not None and validation is None:
-        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
+    return state._replace(step=step)

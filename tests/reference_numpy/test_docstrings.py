@@ -8,7 +8,8 @@ import pytest
 
 import reference_numpy
 
-MODULES = [importlib.import_module(f"reference_numpy.{m.name}") for m in pkgutil.iter_modules(reference_numpy.__path__)]
+NAMES = [module.name for module in pkgutil.iter_modules(reference_numpy.__path__)]
+MODULES = [importlib.import_module(f"reference_numpy.{name}") for name in NAMES if not name.startswith("_")]
 FUNCTIONS = [
     function
     for module in MODULES
