@@ -11,6 +11,7 @@ is ``sum_i w_i loss_i / sum_i w_i`` and not ``1/m sum_i w_i loss_i``.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -180,10 +181,10 @@ def _class_weights(
     labels: Array, classes: int, example_weights: Array | None, class_weights: Weights | None, denominator: str
 ) -> jax.Array | None:
     if class_weights is not None:
-        by_class = np.asarray(class_weights, np.float64)
-        if by_class.shape != (classes,) or not (np.isfinite(by_class) & (by_class >= 0)).all():
+        weights: Any = np.asarray(class_weights, np.float64)
+        if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError(f"class_weights={class_weights!r} is not allowed: must be {classes} finite numbers >= 0")
-        weights = jnp.asarray(by_class)[labels]
+        weights = jnp.asarray(weights)[labels]
         example_weights = weights if example_weights is None else weights * example_weights
     return _example_weights(len(labels), example_weights, denominator)
 

@@ -91,10 +91,11 @@ def momentum(
 
     ``accumulation="average"``: ``g' = (1 - beta) g``, as ``optax.ema``; ``"sum"``: ``g' = g``, as ``optax.sgd``.
     ``learning_rate_position="inside"``: ``v <- beta v + alpha g'``, ``w <- w - v``. ``nesterov`` steps by ``beta v +
-    g'``; ``bias_correction`` divides the step by ``1 - beta^t``. ``weight_decay``: ``g <- g + weight_decay w`` first, or
-    decoupled ``w <- w - alpha (v + weight_decay w)``, inside ``w <- w - (v + alpha weight_decay w)``. ``dampening``,
-    PyTorch's, needs the plain ``"sum"``: ``g' = g`` at ``t = 1``, ``(1 - dampening) g`` after. Raises ValueError unless
-    ``0 <= beta < 1``, ``0 <= dampening <= 1``, and every formulation is one named here.
+    g'``; ``bias_correction`` divides the step by ``1 - beta^t``. ``weight_decay``: ``g <- g + weight_decay w``, or
+    decoupled ``w <- w - alpha (v + weight_decay w)`` (inside ``w <- w - (v + alpha weight_decay w)``). ``dampening``,
+    PyTorch's: ``g' = g`` at ``t = 1`` and ``(1 - dampening) g`` after. Raises ValueError for a number out of range or
+    an unknown formulation, and for a ``dampening`` that is not 0 without ``accumulation="sum"``, with ``nesterov`` or
+    with ``bias_correction``.
     """
     _check_learning_rate(learning_rate)
     check_decay("beta", beta)
@@ -108,17 +109,16 @@ def momentum(
     inside = learning_rate_position == "inside"
 
     def update_array(w, g, slots, t, alpha):
-        contribution = (alpha * gain if inside else gain) * g
-        if dampening:
-            contribution = jnp.where(t == 1, contribution, (1 - dampening) * contribution)
+        factor = jnp.where(t == 1, gain, 1 - dampening) if dampening else gain
+        contribution = (alpha * factor if inside else factor) * g
         v = beta * slots["velocity"] + contribution
         direction = beta * v + contribution if nesterov else v
         if bias_correction:
             direction = direction / _one_minus_power(beta, t)
         return -(direction if inside else alpha * direction), {"velocity": v}
 
-    decay = {"weight_decay": weight_decay, "decoupled": decoupled_weight_decay}
-    return _optimizer(learning_rate, {"velocity": 0.0}, update_array, **decay)
+    slots = {"velocity": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
 def rmsprop(
@@ -139,10 +139,11 @@ def rmsprop(
 
     Slots ``square_average`` (``s``, from ``initial_square``), ``gradient_average`` (``c``, if centred: ``s - c^2``,
     never below 0, takes the place of ``s``), ``velocity`` (``u``, if momentum: ``u <- momentum u + r``, ``w <- w -
-    alpha u``). ``weight_decay``: ``g <- g + weight_decay w`` first, or decoupled ``w <- w - alpha (d + weight_decay w)``
-    with ``alpha d`` the step above. ``optax.rmsprop`` has epsilon inside the root unless ``eps_in_sqrt=False``, the
-    learning rate inside the velocity, and no maximum with 0. Raises ValueError for a number out of range, an unknown formulation, or
-    ``bias_correction`` with ``initial_square != 0`` (which would correct for a start at 0 that did not happen).
+    alpha u``). ``weight_decay``: ``g <- g + weight_decay w``, or decoupled ``w <- w - alpha (d + weight_decay w)``,
+    ``d`` being ``r`` or ``u`` (inside ``w <- w - (u + alpha weight_decay w)``). ``optax.rmsprop`` has epsilon inside
+    the root unless ``eps_in_sqrt=False``, the learning rate inside the velocity, and no maximum with 0. Raises
+    ValueError for a number out of range, an unknown formulation, or ``bias_correction`` with ``initial_square != 0``
+    (which would correct for a start at 0 that did not happen).
     """
     _check_learning_rate(learning_rate)
     check_decay("beta", beta)
@@ -180,8 +181,7 @@ def rmsprop(
         slots["gradient_average"] = 0.0
     if momentum:
         slots["velocity"] = 0.0
-    decay = {"weight_decay": weight_decay, "decoupled": decoupled_weight_decay}
-    return _optimizer(learning_rate, slots, update_array, **decay)
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
 def adagrad(
@@ -195,9 +195,8 @@ def adagrad(
     """Adagrad: ``s <- s + g^2``, ``w <- w - alpha g / (sqrt(s) + epsilon)``.
 
     Slot ``square_sum`` (``s``, from ``initial_accumulator``). ``epsilon_position="inside_root"`` divides by ``sqrt(s +
-    epsilon)``, as ``optax.adagrad``, which starts at 0.1 by default. ``weight_decay``: ``g <- g + weight_decay w`` first.
-    Raises ValueError for a number out of range or an
-    unknown formulation.
+    epsilon)``, as ``optax.adagrad``, which starts at 0.1 by default. ``weight_decay``: ``g <- g + weight_decay w``.
+    Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
     check_not_negative("epsilon", epsilon)
@@ -224,7 +223,7 @@ def adadelta(
     """Adadelta: ``s <- rho s + (1 - rho) g^2``, ``r = g sqrt(d + epsilon) / sqrt(s + epsilon)``, ``w <- w - alpha r``.
 
     Slots ``square_average`` (``s``), ``squared_update_average`` (``d <- rho d + (1 - rho) r^2``). ``weight_decay``: ``g
-    <- g + weight_decay w`` first, or decoupled ``w <- w - alpha (r + weight_decay w)``. ``optax.adadelta`` is the same
+    <- g + weight_decay w``, or decoupled ``w <- w - alpha (r + weight_decay w)``. ``optax.adadelta`` is the same
     where it is given a learning rate: without one it ascends. Raises ValueError for a number out of range.
     """
     _check_learning_rate(learning_rate)
@@ -238,8 +237,8 @@ def adadelta(
         d = rho * slots["squared_update_average"] + (1 - rho) * step * step
         return -alpha * step, {"square_average": s, "squared_update_average": d}
 
-    decay = {"weight_decay": weight_decay, "decoupled": decoupled_weight_decay}
-    return _optimizer(learning_rate, {"square_average": 0.0, "squared_update_average": 0.0}, update_array, **decay)
+    slots = {"square_average": 0.0, "squared_update_average": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
 def adam(
@@ -258,7 +257,8 @@ def adam(
     ``epsilon_position="outside_root"`` is ``optax.adam(eps=...)``, ``"inside_root"`` its ``eps_root``;
     ``"before_correction"``, the paper's epsilon-hat, has no counterpart. ``amsgrad="corrected_max"`` (maximum of
     ``v^``) is ``optax.amsgrad``; ``"raw_max"`` corrects the maximum of ``v``, ``"uncorrected"`` corrects nothing.
-    ``weight_decay``: ``g <- g + weight_decay w`` first; decoupled it is :func:`adamw`. Raises ValueError for a number out of range or an unknown formulation.
+    ``weight_decay``: ``g <- g + weight_decay w``; decoupled it is :func:`adamw`. Raises ValueError for a number out of
+    range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
@@ -288,11 +288,13 @@ def adamw(
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
-    if decay_scale == "schedule_only" and (callable(learning_rate) or learning_rate == 0):
-        raise ValueError(
-            f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
-        )
-    decay = float(weight_decay) if decay_scale == "learning_rate" else weight_decay / learning_rate
+    decay = float(weight_decay)
+    if decay_scale == "schedule_only":
+        if callable(learning_rate) or learning_rate == 0:
+            raise ValueError(
+                f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
+            )
+        decay = weight_decay / learning_rate
     step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
 
     def update_array(w, g, slots, t, alpha):
@@ -316,7 +318,7 @@ def nadam(
 
     Slots ``first_moment`` (``m``), ``second_moment`` (``v``), and with ``schedule="dozat"``, where ``mu_t = beta1 (1 -
     0.96^(t momentum_decay) / 2)``, ``momentum_product`` (``p_t = mu_1 ... mu_t``, in all elements). ``"constant"``,
-    ``mu_t = beta1``, is ``optax.nadam``. ``weight_decay``: ``g <- g + weight_decay w`` first. Raises ValueError for a
+    ``mu_t = beta1``, is ``optax.nadam``. ``weight_decay``: ``g <- g + weight_decay w``. Raises ValueError for a
     number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
@@ -399,7 +401,7 @@ def radam(
 
     Slots ``first_moment`` (``m``), ``second_moment`` (``v``). ``optax.radam`` is ``epsilon_position="outside_root"``,
     but subtracts nearly equal numbers for ``rho_t``, which in float32 leaves it four digits. ``"before_correction"``
-    adds epsilon to ``sqrt(v)``. ``weight_decay``: ``g <- g + weight_decay w`` first. Raises ValueError for a number out
+    adds epsilon to ``sqrt(v)``. ``weight_decay``: ``g <- g + weight_decay w``. Raises ValueError for a number out
     of range, an unknown formulation, or a ``beta2`` so small that no step would be rectified.
     """
     _check_learning_rate(learning_rate)
@@ -541,7 +543,7 @@ def _adam_slots(amsgrad: str | None) -> dict[str, float]:
     return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
 
 
-def _adam_step(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> Formula:
+def _adam_step(beta1, beta2, epsilon, epsilon_position, amsgrad):
     """Adam's formula on one array; the equations are in :func:`adam`."""
 
     def update_array(w, g, slots, t, alpha):
@@ -583,7 +585,7 @@ def _rectification(beta2: float, t: jax.Array) -> jax.Array:
     rate = -math.log(beta2) / 2
     rho = 2 / (1 - beta2) - 1
     z = t * rate
-    fraction = 0.0
+    fraction: Any = 0.0
     for odd in (13, 11, 9, 7, 5, 3):
         fraction = z * z / (odd + fraction)
     small, large = (rho - 1 / rate) + t * (1 - fraction / z), rho - 2 * t / jnp.expm1(2 * z)
@@ -672,8 +674,8 @@ def _decayed(update_array: Formula, decay: float, decoupled: bool) -> Formula:
         return update_array(w, g + decay * w, slots, t, alpha)
 
     def decoupled_array(w, g, slots, t, alpha):
-        update, slots = update_array(w, g, slots, t, alpha)
-        return update - alpha * decay * w, slots
+        step, slots = update_array(w, g, slots, t, alpha)
+        return step - alpha * decay * w, slots
 
     return decoupled_array if decoupled else coupled_array
 

@@ -90,14 +90,14 @@ def dropout_mask(key: jax.Array, shape: tuple[int, int], *, keep_probability: fl
     return jax.random.bernoulli(key, float(keep_probability), shape)
 
 
-def inverted_dropout(activations: Array, mask: Array, *, keep_probability: float) -> jax.Array:
+def inverted_dropout(activations: jax.Array, mask: Array, *, keep_probability: float) -> jax.Array:
     """``a * mask / keep_probability``: dropped units give 0, kept ones are scaled so that the expectation stays.
 
     ``activations`` and ``mask``: ``(m, n_l)``. JAX has no built-in. Raises ValueError unless ``0 < keep_probability <=
     1``.
     """
     check_keep_probability(keep_probability)
-    return jnp.asarray(activations) * mask / float(keep_probability)
+    return activations * mask / float(keep_probability)
 
 
 @dataclass(frozen=True)
@@ -269,8 +269,8 @@ class GaussianNoise:
     def draw(self, key: jax.Array, examples: int, features: int) -> jax.Array:
         return jax.random.normal(key, (examples, features))
 
-    def apply(self, x: Array, noise: Array) -> jax.Array:
-        return jnp.asarray(x) + self.scale * jnp.asarray(noise)
+    def apply(self, x: jax.Array, noise: Array) -> jax.Array:
+        return x + self.scale * jnp.asarray(noise)
 
 
 def gaussian_noise(*, scale: float = 0.1) -> GaussianNoise:
