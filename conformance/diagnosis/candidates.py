@@ -81,11 +81,11 @@ class _Patient:
         return parameters, State(after.step, {slot: after.slots[slot] for slot in state.slots})
 
     def clip(self, gradients: Tensors) -> Tensors:
-        clipped: Tensors = self._session.clip(gradients) if self._session.clipping else dict(gradients)
+        clipped: Tensors = self._session.clip(gradients) if self._session.parts.clipping else dict(gradients)
         return clipped
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        constrained: Tensors = self._session.constrain(parameters) if self._session.constraint else parameters
+        constrained: Tensors = self._session.constrain(parameters) if self._session.parts.constraint else parameters
         return constrained
 
 

@@ -116,9 +116,9 @@ class Schedule(Component):
     unit: Literal["epoch", "step"] = "epoch"
 
 
-# How a training is asked of an implementation: in one call of its ``fit``; in two, the second of which goes on where the
-# first ended; or in a second call with the same objects, after a first that is to leave no trace. In mathematics these
-# are one and the same training.
+# How a training is asked of an implementation: in one call of its ``fit``; in two, the second of which goes on where
+# the first ended; or in a second call with the same objects, after a first that is to leave no trace. In mathematics
+# these are one and the same training.
 Fit = Literal["once", "in_halves", "twice"]
 
 
