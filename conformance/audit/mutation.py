@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from conformance.adapters.numpy import NumpySession
 from conformance.adapters.session import Adapter
 from conformance.checks import CHECKS
 from conformance.checks.case import Case, build_case
-from conformance.faults.injection import injected
+from conformance.faults.injection import Edits, injected
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS
 from conformance.problems.problem import prepare
@@ -52,8 +52,7 @@ class Outcome(NamedTuple):
 def outcomes(mutants: Iterable[Mutant], implementation: str, dtypes: Iterable[str]) -> Iterator[Outcome]:
     """Inject each mutant into an implementation, in each of its precisions, and ask every check."""
     for mutant in mutants:
-        edits = mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
-        with injected(implementation, *edits) as adapter:
+        with injected(implementation, *edits_of(mutant, implementation)) as adapter:
             made = adapter("cpu")
             for dtype in dtypes:
                 if dtype in mutant.dtypes:
@@ -99,6 +98,11 @@ def injected_in(implementation: str) -> list[Mutant]:
     return [mutant for mutant in MUTANTS if implementation == "numpy" or implementation in mutant.elsewhere]
 
 
+def edits_of(mutant: Mutant, implementation: str) -> Edits:
+    """The changes that make the fault in an implementation in which it can be injected."""
+    return mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
+
+
 def missed(found: Iterable[Outcome]) -> list[Outcome]:
     """Outcomes of checks that should have caught a mutant and did not."""
     return [outcome for outcome in found if outcome.named and not outcome.caught]
@@ -142,19 +146,30 @@ def _least(found: list[Outcome]) -> float:
 
 def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Progress) -> list[Outcome]:
     """Inject every mutant into each implementation, in processes of its own. Raises Incomplete if one of them dies."""
+    lines = in_processes("conformance.audit.mutation", implementations, (",".join(dtypes),), progress)
+    return [Outcome(**line) for line in lines]
+
+
+def in_processes(
+    module: str, implementations: Iterable[str], arguments: tuple[str, ...], progress: Progress
+) -> list[dict[str, Any]]:
+    """What ``module`` prints of every mutant, an object a line, by implementation and in the order of the mutants.
+
+    It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Raises Incomplete.
+    """
     jobs = [(name, f"{part}/{WORKERS_AT_ONCE}") for name in implementations for part in range(WORKERS_AT_ONCE)]
-    found: list[Outcome] = []
+    found: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {name: set() for name, _ in jobs}
 
     def carry_out(job: tuple[str, str]) -> None:
-        command = [sys.executable, "-m", "conformance.audit.mutation", *job, ",".join(dtypes)]
+        command = [sys.executable, "-m", module, *job, *arguments]
         with TemporaryFile("w+") as errors, subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | ENVIRONMENT
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:
-                found.append(Outcome(**json.loads(line)))
-                done[job[0]].add(found[-1].mutant)
+                found.append(json.loads(line))
+                done[job[0]].add(found[-1]["mutant"])
                 progress(job[0], len(done[job[0]]), len(injected_in(job[0])))
             if process.wait():
                 errors.seek(0)
@@ -165,7 +180,7 @@ def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Pro
         list(pool.map(carry_out, jobs))
     places = {mutant.name: place for place, mutant in enumerate(MUTANTS)}
     names = list(done)
-    return sorted(found, key=lambda outcome: (names.index(outcome.implementation), places[outcome.mutant]))
+    return sorted(found, key=lambda line: (names.index(line["implementation"]), places[line["mutant"]]))
 
 
 def main(implementation: str, share: str, dtypes: str, names: str = "") -> None:
