@@ -31,7 +31,7 @@ sweep: install
 slow: install
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2
 
-# The tester tested: every known fault is planted in every implementation, and must be caught.
+# The tester tested: every known fault is injected into every implementation, and must be caught.
 mutants: install
 	$(BIN)/conformance mutants --implementation numpy,torch,tf,jax
 

@@ -140,7 +140,7 @@ def mutants(
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Plant every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
+    """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
     from conformance.audit import mutation
     from conformance.faults.injection import PACKAGES
     from conformance.recipes.components import choose_all

@@ -37,7 +37,7 @@ Path = tuple[str | int, ...]  # of a component in a recipe: ("model", "activatio
 
 @dataclass(frozen=True)
 class Candidate:
-    """The reference of ``recipe`` with ``mutants`` planted; ``description`` says what that changes."""
+    """The reference of ``recipe`` with ``mutants`` injected; ``description`` says what that changes."""
 
     description: str
     recipe: Recipe

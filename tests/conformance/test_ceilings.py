@@ -32,7 +32,11 @@ def longer_step(factor, name=None, checks=("update",), **fields):
 
 def faulty_step(name, line, checks=("update",), **fields):
     return Mutant(
-        name, "optimizers.py", (Edit(STEP, line),), where={"optimizer": "gradient descent"}, checks=checks, **fields
+        name,
+        (Edit("optimizers.py: gradient_descent", STEP, line),),
+        where={"optimizer": "gradient descent"},
+        checks=checks,
+        **fields,
     )
 
 

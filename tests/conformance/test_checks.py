@@ -1,4 +1,4 @@
-"""Tests of the checks: a fault planted in a copy of the reference is found, and in the stage where it was made."""
+"""Tests of the checks: a fault injected into a copy of the reference is found, and in the stage where it was made."""
 
 from dataclasses import astuple, replace
 from functools import cache
@@ -195,7 +195,7 @@ def test_the_reference_fails_nowhere(name, dtype):
 
 @dtypes
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.session.__name__)
-def test_a_planted_fault_is_found_where_it_was_made_and_nowhere_else(fault, dtype):
+def test_an_injected_fault_is_found_where_it_was_made_and_nowhere_else(fault, dtype):
     failing = failures(fault.session, fault.recipe, dtype)
     assert tuple(failing) == fault.checks
     found = {}
