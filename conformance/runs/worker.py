@@ -24,7 +24,7 @@ from conformance.problems.problem import Array, Problem, Tensors, prepare
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, trace_name
 from conformance.results.store import INFORMATIVE, CurvePoint, Store
-from conformance.verdicts import ceilings
+from conformance.verdicts import ceilings, known_ceilings
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import (
     NO_CEILING,
@@ -69,7 +69,7 @@ def make_cases(plan: Plan, store: Store, tell: "Teller", share: tuple[int, int])
         expectations = allowance.measure(built)
         arrays, events = allowance.pack(expectations)
         name = f"{recipe.name}.{dtype}"
-        bounds = {"ceilings": ceilings.pack(ceilings.measure(built, expectations))}
+        bounds = {"ceilings": ceilings.pack(known_ceilings.find(built, expectations))}
         store.save_tensors(f"{name}.case", case.pack(built), bounds)
         store.save_tensors(f"{name}.oracle", arrays, events)
         informative = allowance.informative_steps(expectations)
