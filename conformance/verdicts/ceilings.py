@@ -105,7 +105,7 @@ def measure(case: Case, expectations: Expectations) -> Bounds:
                 if place not in nearest[check] or ratio < nearest[check][place][0]:
                     bound = Bound(mutant.name, step, float(f"{error:.10g}"), complete and ratio == largest)
                     nearest[check][place] = (ratio, bound)
-    return {check: {place: bound for place, (_, bound) in found.items()} for check, found in nearest.items()}
+    return {check: {place: bound for place, (_, bound) in found.items()} for check, found in nearest.items() if found}
 
 
 def concerning(recipe: Recipe, dtype: str) -> list[Mutant]:
