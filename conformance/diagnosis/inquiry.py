@@ -38,6 +38,7 @@ from conformance.verdicts.compare import (
     worst_element,
 )
 from conformance.verdicts.floors import Expectations
+from conformance.verdicts.order import first_failing
 
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
 

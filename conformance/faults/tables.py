@@ -30,15 +30,13 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from conformance.checks import CHECKS
 from conformance.faults.injection import PACKAGES, Edit, Edits
 from conformance.faults.mutant import Mutant
 from conformance.recipes.factors import FACTORS, values_in
 
 LIBRARY = resources.files("conformance.faults") / "library"
 
-CHECKS = (
-    "initialization", "forward", "loss", "gradients", "gradient_check", "update", "teacher_forced", "free_running",
-)  # fmt: skip
 DTYPES = ("float64", "float32")
 
 _HEAD = ("at", "of", "settings", "fault")

@@ -23,7 +23,7 @@ from conformance.runs.curves import curve_points
 from conformance.runs.messages import MessageStream
 from conformance.runs.plan import Plan, Task
 from conformance.runs.pool import ORACLE
-from conformance.verdicts import ceilings, floors
+from conformance.verdicts import floors, known_ceilings
 from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
 from conformance.verdicts.record import Context
 from conformance.verdicts.summary import records_of
@@ -39,7 +39,7 @@ def make_cases(store: Store, tell: MessageStream, tasks: list[Task]) -> None:
             continue
         case = build_case(problem, NumpySession(problem.in_float64()))
         expectations = floors.measure(case)
-        save_case(store, StoredCase(case, expectations, ceilings.measure(case, expectations)))
+        save_case(store, StoredCase(case, expectations, known_ceilings.find(case, expectations)))
         steps = float(floors.informative_steps(expectations))
         point = CurvePoint(recipe.name, ORACLE, dtype, "step", problem.steps, INFORMATIVE, steps)
         store.add_curve_points([point])
