@@ -12,7 +12,7 @@ left to ``jax_default_matmul_precision``, a setting of the program, not of a lib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from . import activations, losses, models, optimizers, regularizers
 from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]

@@ -93,7 +93,7 @@ class _Formulation(optim.Optimizer):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step from the gradients in ``w.grad``; ``closure`` as in every PyTorch optimizer."""
         loss = None
         if closure is not None:
