@@ -5,25 +5,36 @@ when a dimension is not a positive integer.
 """
 
 import math
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import tensorflow as tf
 
+from ._common import check_not_negative
 
-def zeros(generator, shape, *, dtype=None):
+Shape = tuple[int, int]
+DType = Any  # what ``tf.as_dtype`` takes
+
+
+def zeros(generator: tf.random.Generator | None, shape: Shape, *, dtype: DType = None) -> tf.Tensor:
     """``W = 0``; ``generator`` may be None."""
     _check_shape(shape)
     return tf.zeros(shape, dtype or tf.float32)
 
 
-def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
+def scaled_normal(
+    generator: tf.random.Generator, shape: Shape, *, scale: float = 0.01, dtype: DType = None
+) -> tf.Tensor:
     """``W ~ scale * N(0, 1)``."""
     _check_shape(shape)
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return scale * generator.normal(shape, dtype=dtype or tf.float32)
 
 
-def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
+def xavier_normal(
+    generator: tf.random.Generator, shape: Shape, *, fan: str = "fan_in", dtype: DType = None
+) -> tf.Tensor:
     """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"``, ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``.
 
     Not truncated; Keras's ``GlorotNormal`` is, and is the average form.
@@ -31,7 +42,9 @@ def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
     return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+def xavier_uniform(
+    generator: tf.random.Generator, shape: Shape, *, fan: str = "fan_average", dtype: DType = None
+) -> tf.Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
 
     The average form is Keras's ``GlorotUniform``.
@@ -39,37 +52,41 @@ def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
     return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
 
 
-def he_normal(generator, shape, *, truncated=False, dtype=None):
+def he_normal(
+    generator: tf.random.Generator, shape: Shape, *, truncated: bool = False, dtype: DType = None
+) -> tf.Tensor:
     """``W ~ N(0, 2/n_in)``; ``truncated`` at two standard deviations, as Keras's ``HeNormal``, keeps the variance."""
     return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def he_uniform(generator, shape, *, dtype=None):
+def he_uniform(generator: tf.random.Generator, shape: Shape, *, dtype: DType = None) -> tf.Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``."""
     return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
 
 
-def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+def lecun_normal(
+    generator: tf.random.Generator, shape: Shape, *, truncated: bool = False, dtype: DType = None
+) -> tf.Tensor:
     """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`; Keras's ``LecunNormal`` is."""
     return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def lecun_uniform(generator, shape, *, dtype=None):
+def lecun_uniform(generator: tf.random.Generator, shape: Shape, *, dtype: DType = None) -> tf.Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``."""
     return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
 
 
-def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+def orthogonal(generator: tf.random.Generator, shape: Shape, *, gain: float = 1.0, dtype: DType = None) -> tf.Tensor:
     """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them."""
     n_out, n_in = _check_shape(shape)
-    _check_not_negative("gain", gain)
+    check_not_negative("gain", gain)
     drawn = generator.normal((max(n_out, n_in), min(n_out, n_in)), dtype=dtype or tf.float32)
     q, r = tf.linalg.qr(drawn)
     q = tf.where(tf.linalg.diag_part(r) < 0, -q, q)  # without the signs of R's diagonal, Q would not be uniform
     return gain * (q if n_out >= n_in else tf.transpose(q))
 
 
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[..., tf.Tensor]] = {
     f.__name__: f
     for f in (
         zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
@@ -81,7 +98,7 @@ INITIALIZERS = {
 TRUNCATED_DEVIATION = 0.87962566103423978
 
 
-def _normal(generator, shape, variance, truncated, dtype):
+def _normal(generator: tf.random.Generator, shape: Shape, variance: float, truncated: bool, dtype: DType) -> tf.Tensor:
     if truncated not in (True, False):
         raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
     if not truncated:
@@ -89,12 +106,12 @@ def _normal(generator, shape, variance, truncated, dtype):
     return math.sqrt(variance) / TRUNCATED_DEVIATION * generator.truncated_normal(shape, dtype=dtype or tf.float32)
 
 
-def _uniform(generator, shape, variance, dtype):
+def _uniform(generator: tf.random.Generator, shape: Shape, variance: float, dtype: DType) -> tf.Tensor:
     largest = math.sqrt(3 * variance)
     return generator.uniform(shape, -largest, largest, dtype=dtype or tf.float32)
 
 
-def _fan(shape, fan):
+def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
@@ -102,12 +119,7 @@ def _fan(shape, fan):
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_shape(shape):
+def _check_shape(shape: Shape) -> Shape:
     if len(shape) != 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
         raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
     return shape

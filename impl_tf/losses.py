@@ -10,27 +10,34 @@ example_weights[i] class_weights[y_i]``; with ``weight_denominator="weights"`` b
 cost is ``sum_i w_i loss_i / sum_i w_i``. Weights are float64 until they meet the loss.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from ._common import check_decay
+
+Weights = Sequence[float] | None  # of the examples or of the classes
+
 
 def binary_cross_entropy(
-    logits,
-    targets,
-    example_weights=None,
+    logits: tf.Tensor,
+    targets: tf.Tensor,
+    example_weights: Weights = None,
     *,
-    label_smoothing=0.0,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    label_smoothing: float = 0.0,
+    output_reduction: str = "sum",
+    class_weights: Weights = None,
+    weight_denominator: str = "examples",
+) -> tf.Tensor:
     """``max(z, 0) - z y + log(1 + exp(-|z|))``, the sum or mean over the ``k`` outputs; both arguments ``(m, k)``.
 
     ``label_smoothing`` ``s`` replaces ``y`` by ``(1 - s) y + s/2``. ``class_weights`` are of the classes 0 and 1, for
     a single output.
     """
     logits, targets = _matching(logits, targets)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     y = (1 - label_smoothing) * targets + label_smoothing / 2 if label_smoothing else targets
     per_output = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits)
     weights = _binary_weights(targets, example_weights, class_weights, weight_denominator)
@@ -38,15 +45,21 @@ def binary_cross_entropy(
 
 
 def categorical_cross_entropy(
-    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
-):
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    example_weights: Weights = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Weights = None,
+    weight_denominator: str = "examples",
+) -> tf.Tensor:
     """``log(sum_k exp(z_k)) - z_y``; ``logits``: ``(m, K)``, ``labels``: ``(m,)`` integers in ``0 .. K-1``.
 
     ``label_smoothing`` ``s`` replaces the target distribution ``[k = y]`` by ``(1 - s) [k = y] + s/K``. TensorFlow's
     fused operations; without the check below, a label out of range would give NaN on a GPU.
     """
     logits, labels = _checked_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     classes = logits.shape[1]
     # On a GPU this may differ in the last bits from run to run, unless tf.config.experimental.enable_op_determinism().
     if label_smoothing:
@@ -59,15 +72,15 @@ def categorical_cross_entropy(
 
 
 def binary_cross_entropy_from_probabilities(
-    probabilities,
-    targets,
-    example_weights=None,
+    probabilities: tf.Tensor,
+    targets: tf.Tensor,
+    example_weights: Weights = None,
     *,
-    clip=1e-7,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    clip: float = 1e-7,
+    output_reduction: str = "sum",
+    class_weights: Weights = None,
+    weight_denominator: str = "examples",
+) -> tf.Tensor:
     """``-y log(q) - (1 - y) log(1 - q)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, gradient 0."""
     probabilities, targets = _matching(probabilities, targets)
     q = _clip(probabilities, clip)
@@ -77,8 +90,14 @@ def binary_cross_entropy_from_probabilities(
 
 
 def categorical_cross_entropy_from_probabilities(
-    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
-):
+    probabilities: tf.Tensor,
+    labels: tf.Tensor,
+    example_weights: Weights = None,
+    *,
+    clip: float = 1e-7,
+    class_weights: Weights = None,
+    weight_denominator: str = "examples",
+) -> tf.Tensor:
     """``-log(q_y)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, the gradient is 0.
 
     ``probabilities``: ``(m, K)``, not normalised again (Keras does); ``labels``: ``(m,)``.
@@ -89,7 +108,14 @@ def categorical_cross_entropy_from_probabilities(
     return _weighted(-tf.math.log(q), weights)
 
 
-def mean_squared_error(predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"):
+def mean_squared_error(
+    predictions: tf.Tensor,
+    targets: tf.Tensor,
+    example_weights: Weights = None,
+    *,
+    convention: str = "mean",
+    weight_denominator: str = "examples",
+) -> tf.Tensor:
     """``1/k sum_j (p_j - y_j)^2`` (``"mean"``), ``1/2 sum_j (p_j - y_j)^2`` (``"half"``) or ``"sum"``; ``(m, k)``."""
     predictions, targets = _matching(predictions, targets)
     if convention not in ("mean", "half", "sum"):
@@ -99,7 +125,7 @@ def mean_squared_error(predictions, targets, example_weights=None, *, convention
     return _weighted(squares, _example_weights(targets.shape[0], example_weights, weight_denominator))
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., tf.Tensor]] = {
     f.__name__: f
     for f in (
         binary_cross_entropy, categorical_cross_entropy, binary_cross_entropy_from_probabilities,
@@ -111,12 +137,14 @@ LOSSES = {
 FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
 
 
-def _weighted(values, weights):
+def _weighted(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """``values: (m,)``, each times its weight; None weighs nothing."""
     return values if weights is None else values * tf.cast(weights, values.dtype)
 
 
-def _binary_weights(targets, example_weights, class_weights, denominator):
+def _binary_weights(
+    targets: tf.Tensor, example_weights: Weights, class_weights: Weights, denominator: str
+) -> tf.Tensor | None:
     if class_weights is None:
         return _example_weights(targets.shape[0], example_weights, denominator)
     if targets.shape[1] != 1:
@@ -127,7 +155,9 @@ def _binary_weights(targets, example_weights, class_weights, denominator):
     return _class_weights(labels, 2, example_weights, class_weights, denominator)
 
 
-def _class_weights(labels, classes, example_weights, class_weights, denominator):
+def _class_weights(
+    labels: tf.Tensor, classes: int, example_weights: Any, class_weights: Weights, denominator: str
+) -> tf.Tensor | None:
     if class_weights is not None:
         weights = np.asarray(class_weights, np.float64)
         if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
@@ -137,7 +167,7 @@ def _class_weights(labels, classes, example_weights, class_weights, denominator)
     return _example_weights(labels.shape[0], example_weights, denominator)
 
 
-def _example_weights(examples, weights, denominator):
+def _example_weights(examples: int, weights: Any, denominator: str) -> tf.Tensor | None:
     """The factor of each example's loss, ``(m,)``, or None."""
     if denominator not in ("examples", "weights"):
         raise ValueError(f"weight_denominator={denominator!r} is not allowed: must be 'examples' or 'weights'")
@@ -152,19 +182,19 @@ def _example_weights(examples, weights, denominator):
     return weights * (tf.cast(tf.size(weights), tf.float64) / tf.reduce_sum(weights))
 
 
-def _reduced(per_output, reduction):
+def _reduced(per_output: tf.Tensor, reduction: str) -> tf.Tensor:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
     return (tf.reduce_mean if reduction == "mean" else tf.reduce_sum)(per_output, axis=1)
 
 
-def _clip(probabilities, clip):
+def _clip(probabilities: tf.Tensor, clip: float) -> tf.Tensor:
     if not 0 < clip < 0.5:
         raise ValueError(f"clip={clip!r} is not allowed: must be in (0, 1/2)")
     return tf.clip_by_value(probabilities, clip, 1 - clip)
 
 
-def _matching(outputs, targets):
+def _matching(outputs: Any, targets: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Both as tensors of one dtype, after a check that no broadcasting will happen."""
     outputs, targets = tf.convert_to_tensor(outputs), tf.convert_to_tensor(targets)
     if outputs.shape.rank != 2 or not outputs.shape.is_compatible_with(targets.shape):
@@ -174,7 +204,7 @@ def _matching(outputs, targets):
     return outputs, tf.cast(targets, outputs.dtype)
 
 
-def _checked_labels(logits, labels):
+def _checked_labels(logits: Any, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Both as tensors, labels as int64, after a check of shapes, dtype and, where they are known, values."""
     logits, labels = tf.convert_to_tensor(logits), tf.convert_to_tensor(labels)
     if logits.shape.rank != 2 or not labels.shape.is_compatible_with(logits.shape[:1]):
@@ -187,8 +217,3 @@ def _checked_labels(logits, labels):
         if not (lowest >= 0 and highest < classes):
             raise ValueError(f"labels span {lowest} .. {highest}: must be in 0 .. {classes - 1}")
     return logits, tf.cast(labels, tf.int64)
-
-
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")

@@ -7,18 +7,27 @@ A model is a ``tf.Module`` that owns its variables ``W1, b1, W2, ...``, with ``W
     N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
     A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-``model(x)`` gives the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself. A
-layer with batch norm has no ``b[l]``; its running averages are variables of the model, but not trainable ones.
+``model(x)`` gives the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself.
+With ``bias=False`` no layer has a ``b[l]``: ``Z[l] = A[l-1] W[l]^T``. A layer with batch norm has none either; its
+running averages are variables of the model, but not trainable ones.
 
 On a recent GPU, TensorFlow rounds the factors of float32 matrix products to ten bits, unless told not to by
 ``tf.config.experimental.enable_tensor_float_32_execution(False)``.
 """
 
-from numbers import Integral
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from . import activations, initializers, normalization, regularizers
+from ._common import check_choice, check_layer_sizes
+
+Tensors = dict[str, tf.Tensor]
+Variables = dict[str, tf.Variable]
+Options = Mapping[str, Any] | None
+KeepProbability = float | tuple[float, ...] | list[float]  # one, or one for each hidden layer
+Masks = Mapping[int, tf.Tensor] | None  # dropout masks by layer
 
 OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
@@ -26,16 +35,20 @@ OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 class DenseNetwork(tf.Module):
     """A fully connected network. Use the functions below to make one; they check their arguments."""
 
+    parameters: Variables
+    statistics: Variables
+
     def __init__(
         self,
-        layer_sizes,
-        activation,
-        activation_options=None,
-        output="sigmoid",
-        keep_probabilities=(),
-        normalization=None,
-        normalization_options=None,
-    ):
+        layer_sizes: Sequence[int],
+        activation: str,
+        activation_options: Options = None,
+        output: str = "sigmoid",
+        keep_probabilities: Sequence[float] = (),
+        normalization: str | None = None,
+        normalization_options: Options = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.layer_sizes = tuple(layer_sizes)
         self.activation = activation
@@ -44,46 +57,51 @@ class DenseNetwork(tf.Module):
         self.keep_probabilities = tuple(keep_probabilities)
         self.normalization = normalization
         self.normalization_options = dict(normalization_options or {})
+        self.bias = bias
         self.parameters, self.statistics = {}, {}
         initialize(self, tf.random.Generator.from_non_deterministic_state())
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
     @property
-    def dtype(self):
+    def dtype(self) -> tf.DType:
         """Of every parameter, and so of every computation."""
         return self.parameters["W1"].dtype
 
     @property
-    def weights(self):
+    def weights(self) -> list[tf.Variable]:
         """``[W1, ..., WL]``, what penalties apply to."""
         return [self.parameters[f"W{layer}"] for layer in range(1, self.depth + 1)]
 
     @property
-    def epsilon(self):
+    def epsilon(self) -> dict[str, float]:
         """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
         return {name: value for name, value in self.normalization_options.items() if name == "epsilon"}
 
-    def parameter_dict(self):
+    def parameter_dict(self) -> Variables:
         """The variables by name, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``."""
         return dict(self.parameters)
 
-    def statistics_dict(self):
+    def statistics_dict(self) -> Variables:
         """Batch norm's running averages, variables to read and assign to, ``{"running_mean1": (n_1,), ...}``."""
         return dict(self.statistics)
 
-    def normalizes(self, layer, kind):
+    def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
 
-    def __call__(self, x, masks=None, *, training=False):
+    def has_bias(self, layer: int) -> bool:
+        """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
+        return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def __call__(self, x: tf.Tensor, masks: Masks = None, *, training: bool = False) -> tf.Tensor:
         """Logits ``Z[L]: (m, n_L)``; the arguments are those of :meth:`forward`."""
         return self.forward(x, masks=masks, training=training)[0]
 
-    def forward(self, x, *, masks=None, training=False):
+    def forward(self, x: tf.Tensor, *, masks: Masks = None, training: bool = False) -> tuple[tf.Tensor, Tensors]:
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
         ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. In ``training``
@@ -97,7 +115,7 @@ class DenseNetwork(tf.Module):
         a = x
         for layer in range(1, self.depth + 1):
             z = tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True)
-            if f"b{layer}" in self.parameters:
+            if self.has_bias(layer):
                 z += self.parameters[f"b{layer}"]
             values[f"Z{layer}"] = z
             if layer < self.depth:
@@ -109,7 +127,7 @@ class DenseNetwork(tf.Module):
                 values[f"A{layer}"] = a
         return z, values
 
-    def assign_statistics(self, values):
+    def assign_statistics(self, values: Tensors) -> None:
         """Move batch norm's running averages on by a batch, whose ``values`` are those of a training forward pass."""
         options = {name: value for name, value in self.normalization_options.items() if name != "epsilon"}
         for layer in range(1, self.depth):
@@ -120,14 +138,14 @@ class DenseNetwork(tf.Module):
                 for variable, average in zip(running, averages, strict=True):
                     variable.assign(average)
 
-    def checked_input(self, x):
+    def checked_input(self, x: Any) -> tf.Tensor:
         """``x`` as a tensor of the model's dtype: arrays are converted, a tensor of another dtype is refused."""
         x = tf.convert_to_tensor(x, self.dtype)
         if not x.shape.is_compatible_with((None, self.layer_sizes[0])):
             raise ValueError(f"x has shape {x.shape}: must be (examples, {self.layer_sizes[0]})")
         return x
 
-    def _normalized(self, layer, values, training):
+    def _normalized(self, layer: int, values: Tensors, training: bool) -> tf.Tensor:
         """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
         z = values[f"Z{layer}"]
         if self.normalization is None:
@@ -145,87 +163,116 @@ class DenseNetwork(tf.Module):
         return values[f"N{layer}"]
 
 
-def single_neuron(features, *, output="identity"):
-    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``)."""
-    _check_choice("output", output, ("identity", "relu"))
-    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
+
+    ``bias=False``: without ``b``, as in every model here.
+    """
+    check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None, bias)
 
 
-def logistic_regression(features):
+def logistic_regression(features: int, *, bias: bool = True) -> DenseNetwork:
     """One sigmoid unit: ``p = sigmoid(w . x + b)``."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None, bias)
 
 
 def shallow_network(
-    features,
+    features: int,
     *,
-    hidden_units=4,
-    outputs=1,
-    activation="tanh",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    hidden_units: int = 4,
+    outputs: int = 1,
+    activation: str = "tanh",
+    activation_options: Options = None,
+    output: str = "sigmoid",
+    keep_probability: KeepProbability = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """One hidden layer."""
     sizes = (features, hidden_units, outputs)
     return _dense_network(
-        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options, bias
     )
 
 
 def deep_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options = None,
+    output: str = "sigmoid",
+    keep_probability: KeepProbability = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``, ``keep_probability``: one, or one per hidden layer.
 
     ``normalization``, on every hidden layer: None, ``"batch_norm"`` (``normalization_options``: ``epsilon``,
-    ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``).
+    ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``). ``bias=False``: no layer has a ``b[l]``.
+    Raises ValueError for an argument out of range or unknown, as all models do.
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        output,
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def multi_task_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options = None,
+    keep_probability: KeepProbability = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "sigmoid",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def softmax_classifier(
-    layer_sizes=(12288, 25, 12, 6),
+    layer_sizes: Sequence[int] = (12288, 25, 12, 6),
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options = None,
+    keep_probability: KeepProbability = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "softmax",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
-MODELS = {
+MODELS: dict[str, Callable[..., DenseNetwork]] = {
     f.__name__: f
     for f in (
         single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
@@ -233,20 +280,27 @@ MODELS = {
 }  # fmt: skip
 
 
-def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
+def initialize(
+    model: DenseNetwork,
+    generator: tf.random.Generator | None,
+    *,
+    initializer: str = "he_normal",
+    initializer_options: Options = None,
+    dtype: Any = None,
+) -> DenseNetwork:
     """Draw the weights anew, in place, from ``initializer`` (a name in ``initializers.INITIALIZERS``); biases are zero.
 
     Scales ``gamma`` are 1, shifts ``beta`` 0, and running averages start again. ``generator`` is a
     ``tf.random.Generator``; ``dtype`` None means float32. Variables that have this dtype already are kept and assigned
     to, so that a ``tf.function`` traced with them stays valid; others are replaced. Returns ``model``.
     """
-    _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
+    check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     dtype = tf.as_dtype(dtype or tf.float32)
     parameters = {}
     for layer, shape in enumerate(zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True), start=1):
         parameters[f"W{layer}"] = draw(generator, shape, dtype=dtype, **(initializer_options or {}))
-        if not model.normalizes(layer, "batch_norm"):
+        if model.has_bias(layer):
             parameters[f"b{layer}"] = tf.zeros(shape[0], dtype)
         if model.normalization is not None and layer < model.depth:
             parameters |= {f"gamma{layer}": tf.ones(shape[0], dtype), f"beta{layer}": tf.zeros(shape[0], dtype)}
@@ -254,12 +308,12 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     return model
 
 
-def initial_statistics(model, *, dtype=None):
+def initial_statistics(model: DenseNetwork, *, dtype: Any = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     ``dtype`` None means float32. The tensors are new; those of ``model`` are ``model.statistics_dict()``.
     """
-    statistics = {}
+    statistics: Tensors = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
             statistics |= {
@@ -269,13 +323,13 @@ def initial_statistics(model, *, dtype=None):
     return statistics
 
 
-def update_statistics(model, x, *, masks=None):
+def update_statistics(model: DenseNetwork, x: tf.Tensor, *, masks: Masks = None) -> Variables:
     """Batch norm's running averages, moved on in place by one training forward pass of ``x: (m, n_0)``."""
     model.assign_statistics(model.forward(x, masks=masks, training=True)[1])
     return model.statistics_dict()
 
 
-def intermediates(model, x, *, masks=None, training=False):
+def intermediates(model: DenseNetwork, x: tf.Tensor, *, masks: Masks = None, training: bool = False) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
     With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
@@ -287,12 +341,12 @@ def intermediates(model, x, *, masks=None, training=False):
     return named
 
 
-def predict(model, x):
+def predict(model: DenseNetwork, x: tf.Tensor) -> tf.Tensor:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
     return activations.ACTIVATIONS[model.output](model(x))
 
 
-def predict_classes(model, x):
+def predict_classes(model: DenseNetwork, x: tf.Tensor) -> tf.Tensor:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -306,17 +360,25 @@ def predict_classes(model, x):
     return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def replace_head(model, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None):
+def replace_head(
+    model: DenseNetwork,
+    generator: tf.random.Generator | None,
+    *,
+    outputs: int,
+    output: str = "sigmoid",
+    initializer: str = "he_normal",
+    initializer_options: Options = None,
+) -> DenseNetwork:
     """Transfer: a new model with a new last layer of ``outputs`` units and copies of ``model``'s other layers.
 
-    Running averages are copied too. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Train with
-    ``frozen_layers`` to leave the other layers alone.
+    Running averages are copied too, and a model without biases stays without. ``output``: ``"sigmoid"``,
+    ``"softmax"``, ``"identity"`` or ``"relu"``. Train with ``frozen_layers`` to leave the other layers alone.
     """
-    _check_choice("output", output, OUTPUTS)
-    sizes = _sizes((*model.layer_sizes[:-1], outputs))
+    check_choice("output", output, OUTPUTS)
+    sizes = check_layer_sizes((*model.layer_sizes[:-1], outputs))
     new = DenseNetwork(
         sizes, model.activation, model.activation_options, output, model.keep_probabilities, model.normalization,
-        model.normalization_options,
+        model.normalization_options, model.bias,
     )  # fmt: skip
     initialize(new, generator, initializer=initializer, initializer_options=initializer_options, dtype=model.dtype)
     head = (f"W{model.depth}", f"b{model.depth}")
@@ -328,12 +390,12 @@ def replace_head(model, generator, *, outputs, output="sigmoid", initializer="he
     return new
 
 
-def computation_graph(a, b, c):
+def computation_graph(a: Any, b: Any, c: Any) -> Any:
     """``J = 3 (a + b c)``, the course's first computation graph; numbers or scalar tensors."""
     return 3 * (a + b * c)
 
 
-def computation_graph_gradients(a, b, c):
+def computation_graph_gradients(a: Any, b: Any, c: Any) -> tuple[tf.Tensor, Tensors]:
     """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}`` by automatic differentiation; numbers in float64."""
     sources = {
         name: value if tf.is_tensor(value) else tf.constant(value, tf.float64)
@@ -346,12 +408,20 @@ def computation_graph_gradients(a, b, c):
 
 
 def _dense_network(
-    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
-):
-    sizes = _sizes(layer_sizes)
-    _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
-    _check_choice("output", output, OUTPUTS)
-    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    layer_sizes: Sequence[int],
+    activation: str,
+    activation_options: Options,
+    output: str,
+    keep_probability: KeepProbability,
+    normalizer: str | None,
+    normalization_options: Options,
+    bias: bool,
+) -> DenseNetwork:
+    sizes = check_layer_sizes(layer_sizes)
+    check_choice("activation", activation, tuple(activations.ACTIVATIONS))
+    check_choice("output", output, OUTPUTS)
+    check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    check_choice("bias", bias, (False, True))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
@@ -361,13 +431,13 @@ def _dense_network(
     options = dict(normalization_options or {})
     allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
     for name in options:
-        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
-    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options)
+        check_choice("normalization_options", name, allowed.get(normalizer or "", ()))
+    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options, bias)
     _try(model)
     return model
 
 
-def _try(model):
+def _try(model: DenseNetwork) -> None:
     """Let the activation and the normalisation check their options now rather than in the first forward pass."""
     one = tf.ones((1, 1))
     activations.ACTIVATIONS[model.activation](one, **model.activation_options)
@@ -377,7 +447,7 @@ def _try(model):
     normalization.running_average((one, one), (one, one), 2, **options)
 
 
-def _set(model, parameters, statistics):
+def _set(model: DenseNetwork, parameters: Tensors, statistics: Tensors) -> None:
     """Assign to the model's variables where they have the dtype wanted, else replace them."""
     if model.parameters and model.dtype == parameters["W1"].dtype:
         for variables, values in ((model.parameters, parameters), (model.statistics, statistics)):
@@ -388,17 +458,5 @@ def _set(model, parameters, statistics):
         model.statistics = {name: tf.Variable(v, trainable=False, name=name) for name, v in statistics.items()}
 
 
-def _sizes(layer_sizes):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
-    return sizes
-
-
-def _numbers(value):
+def _numbers(value: KeepProbability) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

@@ -1,11 +1,15 @@
 """Input standardisation with the statistics of the training set only; batch and layer normalisation."""
 
-import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
+from ._common import check_choice, check_decay, check_not_negative
 
-def standardization_statistics(x):
+Pair = tuple[tf.Tensor, tf.Tensor]
+
+
+def standardization_statistics(x: tf.Tensor) -> Pair:
     """``mu_j = 1/m sum_i x_ij``, ``sigma_j = sqrt(1/m sum_i (x_ij - mu_j)^2)``, 1 for a constant feature.
 
     ``x``: ``(m, n_0)``, the training set. Returns ``(mean, standard_deviation)``, each ``(n_0,)``.
@@ -21,12 +25,12 @@ def standardization_statistics(x):
     return mean, tf.where(constant, tf.ones_like(mean), standard_deviation)
 
 
-def standardize(x, mean, standard_deviation):
+def standardize(x: tf.Tensor, mean: tf.Tensor, standard_deviation: tf.Tensor) -> tf.Tensor:
     """``(x - mu) / sigma``; ``x``: ``(m, n_0)``, the statistics ``(n_0,)`` each, from the training set."""
     return (x - mean) / standard_deviation
 
 
-def batch_statistics(z):
+def batch_statistics(z: tf.Tensor) -> Pair:
     """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``.
 
     ``tf.nn.moments`` takes two passes. (``tf.raw_ops.FusedBatchNormV3`` gives out a variance over ``m - 1``.)
@@ -34,25 +38,34 @@ def batch_statistics(z):
     return tf.nn.moments(z, axes=[0])
 
 
-def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+def batch_norm(
+    z: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    *,
+    epsilon: float = 1e-5,
+) -> tf.Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
     ``z``: ``(m, n)``; all others ``(n,)``. ``tf.nn.batch_normalization`` subtracts ``mu gamma / sqrt(v + epsilon)``
     from ``z gamma / sqrt(v + epsilon)`` instead, which loses the digits that a large ``mu`` takes.
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * ((z - mean) / tf.sqrt(variance + epsilon)) + beta
 
 
-def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+def running_average(
+    running: Pair, batch: Pair, examples: int, *, momentum: float = 0.9, running_variance: str = "biased"
+) -> Pair:
     """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
 
     ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``. The
     variance that enters the average is divided by ``m`` (``"biased"``, Keras) or ``m - 1`` (``"unbiased"``).
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
-    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    check_decay("momentum", momentum)
+    check_choice("running_variance", running_variance, ("biased", "unbiased"))
     if running_variance == "unbiased" and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     mean, variance = batch
@@ -61,24 +74,14 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
 
 
-def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+def layer_norm(z: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float = 1e-5) -> tf.Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
     ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference.
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     mean, variance = tf.nn.moments(z, axes=[1], keepdims=True)
     return gamma * ((z - mean) / tf.sqrt(variance + epsilon)) + beta
 
 
-NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+NORMALIZATIONS: dict[str, Callable[..., tf.Tensor]] = {"batch_norm": batch_norm, "layer_norm": layer_norm}

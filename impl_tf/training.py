@@ -1,15 +1,24 @@
 """Costs with their gradients, and training.
 
-The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``.
+The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or without the ``1/m``.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from . import activations, losses, models, regularizers
+from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+from .models import DenseNetwork, Masks, Options, Tensors, Variables
+from .optimizers import Optimizer, OptimizerState
+from .regularizers import Augmentation, Penalty
+from .schedules import Schedule
+
+Change = Callable[[Tensors], Tensors]  # of gradients or parameters by name
+REDUCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
 class Gradients(NamedTuple):
@@ -18,7 +27,7 @@ class Gradients(NamedTuple):
     cost: tf.Tensor
     data_loss: tf.Tensor
     penalty: tf.Tensor
-    gradients: dict
+    gradients: Tensors
 
 
 class History(NamedTuple):
@@ -26,112 +35,138 @@ class History(NamedTuple):
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
     over all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``parameters`` are tensors by
-    name, ``optimizer_state`` is ``{"step": int, "slots": {slot: {name: array}}}``; ``checkpoints`` maps an epoch's
-    number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch``
-    counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages, tensors by name.
+    name; ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``,
+    empty without validation; ``best_epoch`` counts from 1 (0 without early stopping); ``optimizer_state`` is that of
+    the last step, of the trained parameters alone, in NumPy arrays; ``statistics`` are batch norm's running averages,
+    tensors by name. Another :func:`fit` can go on from the last two and ``parameters``.
     """
 
     costs: np.ndarray
     learning_rates: np.ndarray
     gradient_norms: np.ndarray
-    parameters: dict
-    optimizer_state: object
-    checkpoints: dict
+    parameters: Tensors
+    optimizer_state: OptimizerState
+    checkpoints: dict[int, Tensors]
     validation_costs: np.ndarray
     best_epoch: int
-    statistics: dict
+    statistics: Tensors
 
 
 def loss_and_gradients(
-    model,
-    x,
-    y,
+    model: DenseNetwork,
+    x: tf.Tensor,
+    y: tf.Tensor,
     *,
-    loss,
-    loss_options=None,
-    penalties=(),
-    masks=None,
-    example_weights=None,
-    input_gradient=False,
-):
+    loss: str,
+    loss_options: Options = None,
+    reduction: str = "mean",
+    penalties: Sequence[Penalty] = (),
+    masks: Masks = None,
+    example_weights: tf.Tensor | None = None,
+    input_gradient: bool = False,
+) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
-    ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch and leaves its running averages alone.
-    Returns :class:`Gradients`. Can be called inside a ``tf.function``. Raises ValueError for an unknown loss, an empty
-    batch, or shapes that do not fit.
+    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
+    ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
+    statistics of the batch and leaves its running averages alone. Returns :class:`Gradients`. Can be called inside a
+    ``tf.function``. Raises ValueError for an unknown loss or reduction, an empty batch, or shapes that do not fit.
     """
+    check_choice("reduction", reduction, REDUCTIONS)
     x = model.checked_input(x)
     sources = model.parameter_dict() | ({"A0": x} if input_gradient else {})
-    return _differentiate(model, sources, x, y, loss, loss_options or {}, penalties, masks, example_weights)[0]
+    objective = loss, loss_options or {}, reduction, penalties
+    return _differentiate(model, sources, x, y, *objective, masks, example_weights)[0]
 
 
 def fit(
-    model,
-    x,
-    y,
+    model: DenseNetwork,
+    x: tf.Tensor,
+    y: tf.Tensor,
     *,
-    loss,
-    optimizer,
-    loss_options=None,
-    penalties=(),
-    clipping=None,
-    constraint=None,
-    frozen_layers=0,
-    schedule=None,
-    schedule_unit="epoch",
-    epochs=10,
-    batch_size=None,
-    seed=0,
-    batch_order=None,
-    dropout_masks=None,
-    augmentations=(),
-    augmentation_draws=None,
-    example_weights=None,
-    validation=None,
-    early_stopping=None,
-    checkpoint_epochs=(),
-):
+    loss: str,
+    optimizer: Optimizer,
+    loss_options: Options = None,
+    reduction: str = "mean",
+    penalties: Sequence[Penalty] = (),
+    clipping: Change | None = None,
+    constraint: Change | None = None,
+    frozen_layers: int = 0,
+    frozen_biases: bool = False,
+    optimizer_state: OptimizerState | None = None,
+    statistics: Tensors | None = None,
+    schedule: Schedule | None = None,
+    schedule_unit: str = "epoch",
+    epochs: int = 10,
+    batch_size: int | None = None,
+    seed: int = 0,
+    batch_order: Any = None,
+    dropout_masks: Masks = None,
+    augmentations: Sequence[Augmentation] = (),
+    augmentation_draws: Sequence[tf.Tensor] | None = None,
+    example_weights: tf.Tensor | None = None,
+    validation: tuple[tf.Tensor, tf.Tensor] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    checkpoint_epochs: Collection[int] = (),
+) -> History:
     """Train ``model`` in place for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
 
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
     None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) for all but
-    the first ``frozen_layers`` layers, clip them (``clipping``), let the optimizer step, constrain the parameters
-    (``constraint``); the last two are made in ``regularizers``. The optimizer and batch norm's running averages start
-    from their initial state.
+    the first ``frozen_layers`` layers and, with ``frozen_biases``, every ``b[l]``, clip them (``clipping``), let the
+    optimizer step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction``
+    is that of :func:`loss_and_gradients`, for the validation cost too.
 
-    The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``seed``, or is row ``e`` of
-    ``batch_order: (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
-    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``.
-    ``example_weights: (m,)`` go with ``x``.
+    Every training resets the optimizer's state and the model's running averages, or goes on exactly where an earlier
+    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
+    Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    counts within this call.
+
+    The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``(seed, epoch)``, or is row
+    ``e`` of ``batch_order: (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or
+    taken from ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example
+    visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of
+    ``augmentations``. ``example_weights: (m,)`` go with ``x``.
 
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
     which parameters are kept. An epoch is one call of one compiled function; a second fit with the same model and
-    optimizer, equal settings and equal shapes uses it again. Raises ValueError for arguments that do not fit.
+    optimizer, equal settings and equal shapes uses it again, whatever state it goes on from. Raises ValueError for
+    arguments that do not fit, an ``optimizer_state`` or ``statistics`` of another training among them.
     """
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
-    _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
+    check_training(
+        inputs=x.shape[0], targets=y.shape[0], depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
+        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
+        stops_early=early_stopping is not None, validates=validation is not None,
+    )  # fmt: skip
     loss_options, weights = loss_options or {}, _tensor(example_weights)
     _check_targets(model, y, loss, loss_options, weights)
     examples = x.shape[0]
     batch_size = min(batch_size or examples, examples)
+    steps = -(-examples // batch_size)
     _check_order(batch_order, epochs, examples)
-    _start(model, optimizer, frozen_layers)
+    first_step = _start(model, optimizer, _trained(model, frozen_layers, frozen_biases), optimizer_state, statistics)
     run_epoch = _compiled_epoch(
-        model, optimizer, _references(model, optimizer), loss, _hashable(loss_options), tuple(penalties), clipping,
-        constraint, frozen_layers, tuple(augmentations), batch_size,
+        model, optimizer, _references(model, optimizer), loss, _hashable(loss_options), reduction, tuple(penalties),
+        clipping, constraint, frozen_layers, frozen_biases, tuple(augmentations), batch_size,
     )  # fmt: skip
-    generator = tf.random.Generator.from_seed(seed)
-    costs, rates, norms, validation_costs, checkpoints, best = [], [], [], [], {}, None
+    generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
+    costs: list[np.ndarray] = []
+    rates: list[float] = []
+    norms: list[np.ndarray] = []
+    validation_costs: list[np.ndarray] = []
+    checkpoints: dict[int, Tensors] = {}
+    best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
+        _reset(generator, seed, first_step // steps + epoch)
         order = _order(generator, examples, batch_size, batch_order, epoch)
         masks = _epoch_masks(generator, model, examples, dropout_masks, epoch)
         draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
-        epoch_rates = _epoch_rates(optimizer, schedule, schedule_unit, epoch, steps=-(-examples // batch_size))
+        epoch_rates = _epoch_rates(optimizer, schedule, schedule_unit, first_step + len(rates), steps)
         epoch_costs, epoch_norms = run_epoch(x, y, weights, order, masks, draws, tf.constant(epoch_rates, tf.float64))
         costs.append(epoch_costs.numpy())
         rates.extend(epoch_rates)
@@ -139,7 +174,7 @@ def fit(
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(model.parameter_dict())
         if validation is not None:
-            validation_costs.append(_validation_cost(model, validation, loss, loss_options))
+            validation_costs.append(_validation_cost(model, validation, loss, loss_options, reduction))
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
                 best = _copies(model.parameter_dict()), _copies(model.statistics_dict())
@@ -149,28 +184,39 @@ def fit(
         _restore(model, *best)
     return History(
         np.concatenate(costs), np.array(rates), np.concatenate(norms), _copies(model.parameter_dict()),
-        _named_state(optimizer), checkpoints, np.array(validation_costs),
+        optimizer.state(), checkpoints, np.array(validation_costs),
         early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()),
     )  # fmt: skip
 
 
-def augment(x, augmentations, draws):
+def augment(x: tf.Tensor, augmentations: Sequence[Augmentation], draws: Sequence[tf.Tensor]) -> tf.Tensor:
     """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
     for augmentation, drawn in zip(augmentations, draws, strict=True):
         x = augmentation.apply(x, drawn)
     return x
 
 
-def _differentiate(model, sources, x, y, loss, loss_options, penalties, masks, example_weights):
+def _differentiate(
+    model: DenseNetwork,
+    sources: Tensors,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    loss: str,
+    loss_options: Mapping[str, Any],
+    reduction: str,
+    penalties: Sequence[Penalty],
+    masks: Masks,
+    example_weights: tf.Tensor | None,
+) -> tuple[Gradients, Tensors]:
     """:class:`Gradients` of one batch for ``sources``, a dict of tensors, and the values of the forward pass."""
-    _check_loss(loss)
+    check_choice("loss", loss, losses.LOSSES)
     if x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(sources.values()))
         logits, values = model.forward(x, masks=masks, training=True)
         per_example = losses.LOSSES[loss](_outputs(model, logits, loss), y, example_weights, **loss_options)
-        data_loss = tf.reduce_mean(per_example)
+        data_loss = REDUCTIONS[reduction](per_example)
         penalty = tf.zeros([], x.dtype)
         for term in penalties:
             penalty += term(model.weights, x.shape[0])
@@ -180,24 +226,36 @@ def _differentiate(model, sources, x, y, loss, loss_options, penalties, masks, e
 
 @functools.lru_cache(maxsize=8)
 def _compiled_epoch(
-    model, optimizer, references, loss, loss_options, penalties, clipping, constraint, frozen_layers, augmentations,
-    batch_size,
-):  # fmt: skip
+    model: DenseNetwork,
+    optimizer: Optimizer,
+    references: tuple[Hashable, ...],
+    loss: str,
+    loss_options: tuple[tuple[str, Any], ...],
+    reduction: str,
+    penalties: tuple[Penalty, ...],
+    clipping: Change | None,
+    constraint: Change | None,
+    frozen_layers: int,
+    frozen_biases: bool,
+    augmentations: tuple[Augmentation, ...],
+    batch_size: int,
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """One epoch as a ``tf.function`` of the data, the order, the masks, the draws and the learning rate of each step.
 
     A ``tf.function`` keeps the variables that it was traced with: ``references`` to them are part of the cache's key.
+    The optimizer's step count is one of the variables, so that a training that goes on traces nothing anew.
     """
+    objective = loss, dict(loss_options), reduction, penalties
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert in it, and looking for it takes seconds
     def train_step(x, y, weights, order, masks, draws, rates, step, size):
         x, y, weights, masks, draws = _batch(x, y, weights, order, masks, draws, step * batch_size, size)
-        trained = _trained(model, frozen_layers)
-        batch, values = _differentiate(
-            model, trained, augment(x, augmentations, draws), y, loss, dict(loss_options), penalties, masks, weights
-        )
+        trained = _trained(model, frozen_layers, frozen_biases)
+        x = augment(x, augmentations, draws)
+        batch, values = _differentiate(model, trained, x, y, *objective, masks, weights)
         model.assign_statistics(values)
         gradients = batch.gradients if clipping is None else clipping(batch.gradients)
-        optimizer.apply_gradients(gradients, trained, learning_rate=rates[step])
+        optimizer.update(gradients, trained, learning_rate=rates[step])
         if constraint is not None:
             for name, value in constraint(trained).items():
                 trained[name].assign(value)
@@ -219,51 +277,75 @@ def _compiled_epoch(
     return run_epoch
 
 
-def _start(model, optimizer, frozen_layers):
-    """The state before training: the optimizer's for the trained parameters, and batch norm's running averages."""
-    optimizer.build(_trained(model, frozen_layers))
-    for name, value in models.initial_statistics(model, dtype=model.dtype).items():
-        model.statistics[name].assign(value)
+def _start(
+    model: DenseNetwork,
+    optimizer: Optimizer,
+    trained: Variables,
+    state: OptimizerState | None,
+    statistics: Tensors | None,
+) -> int:
+    """Set the optimizer's state and batch norm's averages, to those before training if None is given; the step."""
+    initial = models.initial_statistics(model, dtype=model.dtype)
+    if state is not None:
+        shapes = {name: tuple(w.shape) for name, w in trained.items()}
+        check_optimizer_state(state.step, state.slots, dict.fromkeys(optimizer.initial_slots, shapes))
+    if statistics is not None:
+        check_state("statistics", statistics, {name: tuple(value.shape) for name, value in initial.items()})
+    optimizer.build(trained, state)
+    for name, value in (initial if statistics is None else statistics).items():
+        if name in initial:
+            model.statistics[name].assign(np.asarray(value))
+    return 0 if state is None else int(state.step)
 
 
-def _trained(model, frozen_layers):
-    """The parameters of the layers after the first ``frozen_layers``."""
-    return {name: w for name, w in model.parameter_dict().items() if _layer(name) > frozen_layers}
+def _trained(model: DenseNetwork, frozen_layers: int, frozen_biases: bool) -> Variables:
+    """The parameters that training changes."""
+    return {name: w for name, w in model.parameter_dict().items() if is_trained(name, frozen_layers, frozen_biases)}
 
 
-def _layer(name):
-    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
-    return int(name.lstrip("Wbgamet"))
-
-
-def _references(model, optimizer):
+def _references(model: DenseNetwork, optimizer: Optimizer) -> tuple[Hashable, ...]:
     """A hashable for each variable that training touches."""
     slots = [variable for variables in optimizer.slots.values() for variable in variables.values()]
     return tuple(v.ref() for v in (*model.parameters.values(), *model.statistics.values(), *slots))
 
 
-def _hashable(options):
+def _hashable(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Keywords as pairs, with lists and arrays (class weights) as tuples."""
     return tuple((k, tuple(v) if isinstance(v, (list, np.ndarray)) else v) for k, v in options.items())
 
 
-def _outputs(model, logits, loss):
+def _outputs(model: DenseNetwork, logits: tf.Tensor, loss: str) -> tf.Tensor:
     """What the loss takes: the logits, or ``A[L]``."""
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
-def _validation_cost(model, validation, loss, loss_options):
+def _validation_cost(
+    model: DenseNetwork,
+    validation: tuple[tf.Tensor, tf.Tensor],
+    loss: str,
+    loss_options: Mapping[str, Any],
+    reduction: str,
+) -> np.ndarray:
     x, y = validation
-    return tf.reduce_mean(losses.LOSSES[loss](_outputs(model, model(x), loss), y, **loss_options)).numpy()
+    return REDUCTIONS[reduction](losses.LOSSES[loss](_outputs(model, model(x), loss), y, **loss_options)).numpy()
 
 
-def _restore(model, parameters, statistics):
+def _restore(model: DenseNetwork, parameters: Tensors, statistics: Tensors) -> None:
     for variables, values in ((model.parameters, parameters), (model.statistics, statistics)):
         for name, value in values.items():
             variables[name].assign(value)
 
 
-def _batch(x, y, weights, order, masks, draws, start, size):
+def _batch(
+    x: tf.Tensor,
+    y: tf.Tensor,
+    weights: tf.Tensor | None,
+    order: tf.Tensor | None,
+    masks: Mapping[int, tf.Tensor],
+    draws: Sequence[tf.Tensor],
+    start: int | tf.Tensor,
+    size: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, dict[int, tf.Tensor], list[tf.Tensor]]:
     """What belongs to positions ``start .. start + size - 1`` of an epoch; ``size`` is static."""
     masks = {layer: _places(mask, start, size) for layer, mask in masks.items()}
     draws = [_places(drawn, start, size) for drawn in draws]
@@ -273,16 +355,23 @@ def _batch(x, y, weights, order, masks, draws, start, size):
     return tf.gather(x, rows), tf.gather(y, rows), None if weights is None else tf.gather(weights, rows), masks, draws
 
 
-def _places(tensor, start, size):
+def _places(tensor: tf.Tensor, start: int | tf.Tensor, size: int) -> tf.Tensor:
     others = len(tensor.shape) - 1
     return tf.slice(tensor, [start] + [0] * others, [size] + [-1] * others)
 
 
-def _tensor(array):
+def _tensor(array: Any) -> tf.Tensor | None:
     return None if array is None else tf.convert_to_tensor(array)
 
 
-def _order(generator, examples, batch_size, batch_order, epoch):
+def _reset(generator: tf.random.Generator, seed: int, epoch: int) -> None:
+    """Every epoch draws from a state of its own, so that a training in two halves draws what the whole does."""
+    generator.reset(np.random.SeedSequence((seed, epoch)).generate_state(3, np.uint64).view(np.int64))
+
+
+def _order(
+    generator: tf.random.Generator, examples: int, batch_size: int, batch_order: Any, epoch: int
+) -> tf.Tensor | None:
     if batch_order is not None:
         return tf.convert_to_tensor(batch_order[epoch])
     if batch_size == examples:
@@ -290,7 +379,9 @@ def _order(generator, examples, batch_size, batch_order, epoch):
     return tf.random.experimental.stateless_shuffle(tf.range(examples), seed=generator.make_seeds()[:, 0])
 
 
-def _epoch_masks(generator, model, examples, dropout_masks, epoch):
+def _epoch_masks(
+    generator: tf.random.Generator, model: DenseNetwork, examples: int, dropout_masks: Masks, epoch: int
+) -> dict[int, tf.Tensor]:
     if dropout_masks is not None:
         return {layer: tf.convert_to_tensor(masks[epoch]) for layer, masks in dropout_masks.items()}
     return {
@@ -300,60 +391,42 @@ def _epoch_masks(generator, model, examples, dropout_masks, epoch):
     }
 
 
-def _epoch_draws(generator, augmentations, shape, augmentation_draws, epoch):
+def _epoch_draws(
+    generator: tf.random.Generator,
+    augmentations: Sequence[Augmentation],
+    shape: tf.TensorShape,
+    augmentation_draws: Sequence[tf.Tensor] | None,
+    epoch: int,
+) -> list[tf.Tensor]:
     if augmentation_draws is not None:
         return [tf.convert_to_tensor(draws[epoch]) for draws in augmentation_draws]
     return [augmentation.draw(generator, *shape) for augmentation in augmentations]
 
 
-def _epoch_rates(optimizer, schedule, schedule_unit, epoch, steps):
-    """The learning rate of each step of an epoch, in Python numbers."""
+def _epoch_rates(
+    optimizer: Optimizer, schedule: Schedule | None, schedule_unit: str, first: int, steps: int
+) -> list[float]:
+    """The learning rate of each of an epoch's ``steps``, in Python numbers; ``first`` counts all steps before it."""
     if schedule is None:
         return [float(optimizer.learning_rate)] * steps
     if schedule_unit == "epoch":
-        return [schedule(epoch)] * steps
-    return [schedule(step) for step in range(epoch * steps, (epoch + 1) * steps)]
+        return [schedule(first // steps)] * steps
+    return [schedule(step) for step in range(first, first + steps)]
 
 
-def _copies(variables):
+def _copies(variables: Variables) -> Tensors:
     return {name: tf.identity(variable) for name, variable in variables.items()}
 
 
-def _named_state(optimizer):
-    slots = {
-        slot: {name: variable.numpy() for name, variable in variables.items()}
-        for slot, variables in optimizer.slots.items()
-    }
-    return {"step": int(optimizer.step), "slots": slots}
-
-
-def _check_loss(loss):
-    if loss not in losses.LOSSES:
-        raise ValueError(f"loss={loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
-
-
-def _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping):
-    if x.shape[0] == 0 or x.shape[0] != y.shape[0]:
-        raise ValueError(f"x has {x.shape[0]} examples, y {y.shape[0]}: must be the same number, at least one")
-    if schedule_unit not in ("epoch", "step"):
-        raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
-    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
-        raise ValueError(f"epochs={epochs!r} is not allowed: must be an integer >= 1")
-    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
-        raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
-    if frozen_layers not in range(model.depth):
-        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {model.depth - 1}")
-    if early_stopping is not None and validation is None:
-        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
-
-
-def _check_targets(model, y, loss, loss_options, weights):
+def _check_targets(
+    model: DenseNetwork, y: tf.Tensor, loss: str, loss_options: Mapping[str, Any], weights: tf.Tensor | None
+) -> None:
     """Let the loss check its arguments once, eagerly: in the compiled epoch it cannot look at the values of labels."""
-    _check_loss(loss)
+    check_choice("loss", loss, losses.LOSSES)
     losses.LOSSES[loss](tf.zeros((y.shape[0], model.layer_sizes[-1]), model.dtype), y, weights, **loss_options)
 
 
-def _check_order(batch_order, epochs, examples):
+def _check_order(batch_order: Any, epochs: int, examples: int) -> None:
     """``tf.gather`` would give zeros for an example that does not exist, on a GPU."""
     if batch_order is None:
         return

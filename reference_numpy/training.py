@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import activations, losses, models, regularizers, sums
+from . import activations, losses, models, regularizers
 from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+from .arithmetic import mean, total
 from .models import Array, Buffers, DenseNetwork, Masks, Options, Tensors
 from .optimizers import Optimizer, OptimizerState, Slots
 from .regularizers import Augmentation, Change, Penalty
@@ -282,7 +283,7 @@ def _outputs(model: DenseNetwork, logits: Array, loss: str) -> Array:
 
 
 def _reduced(per_example: Array, reduction: str) -> Any:
-    return sums.mean(per_example) if reduction == "mean" else sums.total(per_example)
+    return mean(per_example) if reduction == "mean" else total(per_example)
 
 
 def _validation_cost(

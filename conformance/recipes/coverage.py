@@ -14,8 +14,9 @@ from importlib import resources
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
+from conformance.recipes.components import Component
 from conformance.recipes.factors import BASE, FACTORS, values_in
-from conformance.recipes.recipe import Component, Recipe
+from conformance.recipes.recipe import Recipe
 
 Choice = dict[str, str]
 Pair = tuple[tuple[str, str], tuple[str, str]]  # ((factor, value), (factor, value)), in the order of FACTORS

@@ -372,7 +372,7 @@ def test_the_place_of_the_rate_does_not_matter_while_it_is_constant():
 def impl_tf_path(optimizer, gradients, rates):
     parameters, path = {"W": tf.Variable(START)}, []
     for gradient, rate in zip(gradients, rates, strict=True):
-        optimizer.apply_gradients({"W": tf.constant(gradient)}, parameters, learning_rate=float(rate))
+        optimizer.update({"W": tf.constant(gradient)}, parameters, learning_rate=float(rate))
         path.append(parameters["W"].numpy())
     return np.stack(path)
 

@@ -70,7 +70,7 @@ def test_a_step_is_the_references_from_any_state_and_at_any_rate(name, options, 
             variables[n].assign(w)
             for slot, tensors in state.slots.items():
                 ours.slots[slot][n].assign(tensors[n])
-        ours.apply_gradients(gradients, variables, learning_rate=rate)
+        ours.update(gradients, variables, learning_rate=rate)
         after, state = expected.update(gradients, state, parameters, learning_rate=rate)
         # Some twenty roundings a step. L-BFGS's come back through s . y and y . y, which cancel by what is lost of g
         # in g_{i+1} - g_i: at this bowl less than a factor of 30, twice.
@@ -101,7 +101,7 @@ def test_rectification_is_exact_in_float32_and_starts_at_the_same_step(beta2, th
         ours.step.assign(t - 1)
         for slot in ours.slots.values():
             slot["w"].assign([1.0])
-        ours.apply_gradients({"w": tf.ones(1)}, w)
+        ours.update({"w": tf.ones(1)}, w)
         # Both moments stay 1 but for two roundings each, the factor is rounded once, the quotient once.
         assert w["w"].numpy()[0] == pytest.approx(expected["w"][0], rel=8 * 2.0**-24)
 
@@ -113,9 +113,9 @@ def test_lbfgs_takes_its_sums_over_all_parameters_together():
     others = {n: tf.Variable(w) for n, w in parameters.items()}
     for _ in range(3):
         gradients = gradients_at({n: w.numpy() for n, w in ours.items()})
-        together.apply_gradients(gradients, ours)
+        together.update(gradients, ours)
         for n, optimizer in apart.items():
-            optimizer.apply_gradients({n: gradients[n]}, {n: others[n]})
+            optimizer.update({n: gradients[n]}, {n: others[n]})
     assert np.abs(ours["b1"] - others["b1"]).max() > 1e-3
 
 
@@ -126,7 +126,7 @@ def test_lbfgs_leaves_out_pairs_without_positive_curvature_as_the_reference_does
     w, parameters = {"w": tf.Variable(np.zeros(2))}, {"w": np.zeros(2)}
     state, curvatures = expected.init(parameters), []
     for g in gradients:
-        ours.apply_gradients({"w": tf.constant(g)}, w)
+        ours.update({"w": tf.constant(g)}, w)
         parameters, state = expected.update({"w": g}, state, parameters)
         curvatures.append(state.slots["parameter_change_1"]["w"] @ state.slots["gradient_change_1"]["w"])
         np.testing.assert_allclose(w["w"], parameters["w"], rtol=1e-14)

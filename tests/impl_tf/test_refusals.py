@@ -157,9 +157,9 @@ def test_a_model_without_classes_predicts_none_in_the_words_of_the_reference():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: optimizers.adam().apply_gradients({}, {"w": tf.Variable([1.0])}), "gradients has no 'w': must hold w"),
+        (lambda: optimizers.adam().update({}, {"w": tf.Variable([1.0])}), "gradients has no 'w': must hold w"),
         (
-            lambda: optimizers.adam().apply_gradients({"w": tf.zeros((1, 1))}, {"w": tf.Variable([1.0])}),
+            lambda: optimizers.adam().update({"w": tf.zeros((1, 1))}, {"w": tf.Variable([1.0])}),
             r"gradient 'w' has shape \(1, 1\): must be \(1,\), its parameter's",
         ),
         (lambda: regularizers.dropout_mask(None, (1, 1), keep_probability=0.0), "keep_probability=0.0 is not allowed"),

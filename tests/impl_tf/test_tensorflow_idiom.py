@@ -46,7 +46,7 @@ def test_a_model_and_an_optimizer_serve_in_a_training_step_of_ones_own(blobs):
     def train_step():
         with tf.GradientTape() as tape:
             cost = tf.reduce_mean(losses.categorical_cross_entropy(model(x), y))
-        optimizer.apply_gradients(tape.gradient(cost, parameters), parameters)
+        optimizer.update(tape.gradient(cost, parameters), parameters)
         return cost
 
     costs = [float(train_step()) for _ in range(60)]
@@ -120,7 +120,7 @@ def test_variables_that_were_replaced_are_not_trained_in_place_of_the_new_ones(b
 
 def test_state_can_be_built_while_tracing_and_a_learning_rate_assigned_afterwards_is_obeyed():
     w, optimizer = tf.Variable([1.0]), optimizers.momentum(0.5, beta=0.0)
-    step = tf.function(lambda: optimizer.apply_gradients({"w": tf.constant([1.0])}, {"w": w}))
+    step = tf.function(lambda: optimizer.update({"w": tf.constant([1.0])}, {"w": w}))
     step()
     optimizer.learning_rate.assign(0.25)
     step()
@@ -184,7 +184,7 @@ def test_the_dtype_of_the_model_is_kept_everywhere(dtype, blobs):
     history = fit(model, blobs, epochs=2, batch_size=15, **options)
     arrays = [history.costs, history.gradient_norms, history.validation_costs]
     arrays += [*values(history.parameters).values(), *values(history.statistics).values()]
-    for slots in history.optimizer_state["slots"].values():
+    for slots in history.optimizer_state.slots.values():
         arrays.extend(slots.values())
     assert {array.dtype for array in arrays} == {np.dtype(dtype.as_numpy_dtype)}
     assert history.learning_rates.dtype == np.float64
@@ -260,7 +260,7 @@ def gradient_sequence():
 def run(optimizer):
     w = tf.Variable(np.ones((3, 2)))
     for gradient in gradient_sequence():
-        optimizer.apply_gradients({"w": tf.constant(gradient)}, {"w": w})
+        optimizer.update({"w": tf.constant(gradient)}, {"w": w})
     return w.numpy()
 
 
@@ -322,7 +322,7 @@ def test_the_bias_correction_is_accurate_in_float32():
     w, optimizer = tf.Variable(np.zeros(1, np.float32)), optimizers.adam(1.0, epsilon=0.0)
     optimizer.build({"w": w})
     optimizer.slots["second_moment"]["w"].assign([1.0])
-    optimizer.apply_gradients({"w": tf.ones(1)}, {"w": w})
+    optimizer.update({"w": tf.ones(1)}, {"w": w})
     # m^ = 1 and v^ = 1 / (1 - 0.999). With betas in float32, 1 - 0.999 would be 1e-5 off, and this by half of it.
     assert w.numpy()[0] == pytest.approx(-(0.001**0.5), rel=2e-7)
 
@@ -331,14 +331,14 @@ def test_a_step_continues_from_any_state_that_is_assigned():
     gradients = [{"w": tf.constant(g)} for g in np.random.default_rng(8).normal(size=(3, 4))]
     w, optimizer = {"w": tf.Variable(np.ones(4))}, optimizers.adam(RATE)
     for gradient in gradients[:2]:
-        optimizer.apply_gradients(gradient, w)
+        optimizer.update(gradient, w)
     other_w, other = {"w": tf.Variable(w["w"].numpy())}, optimizers.adam(RATE)
     other.build(other_w)
     other.step.assign(2)
     for slot, variables in optimizer.slots.items():
         other.slots[slot]["w"].assign(variables["w"].numpy())
-    optimizer.apply_gradients(gradients[2], w)
-    other.apply_gradients(gradients[2], other_w)
+    optimizer.update(gradients[2], w)
+    other.update(gradients[2], other_w)
     np.testing.assert_array_equal(w["w"], other_w["w"])
 
 

@@ -165,10 +165,10 @@ def assert_same_history(model, history, expected):
     for field in ("costs", "learning_rates", "gradient_norms", "validation_costs"):
         assert_close(getattr(history, field), getattr(expected, field), rtol, field)
     assert history.best_epoch == expected.best_epoch
-    assert history.optimizer_state["step"] == expected.optimizer_state.step
+    assert history.optimizer_state.step == expected.optimizer_state.step
     pairs = [(history.parameters, expected.parameters), (history.statistics, expected.statistics)]
     pairs += [(history.checkpoints[epoch], expected.checkpoints[epoch]) for epoch in expected.checkpoints]
-    slots = history.optimizer_state["slots"]
+    slots = history.optimizer_state.slots
     pairs += [(slots[slot], tensors) for slot, tensors in expected.optimizer_state.slots.items()]
     for actual, tensors in pairs:
         assert list(actual) == list(tensors)
@@ -187,7 +187,7 @@ def test_training_with_each_keyword_is_the_references(case):
         _, _, before = pair(**BATCH_NORM)
         for name, value in before.items():
             assert np.array_equal(history.parameters[name], value) == (name[-1] in "12")
-        assert list(history.optimizer_state["slots"]["velocity"]) == ["W3", "b3"]
+        assert list(history.optimizer_state.slots["velocity"]) == ["W3", "b3"]
 
 
 @pytest.mark.parametrize("optimizer", ["nadam", "lbfgs"])
