@@ -576,8 +576,10 @@ def adamax(
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "inside_maximum":
-        betas = {"betas": (beta1, beta2)}
-        return optim.Adamax(params, lr=learning_rate, eps=epsilon, foreach=True, weight_decay=weight_decay, **betas)
+        decays = beta1, beta2
+        return optim.Adamax(
+            params, lr=learning_rate, betas=decays, eps=epsilon, foreach=True, weight_decay=weight_decay
+        )
     return Adamax(
         params,
         lr=learning_rate,
