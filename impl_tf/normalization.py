@@ -77,7 +77,7 @@ def running_average(
 def layer_norm(z: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float = 1e-5) -> tf.Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
-    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference.Moments with
+    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference. Moments with
     ``keepdims`` would let a ``tf.function`` take, on a CPU and where no gradient is asked for, a oneDNN kernel for all
     of this, which it then does not find in float64.
     """
