@@ -1,1 +1,51 @@
-"""The harness: runs one recipe in several implementations and says, tensor by tensor, whether they are the same."""
+"""The harness: runs one recipe in several implementations and says, tensor by tensor, whether they are the same.
+
+The names below are the public Python API. Each is loaded when it is first used, so importing this package costs
+nothing.
+
+>>> import conformance
+>>> recipe = conformance.Recipe(
+...     name="small",
+...     loss="binary_cross_entropy",
+...     dataset={"name": "xor", "examples": 20, "test_examples": 8},
+...     model={"name": "logistic_regression"},
+...     optimizer={"name": "adam"},
+... )
+>>> recipe.optimizer.keywords["beta1"]
+0.9
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conformance.api import run
+    from conformance.recipes.files import load_recipe
+    from conformance.recipes.recipe import Recipe
+    from conformance.results.run import Run, load_run
+
+__all__ = ["Recipe", "Run", "__version__", "load_recipe", "load_run", "run"]
+
+_HOMES = {
+    "Recipe": "recipes.recipe",
+    "load_recipe": "recipes.files",
+    "Run": "results.run",
+    "load_run": "results.run",
+    "run": "api",
+}
+
+try:
+    __version__ = version("framework-conformance")
+except PackageNotFoundError:  # a copy that was never installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'conformance' has no attribute {name!r}: must be one of {', '.join(__all__)}")
+    return getattr(import_module(f"conformance.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

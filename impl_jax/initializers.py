@@ -6,26 +6,33 @@ these do so on request. Raises ValueError when a dimension is not a positive int
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+
+from ._common import check_not_negative
+
+Shape = tuple[int, int]  # (n_out, n_in)
 
 
-def zeros(key, shape, *, dtype=None):
+def zeros(key: jax.Array, shape: Shape, *, dtype: DTypeLike | None = None) -> jax.Array:
     """All zeros, ``W = 0``; ``key`` is not used."""
     _check_shape(shape)
     return jnp.zeros(shape, dtype)
 
 
-def scaled_normal(key, shape, *, scale=0.01, dtype=None):
+def scaled_normal(key: jax.Array, shape: Shape, *, scale: float = 0.01, dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ scale * N(0, 1)``. Raises ValueError if ``scale`` is negative or not finite."""
     _check_shape(shape)
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return float(scale) * jax.random.normal(key, shape, dtype)
 
 
-def xavier_normal(key, shape, *, fan="fan_in", dtype=None):
+def xavier_normal(key: jax.Array, shape: Shape, *, fan: str = "fan_in", dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ N(0, 1/n_in)`` with ``fan="fan_in"``, ``N(0, 2/(n_in + n_out))`` with ``fan="fan_average"``.
 
     Raises ValueError for an unknown ``fan``.
@@ -33,7 +40,9 @@ def xavier_normal(key, shape, *, fan="fan_in", dtype=None):
     return _normal(key, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def xavier_uniform(key, shape, *, fan="fan_average", dtype=None):
+def xavier_uniform(
+    key: jax.Array, shape: Shape, *, fan: str = "fan_average", dtype: DTypeLike | None = None
+) -> jax.Array:
     """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` with ``fan="fan_average"``, ``sqrt(3/n_in)`` with ``"fan_in"``.
 
     Raises ValueError for an unknown ``fan``.
@@ -41,37 +50,37 @@ def xavier_uniform(key, shape, *, fan="fan_average", dtype=None):
     return _uniform(key, shape, 1 / _fan(shape, fan), dtype)
 
 
-def he_normal(key, shape, *, truncated=False, dtype=None):
+def he_normal(key: jax.Array, shape: Shape, *, truncated: bool = False, dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ N(0, 2/n_in)``; ``truncated`` at two standard deviations, the variance kept: ``jax.nn.initializers``'."""
     return _normal(key, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def he_uniform(key, shape, *, dtype=None):
+def he_uniform(key: jax.Array, shape: Shape, *, dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, of variance ``2/n_in``."""
     return _uniform(key, shape, 2 / _fan(shape, "fan_in"), dtype)
 
 
-def lecun_normal(key, shape, *, truncated=False, dtype=None):
+def lecun_normal(key: jax.Array, shape: Shape, *, truncated: bool = False, dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`."""
     return _normal(key, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def lecun_uniform(key, shape, *, dtype=None):
+def lecun_uniform(key: jax.Array, shape: Shape, *, dtype: DTypeLike | None = None) -> jax.Array:
     """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``, of variance ``1/n_in``."""
     return _uniform(key, shape, 1 / _fan(shape, "fan_in"), dtype)
 
 
-def orthogonal(key, shape, *, gain=1.0, dtype=None):
+def orthogonal(key: jax.Array, shape: Shape, *, gain: float = 1.0, dtype: DTypeLike | None = None) -> jax.Array:
     """``gain`` times a matrix with orthonormal rows (columns, if there are more rows): JAX's own.
 
     Raises ValueError if ``gain`` is negative or not finite.
     """
     _check_shape(shape)
-    _check_not_negative("gain", gain)
+    check_not_negative("gain", gain)
     return jax.nn.initializers.orthogonal(float(gain))(key, shape, dtype)
 
 
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[..., jax.Array]] = {
     f.__name__: f
     for f in (
         zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
@@ -83,7 +92,7 @@ INITIALIZERS = {
 TRUNCATED_DEVIATION = 0.87962566103423978
 
 
-def _normal(key, shape, variance, truncated, dtype):
+def _normal(key: jax.Array, shape: Shape, variance: float, truncated: bool, dtype: DTypeLike | None) -> jax.Array:
     if truncated not in (True, False):
         raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
     if not truncated:
@@ -91,12 +100,12 @@ def _normal(key, shape, variance, truncated, dtype):
     return math.sqrt(variance) / TRUNCATED_DEVIATION * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
-def _uniform(key, shape, variance, dtype):
+def _uniform(key: jax.Array, shape: Shape, variance: float, dtype: DTypeLike | None) -> jax.Array:
     largest = math.sqrt(3 * variance)
     return jax.random.uniform(key, shape, dtype, -largest, largest)
 
 
-def _fan(shape, fan):
+def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
@@ -104,12 +113,7 @@ def _fan(shape, fan):
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_shape(shape):
+def _check_shape(shape: Any) -> Shape:
     if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
     return shape

@@ -10,21 +10,31 @@ labels have values, so not inside a function that is being traced.
 is ``sum_i w_i loss_i / sum_i w_i`` and not ``1/m sum_i w_i loss_i``.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
+
+from ._common import check_decay
+from .activations import log_softmax
+
+Array: TypeAlias = jax.Array | NDArray
+Weights = Sequence[float] | Array  # one for each class
 
 
 def binary_cross_entropy(
-    logits,
-    targets,
-    example_weights=None,
+    logits: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    label_smoothing=0.0,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    label_smoothing: float = 0.0,
+    output_reduction: str = "sum",
+    class_weights: Weights | None = None,
+    weight_denominator: str = "examples",
+) -> jax.Array:
     """Logistic loss ``max(z, 0) - z y + log(1 + exp(-|z|))``, summed over the ``k`` outputs; both arguments ``(m, k)``.
 
     ``output_reduction="mean"`` takes their mean; ``label_smoothing`` ``s`` replaces ``y`` by ``(1 - s) y + s/2``;
@@ -41,8 +51,14 @@ def binary_cross_entropy(
 
 
 def categorical_cross_entropy(
-    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
-):
+    logits: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Weights | None = None,
+    weight_denominator: str = "examples",
+) -> jax.Array:
     """Softmax loss ``-log softmax(z)_y``; ``logits``: ``(m, K)``, ``labels``: ``(m,)`` integers in ``0 .. K-1``.
 
     ``label_smoothing`` ``s`` replaces the target distribution ``[k = y]`` by ``(1 - s) [k = y] + s/K``.
@@ -50,8 +66,8 @@ def categorical_cross_entropy(
     cancels where logits are large; here they are shifted first.
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
-    log_probabilities = jax.nn.log_softmax(logits, axis=1)
+    check_decay("label_smoothing", label_smoothing)
+    log_probabilities = log_softmax(logits)
     picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
     if label_smoothing:
         picked = (1 - label_smoothing) * picked + label_smoothing * log_probabilities.mean(axis=1)
@@ -60,15 +76,15 @@ def categorical_cross_entropy(
 
 
 def binary_cross_entropy_from_probabilities(
-    probabilities,
-    targets,
-    example_weights=None,
+    probabilities: Array,
+    targets: Array,
+    example_weights: Array | None = None,
     *,
-    clip=1e-7,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    clip: float = 1e-7,
+    output_reduction: str = "sum",
+    class_weights: Weights | None = None,
+    weight_denominator: str = "examples",
+) -> jax.Array:
     """``-y log(q) - (1 - y) log(1 - q)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, gradient 0.
 
     ``probabilities`` and ``targets``: ``(m, k)``; the other keywords as in :func:`binary_cross_entropy`. Raises
@@ -81,8 +97,14 @@ def binary_cross_entropy_from_probabilities(
 
 
 def categorical_cross_entropy_from_probabilities(
-    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
-):
+    probabilities: Array,
+    labels: Array,
+    example_weights: Array | None = None,
+    *,
+    clip: float = 1e-7,
+    class_weights: Weights | None = None,
+    weight_denominator: str = "examples",
+) -> jax.Array:
     """``-log(q_y)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, the gradient is 0.
 
     ``probabilities``: ``(m, K)``, not normalised again; ``labels``: ``(m,)``. Raises ValueError unless ``0 < clip <
@@ -94,7 +116,14 @@ def categorical_cross_entropy_from_probabilities(
     return _weighted(-jnp.log(picked), weights)
 
 
-def mean_squared_error(predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"):
+def mean_squared_error(
+    predictions: Array,
+    targets: Array,
+    example_weights: Array | None = None,
+    *,
+    convention: str = "mean",
+    weight_denominator: str = "examples",
+) -> jax.Array:
     """Squared error per example: ``1/k sum_j (p_j - y_j)^2`` (``"mean"``), ``1/2 sum_j (p_j - y_j)^2`` (``"half"``) or
     ``sum_j (p_j - y_j)^2`` (``"sum"``).
 
@@ -104,7 +133,7 @@ def mean_squared_error(predictions, targets, example_weights=None, *, convention
     return _weighted(squares, _example_weights(len(targets), example_weights, weight_denominator))
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., jax.Array]] = {
     f.__name__: f
     for f in (
         binary_cross_entropy, categorical_cross_entropy, binary_cross_entropy_from_probabilities,
@@ -116,7 +145,7 @@ LOSSES = {
 FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
 
 
-def _check_label_range(labels, classes):
+def _check_label_range(labels: Array, classes: int) -> None:
     """Raise ValueError where a label is not in ``0 .. classes - 1``, which compiled code cannot do."""
     if isinstance(labels, jax.core.Tracer):
         return  # no values yet: loss_and_gradients and fit look at them before they trace
@@ -125,17 +154,19 @@ def _check_label_range(labels, classes):
         raise ValueError(f"labels span {labels.min()} .. {labels.max()}: must be in 0 .. {classes - 1}")
 
 
-def _log_one_minus(q):
+def _log_one_minus(q: jax.Array) -> jax.Array:
     """``log(1 - q)``. In float64 XLA's ``log1p`` is up to 240 units of roundoff off between -0.42 and -0.35."""
     return jnp.where(q > 0.25, jnp.log(1 - q), jnp.log1p(-q))
 
 
-def _weighted(values, weights):
+def _weighted(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     """``values: (m,)``, that of example ``i`` times ``weights[i]``; None weighs nothing."""
     return values if weights is None else values * weights.astype(values.dtype)
 
 
-def _binary_weights(targets, example_weights, class_weights, denominator):
+def _binary_weights(
+    targets: Array, example_weights: Array | None, class_weights: Weights | None, denominator: str
+) -> jax.Array | None:
     if class_weights is None:
         return _example_weights(len(targets), example_weights, denominator)
     if targets.shape[1] != 1:
@@ -146,9 +177,11 @@ def _binary_weights(targets, example_weights, class_weights, denominator):
     return _class_weights(labels, 2, example_weights, class_weights, denominator)
 
 
-def _class_weights(labels, classes, example_weights, class_weights, denominator):
+def _class_weights(
+    labels: Array, classes: int, example_weights: Array | None, class_weights: Weights | None, denominator: str
+) -> jax.Array | None:
     if class_weights is not None:
-        weights = np.asarray(class_weights, np.float64)
+        weights: Any = np.asarray(class_weights, np.float64)
         if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError(f"class_weights={class_weights!r} is not allowed: must be {classes} finite numbers >= 0")
         weights = jnp.asarray(weights)[labels]
@@ -156,7 +189,7 @@ def _class_weights(labels, classes, example_weights, class_weights, denominator)
     return _example_weights(len(labels), example_weights, denominator)
 
 
-def _example_weights(examples, weights, denominator):
+def _example_weights(examples: int, weights: Array | None, denominator: str) -> jax.Array | None:
     """The factor of each example's loss, ``(m,)``, or None."""
     if denominator not in ("examples", "weights"):
         raise ValueError(f"weight_denominator={denominator!r} is not allowed: must be 'examples' or 'weights'")
@@ -168,50 +201,45 @@ def _example_weights(examples, weights, denominator):
     return weights if denominator == "examples" else weights * (examples / weights.sum())
 
 
-def _smoothed_binary(logits, targets, label_smoothing):
+def _smoothed_binary(logits: Array, targets: Array, label_smoothing: float) -> Array:
     _check_same_shape(logits, targets)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     return (1 - label_smoothing) * targets + label_smoothing / 2 if label_smoothing else targets
 
 
-def _outputs(logits, reduction):
+def _outputs(logits: Array, reduction: str) -> int:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
     return logits.shape[1] if reduction == "mean" else 1
 
 
-def _clipped(probabilities, targets, clip):
+def _clipped(probabilities: Array, targets: Array, clip: float) -> jax.Array:
     _check_same_shape(probabilities, targets)
     return _clip(probabilities, clip)
 
 
-def _clip(probabilities, clip):
+def _clip(probabilities: Array, clip: float) -> jax.Array:
     if not 0 < clip < 0.5:
         raise ValueError(f"clip={clip!r} is not allowed: must be in (0, 1/2)")
     # jnp.clip has the derivative 1/2 where a probability is just at the limit; this has 1.
     return jnp.where(probabilities < clip, clip, jnp.where(probabilities > 1 - clip, 1 - clip, probabilities))
 
 
-def _squared_error_factor(convention, predictions, targets):
+def _squared_error_factor(convention: str, predictions: Array, targets: Array) -> float:
     _check_same_shape(predictions, targets)
     if convention not in ("mean", "half", "sum"):
         raise ValueError(f"convention={convention!r} is not allowed: must be 'mean', 'half' or 'sum'")
     return {"mean": 1.0 / predictions.shape[1], "half": 0.5, "sum": 1.0}[convention]
 
 
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
-
-
-def _check_same_shape(outputs, targets):
+def _check_same_shape(outputs: Array, targets: Array) -> None:
     if outputs.ndim != 2 or outputs.shape != targets.shape:
         raise ValueError(
             f"targets has shape {targets.shape}, outputs {outputs.shape}: both must be (examples, outputs) and equal"
         )
 
 
-def _check_labels(logits, labels):
+def _check_labels(logits: Array, labels: Array) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"labels has shape {labels.shape}, logits {logits.shape}: must be (m,) beside (m, classes)")
     if not jnp.issubdtype(labels.dtype, jnp.integer):

@@ -9,18 +9,29 @@ dict ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}`` kept apart from it. Every m
     A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
 and its outputs are ``A[L]``: sigmoid, softmax, relu or, for regression, ``Z[L]`` itself; the cross-entropies take the
-logits ``Z[L]``. A layer with batch norm has no ``b[l]``; its running averages are no parameters and are kept in a dict
-of their own, ``{"running_mean1": (n_1,), "running_variance1": (n_1,), ...}``.
+logits ``Z[L]``. With ``bias=False`` no layer has a ``b[l]``, and a layer with batch norm has none either; its running
+averages are no parameters and are kept in a dict of their own, ``{"running_mean1": (n_1,), "running_variance1":
+(n_1,), ...}``.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.typing import DTypeLike
+from numpy.typing import NDArray
 
 from . import activations, initializers, normalization, regularizers
+from ._common import check_choice, check_layer_sizes
+
+Array: TypeAlias = jax.Array | NDArray
+Tensors = Mapping[str, Array]  # by name, what a function takes; it returns dict[str, jax.Array]
+Masks = Mapping[int, Array]  # by layer
+Options = Mapping[str, Any]  # keywords
+Pairs = tuple[tuple[str, Any], ...]  # the same: a dict could not be hashed
 
 OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
@@ -29,33 +40,42 @@ OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 class DenseNetwork:
     """A fully connected network. Use the functions below to make one; they check their arguments."""
 
-    layer_sizes: tuple
+    layer_sizes: tuple[int, ...]
     activation: str
-    activation_options: tuple = ()  # pairs (name, value): a dict could not be hashed
+    activation_options: Pairs = ()
     output: str = "sigmoid"
-    keep_probabilities: tuple = ()
+    keep_probabilities: tuple[float, ...] = ()
     normalization: str | None = None
-    normalization_options: tuple = ()
+    normalization_options: Pairs = ()
+    bias: bool = True
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
     @property
-    def epsilon(self):
+    def epsilon(self) -> dict[str, Any]:
         """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
         return {name: value for name, value in self.normalization_options if name == "epsilon"}
 
-    def normalizes(self, layer, kind):
+    def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
 
-    def apply(self, parameters, x, *, masks=None, statistics=None):
+    def has_bias(self, layer: int) -> bool:
+        """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
+        return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def apply(
+        self, parameters: Tensors, x: Array, *, masks: Masks | None = None, statistics: Tensors | None = None
+    ) -> jax.Array:
         """Logits ``Z[L]: (m, n_L)``; arguments as in :meth:`forward`. Under ``jit`` the other values cost nothing."""
         return self.forward(parameters, x, masks=masks, statistics=statistics)[0]
 
-    def forward(self, parameters, x, *, masks=None, statistics=None):
+    def forward(
+        self, parameters: Tensors, x: Array, *, masks: Masks | None = None, statistics: Tensors | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
         ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``statistics``
@@ -82,20 +102,20 @@ class DenseNetwork:
                 values[f"A{layer}"] = a
         return values[f"Z{self.depth}"], values
 
-    def updated_statistics(self, statistics, values):
+    def updated_statistics(self, statistics: Tensors, values: Tensors) -> dict[str, jax.Array]:
         """The running averages of batch norm after a training forward pass with ``values``; {} without batch norm."""
         options = {name: value for name, value in self.normalization_options if name != "epsilon"}
-        updated = {}
+        updated: dict[str, jax.Array] = {}
         for layer in range(1, self.depth):
             if self.normalizes(layer, "batch_norm"):
                 names = f"running_mean{layer}", f"running_variance{layer}"
-                running = tuple(statistics[name] for name in names)
+                running = statistics[names[0]], statistics[names[1]]
                 batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
                 averages = normalization.running_average(running, batch, len(values["A0"]), **options)
                 updated |= dict(zip(names, averages, strict=True))
         return updated
 
-    def _normalize(self, layer, parameters, z, statistics):
+    def _normalize(self, layer: int, parameters: Tensors, z: jax.Array, statistics: Any) -> dict[str, jax.Array]:
         """``N[l]`` and, in training with batch norm, the batch's statistics, by name; {} without normalisation."""
         if self.normalization is None:
             return {}
@@ -111,91 +131,99 @@ class DenseNetwork:
         return {f"N{layer}": normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon), **batch}
 
 
-def single_neuron(features, *, output="identity"):
+def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
     """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
 
-    Raises ValueError for another output.
+    ``bias=False``: without ``b``, as in every model here. Raises ValueError for another output.
     """
-    _check_choice("output", output, ("identity", "relu"))
-    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+    check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None, bias)
 
 
-def logistic_regression(features):
+def logistic_regression(features: int, *, bias: bool = True) -> DenseNetwork:
     """One sigmoid unit: ``p = sigmoid(w . x + b)``."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None, bias)
 
 
 def shallow_network(
-    features,
+    features: int,
     *,
-    hidden_units=4,
-    outputs=1,
-    activation="tanh",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    hidden_units: int = 4,
+    outputs: int = 1,
+    activation: str = "tanh",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """One hidden layer: ``Z[2] = f(x W[1]^T + b[1]) W[2]^T + b[2]``."""
     sizes = (features, hidden_units, outputs)
     return _dense_network(
-        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options, bias
     )
 
 
 def deep_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network; ``layer_sizes = (n_0, ..., n_L)``.
 
     ``keep_probability`` is one number, or one for each hidden layer. ``normalization`` is None, ``"batch_norm"``
     (``normalization_options``: ``epsilon``, ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``), on
-    every hidden layer, with the defaults of ``normalization.py``.
+    every hidden layer, with the defaults of ``normalization.py``. ``bias=False``: no layer has a ``b[l]``. Raises
+    ValueError for an argument out of range or unknown, as all models do.
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
-    )
+        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options,
+        bias,
+    )  # fmt: skip
 
 
 def multi_task_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
-    )
+        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options,
+        bias,
+    )  # fmt: skip
 
 
 def softmax_classifier(
-    layer_sizes=(12288, 25, 12, 6),
+    layer_sizes: Sequence[int] = (12288, 25, 12, 6),
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
-    )
+        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options,
+        bias,
+    )  # fmt: skip
 
 
-MODELS = {
+MODELS: dict[str, Callable[..., DenseNetwork]] = {
     f.__name__: f
     for f in (
         single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
@@ -203,30 +231,37 @@ MODELS = {
 }  # fmt: skip
 
 
-def initialize(model, key, *, initializer="he_normal", initializer_options=None, dtype=None):
+def initialize(
+    model: DenseNetwork,
+    key: jax.Array,
+    *,
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+    dtype: DTypeLike | None = None,
+) -> dict[str, jax.Array]:
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
     ``key``: a PRNG key, typed or raw. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of 0. Returns
     ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``; ``dtype`` None means JAX's default. Raises ValueError for an unknown
     initializer.
     """
-    _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
+    check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     keys = jax.random.split(key, model.depth)
     shapes = zip(model.layer_sizes[1:], model.layer_sizes[:-1], strict=True)
-    parameters = {}
+    parameters: dict[str, jax.Array] = {}
     for layer, (layer_key, shape) in enumerate(zip(keys, shapes, strict=True), start=1):
         parameters[f"W{layer}"] = draw(layer_key, shape, dtype=dtype, **(initializer_options or {}))
-        if not model.normalizes(layer, "batch_norm"):
+        if model.has_bias(layer):
             parameters[f"b{layer}"] = jnp.zeros(shape[0], dtype)
         if model.normalization is not None and layer < model.depth:
             parameters |= {f"gamma{layer}": jnp.ones(shape[0], dtype), f"beta{layer}": jnp.zeros(shape[0], dtype)}
     return parameters
 
 
-def initial_statistics(model, *, dtype=None):
+def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -> dict[str, jax.Array]:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm."""
-    statistics = {}
+    statistics: dict[str, jax.Array] = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
             statistics |= {
@@ -236,12 +271,22 @@ def initial_statistics(model, *, dtype=None):
     return statistics
 
 
-def update_statistics(model, parameters, x, statistics, *, masks=None):
+def update_statistics(
+    model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
+) -> dict[str, jax.Array]:
     """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument."""
     return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
 
 
-def intermediates(model, parameters, x, statistics=None, *, masks=None, training=False):
+def intermediates(
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    statistics: Tensors | None = None,
+    *,
+    masks: Masks | None = None,
+    training: bool = False,
+) -> dict[str, jax.Array]:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
     With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
@@ -254,7 +299,7 @@ def intermediates(model, parameters, x, statistics=None, *, masks=None, training
     return named | {f"A{model.depth}": activations.ACTIVATIONS[model.output](logits)}
 
 
-def predict(model, parameters, x, statistics=None):
+def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
 
     ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
@@ -262,7 +307,7 @@ def predict(model, parameters, x, statistics=None):
     return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model, parameters, x, statistics=None):
+def predict_classes(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -277,60 +322,78 @@ def predict_classes(model, parameters, x, statistics=None):
 
 
 def replace_head(
-    model, parameters, key, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None
-):
+    model: DenseNetwork,
+    parameters: Tensors,
+    key: jax.Array,
+    *,
+    outputs: int,
+    output: str = "sigmoid",
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+) -> tuple[DenseNetwork, dict[str, jax.Array]]:
     """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
 
-    The other layers keep their parameters; train with ``frozen_layers`` to leave them alone. ``key``: a PRNG key;
-    ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or
-    initializer.
+    The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
+    leave them alone. ``key``: a PRNG key; ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``.
+    Raises ValueError for an unknown output or initializer.
     """
-    _check_choice("output", output, OUTPUTS)
-    model = replace(model, layer_sizes=_sizes((*model.layer_sizes[:-1], outputs)), output=output)
-    options = {"initializer": initializer, "initializer_options": initializer_options}
-    fresh = initialize(model, key, dtype=parameters["W1"].dtype, **options)
+    check_choice("output", output, OUTPUTS)
+    model = replace(model, layer_sizes=check_layer_sizes((*model.layer_sizes[:-1], outputs)), output=output)
+    dtype = parameters["W1"].dtype
+    fresh = initialize(model, key, initializer=initializer, initializer_options=initializer_options, dtype=dtype)
     head = (f"W{model.depth}", f"b{model.depth}")
     return model, {name: fresh[name] if name in head else jnp.asarray(w) for name, w in parameters.items()}
 
 
-def computation_graph(a, b, c):
+def computation_graph(a: Any, b: Any, c: Any) -> Any:
     """``J = 3 (a + b c)``, the course's first computation graph."""
     return 3 * (a + b * c)
 
 
-def computation_graph_gradients(a, b, c):
+def computation_graph_gradients(a: Any, b: Any, c: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
     """``J`` and its derivatives ``{"a": 3, "b": 3 c, "c": 3 b}``, by ``jax.value_and_grad``."""
     cost, gradients = jax.value_and_grad(computation_graph, argnums=(0, 1, 2))(a, b, c)
     return cost, dict(zip("abc", gradients, strict=True))
 
 
 def _dense_network(
-    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
-):
-    sizes = _sizes(layer_sizes)
-    _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
-    _check_choice("output", output, OUTPUTS)
-    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    layer_sizes: Sequence[int],
+    activation: str,
+    activation_options: Options | None,
+    output: str,
+    keep_probability: Any,
+    normalizer: str | None,
+    normalization_options: Options | None,
+    bias: bool,
+) -> DenseNetwork:
+    sizes = check_layer_sizes(layer_sizes)
+    check_choice("activation", activation, tuple(activations.ACTIVATIONS))
+    check_choice("output", output, OUTPUTS)
+    check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    check_choice("bias", bias, (False, True))
     hidden = len(sizes) - 2
     keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
     if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
-    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    allowed: dict[str | None, tuple[str, ...]] = {
+        "batch_norm": ("epsilon", "momentum", "running_variance"),
+        "layer_norm": ("epsilon",),
+    }
     for name in normalization_options or {}:
-        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
-    options = _pairs(activation_options)
-    model = DenseNetwork(sizes, activation, options, output, tuple(keep), normalizer, _pairs(normalization_options))
+        check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    options, norm_options = _pairs(activation_options), _pairs(normalization_options)
+    model = DenseNetwork(sizes, activation, options, output, tuple(keep), normalizer, norm_options, bool(bias))
     _try(model)
     return model
 
 
-def _pairs(options):
+def _pairs(options: Options | None) -> Pairs:
     return tuple(sorted((options or {}).items()))
 
 
-def _try(model):
+def _try(model: DenseNetwork) -> None:
     """Let the activation and the normalisation check their options now, on shapes alone, with nothing computed."""
     f = activations.ACTIVATIONS[model.activation]
     one = jax.ShapeDtypeStruct((1, 1), jnp.float32)
@@ -341,27 +404,15 @@ def _try(model):
     normalization.running_average((0.0, 1.0), (0.0, 1.0), 2, **options)
 
 
-def _sizes(layer_sizes):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
-    return sizes
-
-
-def _logits(model, parameters, x, statistics):
+def _logits(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None) -> jax.Array:
     _check_statistics(model, statistics, False)
     return model.apply(parameters, x, statistics=statistics)
 
 
-def _check_statistics(model, statistics, training):
+def _check_statistics(model: DenseNetwork, statistics: Tensors | None, training: bool) -> None:
     if model.normalization == "batch_norm" and not training and statistics is None:
         raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 
-def _numbers(value):
+def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

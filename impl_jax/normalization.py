@@ -1,11 +1,19 @@
 """Input standardisation with the statistics of the training set only; batch and layer normalisation."""
 
-import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
+from numpy.typing import NDArray
+
+from ._common import check_choice, check_decay, check_not_negative
+
+Array: TypeAlias = jax.Array | NDArray
+Pair = tuple[Any, Any]  # mean and variance, arrays or numbers
 
 
-def standardization_statistics(x):
+def standardization_statistics(x: Array) -> tuple[jax.Array, jax.Array]:
     """``mu_j = 1/m sum_i x_ij``, ``sigma_j = sqrt(1/m sum_i (x_ij - mu_j)^2)``, and 1 for a constant feature.
 
     ``x``: ``(m, n_0)``, the training set. Returns ``(mean, standard_deviation)``, each ``(n_0,)``.
@@ -21,12 +29,12 @@ def standardization_statistics(x):
     return mean, jnp.where(constant, 1, standard_deviation)
 
 
-def standardize(x, mean, standard_deviation):
+def standardize(x: Array, mean: Array, standard_deviation: Array) -> jax.Array:
     """``(x - mu) / sigma``. ``x``: ``(m, n_0)``; the statistics ``(n_0,)`` each, from the training set."""
     return (jnp.asarray(x) - mean) / standard_deviation
 
 
-def batch_statistics(z):
+def batch_statistics(z: Array) -> tuple[jax.Array, jax.Array]:
     """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
 
     ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``.
@@ -36,25 +44,28 @@ def batch_statistics(z):
     return mean, ((z - mean) ** 2).mean(axis=0)
 
 
-def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+def batch_norm(
+    z: Array, gamma: Array, beta: Array, mean: Array, variance: Array, *, epsilon: float = 1e-5
+) -> jax.Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
     ``z``: ``(m, n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite.
     """
-    _check_not_negative("epsilon", epsilon)
-    return gamma * ((jnp.asarray(z) - mean) / jnp.sqrt(variance + float(epsilon))) + beta
+    check_not_negative("epsilon", epsilon)
+    return jnp.asarray(gamma) * ((jnp.asarray(z) - mean) / jnp.sqrt(variance + float(epsilon))) + beta
 
 
-def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+def running_average(
+    running: Pair, batch: Pair, examples: int, *, momentum: float = 0.9, running_variance: str = "biased"
+) -> Pair:
     """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
 
     ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``, by which
     the variance is divided (``"biased"``), or ``m - 1`` (``"unbiased"``). Raises ValueError unless ``0 <= momentum <
     1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one example.
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
-    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    check_decay("momentum", momentum)
+    check_choice("running_variance", running_variance, ("biased", "unbiased"))
     if running_variance == "unbiased" and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     momentum = float(momentum)
@@ -64,26 +75,16 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
 
 
-def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+def layer_norm(z: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5) -> jax.Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
     ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. ``jax.nn.standardize`` takes the variance in one pass. Raises
     ValueError if ``epsilon`` is negative or not finite.
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     deviations = z - jnp.mean(z, axis=1, keepdims=True)
     variance = (deviations**2).mean(axis=1, keepdims=True)
-    return gamma * (deviations / jnp.sqrt(variance + float(epsilon))) + beta
+    return jnp.asarray(gamma) * (deviations / jnp.sqrt(variance + float(epsilon))) + beta
 
 
-NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+NORMALIZATIONS: dict[str, Callable[..., jax.Array]] = {"batch_norm": batch_norm, "layer_norm": layer_norm}

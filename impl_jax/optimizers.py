@@ -8,116 +8,152 @@ The formulas are written out because optax's own take no learning rate by the st
 RMSprop, start Adagrad at 0.1, and in float32 lose digits of ``1 - beta^t`` to cancellation (relative error 1e-5).
 ``learning_rate`` is a number, or a schedule as optax means it: a function of the step counted from 0.
 
-This file needs JAX and optax only and can be copied out alone.
+``weight_decay`` is coupled: ``g <- g + weight_decay w`` before anything else, on every parameter (biases too), and not
+in the cost; ``optax.chain(optax.add_decayed_weights(weight_decay), ...)`` is the same. With ``decoupled_weight_decay``
+the gradient is left alone, and the step is ``w <- w - alpha (d + weight_decay w)``, where ``alpha d`` is the formula's
+own step and ``w`` the parameter before it.
+
+This file needs JAX, optax and ``_common.py`` only, and can be copied out together with that.
 """
 
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
+
+LearningRate = float | Callable[[Any], Any]
+Slots = dict[str, Any]  # by name: one array in a formula, else a tree like the parameters
+# (w, g, slots, t, alpha) -> (update, slots)
+Formula = Callable[[jax.Array, jax.Array, Slots, jax.Array, jax.Array], tuple[jax.Array, Slots]]
 
 
 class OptimizerState(NamedTuple):
-    """Number of steps taken, and for each slot (``"velocity"``, ``"first_moment"`` ...) a tree like the parameters."""
+    """Number of steps taken, and for each slot (``"velocity"``, ``"first_moment"`` ...) a tree like the parameters.
 
-    step: jax.Array
-    slots: dict
+    ``step`` is an int32 array in what ``init`` and ``update`` return, an int in what ``fit`` does.
+    """
+
+    step: jax.Array | int
+    slots: Slots
 
 
 class Optimizer(optax.GradientTransformationExtraArgs):
     """optax's pair ``(init, update)``, which also tells its ``learning_rate``.
 
     ``update(gradients, state, parameters=None, *, learning_rate=None)`` returns ``(updates, state)``; ``learning_rate``
-    overrides the optimizer's own for this step, and may be traced. Raises ValueError if a gradient is missing or has
-    another shape than its parameter, or if ``parameters`` are not given to a formula in which they have a part.
+    overrides the optimizer's own for this step, and may be traced. Raises ValueError if a gradient is missing, is of no
+    parameter or has another shape than its parameter, or if ``parameters`` are not given to a formula in which they
+    have a part.
     """
 
-    def __new__(cls, init, update, learning_rate):
+    learning_rate: LearningRate
+
+    def __new__(cls, init: Callable[..., Any], update: Callable[..., Any], learning_rate: LearningRate) -> "Optimizer":
         optimizer = super().__new__(cls, init, update)  # a pair still, so that optax.chain can take it apart
         optimizer.learning_rate = learning_rate
         return optimizer
 
 
-def gradient_descent(learning_rate=0.01):
-    """``w <- w - alpha g``: ``optax.sgd``. Raises ValueError if ``learning_rate`` is negative or not finite."""
+def gradient_descent(learning_rate: LearningRate = 0.01, *, weight_decay: float = 0.0) -> Optimizer:
+    """``w <- w - alpha g``, ``g + weight_decay w`` in the place of ``g``: ``optax.sgd``.
+
+    Raises ValueError if a number is negative or not finite.
+    """
     _check_learning_rate(learning_rate)
 
     def update_array(w, g, slots, t, alpha):
         return -alpha * g, {}
 
-    return _optimizer(learning_rate, {}, update_array)
+    return _optimizer(learning_rate, {}, update_array, weight_decay=weight_decay)
 
 
 def momentum(
-    learning_rate=0.01,
+    learning_rate: LearningRate = 0.01,
     *,
-    beta=0.9,
-    accumulation="average",
-    bias_correction=False,
-    nesterov=False,
-    learning_rate_position="outside",
-):
+    beta: float = 0.9,
+    accumulation: str = "average",
+    bias_correction: bool = False,
+    nesterov: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+    dampening: float = 0.0,
+) -> Optimizer:
     """Momentum: ``v <- beta v + g'``, ``w <- w - alpha v``, with slot ``velocity`` (``v``).
 
     ``accumulation="average"``: ``g' = (1 - beta) g``, as ``optax.ema``; ``"sum"``: ``g' = g``, as ``optax.sgd``.
     ``learning_rate_position="inside"``: ``v <- beta v + alpha g'``, ``w <- w - v``. ``nesterov`` steps by ``beta v +
-    g'``; ``bias_correction`` divides the step by ``1 - beta^t``. Raises ValueError unless ``0 <= beta < 1`` and every
-    formulation is one named here.
+    g'``; ``bias_correction`` divides the step by ``1 - beta^t``. ``weight_decay``: ``g <- g + weight_decay w``, or
+    decoupled ``w <- w - alpha (v + weight_decay w)`` (inside ``w <- w - (v + alpha weight_decay w)``). ``dampening``,
+    PyTorch's: ``g' = g`` at ``t = 1`` and ``(1 - dampening) g`` after. Raises ValueError for a number out of range or
+    an unknown formulation, and for a ``dampening`` that is not 0 without ``accumulation="sum"``, with ``nesterov`` or
+    with ``bias_correction``.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_choice("accumulation", accumulation, ("average", "sum"))
-    _check_choice("bias_correction", bias_correction, (False, True))
-    _check_choice("nesterov", nesterov, (False, True))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
-    beta = float(beta)
+    check_decay("beta", beta)
+    check_choice("accumulation", accumulation, ("average", "sum"))
+    check_choice("bias_correction", bias_correction, (False, True))
+    check_choice("nesterov", nesterov, (False, True))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    _check_dampening(dampening, accumulation, nesterov, bias_correction)
+    beta, dampening = float(beta), float(dampening)
     gain = 1 - beta if accumulation == "average" else 1.0
     inside = learning_rate_position == "inside"
 
     def update_array(w, g, slots, t, alpha):
-        contribution = (alpha * gain if inside else gain) * g
+        factor = jnp.where(t == 1, gain, 1 - dampening) if dampening else gain
+        contribution = (alpha * factor if inside else factor) * g
         v = beta * slots["velocity"] + contribution
         direction = beta * v + contribution if nesterov else v
         if bias_correction:
             direction = direction / _one_minus_power(beta, t)
         return -(direction if inside else alpha * direction), {"velocity": v}
 
-    return _optimizer(learning_rate, {"velocity": 0.0}, update_array)
+    slots = {"velocity": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
 def rmsprop(
-    learning_rate=0.001,
+    learning_rate: LearningRate = 0.001,
     *,
-    beta=0.9,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    centered=False,
-    momentum=0.0,
-    initial_square=0.0,
-    bias_correction=False,
-    learning_rate_position="outside",
-):
+    beta: float = 0.9,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    centered: bool = False,
+    momentum: float = 0.0,
+    initial_square: float = 0.0,
+    bias_correction: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> Optimizer:
     """RMSprop: ``s <- beta s + (1 - beta) g^2``, ``w <- w - alpha g / (sqrt(s) + epsilon)``.
 
     Slots ``square_average`` (``s``, from ``initial_square``), ``gradient_average`` (``c``, if centred: ``s - c^2``,
     never below 0, takes the place of ``s``), ``velocity`` (``u``, if momentum: ``u <- momentum u + r``, ``w <- w -
-    alpha u``). ``optax.rmsprop`` has epsilon inside the root unless ``eps_in_sqrt=False``, the learning rate inside the
-    velocity, and no maximum with 0. Raises ValueError for a number out of range, an unknown formulation, or
-    ``bias_correction`` with ``initial_square != 0`` (which would correct for a start at 0 that did not happen).
+    alpha u``). ``weight_decay``: ``g <- g + weight_decay w``, or decoupled ``w <- w - alpha (d + weight_decay w)``,
+    ``d`` being ``r`` or ``u`` (inside ``w <- w - (u + alpha weight_decay w)``). ``optax.rmsprop`` has epsilon inside
+    the root unless ``eps_in_sqrt=False``, the learning rate inside the velocity, and no maximum with 0. Raises
+    ValueError for a number out of range, an unknown formulation, or ``bias_correction`` with ``initial_square != 0``
+    (which would correct for a start at 0 that did not happen).
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_decay("momentum", momentum)
-    _check_not_negative("epsilon", epsilon)
-    _check_not_negative("initial_square", initial_square)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
-    _check_choice("centered", centered, (False, True))
-    _check_choice("bias_correction", bias_correction, (False, True))
+    check_decay("beta", beta)
+    check_decay("momentum", momentum)
+    check_not_negative("epsilon", epsilon)
+    check_not_negative("initial_square", initial_square)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    check_choice("centered", centered, (False, True))
+    check_choice("bias_correction", bias_correction, (False, True))
     if bias_correction and initial_square != 0:
         raise ValueError(f"initial_square={initial_square!r} is not allowed with bias_correction: must be 0")
     beta, momentum, epsilon = float(beta), float(momentum), float(epsilon)
@@ -145,20 +181,27 @@ def rmsprop(
         slots["gradient_average"] = 0.0
     if momentum:
         slots["velocity"] = 0.0
-    return _optimizer(learning_rate, slots, update_array)
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
-def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0):
+def adagrad(
+    learning_rate: LearningRate = 0.01,
+    *,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    initial_accumulator: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adagrad: ``s <- s + g^2``, ``w <- w - alpha g / (sqrt(s) + epsilon)``.
 
     Slot ``square_sum`` (``s``, from ``initial_accumulator``). ``epsilon_position="inside_root"`` divides by ``sqrt(s +
-    epsilon)``, as ``optax.adagrad``, which starts at 0.1 by default. Raises ValueError for a number out of range or an
-    unknown formulation.
+    epsilon)``, as ``optax.adagrad``, which starts at 0.1 by default. ``weight_decay``: ``g <- g + weight_decay w``.
+    Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_not_negative("initial_accumulator", initial_accumulator)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_not_negative("initial_accumulator", initial_accumulator)
     epsilon = float(epsilon)
 
     def update_array(w, g, slots, t, alpha):
@@ -166,18 +209,26 @@ def adagrad(learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root"
         root = jnp.sqrt(s) + epsilon if epsilon_position == "outside_root" else jnp.sqrt(s + epsilon)
         return -alpha * g / root, {"square_sum": s}
 
-    return _optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array)
+    return _optimizer(learning_rate, {"square_sum": initial_accumulator}, update_array, weight_decay=weight_decay)
 
 
-def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
+def adadelta(
+    learning_rate: LearningRate = 1.0,
+    *,
+    rho: float = 0.9,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> Optimizer:
     """Adadelta: ``s <- rho s + (1 - rho) g^2``, ``r = g sqrt(d + epsilon) / sqrt(s + epsilon)``, ``w <- w - alpha r``.
 
-    Slots ``square_average`` (``s``), ``squared_update_average`` (``d <- rho d + (1 - rho) r^2``). ``optax.adadelta`` is
-    the same where it is given a learning rate: without one it ascends. Raises ValueError for a number out of range.
+    Slots ``square_average`` (``s``), ``squared_update_average`` (``d <- rho d + (1 - rho) r^2``). ``weight_decay``: ``g
+    <- g + weight_decay w``, or decoupled ``w <- w - alpha (r + weight_decay w)``. ``optax.adadelta`` is the same
+    where it is given a learning rate: without one it ascends. Raises ValueError for a number out of range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("rho", rho)
-    _check_not_negative("epsilon", epsilon)
+    check_decay("rho", rho)
+    check_not_negative("epsilon", epsilon)
     rho, epsilon = float(rho), float(epsilon)
 
     def update_array(w, g, slots, t, alpha):
@@ -186,43 +237,46 @@ def adadelta(learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
         d = rho * slots["squared_update_average"] + (1 - rho) * step * step
         return -alpha * step, {"square_average": s, "squared_update_average": d}
 
-    return _optimizer(learning_rate, {"square_average": 0.0, "squared_update_average": 0.0}, update_array)
+    slots = {"square_average": 0.0, "squared_update_average": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay, decoupled=decoupled_weight_decay)
 
 
 def adam(
-    learning_rate=0.001,
+    learning_rate: LearningRate = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam: ``w <- w - alpha m^ / (sqrt(v^) + epsilon)``, ``m^ = m / (1 - beta1^t)``, ``v^ = v / (1 - beta2^t)``.
 
     Slots ``first_moment`` (``m``), ``second_moment`` (``v``), with AMSGrad ``maximum_second_moment`` (``x``).
     ``epsilon_position="outside_root"`` is ``optax.adam(eps=...)``, ``"inside_root"`` its ``eps_root``;
     ``"before_correction"``, the paper's epsilon-hat, has no counterpart. ``amsgrad="corrected_max"`` (maximum of
     ``v^``) is ``optax.amsgrad``; ``"raw_max"`` corrects the maximum of ``v``, ``"uncorrected"`` corrects nothing.
-    Raises ValueError for a number out of range or an unknown formulation.
+    ``weight_decay``: ``g <- g + weight_decay w``; decoupled it is :func:`adamw`. Raises ValueError for a number out of
+    range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
     step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
-    return _optimizer(learning_rate, _adam_slots(amsgrad), step)
+    return _optimizer(learning_rate, _adam_slots(amsgrad), step, weight_decay=weight_decay)
 
 
 def adamw(
-    learning_rate=0.001,
+    learning_rate: LearningRate = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-    weight_decay=0.01,
-    decay_scale="learning_rate",
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.01,
+    decay_scale: str = "learning_rate",
+) -> Optimizer:
     """Adam with decoupled weight decay: ``w <- w - alpha weight_decay w`` beside its step, on every parameter.
 
     The slots are those of :func:`adam`. ``decay_scale="learning_rate"`` is ``optax.adamw``, whose ``weight_decay`` is
@@ -232,13 +286,15 @@ def adamw(
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
-    _check_not_negative("weight_decay", weight_decay)
-    _check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
-    if decay_scale == "schedule_only" and (callable(learning_rate) or learning_rate == 0):
-        raise ValueError(
-            f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
-        )
-    decay = float(weight_decay) if decay_scale == "learning_rate" else weight_decay / learning_rate
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
+    decay = float(weight_decay)
+    if decay_scale == "schedule_only":
+        if callable(learning_rate) or learning_rate == 0:
+            raise ValueError(
+                f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
+            )
+        decay = weight_decay / learning_rate
     step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
 
     def update_array(w, g, slots, t, alpha):
@@ -249,26 +305,28 @@ def adamw(
 
 
 def nadam(
-    learning_rate=0.001,
+    learning_rate: LearningRate = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    schedule="dozat",
-    momentum_decay=0.004,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    schedule: str = "dozat",
+    momentum_decay: float = 0.004,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam with Nesterov's momentum: ``m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)``.
 
     Slots ``first_moment`` (``m``), ``second_moment`` (``v``), and with ``schedule="dozat"``, where ``mu_t = beta1 (1 -
     0.96^(t momentum_decay) / 2)``, ``momentum_product`` (``p_t = mu_1 ... mu_t``, in all elements). ``"constant"``,
-    ``mu_t = beta1``, is ``optax.nadam``. Raises ValueError for a number out of range or an unknown formulation.
+    ``mu_t = beta1``, is ``optax.nadam``. ``weight_decay``: ``g <- g + weight_decay w``. Raises ValueError for a
+    number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("schedule", schedule, ("dozat", "constant"))
-    _check_not_negative("momentum_decay", momentum_decay)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("schedule", schedule, ("dozat", "constant"))
+    check_not_negative("momentum_decay", momentum_decay)
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
     log_base = momentum_decay * math.log(0.96)
     dozat = schedule == "dozat"
@@ -293,28 +351,29 @@ def nadam(
     slots = {"first_moment": 0.0, "second_moment": 0.0}
     if dozat:
         slots["momentum_product"] = 1.0
-    return _optimizer(learning_rate, slots, update_array)
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay)
 
 
 def adamax(
-    learning_rate=0.002,
+    learning_rate: LearningRate = 0.002,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="inside_maximum",
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "inside_maximum",
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Adam with the maximum norm: ``u <- max(beta2 u, |g| + epsilon)``, ``w <- w - alpha m / ((1 - beta1^t) u)``.
 
     Slots ``first_moment`` (``m``), ``infinity_norm`` (``u``). ``epsilon_position="inside_maximum"`` is
-    ``optax.adamax``; ``"outside"`` divides by ``u + epsilon`` instead. Raises ValueError for a number out of range or
-    an unknown formulation.
+    ``optax.adamax``; ``"outside"`` divides by ``u + epsilon`` instead. ``weight_decay``: ``g <- g + weight_decay w``
+    first. Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
     inside = epsilon_position == "inside_maximum"
 
@@ -324,31 +383,33 @@ def adamax(
         update = -alpha / _one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
         return update, {"first_moment": m, "infinity_norm": u}
 
-    return _optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_array)
+    slots = {"first_moment": 0.0, "infinity_norm": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay)
 
 
 def radam(
-    learning_rate=0.001,
+    learning_rate: LearningRate = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    threshold=5.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    threshold: float = 5.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
     """Rectified Adam: Adam's step times ``r_t`` where ``rho_t > threshold``, else ``w <- w - alpha m^``.
 
     Slots ``first_moment`` (``m``), ``second_moment`` (``v``). ``optax.radam`` is ``epsilon_position="outside_root"``,
     but subtracts nearly equal numbers for ``rho_t``, which in float32 leaves it four digits. ``"before_correction"``
-    adds epsilon to ``sqrt(v)``. Raises ValueError for a number out of range, an unknown formulation, or a ``beta2`` so
-    small that no step would be rectified.
+    adds epsilon to ``sqrt(v)``. ``weight_decay``: ``g <- g + weight_decay w``. Raises ValueError for a number out
+    of range, an unknown formulation, or a ``beta2`` so small that no step would be rectified.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
-    _check_choice("threshold", threshold, (5, 4))
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
+    check_choice("threshold", threshold, (5, 4))
     if not 2 / (1 - beta2) - 1 > threshold:
         raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
@@ -364,19 +425,22 @@ def radam(
         update = -alpha * jnp.where(t < first_rectified, m, rectified)
         return update, {"first_moment": m, "second_moment": v}
 
-    return _optimizer(learning_rate, {"first_moment": 0.0, "second_moment": 0.0}, update_array)
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+    return _optimizer(learning_rate, slots, update_array, weight_decay=weight_decay)
 
 
-def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
+def lion(
+    learning_rate: LearningRate = 0.0001, *, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0
+) -> Optimizer:
     """Lion: ``w <- w - alpha (sign(beta1 m + (1 - beta1) g) + weight_decay w)``, ``m <- beta2 m + (1 - beta2) g``.
 
     Slot ``momentum`` (``m``). ``optax.lion``, whose ``weight_decay`` is 0.001 by default. Raises ValueError for a
     number out of range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("weight_decay", weight_decay)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("weight_decay", weight_decay)
     beta1, beta2, weight_decay = float(beta1), float(beta2), float(weight_decay)
 
     def update_array(w, g, slots, t, alpha):
@@ -389,16 +453,18 @@ def lion(learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
     return _optimizer(learning_rate, {"momentum": 0.0}, update_array, needs_parameters=weight_decay > 0)
 
 
-def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+def adabelief(
+    learning_rate: LearningRate = 0.001, *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-16
+) -> Optimizer:
     """AdaBelief: ``s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon``, ``w <- w - alpha m^ / (sqrt(s^) + epsilon)``.
 
     Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. It is ``optax.adabelief``. Raises
     ValueError for a number out of range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
 
     def update_array(w, g, slots, t, alpha):
@@ -410,7 +476,7 @@ def adabelief(learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
     return _optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_array)
 
 
-def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
+def lbfgs(learning_rate: LearningRate = 1.0, *, history: int = 5, first_step: str = "capped") -> Optimizer:
     """Limited-memory BFGS with a given step length: ``w <- w - alpha H g``, sums taken over all parameters together.
 
     ``H`` is the two loops over the last ``history`` pairs ``s`` (change of the parameters), ``y`` (of the gradient);
@@ -420,9 +486,8 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     search has another first step. Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    if not (isinstance(history, int) and history >= 1):
-        raise ValueError(f"history={history!r} is not allowed: must be an integer >= 1")
-    _check_choice("first_step", first_step, ("capped", "gradient"))
+    check_positive_integer("history", history)
+    check_choice("first_step", first_step, ("capped", "gradient"))
     numbers = range(1, history + 1)
 
     def update_array(w, g, slots, t, alpha):
@@ -442,7 +507,7 @@ def lbfgs(learning_rate=1.0, *, history=5, first_step="capped"):
     return _optimizer(learning_rate, slots, update_array, elementwise=False, needs_parameters=True)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     f.__name__: f
     for f in (
         gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
@@ -451,18 +516,18 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
+def exponentially_weighted_average(values: ArrayLike, *, beta: float = 0.9, bias_correction: bool = True) -> jax.Array:
     """``v_t = beta v_{t-1} + (1 - beta) x_t`` with ``v_0 = 0``, each divided by ``1 - beta^t`` if ``bias_correction``.
 
     ``values``: ``(steps, ...)``; the result has their shape. ``optax.ema`` is the same, a step at a time. Raises
     ValueError unless ``0 <= beta < 1``.
     """
-    _check_decay("beta", beta)
-    _check_choice("bias_correction", bias_correction, (False, True))
+    check_decay("beta", beta)
+    check_choice("bias_correction", bias_correction, (False, True))
     beta = float(beta)
     values = jnp.asarray(values)
 
-    def step(average, value):
+    def step(average: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
         average = beta * average + (1 - beta) * value
         return average, average
 
@@ -473,7 +538,7 @@ def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
     return averages / _one_minus_power(beta, t).reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def _adam_slots(amsgrad):
+def _adam_slots(amsgrad: str | None) -> dict[str, float]:
     slots = {"first_moment": 0.0, "second_moment": 0.0}
     return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
 
@@ -504,14 +569,14 @@ def _adam_step(beta1, beta2, epsilon, epsilon_position, amsgrad):
     return update_array
 
 
-def _first_rectified_step(beta2, threshold):
+def _first_rectified_step(beta2: float, threshold: float) -> int:
     """RAdam's first step with ``rho_t > threshold``; ``rho_t`` grows with ``t``. Decided here, in double precision."""
     rho = 2 / (1 - beta2) - 1
     rhos = (rho - 2 * t * beta2**t / -math.expm1(t * math.log(beta2)) for t in itertools.count(1))
     return next(t for t, rho_t in enumerate(rhos, start=1) if rho_t > threshold)
 
 
-def _rectification(beta2, t):
+def _rectification(beta2: float, t: jax.Array) -> jax.Array:
     """RAdam's ``r_t``, NaN while ``rho_t < 4``.
 
     With ``z = -t log(beta2) / 2`` it is ``rho_t = rho - t (coth(z) - 1)``. Where ``z`` is small that cancels, and
@@ -520,7 +585,7 @@ def _rectification(beta2, t):
     rate = -math.log(beta2) / 2
     rho = 2 / (1 - beta2) - 1
     z = t * rate
-    fraction = 0.0
+    fraction: Any = 0.0
     for odd in (13, 11, 9, 7, 5, 3):
         fraction = z * z / (odd + fraction)
     small, large = (rho - 1 / rate) + t * (1 - fraction / z), rho - 2 * t / jnp.expm1(2 * z)
@@ -528,7 +593,7 @@ def _rectification(beta2, t):
     return jnp.sqrt((rho_t - 4) * (rho_t - 2) / rho_t * (rho / ((rho - 4) * (rho - 2))))
 
 
-def _inverse_hessian_product(g, pairs):
+def _inverse_hessian_product(g: jax.Array, pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
     """L-BFGS's two loops: an approximate inverse Hessian times ``g``; ``pairs`` ``(s, y)`` from newest to oldest."""
     curvatures = [_dot(s, y) for s, y in pairs]
     q, weights = g, []
@@ -542,38 +607,54 @@ def _inverse_hessian_product(g, pairs):
     return r
 
 
-def _dot(a, b):
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """In full precision on any device, unlike products of matrices."""
     return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _ratio(product, curvature):
+def _ratio(product: jax.Array, curvature: jax.Array) -> jax.Array:
     """0 for a pair that is left out."""
     return jnp.where(curvature > 0, product / curvature, 0)
 
 
-def _optimizer(learning_rate, initial_slots, update_array, *, elementwise=True, needs_parameters=False):
+def _optimizer(
+    learning_rate: LearningRate,
+    initial_slots: dict[str, float],
+    update_array: Formula,
+    *,
+    elementwise: bool = True,
+    needs_parameters: bool = False,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> Optimizer:
     """Lift ``update_array(w, g, slots, t, alpha) -> (update, slots)`` from one array to a tree of them.
 
     A formula that is not ``elementwise`` takes sums over all parameters: its array is one vector that holds every one
-    of them. ``w`` is None where parameters are not given, which a formula that ``needs_parameters`` refuses.
+    of them. ``w`` is None where parameters are not given, which a formula that ``needs_parameters`` refuses, and so
+    does one with ``weight_decay``, which goes around the formula.
     """
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decoupled_weight_decay", decoupled, (False, True))
+    if weight_decay:
+        update_array, needs_parameters = _decayed(update_array, float(weight_decay), decoupled), True
 
-    def init(parameters):
+    def init(parameters: Any) -> OptimizerState:
         slots = {
             slot: jax.tree.map(lambda w, value=value: jnp.full_like(w, value), parameters)
             for slot, value in initial_slots.items()
         }
         return OptimizerState(jnp.zeros((), jnp.int32), slots)
 
-    def update(gradients, state, parameters=None, *, learning_rate=None, **extra_arguments):
+    def update(
+        gradients: Any, state: OptimizerState, parameters: Any = None, *, learning_rate: Any = None, **extra: Any
+    ) -> tuple[Any, OptimizerState]:
         if parameters is None and needs_parameters:
             raise ValueError("parameters=None is not allowed: must be given, for they have a part in this formula")
         # Without parameters, the slots know their shapes.
         _check_gradients(gradients, next(iter(state.slots.values()), gradients) if parameters is None else parameters)
         alpha = own_rate(state.step) if learning_rate is None else learning_rate
 
-        def update_leaf(g, w, slots):
+        def update_leaf(g: jax.Array, w: Any, slots: Slots) -> tuple[jax.Array, Slots]:
             # Scalars take the gradient's dtype, so that a rate in double precision does not change a parameter's.
             t, alpha_array = jnp.asarray(state.step + 1, g.dtype), jnp.asarray(alpha, g.dtype)
             return update_array(w, g, slots, t, alpha_array)
@@ -586,11 +667,29 @@ def _optimizer(learning_rate, initial_slots, update_array, *, elementwise=True, 
     return Optimizer(init, update, learning_rate)
 
 
-def _leaf_by_leaf(update_leaf, gradients, parameters, slots):
+def _decayed(update_array: Formula, decay: float, decoupled: bool) -> Formula:
+    """The formula with weight decay: ``g + decay w`` for ``g``, or ``-alpha decay w`` beside its own update."""
+
+    def coupled_array(w, g, slots, t, alpha):
+        return update_array(w, g + decay * w, slots, t, alpha)
+
+    def decoupled_array(w, g, slots, t, alpha):
+        step, slots = update_array(w, g, slots, t, alpha)
+        return step - alpha * decay * w, slots
+
+    return decoupled_array if decoupled else coupled_array
+
+
+Lifted = tuple[Any, Slots]
+
+
+def _leaf_by_leaf(update_leaf: Callable[..., Lifted], gradients: Any, parameters: Any, slots: Slots) -> Lifted:
+    tree: Any
     leaves, tree = jax.tree.flatten(gradients)
     parameter_leaves = [None] * len(leaves) if parameters is None else tree.flatten_up_to(parameters)
     slot_leaves = {slot: tree.flatten_up_to(arrays) for slot, arrays in slots.items()}
-    updates, new_slots = [], {slot: [] for slot in slot_leaves}
+    updates: list[jax.Array] = []
+    new_slots: dict[str, list[jax.Array]] = {slot: [] for slot in slot_leaves}
     for i, (g, w) in enumerate(zip(leaves, parameter_leaves, strict=True)):
         leaf_slots = {slot: jnp.asarray(arrays[i]) for slot, arrays in slot_leaves.items()}
         update, leaf_slots = update_leaf(jnp.asarray(g), w, leaf_slots)
@@ -600,47 +699,41 @@ def _leaf_by_leaf(update_leaf, gradients, parameters, slots):
     return tree.unflatten(updates), {slot: tree.unflatten(arrays) for slot, arrays in new_slots.items()}
 
 
-def _as_one_vector(update_leaf, gradients, parameters, slots):
+def _as_one_vector(update_leaf: Callable[..., Lifted], gradients: Any, parameters: Any, slots: Slots) -> Lifted:
     vector, split = ravel_pytree(gradients)
     vectors = {slot: ravel_pytree(arrays)[0] for slot, arrays in slots.items()}
     update, vectors = update_leaf(vector, ravel_pytree(parameters)[0], vectors)
     return split(update), {slot: split(changed) for slot, changed in vectors.items()}
 
 
-def _one_minus_power(beta, t):
+def _one_minus_power(beta: float, t: jax.Array) -> jax.Array:
     """``1 - beta^t`` as ``-expm1(t log(beta))``: in float32 the subtraction itself would cost it its digits."""
     return jnp.ones_like(t) if beta == 0 else -jnp.expm1(t * math.log(beta))
 
 
-def _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad):
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
-    _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+def _check_adam(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> None:
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
+    check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
 
 
-def _check_learning_rate(value):
+def _check_dampening(dampening: float, accumulation: str, nesterov: bool, bias_correction: bool) -> None:
+    check_fraction("dampening", dampening)
+    if dampening and accumulation != "sum":
+        raise ValueError(f"dampening={dampening!r} is not allowed with accumulation={accumulation!r}: must be 0")
+    for name, chosen in (("nesterov", nesterov), ("bias_correction", bias_correction)):
+        if dampening and chosen:
+            raise ValueError(f"dampening={dampening!r} is not allowed with {name}: must be 0")
+
+
+def _check_learning_rate(value: LearningRate) -> None:
     if not callable(value):
-        _check_not_negative("learning_rate", value)
+        check_not_negative("learning_rate", value)
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_decay(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
-
-
-def _check_gradients(gradients, parameters):
+def _check_gradients(gradients: Any, parameters: Any) -> None:
     shapes = {_name(path): jnp.shape(g) for path, g in jax.tree.leaves_with_path(gradients)}
     expected = {_name(path): jnp.shape(w) for path, w in jax.tree.leaves_with_path(parameters)}
     for name, shape in expected.items():
@@ -648,7 +741,10 @@ def _check_gradients(gradients, parameters):
             raise ValueError(f"gradients has no {name!r}: must hold {', '.join(expected)}")
         if shapes[name] != shape:
             raise ValueError(f"gradient {name!r} has shape {shapes[name]}: must be {shape}, its parameter's")
+    for name in shapes:
+        if name not in expected:
+            raise ValueError(f"gradients has {name!r}: must hold {', '.join(expected)}")
 
 
-def _name(path):
+def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,23 +1,33 @@
 """Costs with their gradients, and training.
 
-The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``. Computations run in the dtype of the
-parameters. Everything is compiled once for each model, loss, regularizers, optimizer and shape; learning rates, the
-order of the examples, dropout masks, augmentation draws and example weights are data.
+The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or ``sum_i loss_i + penalties(W)``.
+Computations run in the dtype of the parameters. Everything is compiled once for each model, loss, regularizers,
+optimizer and shape; learning rates, the order of the examples, dropout masks, augmentation draws, example weights, the
+optimizer's state and its step count are data.
 
 Matrix products have the backend's default precision: full on a CPU, perhaps TF32 or bfloat16 on an accelerator. That is
 left to ``jax_default_matmul_precision``, a setting of the program, not of a library.
 """
 
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import NDArray
 
-from . import activations, losses, models, regularizers
+from . import activations, losses, models, optimizers, regularizers
+from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+
+Array: TypeAlias = jax.Array | NDArray
+Tensors = dict[str, jax.Array]
+Options = Mapping[str, Any]
+Penalties = Sequence[Callable[[list[Array], int], Any]]
+Transformation = Callable[[Tensors], Tensors]  # of gradients or of parameters
 
 
 class Gradients(NamedTuple):
@@ -26,7 +36,7 @@ class Gradients(NamedTuple):
     cost: jax.Array
     data_loss: jax.Array
     penalty: jax.Array
-    gradients: dict
+    gradients: Tensors
 
 
 class History(NamedTuple):
@@ -35,96 +45,116 @@ class History(NamedTuple):
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean, over
     all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``checkpoints`` maps an epoch's
     number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch``
-    counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages.
+    counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages. With ``optimizer_state``
+    (an ``optimizers.OptimizerState``; of one of optax's own optimizers, optax's own) and these training can go on.
     """
 
-    costs: np.ndarray
-    learning_rates: np.ndarray
-    gradient_norms: np.ndarray
-    parameters: dict
-    optimizer_state: object
-    checkpoints: dict
-    validation_costs: np.ndarray
+    costs: NDArray
+    learning_rates: NDArray
+    gradient_norms: NDArray
+    parameters: Tensors
+    optimizer_state: Any
+    checkpoints: dict[int, Tensors]
+    validation_costs: NDArray
     best_epoch: int
-    statistics: dict
+    statistics: Tensors
 
 
 def loss_and_gradients(
-    model,
-    parameters,
-    x,
-    y,
+    model: models.DenseNetwork,
+    parameters: models.Tensors,
+    x: Array,
+    y: Array,
     *,
-    loss,
-    loss_options=None,
-    penalties=(),
-    masks=None,
-    example_weights=None,
-    input_gradient=False,
-):
+    loss: str,
+    loss_options: Options | None = None,
+    reduction: str = "mean",
+    penalties: Penalties = (),
+    masks: models.Masks | None = None,
+    example_weights: Array | None = None,
+    input_gradient: bool = False,
+) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer, None for no dropout;
-    ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns :class:`Gradients`. Raises
-    ValueError for an unknown loss, an empty batch, or shapes that do not fit.
+    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the losses, the penalties are the same; ``penalties``: of
+    ``regularizers``; ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm
+    takes the statistics of the batch. Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction,
+    an empty batch, or shapes that do not fit.
     """
-    cost = _Cost(model, loss, _pairs(loss_options), tuple(penalties))
+    cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
     parameters, x, y = _arrays(parameters, x, y)
     cost.check_batch(x, y)
     return _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient)
 
 
 def fit(
-    model,
-    parameters,
-    x,
-    y,
+    model: models.DenseNetwork,
+    parameters: models.Tensors,
+    x: Array,
+    y: Array,
     *,
-    loss,
-    optimizer,
-    loss_options=None,
-    penalties=(),
-    clipping=None,
-    constraint=None,
-    frozen_layers=0,
-    schedule=None,
-    schedule_unit="epoch",
-    epochs=10,
-    batch_size=None,
-    seed=0,
-    batch_order=None,
-    dropout_masks=None,
-    augmentations=(),
-    augmentation_draws=None,
-    example_weights=None,
-    validation=None,
-    early_stopping=None,
-    checkpoint_epochs=(),
-):
+    loss: str,
+    optimizer: optax.GradientTransformation,
+    loss_options: Options | None = None,
+    reduction: str = "mean",
+    penalties: Penalties = (),
+    clipping: Transformation | None = None,
+    constraint: Transformation | None = None,
+    frozen_layers: int = 0,
+    frozen_biases: bool = False,
+    optimizer_state: Any = None,
+    statistics: models.Tensors | None = None,
+    schedule: Callable[[int], float] | None = None,
+    schedule_unit: str = "epoch",
+    epochs: int = 10,
+    batch_size: int | None = None,
+    seed: int = 0,
+    batch_order: Array | None = None,
+    dropout_masks: models.Masks | None = None,
+    augmentations: Sequence[Any] = (),
+    augmentation_draws: Sequence[Array] | None = None,
+    example_weights: Array | None = None,
+    validation: tuple[Array, Array] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    checkpoint_epochs: Collection[int] = (),
+) -> History:
     """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
 
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
     None keeps the optimizer's. ``optimizer`` may also be one of optax's own: without ``schedule``, and its rates are
     recorded as NaN. A step is: augment the batch's inputs, take gradients (penalties included) for all but the first
-    ``frozen_layers`` layers, clip them (``clipping``), let the optimizer step, constrain the parameters
-    (``constraint``); the last two are made in ``regularizers``.
+    ``frozen_layers`` layers and, with ``frozen_biases``, the ``b[l]``, clip them (``clipping``), let the optimizer
+    step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction`` is that
+    of :func:`loss_and_gradients`, for the validation cost too.
 
-    The order of the examples is drawn anew each epoch from ``seed``, or is row ``e`` of ``batch_order: (epochs, m)``; a
-    full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from ``dropout_masks``: by layer
-    ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and ``augmentation_draws`` are one
-    array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``. ``example_weights: (m,)`` go with
-    ``x``.
+    Every training starts with a fresh optimizer state and fresh running averages, or goes on exactly where an earlier
+    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
+    Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    counts within this call. (The state of one of optax's own optimizers tells no step: all counts from 0.)
+
+    The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
+    (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
+    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
+    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``.
+    ``example_weights: (m,)`` go with ``x``.
 
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. Raises ValueError for arguments that do not fit.
+    which parameters are kept. Raises ValueError for arguments that do not fit, an ``optimizer_state`` or ``statistics``
+    of another training among them.
 
-    A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing.
+    A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing,
+    nor does one that goes on.
     """
-    _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping)
-    cost = _Cost(model, loss, _pairs(loss_options), tuple(penalties))
+    check_training(
+        inputs=len(x), targets=len(y), depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
+        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
+        stops_early=early_stopping is not None, validates=validation is not None,
+    )  # fmt: skip
+    cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
     parameters, x, y = _arrays(parameters, x, y)
     cost.check_batch(x, y)
     if validation is not None:
@@ -132,42 +162,24 @@ def fit(
         cost.check_batch(*validation)
     batch_size = min(batch_size or len(x), len(x))
     _check_tape(model, len(x), epochs, batch_order, dropout_masks, augmentation_draws, example_weights)
-    rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps=-(-len(x) // batch_size))
+    trained = {name: w for name, w in parameters.items() if is_trained(name, frozen_layers, frozen_biases)}
+    frozen = {name: w for name, w in parameters.items() if name not in trained}
+    state, first_step = _starting_state(optimizer, trained, optimizer_state)
+    carry = trained, state, _starting_statistics(model, statistics, parameters["W1"].dtype)
+    steps = -(-len(x) // batch_size)  # of an epoch
+    rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps, first_step)
     step = _Step(cost, optimizer, clipping, constraint, tuple(augmentations), batch_size)
-    tape = _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws)
-    frozen = {name: w for name, w in parameters.items() if _layer(name) <= frozen_layers}
-    trained = {name: w for name, w in parameters.items() if name not in frozen}
-    carry = trained, optimizer.init(trained), models.initial_statistics(model, dtype=parameters["W1"].dtype)
+    tape = _tape(step, x, epochs, seed, first_step // steps, batch_order, dropout_masks, augmentation_draws)
     data = x, y, None if example_weights is None else jnp.asarray(example_weights)
-    curves, validation_costs, checkpoints, best = [], [], {}, None
-    for epoch, drawn in enumerate(tape, start=1):
-        carry, curve = _train_epoch(step, carry, frozen, data, drawn, None if rates is None else rates[epoch - 1])
-        curves.append(curve)
-        parameters, statistics = frozen | carry[0], carry[2]
-        if epoch in checkpoint_epochs:
-            checkpoints[epoch] = parameters
-        if validation is not None:
-            validation_costs.append(_validation_cost(cost, parameters, statistics, *validation))
-        if early_stopping is not None:
-            if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
-                best = parameters, statistics
-            if early_stopping.stop:
-                break
-    costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
-    learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
-    parameters, statistics = best or (parameters, statistics)
-    return History(
-        costs, learning_rates, norms, parameters, carry[1], checkpoints, np.array(jax.device_get(validation_costs)),
-        early_stopping.best_epoch if early_stopping else 0, statistics,
-    )  # fmt: skip
+    return _train(step, carry, frozen, data, tape, rates, first_step, validation, early_stopping, checkpoint_epochs)
 
 
-def augment(x, augmentations, draws):
+def augment(x: Array, augmentations: Sequence[Any], draws: Sequence[Array]) -> jax.Array:
     """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
     x = jnp.asarray(x)
     for augmentation, drawn in zip(augmentations, draws, strict=True):
         x = augmentation.apply(x, drawn).astype(x.dtype)
-    return x
+    return jnp.asarray(x)
 
 
 @dataclass(frozen=True)
@@ -176,14 +188,15 @@ class _Cost:
 
     model: models.DenseNetwork
     loss: str
-    loss_options: tuple
-    penalties: tuple
+    loss_options: models.Pairs
+    reduction: str
+    penalties: tuple[Any, ...]
 
-    def __post_init__(self):
-        if self.loss not in losses.LOSSES:
-            raise ValueError(f"loss={self.loss!r} is not allowed: must be one of {', '.join(map(repr, losses.LOSSES))}")
+    def __post_init__(self) -> None:
+        check_choice("loss", self.loss, losses.LOSSES)
+        check_choice("reduction", self.reduction, ("mean", "sum"))
 
-    def __call__(self, parameters, x, y, masks, example_weights):
+    def __call__(self, parameters: Tensors, x: Array, y: Array, masks: Any, example_weights: Any) -> tuple[Any, Any]:
         """The cost in training and, beside it, its two parts and the model's: ``(cost, (data_loss, penalty, values))``.
 
         What is not used of the values is not computed a second time, nor kept, in compiled code.
@@ -194,13 +207,14 @@ class _Cost:
         penalty = sum((p(weights, len(x)) for p in self.penalties), start=jnp.zeros_like(data_loss))
         return data_loss + penalty, (data_loss, penalty, values)
 
-    def data_loss(self, logits, y, example_weights=None):
-        """The mean loss; one that does not take logits takes ``A[L]``."""
+    def data_loss(self, logits: jax.Array, y: Array, example_weights: Array | None = None) -> jax.Array:
+        """The mean or the sum of the losses; a loss that does not take logits takes ``A[L]``."""
         from_logits = self.loss in losses.FROM_LOGITS
         outputs = logits if from_logits else activations.ACTIVATIONS[self.model.output](logits)
-        return losses.LOSSES[self.loss](outputs, y, example_weights, **dict(self.loss_options)).mean()
+        per_example = losses.LOSSES[self.loss](outputs, y, example_weights, **dict(self.loss_options))
+        return per_example.mean() if self.reduction == "mean" else per_example.sum()
 
-    def check_batch(self, x, y):
+    def check_batch(self, x: Array, y: Array) -> None:
         """What compiled code cannot refuse: labels out of range. (It sees shapes, and refuses those itself.)"""
         if len(x) == 0:
             raise ValueError(f"x has shape {x.shape}: must hold at least one example")
@@ -214,14 +228,16 @@ class _Step:
 
     cost: _Cost
     optimizer: optax.GradientTransformation
-    clipping: object
-    constraint: object
-    augmentations: tuple
+    clipping: Transformation | None
+    constraint: Transformation | None
+    augmentations: tuple[Any, ...]
     batch_size: int
 
 
 @partial(jax.jit, static_argnames=("cost", "input_gradient"))
-def _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient):
+def _loss_and_gradients(
+    cost: _Cost, parameters: Tensors, x: Array, y: Array, masks: Any, example_weights: Any, input_gradient: bool
+) -> Gradients:
     value_and_gradient = jax.value_and_grad(cost, argnums=(0, 1), has_aux=True)
     (total, (data_loss, penalty, _)), (gradients, x_gradient) = value_and_gradient(
         parameters, x, y, masks, example_weights
@@ -230,8 +246,37 @@ def _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gr
     return Gradients(total, data_loss, penalty, gradients | ({"A0": x_gradient} if input_gradient else {}))
 
 
+def _train(
+    step: _Step, carry: Any, frozen: Any, data: Any, tape: Iterator[Any], rates: NDArray | None, first_step: int,
+    validation: Any, early_stopping: EarlyStopping | None, checkpoint_epochs: Collection[int],
+) -> History:  # fmt: skip
+    """The epochs of :func:`fit`, from ``carry`` on: trained parameters, optimizer's state, running averages."""
+    curves, validation_costs, checkpoints, best = [], [], {}, None
+    for epoch, drawn in enumerate(tape, start=1):
+        carry, curve = _train_epoch(step, carry, frozen, data, drawn, None if rates is None else rates[epoch - 1])
+        curves.append(curve)
+        parameters, statistics = frozen | carry[0], carry[2]
+        if epoch in checkpoint_epochs:
+            checkpoints[epoch] = parameters
+        if validation is not None:
+            validation_costs.append(_validation_cost(step.cost, parameters, statistics, *validation))
+        if early_stopping is not None:
+            if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
+                best = parameters, statistics
+            if early_stopping.stop:
+                break
+    costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
+    learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
+    parameters, statistics = best or (parameters, statistics)
+    state = carry[1]._replace(step=first_step + len(costs)) if _is_ours(step.optimizer) else carry[1]
+    return History(
+        costs, learning_rates, norms, parameters, state, checkpoints, np.array(jax.device_get(validation_costs)),
+        early_stopping.best_epoch if early_stopping else 0, statistics,
+    )  # fmt: skip
+
+
 @partial(jax.jit, static_argnames="step")
-def _train_epoch(step, carry, frozen, data, drawn, rates):
+def _train_epoch(step: _Step, carry: Any, frozen: Tensors, data: Any, drawn: Any, rates: Any) -> tuple[Any, Any]:
     """One pass over the data: a scan over the full batches, then what is left. Returns ``(carry, curve)``.
 
     ``carry``: trained parameters, optimizer's state, running averages; ``data``: inputs, targets, example weights or
@@ -273,11 +318,14 @@ def _train_epoch(step, carry, frozen, data, drawn, rates):
 
 
 @partial(jax.jit, static_argnames="cost")
-def _validation_cost(cost, parameters, statistics, x, y):
+def _validation_cost(cost: _Cost, parameters: Tensors, statistics: Tensors, x: Array, y: Array) -> jax.Array:
     return cost.data_loss(cost.model.apply(parameters, x, statistics=statistics), y)
 
 
-def _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws):
+def _tape(
+    step: _Step, x: Array, epochs: int, seed: int, first_epoch: int, batch_order: Any, dropout_masks: Any,
+    augmentation_draws: Any,
+) -> Iterator[tuple[Any, dict[int, Array], list[Array]]]:  # fmt: skip
     """What is random in every epoch: the order of the examples (None: as they are), dropout masks, augmentations."""
     key = jax.random.key(seed)
     shuffle = batch_order is None and step.batch_size < len(x)
@@ -285,7 +333,7 @@ def _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws)
     for epoch in range(epochs):
         order, masks, draws = None, {}, []
         if shuffle or not all(given):
-            order, masks, draws = _draw_epoch(step, x.shape, shuffle, given, key, epoch)
+            order, masks, draws = _draw_epoch(step, x.shape, shuffle, given, key, first_epoch + epoch)
         if batch_order is not None:
             order = np.asarray(batch_order[epoch], np.int32)
         if dropout_masks is not None:
@@ -296,7 +344,9 @@ def _tape(step, x, epochs, seed, batch_order, dropout_masks, augmentation_draws)
 
 
 @partial(jax.jit, static_argnames=("step", "shape", "shuffle", "given"))
-def _draw_epoch(step, shape, shuffle, given, key, epoch):
+def _draw_epoch(
+    step: _Step, shape: tuple[int, int], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
+) -> tuple[Any, Any, Any]:
     """Order (None unless ``shuffle``), masks and draws (none where ``given``) of one epoch, by JAX's own generator."""
     examples, model = shape[0], step.cost.model
     masks_given, draws_given = given
@@ -316,30 +366,65 @@ def _draw_epoch(step, shape, shuffle, given, key, epoch):
     return order, masks, draws
 
 
-def _layer(name):
-    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
-    return int(name.lstrip("Wbgamet"))
+def _is_ours(optimizer: optax.GradientTransformation) -> bool:
+    """Whether its state is an ``OptimizerState``; that of optax's own is taken and handed back as it is."""
+    return isinstance(optimizer, optimizers.Optimizer)
 
 
-def _pairs(options):
+def _starting_state(optimizer: optax.GradientTransformation, trained: Tensors, given: Any) -> tuple[Any, int]:
+    """The optimizer's state to start from, and the number of steps behind it; a ``given`` one is checked."""
+    fresh: Any = optimizer.init(trained)
+    if given is None:
+        return fresh, 0
+    if not _is_ours(optimizer):
+        if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, fresh):
+            raise ValueError("optimizer_state is not this optimizer's: must be that of an earlier history with it")
+        return given, 0
+    step: Any = getattr(given, "step", None)
+    slots: Any = getattr(given, "slots", {})
+    step = step.item() if hasattr(step, "item") else step
+    shapes = {name: w.shape for name, w in trained.items()}
+    check_optimizer_state(step, slots, dict.fromkeys(fresh.slots, shapes))
+    slots = {
+        slot: {name: jnp.asarray(slots[slot][name], array.dtype) for name, array in arrays.items()}
+        for slot, arrays in fresh.slots.items()
+    }
+    return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots), step
+
+
+def _starting_statistics(model: models.DenseNetwork, given: models.Tensors | None, dtype: Any) -> Tensors:
+    """Batch norm's running averages to start from; ``given`` ones are checked."""
+    fresh = models.initial_statistics(model, dtype=dtype)
+    if given is None:
+        return fresh
+    check_state("statistics", given, {name: array.shape for name, array in fresh.items()})
+    return {name: jnp.asarray(given[name], dtype) for name in fresh}
+
+
+def _pairs(options: Options | None) -> models.Pairs:
     """Keywords as a tuple that can be hashed; a list among them, such as class weights, becomes a tuple."""
     return tuple(sorted((name, _hashable(value)) for name, value in (options or {}).items()))
 
 
-def _hashable(value):
+def _hashable(value: Any) -> Any:
     return tuple(map(float, value)) if isinstance(value, (list, np.ndarray, jax.Array)) else value
 
 
-def _arrays(parameters, x, y):
+def _arrays(parameters: models.Tensors, x: Array, y: Array) -> tuple[Tensors, jax.Array, jax.Array]:
     """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters."""
-    parameters = jax.tree.map(jnp.asarray, parameters)
-    dtype = parameters["W1"].dtype
+    arrays = {name: jnp.asarray(w) for name, w in parameters.items()}
+    dtype = arrays["W1"].dtype
     y = jnp.asarray(y)
-    return parameters, jnp.asarray(x, dtype), y.astype(dtype) if jnp.issubdtype(y.dtype, jnp.floating) else y
+    return arrays, jnp.asarray(x, dtype), y.astype(dtype) if jnp.issubdtype(y.dtype, jnp.floating) else y
 
 
-def _learning_rates(optimizer, schedule, schedule_unit, epochs, steps):
-    """The rate of every step, ``(epochs, steps)`` in double precision, or None if only the optimizer knows it."""
+def _learning_rates(
+    optimizer: Any, schedule: Any, schedule_unit: str, epochs: int, steps: int, first_step: int
+) -> NDArray | None:
+    """The rate of every step, ``(epochs, steps)`` in double precision, or None if only the optimizer knows it.
+
+    Steps are counted from ``first_step``, epochs from the one that it lies in.
+    """
     own_rate = getattr(optimizer, "learning_rate", None)
     if own_rate is None and schedule is not None:
         raise ValueError("schedule is not allowed with an optimizer without a learning_rate: must be None")
@@ -348,30 +433,19 @@ def _learning_rates(optimizer, schedule, schedule_unit, epochs, steps):
     if schedule is None:
         schedule = own_rate if callable(own_rate) else lambda t: own_rate
         schedule_unit = "step"  # what a schedule of optax counts
+    by_epoch, first_epoch = schedule_unit == "epoch", first_step // steps
     return np.array(
         [
-            [float(schedule(epoch if schedule_unit == "epoch" else epoch * steps + step)) for step in range(steps)]
+            [float(schedule(first_epoch + epoch if by_epoch else first_step + epoch * steps + i)) for i in range(steps)]
             for epoch in range(epochs)
         ]
     )
 
 
-def _check_fit(model, x, y, schedule_unit, epochs, batch_size, frozen_layers, validation, early_stopping):
-    if len(x) == 0 or len(x) != len(y):
-        raise ValueError(f"x has {len(x)} examples, y {len(y)}: must be the same number, at least one")
-    if schedule_unit not in ("epoch", "step"):
-        raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
-    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
-        raise ValueError(f"epochs={epochs!r} is not allowed: must be an integer >= 1")
-    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
-        raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
-    if frozen_layers not in range(model.depth):
-        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {model.depth - 1}")
-    if early_stopping is not None and validation is None:
-        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
-
-
-def _check_tape(model, examples, epochs, batch_order, dropout_masks, augmentation_draws, example_weights):
+def _check_tape(
+    model: models.DenseNetwork, examples: int, epochs: int, batch_order: Any, dropout_masks: Any,
+    augmentation_draws: Any, example_weights: Any,
+) -> None:  # fmt: skip
     """Indexing out of range, which NumPy refuses, JAX would silently clamp."""
     if batch_order is not None:
         order = np.asarray(batch_order)

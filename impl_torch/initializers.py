@@ -6,26 +6,35 @@ is not a positive integer.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from numbers import Integral
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ._common import check_not_negative
+
+Shape = Sequence[int]
 
 
-def zeros(generator, shape, *, dtype=None):
+def zeros(generator: torch.Generator | None, shape: Shape, *, dtype: torch.dtype | None = None) -> Tensor:
     """All zeros."""
     _check_shape(shape)
     return torch.zeros(shape, dtype=dtype, device=_device(generator))
 
 
-def scaled_normal(generator, shape, *, scale=0.01, dtype=None):
+def scaled_normal(
+    generator: torch.Generator | None, shape: Shape, *, scale: float = 0.01, dtype: torch.dtype | None = None
+) -> Tensor:
     """``W ~ scale * N(0, 1)``, as ``nn.init.normal_(W, std=scale)``. Raises ValueError for a negative scale."""
     _check_shape(shape)
-    _check_not_negative("scale", scale)
+    check_not_negative("scale", scale)
     return scale * _standard_normal(generator, shape, dtype)
 
 
-def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
+def xavier_normal(
+    generator: torch.Generator | None, shape: Shape, *, fan: str = "fan_in", dtype: torch.dtype | None = None
+) -> Tensor:
     """``W ~ N(0, 1/n_in)`` or, with ``fan="fan_average"``, ``N(0, 2/(n_in + n_out))``.
 
     ``nn.init.xavier_normal_`` is the average form. Raises ValueError for another ``fan``.
@@ -33,7 +42,9 @@ def xavier_normal(generator, shape, *, fan="fan_in", dtype=None):
     return _normal(generator, shape, 1 / _fan(shape, fan), False, dtype)
 
 
-def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
+def xavier_uniform(
+    generator: torch.Generator | None, shape: Shape, *, fan: str = "fan_average", dtype: torch.dtype | None = None
+) -> Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(6/(n_in + n_out))`` or, with ``fan="fan_in"``, ``sqrt(3/n_in)``.
 
     ``nn.init.xavier_uniform_`` is the average form. Raises ValueError for another ``fan``.
@@ -41,7 +52,9 @@ def xavier_uniform(generator, shape, *, fan="fan_average", dtype=None):
     return _uniform(generator, shape, 1 / _fan(shape, fan), dtype)
 
 
-def he_normal(generator, shape, *, truncated=False, dtype=None):
+def he_normal(
+    generator: torch.Generator | None, shape: Shape, *, truncated: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
     """``W ~ N(0, 2/n_in)``, by default not truncated: ``nn.init.kaiming_normal_(W, nonlinearity="relu")``.
 
     ``truncated``: none beyond two standard deviations, at the same variance.
@@ -49,33 +62,37 @@ def he_normal(generator, shape, *, truncated=False, dtype=None):
     return _normal(generator, shape, 2 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def he_uniform(generator, shape, *, dtype=None):
+def he_uniform(generator: torch.Generator | None, shape: Shape, *, dtype: torch.dtype | None = None) -> Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(6/n_in)``, as ``nn.init.kaiming_uniform_(W, nonlinearity="relu")``."""
     return _uniform(generator, shape, 2 / _fan(shape, "fan_in"), dtype)
 
 
-def lecun_normal(generator, shape, *, truncated=False, dtype=None):
+def lecun_normal(
+    generator: torch.Generator | None, shape: Shape, *, truncated: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
     """``W ~ N(0, 1/n_in)``, ``truncated`` as in :func:`he_normal`; PyTorch has none of this name."""
     return _normal(generator, shape, 1 / _fan(shape, "fan_in"), truncated, dtype)
 
 
-def lecun_uniform(generator, shape, *, dtype=None):
+def lecun_uniform(generator: torch.Generator | None, shape: Shape, *, dtype: torch.dtype | None = None) -> Tensor:
     """``W ~ U(-r, r)``, ``r = sqrt(3/n_in)``; PyTorch has none of this name."""
     return _uniform(generator, shape, 1 / _fan(shape, "fan_in"), dtype)
 
 
-def orthogonal(generator, shape, *, gain=1.0, dtype=None):
+def orthogonal(
+    generator: torch.Generator | None, shape: Shape, *, gain: float = 1.0, dtype: torch.dtype | None = None
+) -> Tensor:
     """``gain`` times a matrix with orthonormal rows (columns, if there are more rows): ``nn.init.orthogonal_``.
 
     Raises ValueError if ``gain`` is negative or not finite.
     """
     _check_shape(shape)
-    _check_not_negative("gain", gain)
+    check_not_negative("gain", gain)
     empty = torch.empty(shape, dtype=dtype, device=_device(generator))
     return nn.init.orthogonal_(empty, gain, generator=generator)
 
 
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         zeros, scaled_normal, xavier_normal, xavier_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform,
@@ -87,7 +104,9 @@ INITIALIZERS = {
 TRUNCATED_DEVIATION = 0.87962566103423978
 
 
-def _normal(generator, shape, variance, truncated, dtype):
+def _normal(
+    generator: torch.Generator | None, shape: Shape, variance: float, truncated: bool, dtype: torch.dtype | None
+) -> Tensor:
     if truncated not in (True, False):
         raise ValueError(f"truncated={truncated!r} is not allowed: must be True or False")
     if not truncated:
@@ -97,21 +116,21 @@ def _normal(generator, shape, variance, truncated, dtype):
     return math.sqrt(variance) / TRUNCATED_DEVIATION * drawn
 
 
-def _uniform(generator, shape, variance, dtype):
+def _uniform(generator: torch.Generator | None, shape: Shape, variance: float, dtype: torch.dtype | None) -> Tensor:
     largest = math.sqrt(3 * variance)
     empty = torch.empty(shape, dtype=dtype, device=_device(generator))
     return empty.uniform_(-largest, largest, generator=generator)
 
 
-def _standard_normal(generator, shape, dtype):
+def _standard_normal(generator: torch.Generator | None, shape: Shape, dtype: torch.dtype | None) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=dtype, device=_device(generator))
 
 
-def _device(generator):
+def _device(generator: torch.Generator | None) -> torch.device | None:
     return None if generator is None else generator.device
 
 
-def _fan(shape, fan):
+def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
     n_out, n_in = _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
@@ -119,12 +138,7 @@ def _fan(shape, fan):
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_shape(shape):
+def _check_shape(shape: Shape) -> Shape:
     if len(shape) != 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
         raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
     return shape

@@ -9,20 +9,25 @@ is out of range.
 is ``sum_i w_i loss_i / sum_i w_i``, as in ``F.cross_entropy(weight=..., reduction="mean")``.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from ._common import check_decay
 
 
 def binary_cross_entropy(
-    logits,
-    targets,
-    example_weights=None,
+    logits: Tensor,
+    targets: Tensor,
+    example_weights: Tensor | None = None,
     *,
-    label_smoothing=0.0,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    label_smoothing: float = 0.0,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Tensor:
     """``-y log(sigmoid(z)) - (1 - y) log(1 - sigmoid(z))``, summed over the outputs, or their ``"mean"``.
 
     ``logits`` and ``targets``: ``(m, k)``, targets in [0, 1]. ``label_smoothing`` ``s`` replaces ``y`` by ``(1 - s) y +
@@ -37,8 +42,14 @@ def binary_cross_entropy(
 
 
 def categorical_cross_entropy(
-    logits, labels, example_weights=None, *, label_smoothing=0.0, class_weights=None, weight_denominator="examples"
-):
+    logits: Tensor,
+    labels: Tensor,
+    example_weights: Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Tensor:
     """``-log softmax(z)_y``. ``logits``: ``(m, K)``; ``labels``: ``(m,)`` integers in ``0 .. K-1``.
 
     ``label_smoothing`` ``s`` replaces the target distribution ``[k = y]`` by ``(1 - s) [k = y] + s/K``.
@@ -46,22 +57,22 @@ def categorical_cross_entropy(
     means class probabilities to it, and its class weights go inside the smoothing's sum over the classes.
     """
     _check_labels(logits, labels)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     per_example = F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=label_smoothing)
     weights = _class_weights(labels, logits.shape[1], logits.dtype, example_weights, class_weights, weight_denominator)
     return _weighted(per_example, weights)
 
 
 def binary_cross_entropy_from_probabilities(
-    probabilities,
-    targets,
-    example_weights=None,
+    probabilities: Tensor,
+    targets: Tensor,
+    example_weights: Tensor | None = None,
     *,
-    clip=1e-7,
-    output_reduction="sum",
-    class_weights=None,
-    weight_denominator="examples",
-):
+    clip: float = 1e-7,
+    output_reduction: str = "sum",
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Tensor:
     """``-y log(q) - (1 - y) log(1 - q)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, gradient 0.
 
     ``probabilities`` and ``targets``: ``(m, k)``; the other keywords as in :func:`binary_cross_entropy`.
@@ -75,8 +86,14 @@ def binary_cross_entropy_from_probabilities(
 
 
 def categorical_cross_entropy_from_probabilities(
-    probabilities, labels, example_weights=None, *, clip=1e-7, class_weights=None, weight_denominator="examples"
-):
+    probabilities: Tensor,
+    labels: Tensor,
+    example_weights: Tensor | None = None,
+    *,
+    clip: float = 1e-7,
+    class_weights: Sequence[float] | None = None,
+    weight_denominator: str = "examples",
+) -> Tensor:
     """``-log(q_y)`` with ``q = p`` clipped to ``[clip, 1 - clip]``; where clipped, the gradient is 0.
 
     ``probabilities``: ``(m, K)``, not normalised again; ``labels``: ``(m,)``. ``F.nll_loss`` takes their logarithms.
@@ -90,7 +107,14 @@ def categorical_cross_entropy_from_probabilities(
     return _weighted(F.nll_loss(log_q, labels.long(), reduction="none"), weights)
 
 
-def mean_squared_error(predictions, targets, example_weights=None, *, convention="mean", weight_denominator="examples"):
+def mean_squared_error(
+    predictions: Tensor,
+    targets: Tensor,
+    example_weights: Tensor | None = None,
+    *,
+    convention: str = "mean",
+    weight_denominator: str = "examples",
+) -> Tensor:
     """``1/k sum_j (p_j - y_j)^2`` (``"mean"``, as ``F.mse_loss``), ``1/2 sum_j`` of them (``"half"``) or ``sum_j``
     (``"sum"``).
 
@@ -101,7 +125,7 @@ def mean_squared_error(predictions, targets, example_weights=None, *, convention
     return _weighted(per_example, _example_weights(targets, predictions.dtype, example_weights, weight_denominator))
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         binary_cross_entropy, categorical_cross_entropy, binary_cross_entropy_from_probabilities,
@@ -113,11 +137,17 @@ LOSSES = {
 FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
 
 
-def _weighted(per_example, weights):
+def _weighted(per_example: Tensor, weights: Tensor | None) -> Tensor:
     return per_example if weights is None else per_example * weights
 
 
-def _binary_weights(targets, dtype, example_weights, class_weights, denominator):
+def _binary_weights(
+    targets: Tensor,
+    dtype: torch.dtype,
+    example_weights: Tensor | None,
+    class_weights: Sequence[float] | None,
+    denominator: str,
+) -> Tensor | None:
     if class_weights is None:
         return _example_weights(targets, dtype, example_weights, denominator)
     if targets.shape[1] != 1:
@@ -128,7 +158,14 @@ def _binary_weights(targets, dtype, example_weights, class_weights, denominator)
     return _class_weights(labels, 2, dtype, example_weights, class_weights, denominator)
 
 
-def _class_weights(labels, classes, dtype, example_weights, class_weights, denominator):
+def _class_weights(
+    labels: Tensor,
+    classes: int,
+    dtype: torch.dtype,
+    example_weights: Tensor | None,
+    class_weights: Sequence[float] | None,
+    denominator: str,
+) -> Tensor | None:
     if class_weights is not None:
         weights = torch.as_tensor(class_weights, dtype=torch.float64, device="cpu")
         if weights.shape != (classes,) or not (weights.isfinite() & (weights >= 0)).all():
@@ -138,7 +175,7 @@ def _class_weights(labels, classes, dtype, example_weights, class_weights, denom
     return _example_weights(labels, dtype, example_weights, denominator)
 
 
-def _example_weights(targets, dtype, weights, denominator):
+def _example_weights(targets: Tensor, dtype: torch.dtype, weights: Tensor | None, denominator: str) -> Tensor | None:
     """The factor of each example's loss, ``(m,)``, or None."""
     if denominator not in ("examples", "weights"):
         raise ValueError(f"weight_denominator={denominator!r} is not allowed: must be 'examples' or 'weights'")
@@ -151,39 +188,34 @@ def _example_weights(targets, dtype, weights, denominator):
     return weights if denominator == "examples" else weights * (examples / weights.sum())
 
 
-def _smoothed_binary(logits, targets, label_smoothing):
+def _smoothed_binary(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     _check_same_shape(logits, targets)
-    _check_fraction("label_smoothing", label_smoothing)
+    check_decay("label_smoothing", label_smoothing)
     y = targets.to(logits.dtype)  # a product with integers would have the default dtype
     return (1 - label_smoothing) * y + label_smoothing / 2 if label_smoothing else y
 
 
-def _outputs(logits, reduction):
+def _outputs(logits: Tensor, reduction: str) -> int:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
     return logits.shape[1] if reduction == "mean" else 1
 
 
-def _clip(probabilities, clip):
+def _clip(probabilities: Tensor, clip: float) -> Tensor:
     """``clamp``, whose derivative is 1 up to and at its limits."""
     if not 0 < clip < 0.5:
         raise ValueError(f"clip={clip!r} is not allowed: must be in (0, 1/2)")
     return probabilities.clamp(clip, 1 - clip)
 
 
-def _squared_error_factor(convention, predictions, targets):
+def _squared_error_factor(convention: str, predictions: Tensor, targets: Tensor) -> float:
     _check_same_shape(predictions, targets)
     if convention not in ("mean", "half", "sum"):
         raise ValueError(f"convention={convention!r} is not allowed: must be 'mean', 'half' or 'sum'")
     return {"mean": 1.0 / predictions.shape[1], "half": 0.5, "sum": 1.0}[convention]
 
 
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
-
-
-def _check_same_shape(outputs, targets):
+def _check_same_shape(outputs: Tensor, targets: Tensor) -> None:
     if outputs.ndim != 2 or outputs.shape != targets.shape:
         raise ValueError(
             f"targets has shape {tuple(targets.shape)}, outputs {tuple(outputs.shape)}: "
@@ -195,7 +227,7 @@ def _check_same_shape(outputs, targets):
         )
 
 
-def _check_labels(logits, labels):
+def _check_labels(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}, logits {tuple(logits.shape)}: must be (m,) beside (m, classes)"
@@ -209,5 +241,5 @@ def _check_labels(logits, labels):
             raise ValueError(f"labels span {lowest} .. {highest}: must be in 0 .. {classes - 1}")
 
 
-def _name(dtype):
+def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

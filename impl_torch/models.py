@@ -6,18 +6,25 @@ Each is an ``nn.Module``. Every model computes, for layers ``l = 1 .. L``, with 
     N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
     A[l] = f(N[l])                     (m, n_l), then inverted dropout, for l < L
 
-and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself. A
-layer with batch norm has no ``b[l]``; its running averages are buffers of the module.
+and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself.
+With ``bias=False`` no layer has a ``b[l]``. A layer with batch norm has none in any case; its running averages are
+buffers of the module.
 """
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from numbers import Integral
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import activations, initializers, normalization, regularizers
+from ._common import check_choice, check_layer_sizes, check_state, is_trained
+
+Options = Mapping[str, Any]
+Tensors = dict[str, Tensor]
+Masks = Mapping[int, Tensor]
 
 OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
@@ -29,7 +36,10 @@ class Normalization(nn.Module):
     training mode, by the unbiased variance.
     """
 
-    def __init__(self, kind, size, options):
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, kind: str | None, size: int, options: Options) -> None:
         super().__init__()
         self.kind = kind
         self.epsilon = {name: value for name, value in options.items() if name == "epsilon"}
@@ -39,7 +49,7 @@ class Normalization(nn.Module):
             self.register_buffer("running_mean", torch.zeros(size))
             self.register_buffer("running_variance", torch.ones(size))
 
-    def forward(self, z, batch=None):
+    def forward(self, z: Tensor, batch: Sequence[Tensor] | None = None) -> Tensor:
         """``N: (m, n)`` of ``z``; ``batch``: batch norm's ``(mean, variance)`` in training, None in inference."""
         if self.kind == "layer_norm":
             return normalization.layer_norm(z, self.gamma, self.beta, **self.epsilon)
@@ -47,7 +57,7 @@ class Normalization(nn.Module):
         return normalization.batch_norm(z, self.gamma, self.beta, mean, variance, **self.epsilon)
 
     @torch.no_grad()
-    def reset(self):
+    def reset(self) -> None:
         """Scale 1, shift 0, running mean 0 and variance 1."""
         self.gamma.fill_(1)
         self.beta.zero_()
@@ -56,7 +66,7 @@ class Normalization(nn.Module):
             self.running_variance.fill_(1)
 
     @torch.no_grad()
-    def update(self, batch, examples):
+    def update(self, batch: Sequence[Tensor], examples: int) -> None:
         """Take a batch's ``(mean, variance)`` into the running averages."""
         running = self.running_mean, self.running_variance
         averages = normalization.running_average(running, batch, examples, **self.averaging)
@@ -71,16 +81,20 @@ class DenseNetwork(nn.Module):
     mode; a forward pass never changes the running averages.
     """
 
+    layers: Any  # nn.ModuleList of nn.Linear
+    norms: Any  # nn.ModuleList of Normalization
+
     def __init__(
         self,
-        layer_sizes,
-        activation,
-        activation_options=None,
-        output="sigmoid",
-        keep_probabilities=(),
-        normalization=None,
-        normalization_options=None,
-    ):
+        layer_sizes: Sequence[int],
+        activation: str,
+        activation_options: Options | None = None,
+        output: str = "sigmoid",
+        keep_probabilities: Sequence[float] = (),
+        normalization: str | None = None,
+        normalization_options: Options | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.layer_sizes = tuple(layer_sizes)
         self.activation = activation
@@ -89,9 +103,10 @@ class DenseNetwork(nn.Module):
         self.keep_probabilities = tuple(keep_probabilities)
         self.normalization = normalization
         self.normalization_options = dict(normalization_options or {})
+        self.bias = bias
         # skip_init: nn.Linear would draw its own weights here and so move the default generator.
         self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, n_in, n_out, bias=not self.normalizes(number, "batch_norm"))
+            nn.utils.skip_init(nn.Linear, n_in, n_out, bias=self.has_bias(number))
             for number, (n_in, n_out) in enumerate(pairwise(self.layer_sizes), start=1)
         )
         hidden_sizes = self.layer_sizes[1:-1] if normalization is not None else ()
@@ -100,28 +115,33 @@ class DenseNetwork(nn.Module):
         )
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
-    def normalizes(self, layer, kind):
+    def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
 
-    def parameter_dict(self, frozen_layers=0):
-        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``, after the first layers."""
+    def has_bias(self, layer: int) -> bool:
+        """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
+        return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def parameter_dict(self, frozen_layers: int = 0, frozen_biases: bool = False) -> dict[str, nn.Parameter]:
+        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``, or those that are trained.
+
+        Those of the first ``frozen_layers`` layers are left out and, with ``frozen_biases``, every ``b[l]``.
+        """
         named = {}
         for number, layer in enumerate(self.layers, start=1):
-            if number <= frozen_layers:
-                continue
             named[f"W{number}"] = layer.weight
             if layer.bias is not None:
                 named[f"b{number}"] = layer.bias
             if number <= len(self.norms):
                 named |= {f"{name}{number}": w for name, w in self.norms[number - 1].named_parameters()}
-        return named
+        return {name: w for name, w in named.items() if is_trained(name, frozen_layers, frozen_biases)}
 
-    def statistics_dict(self):
+    def statistics_dict(self) -> Tensors:
         """Batch norm's own running averages, ``{"running_mean1": (n_1,), "running_variance1": ...}``, or {}."""
         return {
             f"{name}{number}": average
@@ -130,15 +150,17 @@ class DenseNetwork(nn.Module):
         }
 
     @torch.no_grad()
-    def load_statistics(self, statistics):
+    def load_statistics(self, statistics: Mapping[str, Any]) -> None:
         """Copy ``statistics`` into the running averages. Raises ValueError if one is missing or has another shape."""
+        self.check_statistics(statistics)
         for name, average in self.statistics_dict().items():
-            shape = tuple(statistics[name].shape) if name in statistics else None
-            if shape != tuple(average.shape):
-                raise ValueError(f"statistics {name!r} has shape {shape}: must be {tuple(average.shape)}")
-            average.copy_(statistics[name])
+            average.copy_(torch.as_tensor(statistics[name]))
 
-    def forward(self, x, masks=None, training=False):
+    def check_statistics(self, statistics: Mapping[str, Any]) -> None:
+        """Raise ValueError unless ``statistics`` are running averages of a model of these sizes."""
+        check_state("statistics", statistics, {name: tuple(a.shape) for name, a in self.statistics_dict().items()})
+
+    def forward(self, x: Tensor, masks: Masks | None = None, training: bool = False) -> Tensor:
         """Logits ``Z[L]: (m, n_L)`` of ``x: (m, n_0)``.
 
         ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``training``
@@ -147,7 +169,7 @@ class DenseNetwork(nn.Module):
         """
         return self.layer_values(x, masks, training)[f"Z{self.depth}"]
 
-    def layer_values(self, x, masks=None, training=False):
+    def layer_values(self, x: Tensor, masks: Masks | None = None, training: bool = False) -> Tensors:
         """Every value up to the logits, ``{"Z1": ..., "A1": ..., ..., "ZL": ...}``; arguments of :meth:`forward`.
 
         With normalisation also ``"N1"``, and ``"batch_mean1"``, ``"batch_variance1"`` for batch norm in training.
@@ -155,7 +177,8 @@ class DenseNetwork(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {tuple(x.shape)}: must be (examples, {self.layer_sizes[0]})")
         f = activations.ACTIVATIONS[self.activation]
-        values, a = {}, x
+        values: Tensors = {}
+        a = x
         for number, layer in enumerate(self.layers, start=1):
             values[f"Z{number}"] = layer(a)  # (m, n_l)
             if number < self.depth:
@@ -166,14 +189,14 @@ class DenseNetwork(nn.Module):
                 values[f"A{number}"] = a
         return values
 
-    def update_running_averages(self, values):
+    def update_running_averages(self, values: Tensors) -> None:
         """Take the batch's statistics among ``values`` of :meth:`layer_values` in training into the running ones."""
         if self.normalization == "batch_norm":
             for number, norm in enumerate(self.norms, start=1):
                 batch = values[f"batch_mean{number}"], values[f"batch_variance{number}"]
                 norm.update(batch, len(values["Z1"]))
 
-    def _normalized(self, number, values, training):
+    def _normalized(self, number: int, values: Tensors, training: bool) -> Tensor:
         """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
         z = values[f"Z{number}"]
         if self.normalization is None:
@@ -185,87 +208,115 @@ class DenseNetwork(nn.Module):
         return values[f"N{number}"]
 
 
-def single_neuron(features, *, output="identity"):
-    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``)."""
-    _check_choice("output", output, ("identity", "relu"))
-    return _dense_network((features, 1), "identity", None, output, 1.0, None, None)
+def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
+    """One unit for regression, ``p = w . x + b`` (``output="identity"``) or ``max(w . x + b, 0)`` (``"relu"``).
+
+    ``bias=False``: without ``b``, as in every model here. Every maker of a model raises ValueError for what it refuses.
+    """
+    check_choice("output", output, ("identity", "relu"))
+    return _dense_network((features, 1), "identity", None, output, 1.0, None, None, bias)
 
 
-def logistic_regression(features):
+def logistic_regression(features: int, *, bias: bool = True) -> DenseNetwork:
     """One sigmoid unit: ``p = sigmoid(w . x + b)``, ``features`` inputs."""
-    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None)
+    return _dense_network((features, 1), "identity", None, "sigmoid", 1.0, None, None, bias)
 
 
 def shallow_network(
-    features,
+    features: int,
     *,
-    hidden_units=4,
-    outputs=1,
-    activation="tanh",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    hidden_units: int = 4,
+    outputs: int = 1,
+    activation: str = "tanh",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """One hidden layer: sizes ``(features, hidden_units, outputs)``."""
     sizes = (features, hidden_units, outputs)
     return _dense_network(
-        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        sizes, activation, activation_options, output, keep_probability, normalization, normalization_options, bias
     )
 
 
 def deep_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    output="sigmoid",
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    output: str = "sigmoid",
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network, ``layer_sizes = (n_0, ..., n_L)``; ``keep_probability``: one, or one per hidden layer.
 
     ``normalization`` of every hidden layer is None, ``"batch_norm"`` (``normalization_options``: ``epsilon``,
     ``momentum``, ``running_variance``) or ``"layer_norm"`` (``epsilon``).
     """
     return _dense_network(
-        layer_sizes, activation, activation_options, output, keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        output,
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def multi_task_network(
-    layer_sizes,
+    layer_sizes: Sequence[int],
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with ``n_L`` sigmoid outputs, each of its own."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "sigmoid", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "sigmoid",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
 def softmax_classifier(
-    layer_sizes=(12288, 25, 12, 6),
+    layer_sizes: Sequence[int] = (12288, 25, 12, 6),
     *,
-    activation="relu",
-    activation_options=None,
-    keep_probability=1.0,
-    normalization=None,
-    normalization_options=None,
-):
+    activation: str = "relu",
+    activation_options: Options | None = None,
+    keep_probability: float | Sequence[float] = 1.0,
+    normalization: str | None = None,
+    normalization_options: Options | None = None,
+    bias: bool = True,
+) -> DenseNetwork:
     """The L-layer network with a softmax over ``n_L`` classes; by default the course's hand-sign classifier."""
     return _dense_network(
-        layer_sizes, activation, activation_options, "softmax", keep_probability, normalization, normalization_options
+        layer_sizes,
+        activation,
+        activation_options,
+        "softmax",
+        keep_probability,
+        normalization,
+        normalization_options,
+        bias,
     )
 
 
-MODELS = {
+MODELS: dict[str, Callable[..., DenseNetwork]] = {
     f.__name__: f
     for f in (
         single_neuron, logistic_regression, shallow_network, deep_network, multi_task_network, softmax_classifier,
@@ -274,14 +325,21 @@ MODELS = {
 
 
 @torch.no_grad()
-def initialize(model, generator, *, initializer="he_normal", initializer_options=None, dtype=None):
+def initialize(
+    model: DenseNetwork,
+    generator: torch.Generator | None,
+    *,
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+    dtype: torch.dtype | None = None,
+) -> DenseNetwork:
     """Fill ``model`` in place: weights from ``initializer``, a name in ``INITIALIZERS``, biases zero; returns it.
 
     Normalised layers get scales 1, shifts 0 and fresh running averages. ``generator``: a ``torch.Generator`` on any
     device, None for the default one; ``dtype`` casts the model first, None leaves its dtype. Raises ValueError for an
     unknown initializer.
     """
-    _check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
+    check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     model.to(dtype=dtype)
     for layer in model.layers:
@@ -294,7 +352,7 @@ def initialize(model, generator, *, initializer="he_normal", initializer_options
     return model
 
 
-def initial_statistics(model, *, dtype=None):
+def initial_statistics(model: DenseNetwork, *, dtype: torch.dtype | None = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     They are on the model's device and, with ``dtype`` None, in its dtype.
@@ -306,14 +364,14 @@ def initial_statistics(model, *, dtype=None):
 
 
 @torch.no_grad()
-def update_statistics(model, x, *, masks=None):
+def update_statistics(model: DenseNetwork, x: Tensor, *, masks: Masks | None = None) -> Tensors:
     """One training forward pass of ``x: (m, n_0)`` into the model's running averages; returns copies of them."""
     model.update_running_averages(model.layer_values(x, masks, training=True))
     return {name: average.clone() for name, average in model.statistics_dict().items()}
 
 
 @torch.no_grad()
-def intermediates(model, x, *, masks=None, training=False):
+def intermediates(model: DenseNetwork, x: Tensor, *, masks: Masks | None = None, training: bool = False) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
     With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
@@ -325,13 +383,13 @@ def intermediates(model, x, *, masks=None, training=False):
 
 
 @torch.no_grad()
-def predict(model, x):
+def predict(model: DenseNetwork, x: Tensor) -> Tensor:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
     return activations.ACTIVATIONS[model.output](model(x))
 
 
 @torch.no_grad()
-def predict_classes(model, x):
+def predict_classes(model: DenseNetwork, x: Tensor) -> Tensor:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -345,28 +403,37 @@ def predict_classes(model, x):
     return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
-def replace_head(model, generator, *, outputs, output="sigmoid", initializer="he_normal", initializer_options=None):
+def replace_head(
+    model: DenseNetwork,
+    generator: torch.Generator | None,
+    *,
+    outputs: int,
+    output: str = "sigmoid",
+    initializer: str = "he_normal",
+    initializer_options: Options | None = None,
+) -> DenseNetwork:
     """Transfer: a new model with a new last layer of ``outputs`` units and copies of the other layers.
 
-    Running averages go with them; train with ``frozen_layers`` to leave the copies alone. ``output``: ``"sigmoid"``,
-    ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer.
+    Running averages go with them, and a model without biases stays without; train with ``frozen_layers`` to leave the
+    copies alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
+    unknown output or initializer.
     """
-    _check_choice("output", output, OUTPUTS)
-    sizes = _sizes((*model.layer_sizes[:-1], outputs))
+    check_choice("output", output, OUTPUTS)
+    sizes = check_layer_sizes((*model.layer_sizes[:-1], outputs))
     weight = model.layers[-1].weight
-    fresh = DenseNetwork(sizes[-2:], "identity").to(device=weight.device, dtype=weight.dtype)
+    fresh = DenseNetwork(sizes[-2:], "identity", bias=model.bias).to(device=weight.device, dtype=weight.dtype)
     initialize(fresh, generator, initializer=initializer, initializer_options=initializer_options)
     changed = copy.deepcopy(model)
     changed.layer_sizes, changed.output, changed.layers[-1] = sizes, output, fresh.layers[0]
     return changed
 
 
-def computation_graph(a, b, c):
+def computation_graph(a: Any, b: Any, c: Any) -> Any:
     """``J = 3 (a + b c)``, of numbers or scalar tensors."""
     return 3 * (a + b * c)
 
 
-def computation_graph_gradients(a, b, c):
+def computation_graph_gradients(a: Any, b: Any, c: Any) -> tuple[Tensor, Tensors]:
     """``J`` and its derivatives ``{"a": ..., "b": ..., "c": ...}``, scalar tensors, by autograd.
 
     Numbers are taken in double precision, not in PyTorch's default dtype.
@@ -384,29 +451,41 @@ def computation_graph_gradients(a, b, c):
 
 
 def _dense_network(
-    layer_sizes, activation, activation_options, output, keep_probability, normalizer, normalization_options
-):
-    sizes = _sizes(layer_sizes)
-    _check_choice("activation", activation, tuple(activations.ACTIVATIONS))
-    _check_choice("output", output, OUTPUTS)
-    _check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    layer_sizes: Sequence[int],
+    activation: str,
+    activation_options: Options | None,
+    output: str,
+    keep_probability: float | Sequence[float],
+    normalizer: str | None,
+    normalization_options: Options | None,
+    bias: bool,
+) -> DenseNetwork:
+    sizes = check_layer_sizes(layer_sizes)
+    check_choice("activation", activation, tuple(activations.ACTIVATIONS))
+    check_choice("output", output, OUTPUTS)
+    check_choice("normalization", normalizer, (None, *normalization.NORMALIZATIONS))
+    check_choice("bias", bias, (False, True))
     hidden = len(sizes) - 2
-    keep = keep_probability if isinstance(keep_probability, (tuple, list)) else (keep_probability,) * hidden
-    if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *_numbers(keep_probability))):
+    given = _numbers(keep_probability)
+    keep = given if isinstance(keep_probability, (tuple, list)) else given * hidden
+    if len(keep) != hidden or not all(0 < p <= 1 for p in (*keep, *given)):
         raise ValueError(
             f"keep_probability={keep_probability!r} is not allowed: must be in (0, 1], one or {hidden} of them"
         )
     options = dict(normalization_options or {})
-    allowed = {"batch_norm": ("epsilon", "momentum", "running_variance"), "layer_norm": ("epsilon",)}
+    allowed: dict[str | None, tuple[str, ...]] = {
+        "batch_norm": ("epsilon", "momentum", "running_variance"),
+        "layer_norm": ("epsilon",),
+    }
     for name in options:
-        _check_choice("normalization_options", name, allowed.get(normalizer, ()))
-    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options)
+        check_choice("normalization_options", name, allowed.get(normalizer, ()))
+    model = DenseNetwork(sizes, activation, activation_options, output, keep, normalizer, options, bias)
     _try(model)
     # nn.Linear's default, a uniform draw for the biases too, is a dialect of PyTorch's: start from the suite's instead.
     return initialize(model, None)
 
 
-def _try(model):
+def _try(model: DenseNetwork) -> None:
     """Let the activation and the normalisation check their options now rather than in the first forward pass."""
     one = torch.ones(1, 1)
     activations.ACTIVATIONS[model.activation](one, **model.activation_options)
@@ -415,17 +494,5 @@ def _try(model):
     normalization.running_average((one, one), (one, one), 2, **norm.averaging)
 
 
-def _sizes(layer_sizes):
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
-        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
-    return sizes
-
-
-def _numbers(value):
+def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")

@@ -1,11 +1,14 @@
 """Input standardisation with the statistics of the training set only; batch and layer normalisation."""
 
-import math
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
+
+from ._common import check_choice, check_decay, check_not_negative
 
 
-def standardization_statistics(x):
+def standardization_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """``mu_j = 1/m sum_i x_ij``, ``sigma_j = sqrt(1/m sum_i (x_ij - mu_j)^2)``.
 
     A constant feature gets ``sigma_j = 1``; its values decide, as rounding can leave a deviation just above 0. ``x``:
@@ -20,12 +23,12 @@ def standardization_statistics(x):
     return mean, torch.where(constant, torch.ones_like(mean), standard_deviation)
 
 
-def standardize(x, mean, standard_deviation):
+def standardize(x: Tensor, mean: Tensor, standard_deviation: Tensor) -> Tensor:
     """``(x - mu) / sigma``. ``x``: ``(m, n_0)``; the statistics ``(n_0,)`` each, from the training set."""
     return (x - mean) / standard_deviation
 
 
-def batch_statistics(z):
+def batch_statistics(z: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
 
     ``torch.var_mean`` divides by ``m - 1`` unless told ``correction=0``.
@@ -34,26 +37,34 @@ def batch_statistics(z):
     return mean, (z - mean).square().mean(dim=0)
 
 
-def batch_norm(z, gamma, beta, mean, variance, *, epsilon=1e-5):
+def batch_norm(
+    z: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, *, epsilon: float = 1e-5
+) -> Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
     ``z``: ``(m, n)``; all others ``(n,)``. ``F.batch_norm`` is the same function, takes the batch's statistics itself
     and refuses a batch of one example. Raises ValueError if ``epsilon`` is negative or not finite.
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     return gamma * ((z - mean) / (variance + epsilon).sqrt()) + beta
 
 
-def running_average(running, batch, examples, *, momentum=0.9, running_variance="biased"):
+def running_average(
+    running: Sequence[Tensor],
+    batch: Sequence[Tensor],
+    examples: int,
+    *,
+    momentum: float = 0.9,
+    running_variance: str = "biased",
+) -> tuple[Tensor, Tensor]:
     """``r <- momentum r + (1 - momentum) batch`` for ``(mean, variance)``, pairs of ``(n,)``.
 
     ``examples``: the batch's ``m``; the variance that enters is divided by ``m`` (``"biased"``) or ``m - 1``
     (``"unbiased"``). ``nn.BatchNorm1d``'s is the unbiased one, and its ``momentum`` is 1 - ours. Raises ValueError
     unless ``0 <= momentum < 1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one example.
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r} is not allowed: must be in [0, 1)")
-    _check_choice("running_variance", running_variance, ("biased", "unbiased"))
+    check_decay("momentum", momentum)
+    check_choice("running_variance", running_variance, ("biased", "unbiased"))
     if running_variance == "unbiased" and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     mean, variance = batch
@@ -62,27 +73,17 @@ def running_average(running, batch, examples, *, momentum=0.9, running_variance=
     return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
 
 
-def layer_norm(z, gamma, beta, *, epsilon=1e-5):
+def layer_norm(z: Tensor, gamma: Tensor, beta: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
     ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. ``F.layer_norm`` is the same function; where the mean is large
     beside the deviation, its gradient has the larger rounding errors. Raises ValueError if ``epsilon`` is negative or
     not finite.
     """
-    _check_not_negative("epsilon", epsilon)
+    check_not_negative("epsilon", epsilon)
     centred = z - z.mean(dim=1, keepdim=True)
     variance = centred.square().mean(dim=1, keepdim=True)
     return gamma * (centred / (variance + epsilon).sqrt()) + beta
 
 
-NORMALIZATIONS = {"batch_norm": batch_norm, "layer_norm": layer_norm}
-
-
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+NORMALIZATIONS: dict[str, Callable[..., Tensor]] = {"batch_norm": batch_norm, "layer_norm": layer_norm}

@@ -5,13 +5,41 @@ one of the classes here, in the same idiom: hyperparameters in the parameter gro
 ``lr_scheduler`` works), state per parameter, parameters without a gradient left alone. Throughout, ``w`` is a
 parameter, ``g`` its gradient, ``alpha`` the learning rate and ``t`` the step counted from 1.
 
-This file needs PyTorch only and can be copied out alone.
+**Weight decay.** Where a function has ``weight_decay``, it is coupled: ``g <- g + weight_decay w`` before anything
+else, on every parameter that the optimizer holds. With ``decoupled_weight_decay`` the gradient is left alone, and the
+step is ``w <- w - alpha (d + weight_decay w)``, ``d`` the formula's own direction; with the rate inside the velocity it
+is ``w <- w - (v + alpha weight_decay w)``. That of ``adamw`` and ``lion`` is always decoupled. Raises ValueError unless
+it is a finite number >= 0.
+
+**Layout.** On the CPU the fused kernels of PyTorch 2.13 take weight, gradient and state in the order of their memory
+and pair the wrong elements, silently, where strides differ. The fused built-ins returned here give such a gradient its
+weight's layout before the step, and weights with gaps in memory the kernel that is not fused. This is a hook of the
+optimizer: it stays with the object, and is not in a pickle of it.
+
+This file needs PyTorch and ``_common.py`` only, and can be copied out together with it.
 """
 
 import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import optim
+from torch import Tensor, nn, optim
+from torch.optim.optimizer import ParamsT
+
+from ._common import (
+    check_choice,
+    check_decay,
+    check_fraction,
+    check_not_negative,
+    check_optimizer_state,
+    check_positive_integer,
+)
+
+Slots = dict[str, dict[str, Tensor]]
+Group = dict[str, Any]
+State = dict[str, Any]
+Maker = TypeVar("Maker", bound=optim.Optimizer)
 
 # What the built-ins call their state, and what the formulas do.
 SLOT_NAMES = {
@@ -27,26 +55,45 @@ SLOT_NAMES = {
 }
 
 # Functions of this file that the other frameworks' files do not have.
-TORCH_ONLY = ("named_state", "load_named_state")
+TORCH_ONLY = ("named_state", "load_named_state", "reset_state")
+
+
+class OptimizerState(NamedTuple):
+    """Number of steps taken, and for each slot (``"velocity"``, ``"first_moment"`` ...) one tensor per parameter."""
+
+    step: int
+    slots: Slots
 
 
 class _Formulation(optim.Optimizer):
     """The loop over parameters that the formulas share: a subclass names its slots and updates one parameter.
 
     The step is a Python int, so that bias corrections are taken in double precision whatever the parameters' dtype.
+    Coupled weight decay is in the ``g`` that :meth:`update` is given; decoupled decay is the subclass's own.
     """
 
-    def __init__(self, params, *, lr, **formulation):
-        super().__init__(params, {"lr": lr, **formulation})
+    def __init__(
+        self,
+        params: ParamsT,
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        **formulation: Any,
+    ) -> None:
+        decay = {"weight_decay": weight_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, {"lr": lr, **decay, **formulation})
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
+        """The slots of a parameter by name, and what they are filled with before the first step."""
         raise NotImplementedError
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
+        """One step of one parameter, in place; ``state`` holds its slots, and ``"step"`` from 1."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step from the gradients in ``w.grad``; ``closure`` as in every PyTorch optimizer."""
         loss = None
         if closure is not None:
@@ -63,42 +110,57 @@ class _Formulation(optim.Optimizer):
             self.update_group(parameters, group)
         return loss
 
-    def update_group(self, parameters, group):
+    def update_group(self, parameters: Sequence[Tensor], group: Group) -> None:
+        """One step of all parameters of a group that have a gradient."""
+        coupled = 0.0 if group["decoupled_weight_decay"] else group["weight_decay"]
         for w in parameters:
-            self.update(w, w.grad, self.state[w], group)
+            g: Any = w.grad
+            self.update(w, g.add(w, alpha=coupled) if coupled else g, self.state[w], group)
 
 
-def gradient_descent(params, learning_rate=0.01):
-    """``w <- w - alpha g``: ``torch.optim.SGD``. Raises ValueError if ``learning_rate`` is negative or not finite."""
+def gradient_descent(params: ParamsT, learning_rate: float = 0.01, *, weight_decay: float = 0.0) -> optim.Optimizer:
+    """``w <- w - alpha g``: ``torch.optim.SGD``. Raises ValueError if a number is negative or not finite."""
     _check_learning_rate(learning_rate)
-    return optim.SGD(params, lr=learning_rate, fused=True)
+    check_not_negative("weight_decay", weight_decay)
+    return _laid_out(optim.SGD(params, weight_decay=weight_decay, lr=learning_rate, fused=True))
 
 
 def momentum(
-    params,
-    learning_rate=0.01,
+    params: ParamsT,
+    learning_rate: float = 0.01,
     *,
-    beta=0.9,
-    accumulation="average",
-    bias_correction=False,
-    nesterov=False,
-    learning_rate_position="outside",
-):
+    beta: float = 0.9,
+    accumulation: str = "average",
+    bias_correction: bool = False,
+    nesterov: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+    dampening: float = 0.0,
+) -> optim.Optimizer:
     """``v <- beta v + (1 - beta) g, w <- w - alpha v``, or another formulation of momentum; slot ``velocity``.
 
-    ``torch.optim.SGD(momentum=beta)`` is ``accumulation="sum"`` with the rate outside and no bias correction. Its
-    ``dampening`` does not make the average: the first step takes ``g`` whole. Raises ValueError unless ``0 <= beta <
-    1`` and every formulation is a known one.
+    ``torch.optim.SGD(momentum=beta)`` is ``accumulation="sum"`` with the rate outside and no bias correction.
+    ``dampening`` is its own: ``v <- g`` in the first step, then ``v <- beta v + (1 - dampening) g``; with the rate
+    inside, ``alpha`` times each contribution. It does not make the average, as the first step takes ``g`` whole. Raises
+    ValueError unless ``0 <= beta < 1``, the other numbers are in range and every formulation is a known one, and for a
+    ``dampening`` that is not 0 without ``accumulation="sum"``, with ``nesterov`` or with ``bias_correction``.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_choice("accumulation", accumulation, ("average", "sum"))
-    _check_choice("bias_correction", bias_correction, (False, True))
-    _check_choice("nesterov", nesterov, (False, True))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    check_decay("beta", beta)
+    check_choice("accumulation", accumulation, ("average", "sum"))
+    check_choice("bias_correction", bias_correction, (False, True))
+    check_choice("nesterov", nesterov, (False, True))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    _check_decay(weight_decay, decoupled_weight_decay)
+    _check_dampening(dampening, accumulation, nesterov, bias_correction)
+    coupled = not (weight_decay and decoupled_weight_decay)
     # At beta = 0 SGD would keep no velocity.
-    if beta > 0 and accumulation == "sum" and not bias_correction and learning_rate_position == "outside":
-        return optim.SGD(params, lr=learning_rate, momentum=beta, nesterov=bool(nesterov), fused=True)
+    if beta > 0 and accumulation == "sum" and not bias_correction and learning_rate_position == "outside" and coupled:
+        more: dict[str, Any] = {"weight_decay": weight_decay, "dampening": dampening}
+        return _laid_out(
+            optim.SGD(params, lr=learning_rate, momentum=beta, nesterov=bool(nesterov), fused=True, **more)
+        )
     return Momentum(
         params,
         lr=learning_rate,
@@ -107,62 +169,73 @@ def momentum(
         bias_correction=bias_correction,
         nesterov=nesterov,
         learning_rate_position=learning_rate_position,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
+        dampening=dampening,
     )
 
 
 class Momentum(_Formulation):
     """Every formulation of :func:`momentum`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"velocity": 0.0}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         alpha, beta, t, v = group["lr"], group["beta"], state["step"], state["velocity"]
         gain = 1 - beta if group["accumulation"] == "average" else 1.0
+        if t > 1 and group["dampening"]:
+            gain = 1 - group["dampening"]
         inside = group["learning_rate_position"] == "inside"
         contribution = (alpha * gain if inside else gain) * g
         v.mul_(beta).add_(contribution)
         direction = beta * v + contribution if group["nesterov"] else v
         if group["bias_correction"]:
             direction = direction / _one_minus_power(beta, t)
+        direction = _with_decay(direction, w, group, inside)
         w.sub_(direction if inside else alpha * direction)
 
 
 def rmsprop(
-    params,
-    learning_rate=0.001,
+    params: ParamsT,
+    learning_rate: float = 0.001,
     *,
-    beta=0.9,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    centered=False,
-    momentum=0.0,
-    initial_square=0.0,
-    bias_correction=False,
-    learning_rate_position="outside",
-):
+    beta: float = 0.9,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    centered: bool = False,
+    momentum: float = 0.0,
+    initial_square: float = 0.0,
+    bias_correction: bool = False,
+    learning_rate_position: str = "outside",
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> optim.Optimizer:
     """``s <- beta s + (1 - beta) g^2, w <- w - alpha g / (sqrt(s) + epsilon)``, or another formulation of RMSprop.
 
     Slots ``square_average``, ``gradient_average`` (if centred), ``velocity`` (if momentum).
-    ``torch.optim.RMSprop(alpha=beta)`` is the formulation with every default kept but ``beta``, ``epsilon`` and
-    ``momentum``; its own default of ``alpha`` is 0.99, and its centred form takes roots of variances that rounding
-    made negative. Raises ValueError for a number out of range, an unknown formulation, or ``bias_correction`` with
-    ``initial_square != 0``.
+    ``torch.optim.RMSprop(alpha=beta)`` is the formulation with every default kept but ``beta``, ``epsilon``,
+    ``momentum`` and ``weight_decay``; its own default of ``alpha`` is 0.99, and its centred form takes roots of
+    variances that rounding made negative. Raises ValueError for a number out of range, an unknown formulation, or
+    ``bias_correction`` with ``initial_square != 0``.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta", beta)
-    _check_decay("momentum", momentum)
-    _check_not_negative("epsilon", epsilon)
-    _check_not_negative("initial_square", initial_square)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
-    _check_choice("centered", centered, (False, True))
-    _check_choice("bias_correction", bias_correction, (False, True))
+    check_decay("beta", beta)
+    check_decay("momentum", momentum)
+    check_not_negative("epsilon", epsilon)
+    check_not_negative("initial_square", initial_square)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_choice("learning_rate_position", learning_rate_position, ("outside", "inside"))
+    check_choice("centered", centered, (False, True))
+    check_choice("bias_correction", bias_correction, (False, True))
     if bias_correction and initial_square != 0:
         raise ValueError(f"initial_square={initial_square!r} is not allowed with bias_correction: must be 0")
+    _check_decay(weight_decay, decoupled_weight_decay)
     outside = epsilon_position == "outside_root" and learning_rate_position == "outside"
-    if outside and not centered and initial_square == 0 and not bias_correction:
-        return optim.RMSprop(params, lr=learning_rate, alpha=beta, eps=epsilon, momentum=momentum, foreach=True)
+    coupled = not (weight_decay and decoupled_weight_decay)
+    if outside and not centered and initial_square == 0 and not bias_correction and coupled:
+        more: dict[str, Any] = {"momentum": momentum, "weight_decay": weight_decay}
+        return optim.RMSprop(params, lr=learning_rate, alpha=beta, eps=epsilon, foreach=True, **more)
     return RMSprop(
         params,
         lr=learning_rate,
@@ -174,13 +247,15 @@ def rmsprop(
         initial_square=initial_square,
         bias_correction=bias_correction,
         learning_rate_position=learning_rate_position,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
     )
 
 
 class RMSprop(_Formulation):
     """Every formulation of :func:`rmsprop`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         slots = {"square_average": group["initial_square"]}
         if group["centered"]:
             slots["gradient_average"] = 0.0
@@ -188,7 +263,7 @@ class RMSprop(_Formulation):
             slots["velocity"] = 0.0
         return slots
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         alpha, beta, momentum, t = group["lr"], group["beta"], group["momentum"], state["step"]
         inside = group["learning_rate_position"] == "inside"
         correction = _one_minus_power(beta, t) if group["bias_correction"] else 1.0
@@ -206,23 +281,33 @@ class RMSprop(_Formulation):
         if momentum:
             u = state["velocity"]
             u.mul_(momentum).add_(alpha * ratio if inside else ratio)
+            u = _with_decay(u, w, group, inside)
             w.sub_(u if inside else alpha * u)
         else:
-            w.sub_(alpha * ratio)
+            w.sub_(alpha * _with_decay(ratio, w, group))
 
 
-def adagrad(params, learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outside_root", initial_accumulator=0.0):
+def adagrad(
+    params: ParamsT,
+    learning_rate: float = 0.01,
+    *,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    initial_accumulator: float = 0.0,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """``s <- s + g^2, w <- w - alpha g / (sqrt(s) + epsilon)``, or with epsilon ``"inside_root"``; slot ``square_sum``.
 
     ``torch.optim.Adagrad`` is ``epsilon_position="outside_root"``, its own default of ``eps`` is 1e-10. Raises
     ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
-    _check_not_negative("initial_accumulator", initial_accumulator)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
+    check_not_negative("initial_accumulator", initial_accumulator)
+    check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "outside_root":
-        start = {"initial_accumulator_value": initial_accumulator}
+        start: dict[str, Any] = {"initial_accumulator_value": initial_accumulator, "weight_decay": weight_decay}
         return optim.Adagrad(params, lr=learning_rate, eps=epsilon, foreach=True, **start)
     return Adagrad(
         params,
@@ -230,44 +315,78 @@ def adagrad(params, learning_rate=0.01, *, epsilon=1e-8, epsilon_position="outsi
         epsilon=epsilon,
         epsilon_position=epsilon_position,
         initial_accumulator=initial_accumulator,
+        weight_decay=weight_decay,
     )
 
 
 class Adagrad(_Formulation):
     """Every formulation of :func:`adagrad`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"square_sum": group["initial_accumulator"]}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         s, epsilon = state["square_sum"], group["epsilon"]
         s.addcmul_(g, g)
         root = s.sqrt() + epsilon if group["epsilon_position"] == "outside_root" else (s + epsilon).sqrt()
         w.addcdiv_(g, root, value=-group["lr"])
 
 
-def adadelta(params, learning_rate=1.0, *, rho=0.9, epsilon=1e-6):
+def adadelta(
+    params: ParamsT,
+    learning_rate: float = 1.0,
+    *,
+    rho: float = 0.9,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+) -> optim.Optimizer:
     """``r = g sqrt(d + epsilon) / sqrt(s + epsilon), w <- w - alpha r``: ``torch.optim.Adadelta``.
 
-    Slots ``square_average`` (``s``, of ``g``) and ``squared_update_average`` (``d``, of ``r``). Raises ValueError for a
-    number out of range.
+    Slots ``square_average`` (``s``, of ``g``) and ``squared_update_average`` (``d``, of ``r``). The built-in has no
+    decoupled weight decay. Raises ValueError for a number out of range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("rho", rho)
-    _check_not_negative("epsilon", epsilon)
-    return optim.Adadelta(params, lr=learning_rate, rho=rho, eps=epsilon, foreach=True)
+    check_decay("rho", rho)
+    check_not_negative("epsilon", epsilon)
+    _check_decay(weight_decay, decoupled_weight_decay)
+    if not (weight_decay and decoupled_weight_decay):
+        return optim.Adadelta(params, lr=learning_rate, rho=rho, eps=epsilon, foreach=True, weight_decay=weight_decay)
+    return Adadelta(
+        params,
+        lr=learning_rate,
+        rho=rho,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
+    )
+
+
+class Adadelta(_Formulation):
+    """The formula of :func:`adadelta`, which checks the arguments and makes it."""
+
+    def initial_slots(self, group: Group) -> dict[str, float]:
+        return {"square_average": 0.0, "squared_update_average": 0.0}
+
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
+        rho, epsilon, s, d = group["rho"], group["epsilon"], state["square_average"], state["squared_update_average"]
+        s.mul_(rho).addcmul_(g, g, value=1 - rho)
+        r = torch.sqrt(d + epsilon) / torch.sqrt(s + epsilon) * g
+        d.mul_(rho).addcmul_(r, r, value=1 - rho)
+        w.sub_(group["lr"] * _with_decay(r, w, group))
 
 
 def adam(
-    params,
-    learning_rate=0.001,
+    params: ParamsT,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """``m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, w <- w - alpha m^ / (sqrt(v^) + epsilon)``.
 
     Or another formulation of Adam. Slots ``first_moment``, ``second_moment``, with AMSGrad ``maximum_second_moment``.
@@ -277,9 +396,11 @@ def adam(
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "outside_root" and amsgrad in (None, "raw_max"):
-        betas, keep_maximum = (beta1, beta2), amsgrad == "raw_max"
-        return optim.Adam(params, lr=learning_rate, betas=betas, eps=epsilon, amsgrad=keep_maximum, fused=True)
+        betas = beta1, beta2
+        more: dict[str, Any] = {"amsgrad": amsgrad == "raw_max", "weight_decay": weight_decay}
+        return _laid_out(optim.Adam(params, lr=learning_rate, betas=betas, eps=epsilon, fused=True, **more))
     return Adam(
         params,
         lr=learning_rate,
@@ -288,19 +409,20 @@ def adam(
         epsilon=epsilon,
         epsilon_position=epsilon_position,
         amsgrad=amsgrad,
+        weight_decay=weight_decay,
     )
 
 
 class Adam(_Formulation):
     """Every formulation of :func:`adam`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         slots = {"first_moment": 0.0, "second_moment": 0.0}
         if group["amsgrad"] is not None:
             slots["maximum_second_moment"] = 0.0
         return slots
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         alpha, beta1, beta2, epsilon = group["lr"], group["beta1"], group["beta2"], group["epsilon"]
         m, v, t, amsgrad = state["first_moment"], state["second_moment"], state["step"], group["amsgrad"]
         correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
@@ -323,17 +445,17 @@ class Adam(_Formulation):
 
 
 def adamw(
-    params,
-    learning_rate=0.001,
+    params: ParamsT,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    amsgrad=None,
-    weight_decay=0.01,
-    decay_scale="learning_rate",
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    amsgrad: str | None = None,
+    weight_decay: float = 0.01,
+    decay_scale: str = "learning_rate",
+) -> optim.Optimizer:
     """``w <- w - alpha weight_decay w``, then the step of :func:`adam`, whose slots it has.
 
     ``decay_scale="schedule_only"`` decays by ``alpha / learning_rate`` instead of ``alpha``, the rate of this step over
@@ -344,8 +466,8 @@ def adamw(
     """
     _check_learning_rate(learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
-    _check_not_negative("weight_decay", weight_decay)
-    _check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     if decay_scale == "schedule_only" and learning_rate == 0:
         raise ValueError(
             f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
@@ -359,6 +481,7 @@ def adamw(
         epsilon_position=epsilon_position,
         amsgrad=amsgrad,
         weight_decay=weight_decay,
+        decoupled_weight_decay=True,
         decay_unit=1.0 if decay_scale == "learning_rate" else learning_rate,
     )
 
@@ -366,21 +489,22 @@ def adamw(
 class AdamW(Adam):
     """Every formulation of :func:`adamw`, which checks the arguments and makes it."""
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         w.sub_(group["lr"] / group["decay_unit"] * group["weight_decay"] * w)
         super().update(w, g, state, group)
 
 
 def nadam(
-    params,
-    learning_rate=0.001,
+    params: ParamsT,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    schedule="dozat",
-    momentum_decay=0.004,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    schedule: str = "dozat",
+    momentum_decay: float = 0.004,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """Adam with Nesterov's momentum, ``m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)``.
 
     ``p_t = mu_1 ... mu_t``, with ``mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)`` (``schedule="dozat"``) or ``beta1``
@@ -389,11 +513,12 @@ def nadam(
     number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("schedule", schedule, ("dozat", "constant"))
-    _check_not_negative("momentum_decay", momentum_decay)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("schedule", schedule, ("dozat", "constant"))
+    check_not_negative("momentum_decay", momentum_decay)
+    check_not_negative("weight_decay", weight_decay)
     return NAdam(
         params,
         lr=learning_rate,
@@ -402,19 +527,20 @@ def nadam(
         epsilon=epsilon,
         schedule=schedule,
         momentum_decay=momentum_decay,
+        weight_decay=weight_decay,
     )
 
 
 class NAdam(_Formulation):
     """Every formulation of :func:`nadam`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         slots = {"first_moment": 0.0, "second_moment": 0.0}
         if group["schedule"] == "dozat":
             slots["momentum_product"] = 1.0
         return slots
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         beta1, beta2, t = group["beta1"], group["beta2"], state["step"]
         m, v = state["first_moment"], state["second_moment"]
         m.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -429,38 +555,49 @@ class NAdam(_Formulation):
 
 
 def adamax(
-    params,
-    learning_rate=0.002,
+    params: ParamsT,
+    learning_rate: float = 0.002,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="inside_maximum",
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "inside_maximum",
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """``u <- max(beta2 u, |g| + epsilon), w <- w - alpha m^ / u``, or with epsilon ``"outside"`` on ``u``.
 
     Slots ``first_moment`` (``m``), ``infinity_norm`` (``u``). ``torch.optim.Adamax`` is
     ``epsilon_position="inside_maximum"``. Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
+    check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "inside_maximum":
-        return optim.Adamax(params, lr=learning_rate, betas=(beta1, beta2), eps=epsilon, foreach=True)
+        decays = beta1, beta2
+        return optim.Adamax(
+            params, lr=learning_rate, betas=decays, eps=epsilon, foreach=True, weight_decay=weight_decay
+        )
     return Adamax(
-        params, lr=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon, epsilon_position=epsilon_position
+        params,
+        lr=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        epsilon_position=epsilon_position,
+        weight_decay=weight_decay,
     )
 
 
 class Adamax(_Formulation):
     """Every formulation of :func:`adamax`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"first_moment": 0.0, "infinity_norm": 0.0}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         beta1, epsilon, m, u = group["beta1"], group["epsilon"], state["first_moment"], state["infinity_norm"]
         inside = group["epsilon_position"] == "inside_maximum"
         m.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -470,15 +607,16 @@ class Adamax(_Formulation):
 
 
 def radam(
-    params,
-    learning_rate=0.001,
+    params: ParamsT,
+    learning_rate: float = 0.001,
     *,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    epsilon_position="outside_root",
-    threshold=5.0,
-):
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    epsilon_position: str = "outside_root",
+    threshold: float = 5.0,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """Adam's step times ``r_t``, or ``w <- w - alpha m^`` where ``rho_t <= threshold``; slots of :func:`adam`.
 
     ``rho = 2/(1 - beta2) - 1``, ``rho_t = rho - 2 t beta2^t/(1 - beta2^t)``, ``r_t = sqrt((rho_t - 4) (rho_t - 2) rho /
@@ -487,11 +625,12 @@ def radam(
     threshold``.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
-    _check_choice("threshold", threshold, (5, 4))
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "before_correction"))
+    check_choice("threshold", threshold, (5, 4))
+    check_not_negative("weight_decay", weight_decay)
     if not 2 / (1 - beta2) - 1 > threshold:
         raise ValueError(f"beta2={beta2!r} is not allowed with threshold={threshold!r}: 2/(1 - beta2) - 1 must be more")
     return RAdam(
@@ -502,16 +641,17 @@ def radam(
         epsilon=epsilon,
         epsilon_position=epsilon_position,
         threshold=threshold,
+        weight_decay=weight_decay,
     )
 
 
 class RAdam(_Formulation):
     """Every formulation of :func:`radam`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"first_moment": 0.0, "second_moment": 0.0}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         beta1, beta2, epsilon, t = group["beta1"], group["beta2"], group["epsilon"], state["step"]
         m, v = state["first_moment"], state["second_moment"]
         m.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -527,51 +667,72 @@ class RAdam(_Formulation):
         w.addcdiv_(m, v.sqrt() + epsilon, value=-alpha * rectification * correction)
 
 
-def lion(params, learning_rate=0.0001, *, beta1=0.9, beta2=0.99, weight_decay=0.0):
+def lion(
+    params: ParamsT,
+    learning_rate: float = 0.0001,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
     """``w <- w - alpha (sign(beta1 m + (1 - beta1) g) + weight_decay w), m <- beta2 m + (1 - beta2) g``.
 
     Slot ``momentum`` (``m``); ``sign(0) = 0``. PyTorch has none of this name. Raises ValueError for a number out of
     range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("weight_decay", weight_decay)
-    return Lion(params, lr=learning_rate, beta1=beta1, beta2=beta2, weight_decay=weight_decay)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("weight_decay", weight_decay)
+    return Lion(
+        params,
+        lr=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=True,
+    )
 
 
 class Lion(_Formulation):
     """The formula of :func:`lion`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"momentum": 0.0}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         beta1, beta2, m = group["beta1"], group["beta2"], state["momentum"]
         w.sub_(group["lr"] * ((beta1 * m + (1 - beta1) * g).sign() + group["weight_decay"] * w))
         m.mul_(beta2).add_(g, alpha=1 - beta2)
 
 
-def adabelief(params, learning_rate=0.001, *, beta1=0.9, beta2=0.999, epsilon=1e-16):
+def adabelief(
+    params: ParamsT,
+    learning_rate: float = 0.001,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-16,
+) -> optim.Optimizer:
     """``s <- beta2 s + (1 - beta2) (g - m)^2 + epsilon, w <- w - alpha m^ / (sqrt(s^) + epsilon)``.
 
     Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. PyTorch has none of this name. Raises
     ValueError for a number out of range.
     """
     _check_learning_rate(learning_rate)
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
     return AdaBelief(params, lr=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 class AdaBelief(_Formulation):
     """The formula of :func:`adabelief`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         return {"first_moment": 0.0, "belief": 0.0}
 
-    def update(self, w, g, state, group):
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         beta1, beta2, epsilon, t = group["beta1"], group["beta2"], group["epsilon"], state["step"]
         m, s = state["first_moment"], state["belief"]
         m.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -580,7 +741,9 @@ class AdaBelief(_Formulation):
         w.addcdiv_(m, denominator, value=-group["lr"] / _one_minus_power(beta1, t))
 
 
-def lbfgs(params, learning_rate=1.0, *, history=5, first_step="capped"):
+def lbfgs(
+    params: ParamsT, learning_rate: float = 1.0, *, history: int = 5, first_step: str = "capped"
+) -> optim.Optimizer:
     """``w <- w - alpha H g``, ``H`` the inverse Hessian of limited-memory BFGS from the last ``history`` steps.
 
     Its sums go over all parameters of a group. The first step is ``g / max(1, ||g||_1)`` (``first_step="capped"``) or
@@ -591,28 +754,28 @@ def lbfgs(params, learning_rate=1.0, *, history=5, first_step="capped"):
     formulation.
     """
     _check_learning_rate(learning_rate)
-    if not (isinstance(history, int) and history >= 1):
-        raise ValueError(f"history={history!r} is not allowed: must be an integer >= 1")
-    _check_choice("first_step", first_step, ("capped", "gradient"))
+    check_positive_integer("history", history)
+    check_choice("first_step", first_step, ("capped", "gradient"))
     return LBFGS(params, lr=learning_rate, history=history, first_step=first_step)
 
 
 class LBFGS(_Formulation):
     """Every formulation of :func:`lbfgs`, which checks the arguments and makes it."""
 
-    def initial_slots(self, group):
+    def initial_slots(self, group: Group) -> dict[str, float]:
         changes = [f"{name}_change_{k}" for name in ("parameter", "gradient") for k in range(1, group["history"] + 1)]
         return dict.fromkeys(("previous_parameter", "previous_gradient", *changes), 0.0)
 
-    def update_group(self, parameters, group):
+    def update_group(self, parameters: Sequence[Tensor], group: Group) -> None:
         if not parameters:
             return
         states = [self.state[w] for w in parameters]
-        for w, state in zip(parameters, states, strict=True):
-            self._remember(w, w.grad, state, group)
-        g = _flat([w.grad for w in parameters])
+        gradients: list[Any] = [w.grad for w in parameters]
+        for w, gradient, state in zip(parameters, gradients, states, strict=True):
+            self._remember(w, gradient, state, group)
+        g = _flat(gradients)
         if states[0]["step"] > 1:
-            pairs = [
+            pairs: list[Any] = [
                 tuple(_flat([state[f"{name}_change_{k}"] for state in states]) for name in ("parameter", "gradient"))
                 for k in range(1, group["history"] + 1)
             ]
@@ -622,7 +785,7 @@ class LBFGS(_Formulation):
         for w, change in zip(parameters, direction.split([w.numel() for w in parameters]), strict=True):
             w.sub_(group["lr"] * change.view_as(w))
 
-    def _remember(self, w, g, state, group):
+    def _remember(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         """Move the kept changes on by one step and enter the newest."""
         if state["step"] > 1:
             for k in range(group["history"], 1, -1):
@@ -634,7 +797,7 @@ class LBFGS(_Formulation):
         state["previous_gradient"].copy_(g)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     f.__name__: f
     for f in (
         gradient_descent, momentum, rmsprop, adagrad, adadelta, adam, adamw, nadam, adamax, radam, lion,
@@ -643,62 +806,87 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-def exponentially_weighted_average(values, *, beta=0.9, bias_correction=True):
+def exponentially_weighted_average(values: Tensor, *, beta: float = 0.9, bias_correction: bool = True) -> Tensor:
     """``v_t = beta v_{t-1} + (1 - beta) x_t`` with ``v_0 = 0``, each divided by ``1 - beta^t`` if ``bias_correction``.
 
     ``values``: ``(steps, ...)``; the result has their shape and dtype. Raises ValueError unless ``0 <= beta < 1``.
     """
-    _check_decay("beta", beta)
-    _check_choice("bias_correction", bias_correction, (False, True))
-    averages, average = torch.empty_like(values), 0.0
+    check_decay("beta", beta)
+    check_choice("bias_correction", bias_correction, (False, True))
+    averages = torch.empty_like(values)
+    average: Any = 0.0
     for t, value in enumerate(values, start=1):
         average = beta * average + (1 - beta) * value
         averages[t - 1] = average / _one_minus_power(beta, t) if bias_correction else average
     return averages
 
 
-def named_state(optimizer, parameters):
-    """``(step, {slot: {name: tensor}})``: the state under the formulas' slot names, the built-ins' included.
+def named_state(optimizer: optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> OptimizerState:
+    """A copy of the state under the formulas' slot names, the built-ins' included.
 
     ``parameters``: ``{name: Parameter}``, all held by ``optimizer``. Before the first step the slots have their initial
-    values. ``torch.optim.SGD`` counts no steps: ``step`` is then 0.
+    values. ``torch.optim.SGD`` counts no steps: ``step`` is then 0. The slots of an optimizer that this file does not
+    make are the tensors in its state, by their own names.
     """
-    step, slots = 0, {slot: {} for slot in _initial_slots(optimizer)}
+    step, initial = 0, _initial_slots(optimizer)
+    slots: Slots = {slot: {} for slot in initial}
     for name, w in parameters.items():
         state = optimizer.state.get(w, {})
         step = int(state.get("step", 0))
-        for slot, value in _initial_slots(optimizer).items():
+        for slot, value in initial.items():
             stored = state.get(_state_key(optimizer, slot))
             slots[slot][name] = torch.full_like(w.detach(), value) if stored is None else stored.detach().clone()
-    return step, slots
+    return OptimizerState(step, slots)
 
 
-def load_named_state(optimizer, parameters, step, slots):
-    """The inverse of :func:`named_state`: makes ``optimizer`` continue after ``step`` steps with ``slots``.
+def load_named_state(
+    optimizer: optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    step: int,
+    slots: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """The inverse of :func:`named_state`: makes ``optimizer`` continue after ``step`` steps with copies of ``slots``.
 
-    Raises ValueError if ``slots`` are not the optimizer's, or one lacks a parameter or has another shape.
+    The slots of an optimizer that this file does not make are those that are given. Raises ValueError if a slot of the
+    optimizer is not there, or lacks a parameter or has another shape, or if ``step`` is no integer >= 0.
     """
-    expected = _initial_slots(optimizer)
-    if slots.keys() != expected.keys():
-        raise ValueError(f"slots has {sorted(slots)}: must be {sorted(expected)}")
-    for name, w in parameters.items():
-        for slot in slots:
-            shape = tuple(slots[slot][name].shape) if name in slots[slot] else None
-            if shape != tuple(w.shape):
-                raise ValueError(f"slot {slot!r} of {name!r} has shape {shape}: must be {tuple(w.shape)}")
-    names = {id(w): name for name, w in parameters.items()}
-    held = [names.get(id(w)) for group in optimizer.param_groups for w in group["params"]]
-    state = {
-        index: {_state_key(optimizer, slot): torch.as_tensor(arrays[name]).clone() for slot, arrays in slots.items()}
-        | {"step": step if isinstance(optimizer, _Formulation) else torch.tensor(float(step))}
-        for index, name in enumerate(held)
-        if name is not None
-    }
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    if _is_known(optimizer):
+        expected = {slot: {n: tuple(w.shape) for n, w in parameters.items()} for slot in _initial_slots(optimizer)}
+    else:  # a slot of theirs may have any shape
+        expected = {
+            slot: {n: tuple(arrays[n].shape) if n in arrays else tuple(w.shape) for n, w in parameters.items()}
+            for slot, arrays in slots.items()
+        }
+    check_optimizer_state(step, slots, expected)
+    reset_state(optimizer)
+    for w, name, group in _held(optimizer, parameters):
+        state = optimizer.state[w]
+        state.update(_step_count(optimizer, step, w, group))
+        # Its first step, in which SGD takes g whole however it is dampened, it knows by having no velocity.
+        if not (isinstance(optimizer, optim.SGD) and group["dampening"] and step == 0):
+            for slot in expected:
+                state[_state_key(optimizer, slot)] = _as_state(optimizer, slots[slot][name], w)
 
 
-def _initial_slots(optimizer):
-    """The slots of one of this file's optimizers, built-in or not, with their initial values."""
+def reset_state(optimizer: optim.Optimizer) -> None:
+    """Make ``optimizer`` forget all its steps; its groups, and the rates in them, stay as they are."""
+    optimizer.state.clear()
+    if isinstance(optimizer, optim.Adagrad):  # which alone fills its state when it is made, and needs it
+        start = optimizer.defaults["initial_accumulator_value"]
+        groups = [dict(group) for group in optimizer.param_groups]
+        optimizer.state.update(optim.Adagrad(groups, initial_accumulator_value=start).state)
+
+
+_BUILT_IN = (optim.SGD, optim.RMSprop, optim.Adagrad, optim.Adadelta, optim.Adam, optim.Adamax)
+
+
+def _is_known(optimizer: optim.Optimizer) -> bool:
+    """Whether it is an optimizer of this file, or a built-in that this file returns."""
+    return isinstance(optimizer, (_Formulation, *_BUILT_IN))
+
+
+def _initial_slots(optimizer: optim.Optimizer) -> dict[str, float]:
+    """The slots with their initial values; of an optimizer that this file does not make, those that it has by now."""
     group = optimizer.param_groups[0]
     if isinstance(optimizer, _Formulation):
         return optimizer.initial_slots(group)
@@ -715,18 +903,87 @@ def _initial_slots(optimizer):
     elif isinstance(optimizer, optim.Adamax):
         keys = ["exp_avg", "exp_inf"]
     else:
-        raise ValueError(f"{type(optimizer).__name__} is not an optimizer of this file")
+        states = [state.items() for state in optimizer.state.values()]
+        keys = [key for items in states for key, value in items if key != "step" and torch.is_tensor(value)]
+        return dict.fromkeys(keys, 0.0)
     return {SLOT_NAMES[key]: 0.0 for key in keys}
 
 
-def _state_key(optimizer, slot):
+def _state_key(optimizer: optim.Optimizer, slot: str) -> str:
     """The key of ``optimizer.state[w]`` under which ``slot`` is kept."""
-    if isinstance(optimizer, _Formulation):
+    if not isinstance(optimizer, _BUILT_IN):
         return slot
     return next(key for key, name in SLOT_NAMES.items() if name == slot)
 
 
-def _rectification(beta2, t, threshold):
+def _held(
+    optimizer: optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> Iterator[tuple[nn.Parameter, str, Group]]:
+    """Each of ``parameters`` that ``optimizer`` holds, with its name and its group."""
+    names = {id(w): name for name, w in parameters.items()}
+    for group in optimizer.param_groups:
+        for w in group["params"]:
+            if id(w) in names:
+                yield w, names[id(w)], group
+
+
+def _step_count(optimizer: optim.Optimizer, step: int, w: Tensor, group: Group) -> State:
+    """The step as the optimizer keeps it for ``w``; SGD keeps none."""
+    if isinstance(optimizer, optim.SGD):
+        return {}
+    if isinstance(optimizer, _Formulation):
+        return {"step": step}
+    if group.get("fused") or group.get("capturable"):
+        return {"step": torch.tensor(float(step), dtype=torch.float32, device=w.device)}
+    return {"step": torch.tensor(float(step))}
+
+
+def _as_state(optimizer: optim.Optimizer, array: Any, w: Tensor) -> Tensor:
+    """A copy of ``array`` where ``w`` is, and with its layout and dtype unless it is none of this file's slots."""
+    if _is_known(optimizer):
+        return torch.empty_like(w.detach()).copy_(torch.as_tensor(array))
+    return torch.as_tensor(array).to(w.device, copy=True)
+
+
+def _laid_out(optimizer: Maker) -> Maker:
+    """A fused built-in that is right whatever the strides; see the top of this file."""
+    for group in optimizer.param_groups:
+        if any(torch.empty_like(w, device="meta").stride() != w.stride() for w in group["params"]):
+            group["fused"] = False
+    optimizer.register_step_pre_hook(_lay_out)
+    return optimizer
+
+
+def _lay_out(optimizer: optim.Optimizer, arguments: Any, keywords: dict[str, Any]) -> Any:
+    """Before a step: gradients get their weights' layout, and so do those that a closure will make."""
+    _lay_out_gradients(optimizer)
+    closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
+    if closure is None:
+        return None
+
+    def closure_then_layout() -> Any:
+        loss = closure()
+        _lay_out_gradients(optimizer)
+        return loss
+
+    return (arguments[0], closure_then_layout), {}
+
+
+def _lay_out_gradients(optimizer: optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for w in group["params"]:
+            if w.grad is not None and w.grad.stride() != w.stride():
+                w.grad = torch.empty_like(w.detach()).copy_(w.grad)
+
+
+def _with_decay(direction: Tensor, w: Tensor, group: Group, inside: bool = False) -> Tensor:
+    """``d + weight_decay w`` if the decay is decoupled; ``inside``: ``d`` has the rate in it, and so has the decay."""
+    if not (group["weight_decay"] and group["decoupled_weight_decay"]):
+        return direction
+    return direction + (group["lr"] * group["weight_decay"] if inside else group["weight_decay"]) * w
+
+
+def _rectification(beta2: float, t: int, threshold: float) -> float | None:
     """RAdam's ``r``, or None where ``rho_t`` is not above ``threshold``; in double precision, as ``rho_t`` cancels."""
     rho = 2 / (1 - beta2) - 1
     rho_t = rho - 2 * t * beta2**t / _one_minus_power(beta2, t)
@@ -735,10 +992,11 @@ def _rectification(beta2, t, threshold):
     return math.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
 
 
-def _inverse_hessian_product(g, pairs):
+def _inverse_hessian_product(g: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """L-BFGS's two loops: an approximate inverse Hessian times ``g``; ``pairs`` ``(s, y)`` from newest to oldest."""
     curvatures = [_dot(s, y) for s, y in pairs]
-    q, weights = g.clone(), []
+    q = g.clone()
+    weights: list[float] = []
     for (s, y), curvature in zip(pairs, curvatures, strict=True):
         weights.append(_dot(s, q) / curvature if curvature > 0 else 0.0)
         q.sub_(weights[-1] * y)
@@ -750,42 +1008,44 @@ def _inverse_hessian_product(g, pairs):
     return r
 
 
-def _dot(a, b):
+def _dot(a: Tensor, b: Tensor) -> float:
     """``a . b`` as a number. ``sum`` adds in pairs; ``torch.dot`` loses digits over many elements."""
     return (a * b).sum().item()
 
 
-def _flat(tensors):
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _one_minus_power(beta, t):
+def _one_minus_power(beta: float, t: int) -> float:
     """``1 - beta^t`` without the cancellation of the subtraction, which the built-ins accept: 1e-13 in float64."""
     return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
 
 
-def _check_learning_rate(value):
-    _check_not_negative("learning_rate", value)
+def _check_learning_rate(value: float) -> None:
+    check_not_negative("learning_rate", value)
 
 
-def _check_not_negative(name, value):
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+def _check_adam(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> None:
+    check_decay("beta1", beta1)
+    check_decay("beta2", beta2)
+    check_not_negative("epsilon", epsilon)
+    check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
+    check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
 
 
-def _check_decay(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
+def _check_decay(weight_decay: float, decoupled: bool) -> None:
+    check_not_negative("weight_decay", weight_decay)
+    check_choice("decoupled_weight_decay", decoupled, (False, True))
 
 
-def _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad):
-    _check_decay("beta1", beta1)
-    _check_decay("beta2", beta2)
-    _check_not_negative("epsilon", epsilon)
-    _check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
-    _check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
-
-
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+def _check_dampening(dampening: float, accumulation: str, nesterov: bool, bias_correction: bool) -> None:
+    check_fraction("dampening", dampening)
+    conflicts = {
+        f"accumulation={accumulation!r}": accumulation != "sum",
+        "nesterov": nesterov,
+        "bias_correction": bias_correction,
+    }
+    for formulation, conflicting in conflicts.items():
+        if dampening != 0 and conflicting:
+            raise ValueError(f"dampening={dampening!r} is not allowed with {formulation}: must be 0")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._common import check_finite, check_positive
+from .arithmetic import library_function
 
 Array = NDArray[Any]
 
@@ -21,6 +22,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
+@library_function("activation")
 def identity(z: Array, *, out: Array | None = None) -> Array:
     """The linear activation ``f(z) = z``.
 
@@ -40,6 +42,7 @@ def identity_backward(gradient: Array, z: Array, a: Array, *, out: Array | None 
     return np.positive(gradient, out=out)
 
 
+@library_function("activation")
 def sigmoid(z: Array, *, out: Array | None = None) -> Array:
     """The logistic function ``f(z) = 1 / (1 + exp(-z))``.
 
@@ -53,6 +56,7 @@ def sigmoid(z: Array, *, out: Array | None = None) -> Array:
     return np.divide(np.where(z >= 0, 1.0, small), 1.0 + small, out=out)
 
 
+@library_function("slope")
 def sigmoid_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = a (1 - a)``.
 
@@ -63,6 +67,7 @@ def sigmoid_backward(gradient: Array, z: Array, a: Array, *, out: Array | None =
     return np.multiply(gradient, a * (1.0 - a), out=out)
 
 
+@library_function("activation")
 def tanh(z: Array, *, out: Array | None = None) -> Array:
     """The hyperbolic tangent. Source: the course, course 1 week 3.
 
@@ -72,6 +77,7 @@ def tanh(z: Array, *, out: Array | None = None) -> Array:
     return np.tanh(z, out=out)
 
 
+@library_function("slope")
 def tanh_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = 1 - a^2``.
 
@@ -82,6 +88,7 @@ def tanh_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = No
     return np.multiply(gradient, 1.0 - a * a, out=out)
 
 
+@library_function("activation")
 def softsign(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = z / (1 + |z|)``. Source: Bergstra et al. 2009; Glorot & Bengio 2010, section 2.
 
@@ -91,6 +98,7 @@ def softsign(z: Array, *, out: Array | None = None) -> Array:
     return np.divide(z, 1.0 + np.abs(z), out=out)
 
 
+@library_function("slope")
 def softsign_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = 1 / (1 + |z|)^2``.
 
@@ -101,6 +109,7 @@ def softsign_backward(gradient: Array, z: Array, a: Array, *, out: Array | None 
     return np.divide(gradient, (1.0 + np.abs(z)) ** 2, out=out)
 
 
+@library_function("activation")
 def relu(z: Array, *, derivative_at_zero: int = 0, out: Array | None = None) -> Array:
     """The rectifier ``f(z) = max(z, 0)``.
 
@@ -127,6 +136,7 @@ def relu_backward(
     return np.multiply(gradient, z >= 0 if derivative_at_zero == 1 else z > 0, out=out)
 
 
+@library_function("activation")
 def leaky_relu(z: Array, *, slope: float = 0.01, out: Array | None = None) -> Array:
     """The leaky rectifier ``f(z) = z`` for ``z > 0``, ``slope z`` otherwise, with ``f'(0) = slope``.
 
@@ -150,6 +160,7 @@ def leaky_relu_backward(gradient: Array, z: Array, a: Array, *, slope: float = 0
     return np.multiply(gradient, np.where(z > 0, 1.0, slope).astype(z.dtype, copy=False), out=out)
 
 
+@library_function("activation")
 def elu(z: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     """The exponential linear unit ``f(z) = z`` for ``z > 0``, ``alpha (exp(z) - 1)`` otherwise; ``f'(0) = alpha``.
 
@@ -163,6 +174,7 @@ def elu(z: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     return np.add(np.maximum(z, 0.0), negative, out=out)
 
 
+@library_function("slope")
 def elu_backward(gradient: Array, z: Array, a: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     """``f'(z) = 1`` for ``z > 0``, ``alpha exp(z)`` otherwise.
 
@@ -175,6 +187,7 @@ def elu_backward(gradient: Array, z: Array, a: Array, *, alpha: float = 1.0, out
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
+@library_function("activation")
 def selu(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = scale z`` for ``z > 0``, ``scale alpha (exp(z) - 1)`` otherwise; ``f'(0) = scale alpha``.
 
@@ -188,6 +201,7 @@ def selu(z: Array, *, out: Array | None = None) -> Array:
     return np.multiply(SELU_SCALE, np.maximum(z, 0.0) + negative, out=out)
 
 
+@library_function("slope")
 def selu_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = scale`` for ``z > 0``, ``scale alpha exp(z)`` otherwise.
 
@@ -199,6 +213,7 @@ def selu_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = No
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
+@library_function("activation")
 def softplus(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``, which neither overflows nor is cut off.
 
@@ -210,6 +225,7 @@ def softplus(z: Array, *, out: Array | None = None) -> Array:
     return np.add(np.maximum(z, 0.0), np.log1p(np.exp(-np.abs(z))), out=out)
 
 
+@library_function("slope")
 def softplus_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = sigmoid(z)``.
 
@@ -220,6 +236,7 @@ def softplus_backward(gradient: Array, z: Array, a: Array, *, out: Array | None 
     return np.multiply(gradient, sigmoid(z), out=out)
 
 
+@library_function("activation")
 def swish(z: Array, *, out: Array | None = None) -> Array:
     """``f(z) = z sigmoid(z)``, also called SiLU. Source: Ramachandran, Zoph & Le 2017 (beta = 1).
 
@@ -229,6 +246,7 @@ def swish(z: Array, *, out: Array | None = None) -> Array:
     return np.multiply(z, sigmoid(z), out=out)
 
 
+@library_function("slope")
 def swish_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``f'(z) = s + z s (1 - s)`` with ``s = sigmoid(z)``.
 
@@ -240,6 +258,7 @@ def swish_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = N
     return np.multiply(gradient, s + z * s * (1.0 - s), out=out)
 
 
+@library_function("activation")
 def gelu(z: Array, *, approximate: bool = False, out: Array | None = None) -> Array:
     """The Gaussian error linear unit ``f(z) = z Phi(z)``, ``Phi`` the standard normal distribution function.
 
@@ -252,6 +271,7 @@ def gelu(z: Array, *, approximate: bool = False, out: Array | None = None) -> Ar
     return np.multiply(z, _normal_distribution(z, approximate), out=out)
 
 
+@library_function("slope")
 def gelu_backward(gradient: Array, z: Array, a: Array, *, approximate: bool = False, out: Array | None = None) -> Array:
     """``f'(z) = Phi(z) + z Phi'(z)``.
 
@@ -268,6 +288,7 @@ def gelu_backward(gradient: Array, z: Array, a: Array, *, approximate: bool = Fa
     return np.multiply(gradient, distribution + z * density, out=out)
 
 
+@library_function("activation")
 def softmax(z: Array, *, out: Array | None = None) -> Array:
     """``f(z)_k = exp(z_k) / sum_j exp(z_j)`` over the last axis, shifted by ``max_j z_j`` so that it cannot overflow.
 
@@ -280,6 +301,7 @@ def softmax(z: Array, *, out: Array | None = None) -> Array:
     return np.divide(powers, powers.sum(axis=-1, keepdims=True), out=out)
 
 
+@library_function("slope")
 def softmax_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = None) -> Array:
     """``dz_k = a_k (gradient_k - sum_j gradient_j a_j)``.
 
@@ -290,6 +312,7 @@ def softmax_backward(gradient: Array, z: Array, a: Array, *, out: Array | None =
     return np.multiply(a, gradient - (gradient * a).sum(axis=-1, keepdims=True), out=out)
 
 
+@library_function("activation")
 def log_softmax(z: Array, *, out: Array | None = None) -> Array:
     """``f(z)_k = log softmax(z)_k = (z_k - max_j z_j) - log(sum_j exp(z_j - max_j z_j))`` over the last axis.
 
@@ -338,6 +361,7 @@ BACKWARD: dict[str, Callable[..., Array]] = {
 _erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no error function
 
 
+@library_function("distribution")
 def _normal_distribution(z: Array, approximate: bool) -> Array:
     """``Phi(z)``, by the complementary error function, so that it keeps its digits where it is small."""
     if approximate not in (True, False):

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from . import activations
 from ._common import check_decay
+from .arithmetic import library_function
 
 Array = NDArray[Any]
 
 
+@library_function("loss")
 def binary_cross_entropy(
     logits: Array,
     targets: Array,
@@ -70,6 +72,7 @@ def binary_cross_entropy_gradient(
     return _weighted((activations.sigmoid(logits) - y) / _outputs(logits, output_reduction), weights)
 
 
+@library_function("loss")
 def categorical_cross_entropy(
     logits: Array,
     labels: Array,
@@ -121,6 +124,7 @@ def categorical_cross_entropy_gradient(
     return _weighted(gradient, weights)
 
 
+@library_function("loss")
 def binary_cross_entropy_from_probabilities(
     probabilities: Array,
     targets: Array,
@@ -166,6 +170,7 @@ def binary_cross_entropy_from_probabilities_gradient(
     return _weighted(gradient / _outputs(probabilities, output_reduction), weights)
 
 
+@library_function("loss")
 def categorical_cross_entropy_from_probabilities(
     probabilities: Array,
     labels: Array,
@@ -212,6 +217,7 @@ def categorical_cross_entropy_from_probabilities_gradient(
     return _weighted(gradient, weights)
 
 
+@library_function("loss")
 def mean_squared_error(
     predictions: Array,
     targets: Array,

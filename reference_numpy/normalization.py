@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._common import check_choice, check_decay, check_not_negative
+from .arithmetic import library_function
 
 Array = NDArray[Any]
 
@@ -156,6 +157,7 @@ def _normalization_backward(
     return dz, (gradient * h).sum(axis=0), gradient.sum(axis=0)
 
 
+@library_function("normalization")
 def _standardized(z: Array, mean: Array, variance: Array, epsilon: float) -> Array:
     return (z - mean) / np.sqrt(variance + epsilon)
 

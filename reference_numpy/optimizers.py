@@ -9,7 +9,7 @@ the optimizer is given (biases too), and not in the cost. Where it can be decoup
 Keras's), ``g`` is left alone and ``w <- w - alpha (d + weight_decay w)``, where ``d`` is the formula's own step
 direction and ``w`` the parameter before the step.
 
-This file needs NumPy only and can be copied out together with ``_common.py``.
+This file needs NumPy only and can be copied out together with ``_common.py`` and ``arithmetic.py``.
 
 >>> parameters = {"w": np.array([1.0])}
 >>> optimizer = gradient_descent(0.1)
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
+from .arithmetic import one_minus_power
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
@@ -179,7 +180,7 @@ def momentum(
         v += contribution
         direction = beta * v + contribution if nesterov else v
         if bias_correction:
-            direction = direction / _one_minus_power(beta, t)
+            direction = direction / one_minus_power(beta, t)
         _step(w, direction, alpha, decoupled, inside=inside)
 
     return Optimizer(learning_rate, {"velocity": 0.0}, update_array)
@@ -240,7 +241,7 @@ def rmsprop(
 
     def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, coupled)
-        correction = _one_minus_power(beta, t) if bias_correction else 1.0
+        correction = one_minus_power(beta, t) if bias_correction else 1.0
         s = slots["square_average"]
         s *= beta
         s += (1 - beta) * g * g
@@ -487,8 +488,8 @@ def nadam(
             p *= mu(t)
             m_hat = mu(t + 1) * m / (1 - p * mu(t + 1)) + (1 - mu(t)) * g / (1 - p)
         else:
-            m_hat = beta1 / _one_minus_power(beta1, t + 1) * m + (1 - beta1) / _one_minus_power(beta1, t) * g
-        w -= alpha * m_hat / (np.sqrt(v / _one_minus_power(beta2, t)) + epsilon)
+            m_hat = beta1 / one_minus_power(beta1, t + 1) * m + (1 - beta1) / one_minus_power(beta1, t) * g
+        w -= alpha * m_hat / (np.sqrt(v / one_minus_power(beta2, t)) + epsilon)
 
     slots = {"first_moment": 0.0, "second_moment": 0.0}
     if dozat:
@@ -536,7 +537,7 @@ def adamax(
         m += (1 - beta1) * g
         u *= beta2
         np.maximum(u, np.abs(g) + epsilon if inside else np.abs(g), out=u)
-        w -= alpha / _one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
+        w -= alpha / one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
 
     return Optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_array)
 
@@ -590,12 +591,12 @@ def radam(
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        alpha = alpha / _one_minus_power(beta1, t)
+        alpha = alpha / one_minus_power(beta1, t)
         rectification = _rectification(beta2, t, threshold)
         if rectification is None:
             w -= alpha * m
         else:
-            correction = math.sqrt(_one_minus_power(beta2, t))
+            correction = math.sqrt(one_minus_power(beta2, t))
             hat_epsilon = epsilon if epsilon_position == "before_correction" else epsilon * correction
             w -= alpha * rectification * correction * m / (np.sqrt(v) + hat_epsilon)
 
@@ -664,7 +665,7 @@ def adabelief(
         m += (1 - beta1) * g
         s *= beta2
         s += (1 - beta2) * (g - m) ** 2 + epsilon
-        w -= alpha / _one_minus_power(beta1, t) * m / (np.sqrt(s / _one_minus_power(beta2, t)) + epsilon)
+        w -= alpha / one_minus_power(beta1, t) * m / (np.sqrt(s / one_minus_power(beta2, t)) + epsilon)
 
     return Optimizer(learning_rate, {"first_moment": 0.0, "belief": 0.0}, update_array)
 
@@ -739,7 +740,7 @@ def exponentially_weighted_average(values: Array, *, beta: float = 0.9, bias_cor
     averages, average = [], np.zeros(values.shape[1:], values.dtype)
     for t, value in enumerate(values, start=1):
         average = beta * average + (1 - beta) * value
-        averages.append(average / _one_minus_power(beta, t) if bias_correction else average)
+        averages.append(average / one_minus_power(beta, t) if bias_correction else average)
     return np.array(averages, values.dtype).reshape(values.shape)
 
 
@@ -768,7 +769,7 @@ class _AdamStep:
     def __call__(self, w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         beta1, beta2, epsilon, amsgrad = self.beta1, self.beta2, self.epsilon, self.amsgrad
         m, v = slots["first_moment"], slots["second_moment"]
-        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+        correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = 1.0
         m *= beta1
@@ -826,7 +827,7 @@ def _check_dampening(dampening: float, accumulation: str, nesterov: bool, bias_c
 def _rectification(beta2: float, t: int, threshold: float) -> float | None:
     """RAdam's ``r``, or None where ``rho_t`` is not above ``threshold``."""
     rho = 2 / (1 - beta2) - 1
-    rho_t = rho - 2 * t * beta2**t / _one_minus_power(beta2, t)
+    rho_t = rho - 2 * t * beta2**t / one_minus_power(beta2, t)
     if not rho_t > threshold:
         return None
     return math.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
@@ -857,11 +858,6 @@ def _split(flat: Array, parameters: Mapping[str, Array]) -> Tensors:
     return {
         name: flat[end - w.size : end].reshape(w.shape) for (name, w), end in zip(parameters.items(), ends, strict=True)
     }
-
-
-def _one_minus_power(beta: float, t: int) -> float:
-    """``1 - beta^t`` without the cancellation: the subtraction loses three digits at ``beta = 0.999, t = 1``."""
-    return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
 
 
 def _check_gradients(gradients: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:

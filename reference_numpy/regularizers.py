@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import sums
 from ._common import (
     EarlyStopping,
     check_fraction,
@@ -20,6 +19,7 @@ from ._common import (
     check_positive,
     check_positive_integer,
 )
+from .arithmetic import total
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
@@ -87,8 +87,8 @@ def elastic_net(strength: float, *, l1_ratio: float = 0.5, convention: str = "co
         return {"course": strength / (2 * examples), "half": strength / 2, "full": strength}[convention]
 
     def value(weights: Sequence[Array], examples: int) -> Any:
-        absolute = sum(sums.total(np.abs(w)) for w in weights) if l1_ratio > 0 else 0.0
-        squared = sum(sums.total(w * w) for w in weights) if l1_ratio < 1 else 0.0
+        absolute = sum(total(np.abs(w)) for w in weights) if l1_ratio > 0 else 0.0
+        squared = sum(total(w * w) for w in weights) if l1_ratio < 1 else 0.0
         return factor(examples) * (l1_ratio * absolute + (1 - l1_ratio) * squared)
 
     def gradient(weight: Array, examples: int) -> Array:
@@ -144,7 +144,7 @@ def clip_by_norm(limit: float) -> Change:
     {'W1': array([0.6, 0.8])}
     """
     check_positive("limit", limit)
-    return lambda gradients: {name: _shrunk(g, np.sqrt(sums.total(g * g)), limit) for name, g in gradients.items()}
+    return lambda gradients: {name: _shrunk(g, np.sqrt(total(g * g)), limit) for name, g in gradients.items()}
 
 
 def clip_by_global_norm(limit: float) -> Change:
@@ -159,7 +159,7 @@ def clip_by_global_norm(limit: float) -> Change:
     check_positive("limit", limit)
 
     def clip(gradients: Tensors) -> Tensors:
-        norm = np.sqrt(sum(sums.total(g * g) for g in gradients.values()))
+        norm = np.sqrt(sum(total(g * g) for g in gradients.values()))
         return {name: _shrunk(g, norm, limit) for name, g in gradients.items()}
 
     return clip
@@ -179,7 +179,7 @@ def max_norm(limit: float) -> Change:
     check_positive("limit", limit)
 
     def constrained(name: str, w: Array) -> Array:
-        return _shrunk(w, np.sqrt(sums.total(w * w, axis=1)), limit) if name.startswith("W") else w
+        return _shrunk(w, np.sqrt(total(w * w, axis=1)), limit) if name.startswith("W") else w
 
     return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
 

@@ -1,7 +1,7 @@
 """Shared fixtures. The course's image files are not part of the project: tests without them skip, and say so."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ from conformance.verdicts.compare import NOT_FAILING, Expectation, compare, meas
 ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs keep for the next one is kept for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ ROOMS = (
     {"recipes"},
     {"problems"},
     {"adapters"},
-    {"checks", "faults"},
+    {"checks"},
+    {"faults"},
     {"verdicts"},
     {"results"},
     {"reports", "diagnosis"},
@@ -32,6 +33,11 @@ ROOMS = (
     {"audit"},
     {"cli"},
 )
+
+# The files beside the rooms, and the room that each belongs to.
+FRONT_DOORS = {"adapter.py": "adapters", "api.py": "cli", "__main__.py": "cli"}
+# What goes with a package's optimizers, which can be copied out with it.
+WITH_OPTIMIZERS = ("._common.", ".arithmetic.")
 
 ADAPTERS = {
     "numpy": {"numpy", "reference_numpy"},
@@ -60,7 +66,8 @@ def violations(root):
             for name in imports(path):
                 top = name.split(".")[0]
                 if name.startswith("."):
-                    wrong = path.name == "optimizers.py" or name.startswith("..")
+                    alone = path.name in ("optimizers.py", "_common.py", "arithmetic.py")
+                    wrong = name.startswith("..") or (alone and not name.startswith(WITH_OPTIMIZERS))
                 else:
                     wrong = top not in allowed | {package} | sys.stdlib_module_names
                 if wrong:
@@ -74,14 +81,14 @@ def harness_violations(path, names):
     room = path.parts[0]
     if room == "__init__.py":  # the public Python API, which loads what is asked for
         return []
-    if room == "__main__.py":
-        room = "cli"
+    room = FRONT_DOORS.get(room, room)
     own = ADAPTERS.get(path.stem, set()) if room == "adapters" else {"reference_numpy"}
     foreign = set().union(*FRAMEWORKS.values(), FRAMEWORKS) - {"numpy"} - own
     line = next(number for number, rooms in enumerate(ROOMS) if room in rooms)
     earlier = set().union(*ROOMS[:line], {room})
     wrong = [name for name in names if name.split(".")[0] in foreign]
-    wrong += [name for name in names if name.startswith("conformance.") and name.split(".")[1] not in earlier]
+    inside = [name for name in names if name.startswith("conformance.") and name != "conformance.__version__"]
+    wrong += [name for name in inside if name.split(".")[1] not in earlier]
     return [f"conformance/{path} imports {name}" for name in wrong]
 
 
@@ -98,7 +105,11 @@ def test_every_import_runs_in_the_allowed_direction():
         ("reference_numpy/models.py", "from conformance import data", "reference_numpy/models.py imports conformance"),
         ("conformance/data/drawn.py", "def f():\n    import torch", "conformance/data/drawn.py imports torch"),
         ("conformance/data/drawn.py", "import conformance.cli", "conformance/data/drawn.py imports conformance.cli"),
-        ("conformance/checks/case.py", "import conformance.faults.mutant", "conformance/checks/case.py imports"),
+        (
+            "conformance/reports/summary.py",
+            "import conformance.diagnosis.explain",
+            "conformance/reports/summary.py imports",
+        ),
         ("conformance/adapters/jax.py", "import impl_torch", "conformance/adapters/jax.py imports impl_torch"),
         ("conformance/results/frames.py", "import impl_jax", "conformance/results/frames.py imports impl_jax"),
     ],
@@ -111,10 +122,32 @@ def test_an_import_in_the_wrong_direction_is_found(tmp_path, file, line, reporte
     assert any(violation.startswith(reported) for violation in violations(tmp_path))
 
 
+def private_names(source):
+    """Names with an underscore that a file of the harness takes from the reference, by import or by attribute."""
+    tree = ast.parse(source)
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    taken = [(node.module, a.asname or a.name) for node in froms for a in node.names if node.module[:9] == "reference"]
+    modules = {name for _, name in taken}
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    attributes = [(node.value.id, node.attr) for node in used if node.value.id in modules]
+    return [f"{module}.{name}" for module, name in taken + attributes if name.startswith("_")]
+
+
+def test_the_harness_knows_the_public_names_of_the_reference_alone():
+    paths = sorted((ROOT / "conformance").glob("**/*.py"))
+    found = {str(path.relative_to(ROOT)): private_names(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_private_name_of_the_reference_is_found():
+    source = "from reference_numpy import losses\nfrom reference_numpy.models import _try\nlosses._weighted(1, 2)"
+    assert private_names(source) == ["reference_numpy.models._try", "losses._weighted"]
+
+
 def test_every_module_of_the_harness_has_a_room():
     modules = {path.stem for path in (ROOT / "conformance").glob("*.py")}
     folders = {path.name for path in (ROOT / "conformance").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert modules == {"__init__", "__main__"}
+    assert {f"{module}.py" for module in modules} == {"__init__.py", *FRONT_DOORS}
     assert folders == set().union(*ROOMS)
 
 

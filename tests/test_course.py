@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conformance.adapters.session import OWN, load, resolve
-from conformance.problems.problem import prepare
-from conformance.recipes.recipe import load_recipe
+from conformance.adapters.registry import OWN, load, resolve
+from conformance.problems.preparation import prepare
+from conformance.recipes.files import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 EPOCHS = {"cats_logistic": 2000, "signs_softmax": 3}

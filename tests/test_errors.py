@@ -523,10 +523,10 @@ def test_a_keyword_without_a_row_is_found():
     def novel(learning_rate=0.1, *, gamma=0.5):
         """A component that nobody wrote a row for."""
 
-    planted = [("optimizers", "novel", novel)]
-    assert without_a_row(REFUSED, planted) == ["optimizers.novel"]
+    injected = [("optimizers", "novel", novel)]
+    assert without_a_row(REFUSED, injected) == ["optimizers.novel"]
     expected = ["optimizers.novel(gamma)", "optimizers.novel(learning_rate)"]
-    assert keywords_without_a_row(REFUSED, planted) == expected
+    assert keywords_without_a_row(REFUSED, injected) == expected
     fewer = [row for row in REFUSED if "beta2" not in row.keywords]
     assert "optimizers.adam(beta2)" in keywords_without_a_row(fewer, components())
 

@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import optax
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.parts import Parts, training_of
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -52,24 +54,18 @@ def _in_precision(
     return run
 
 
-class JaxSession:
+class JaxSession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.recipe = recipe
         self.double = problem.dtype == np.float64
-        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        self.parts = Parts(problem, models, regularizers, schedules)
+        self.model = self.parts.model
+        self.objective = self.parts.objective
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
         # Compiled whole: JAX would compile every operation by itself, for every shape.
         self.per_example = jax.jit(partial(losses.LOSSES[recipe.loss.name], **recipe.loss.keywords))
         self.update = jax.jit(self._update)
-        self.clipping = recipe.build_clipping(regularizers)
-        self.constraint = recipe.build_constraint(regularizers)
-        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
-        self.objective: dict[str, Any] = {
-            "loss": recipe.loss.name,
-            "loss_options": recipe.loss.keywords,
-            "penalties": recipe.build_penalties(regularizers),
-        }
 
     @_in_precision
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
@@ -82,7 +78,7 @@ class JaxSession:
 
     @_in_precision
     def augment(self, x: Array, draws: list[Array]) -> Array:
-        return np.asarray(_augment(x, self.augmentations, draws))
+        return np.asarray(_augment(x, self.parts.augmentations, draws))
 
     @_in_precision
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
@@ -112,13 +108,11 @@ class JaxSession:
 
     @_in_precision
     def clip(self, gradients: Tensors) -> Tensors:
-        assert self.clipping is not None
-        return _arrays(jax.jit(self.clipping)(gradients))
+        return _arrays(jax.jit(self.parts.clipping)(gradients))
 
     @_in_precision
     def constrain(self, parameters: Tensors) -> Tensors:
-        assert self.constraint is not None
-        return _arrays(jax.jit(self.constraint)(parameters))
+        return _arrays(jax.jit(self.parts.constraint)(parameters))
 
     @_in_precision
     def optimizer_step(
@@ -131,41 +125,20 @@ class JaxSession:
         return _arrays(parameters), State(state.step + 1, {slot: _arrays(held) for slot, held in slots.items()})
 
     @_in_precision
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         history = training.fit(
             self.model,
-            problem.tape.initial_parameters,
+            problem.tape.initial_parameters if start is None else start.parameters,
             problem.train_x,
             problem.train_y,
             optimizer=self.optimizer,
-            clipping=self.clipping,
-            constraint=self.constraint,
-            frozen_layers=self.recipe.frozen_layers,
-            schedule=self.recipe.build_schedule(schedules),
-            schedule_unit=self.recipe.schedule.unit,
-            epochs=self.recipe.epochs,
-            batch_size=self.recipe.batch_size,
-            batch_order=problem.tape.batch_order,
-            dropout_masks=problem.tape.dropout_masks,
-            augmentations=self.augmentations,
-            augmentation_draws=problem.tape.augmentation_draws,
+            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
+            statistics=None if start is None else start.statistics,
             example_weights=problem.train_weights,
             validation=problem.validation,
-            early_stopping=self.recipe.build_early_stopping(regularizers),
-            checkpoint_epochs=checkpoint_epochs,
-            **self.objective,
+            **self.parts.of_fit(problem, checkpoint_epochs),
         )
-        return Training(
-            history.costs,
-            history.learning_rates,
-            history.gradient_norms,
-            _arrays(history.parameters),
-            {slot: _arrays(tensors) for slot, tensors in history.optimizer_state.slots.items()},
-            {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
-            history.validation_costs,
-            history.best_epoch,
-            _arrays(history.statistics),
-        )
+        return training_of(history, _arrays)
 
     def _intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Any:
         return _intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.session import State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.parts import Parts, training_of
+from conformance.adapters.session import Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -26,22 +28,15 @@ class NumpyAdapter:
         return NumpySession(problem)
 
 
-class NumpySession:
+class NumpySession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.dtype = problem.dtype
         self.initializer = recipe.initializer
-        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        self.parts = Parts(problem, models, regularizers, schedules)
+        self.model = self.parts.model
+        self.objective = self.parts.objective
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
-        self.schedule = recipe.build_schedule(schedules)
-        self.clipping = recipe.build_clipping(regularizers)
-        self.constraint = recipe.build_constraint(regularizers)
-        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
-        self.objective: dict[str, Any] = {
-            "loss": recipe.loss.name,
-            "loss_options": recipe.loss.keywords,
-            "penalties": recipe.build_penalties(regularizers),
-        }
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.initializer.name]
@@ -51,7 +46,7 @@ class NumpySession:
         return normalization.standardize(x, *normalization.standardization_statistics(train_x))
 
     def augment(self, x: Array, draws: list[Array]) -> Array:
-        return training.augment(x, self.augmentations, draws)
+        return training.augment(x, self.parts.augmentations, draws)
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         return models.intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)
@@ -91,47 +86,29 @@ class NumpySession:
         return np.abs(logits[:, 0] if logits.shape[1] == 1 else logits)
 
     def clip(self, gradients: Tensors) -> Tensors:
-        assert self.clipping is not None
-        return self.clipping(gradients)
+        return dict(self.parts.clipping(gradients))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        assert self.constraint is not None
-        return self.constraint(parameters)
+        return dict(self.parts.constraint(parameters))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
-        state = optimizers.OptimizerState(state.step, state.slots)
-        parameters, state = self.optimizer.update(gradients, state, parameters, learning_rate=learning_rate)
-        return parameters, State(*state)
+        before = optimizers.OptimizerState(state.step, state.slots)
+        parameters, after = self.optimizer.update(gradients, before, parameters, learning_rate=learning_rate)
+        return parameters, State(*after)
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
-        recipe = problem.recipe
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         history = training.fit(
             self.model,
-            problem.tape.initial_parameters,
+            problem.tape.initial_parameters if start is None else start.parameters,
             problem.train_x,
             problem.train_y,
             optimizer=self.optimizer,
-            clipping=self.clipping,
-            constraint=self.constraint,
-            frozen_layers=recipe.frozen_layers,
-            schedule=self.schedule,
-            schedule_unit=recipe.schedule.unit,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            batch_order=problem.tape.batch_order,
-            dropout_masks=problem.tape.dropout_masks,
-            augmentations=self.augmentations,
-            augmentation_draws=problem.tape.augmentation_draws,
+            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
+            statistics=None if start is None else start.statistics,
             example_weights=problem.train_weights,
             validation=problem.validation,
-            early_stopping=recipe.build_early_stopping(regularizers),
-            checkpoint_epochs=checkpoint_epochs,
-            **self.objective,
+            **self.parts.of_fit(problem, checkpoint_epochs),
         )
-        return Training(
-            history.costs, history.learning_rates, history.gradient_norms, history.parameters,
-            history.optimizer_state.slots, history.checkpoints, history.validation_costs, history.best_epoch,
-            history.statistics,
-        )  # fmt: skip
+        return training_of(history, dict)

@@ -1,21 +1,15 @@
-"""What an implementation must offer to be tested, and how implementations are found.
+"""What an implementation offers to be tested.
 
 An implementation is put under test by one class, its adapter, which makes sessions. A session holds one recipe's
 model and optimizer in one precision on one device; its methods take and return NumPy arrays and do nothing but
-convert and call. The adapters of the four packages are in ``conformance/adapters``. From outside this project an
-implementation is added by an entry point in the group ``conformance.implementations``, or named on the command line
-as ``package.module:Class``.
+convert and call. The adapters of the four packages stand beside this file.
 """
 
-import importlib
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
-from conformance.problems.problem import Array, Masks, Problem, Tensors
-
-OWN = ("numpy", "torch", "tf", "jax")
-ENTRY_POINTS = "conformance.implementations"
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 
 
 class Unsupported(Exception):
@@ -51,9 +45,19 @@ class Training(NamedTuple):
     statistics: Tensors
 
 
-class Session(Protocol):
+class TrainingState(NamedTuple):
+    """Parameters, optimizer state and batch norm's running averages before step ``step`` (counted from 1)."""
+
+    step: int
+    parameters: Tensors
+    slots: dict[str, Tensors]
+    statistics: Tensors
+
+
+class Session:
     """One recipe in one implementation, precision and device. Tensors go by the reference's names.
 
+    A base class: a method that is not overridden counts as not offered, and the checks that need it as unsupported.
     ``masks``: dropout masks by layer, None for no dropout. ``statistics``: batch norm's running averages, {} for a
     model without; None means training, with the statistics of the batch. ``weights``: of the examples, or None.
     """
@@ -61,44 +65,88 @@ class Session(Protocol):
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         """Weights of ``shape = (n_out, n_in)`` from the recipe's initializer, by the implementation's own generator.
 
-        In the working precision; another ``seed`` gives other weights. Raises Unsupported for an implementation that
-        has no initializers; a session without this method counts as one that raises it.
+        In the working precision; another ``seed`` gives other weights.
         """
+        self._not_offered("draw_weights")
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         """``x`` standardised with the statistics of ``train_x``."""
+        self._not_offered("standardize")
 
     def augment(self, x: Array, draws: list[Array]) -> Array:
         """``x`` after the recipe's augmentations, which drew ``draws`` for its examples."""
+        self._not_offered("augment")
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         """Every pre-activation and activation."""
+        self._not_offered("intermediates")
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         """``per_example (m,)``, ``data_loss``, ``penalty`` and ``cost``."""
+        self._not_offered("losses")
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         """``cost`` and the gradients by parameter name, with ``A0`` that of the input."""
+        self._not_offered("gradients")
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         """Batch norm's running averages after one training forward pass."""
+        self._not_offered("running_statistics")
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         """Predicted labels ``(m,)``, or ``(m, k)`` for several yes-or-no outputs."""
+        self._not_offered("predict_classes")
+
+    def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array | None:
+        """How far each decision of ``predict_classes`` is from another; the reference alone is asked, others say None.
+
+        In the shape of the labels.
+        """
+        return None
 
     def clip(self, gradients: Tensors) -> Tensors:
         """The recipe's clipping; called only if it has one."""
+        self._not_offered("clip")
 
     def constrain(self, parameters: Tensors) -> Tensors:
         """The recipe's constraint on parameters; called only if it has one."""
+        self._not_offered("constrain")
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
         """One step of the recipe's optimizer on parameters of any names, from ``state``."""
+        self._not_offered("optimizer_step")
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
-        """The training as a user runs it, fed with the problem's tape."""
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        """The training as a user runs it, fed with the problem's tape; from ``start``, or from the beginning."""
+        self._not_offered("fit")
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _not_offered(self, method: str) -> NoReturn:
+        raise Unsupported(f"{self._name} does not offer {method}")
+
+
+class _Borrowed(Session):
+    """A session of a class that is no :class:`Session`: what it has not is not offered."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        for name in vars(Session):
+            if not name.startswith("_") and callable(getattr(found, name, None)):
+                setattr(self, name, getattr(found, name))
+
+    @property
+    def _name(self) -> str:
+        return type(self._found).__name__
+
+
+def as_session(found: Any) -> Session:
+    """What an adapter made, as a session that has every method."""
+    return found if isinstance(found, Session) else _Borrowed(found)
 
 
 @runtime_checkable
@@ -117,36 +165,3 @@ class Adapter(Protocol):
 
     def session(self, problem: Problem) -> Session:
         """Build the recipe's model and optimizer. Raises Unsupported."""
-
-
-def available() -> dict[str, str]:
-    """Implementations by name, each as ``module:Class``: the project's own and those of installed entry points."""
-    own = {name: f"conformance.adapters.{name}:{name.capitalize()}Adapter" for name in OWN}
-    return own | {point.name: point.value for point in entry_points(group=ENTRY_POINTS) if point.name not in own}
-
-
-def resolve(name: str) -> str:
-    """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
-    if name in available():
-        return available()[name]
-    if ":" in name:
-        return name
-    raise ValueError(
-        f"implementation={name!r} is not allowed: must be one of {', '.join(available())}, or package.module:Class"
-    )
-
-
-def load(target: str) -> type[Adapter]:
-    """Import an adapter class from ``module:Class``. Raises ValueError if there is none."""
-    module, _, attribute = target.partition(":")
-    try:
-        adapter = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        own = module.removeprefix("conformance.adapters.")
-        hint = f" (pip install 'framework-conformance[{own}]')" if own in OWN else ""
-        raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
-    missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
-    if missing:
-        raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
-    found: type[Adapter] = adapter
-    return found

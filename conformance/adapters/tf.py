@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.parts import Parts, training_of
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_tf import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -38,22 +40,17 @@ class TfAdapter:
         return TfSession(problem)
 
 
-class TfSession:
+class TfSession(Session):
     def __init__(self, problem: Problem) -> None:
         recipe = problem.recipe
         self.recipe = recipe
         self.dtype = problem.dtype.name
-        self.model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
+        self.parts = Parts(problem, models, regularizers, schedules)
+        self.model = self.parts.model
+        self.objective = self.parts.objective
         models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=self.dtype)
+        self.optimizer = self._optimizer()  # one for all trainings, as a user would have it
         self.built: dict[Any, tuple[dict[str, tf.Variable], Any]] = {}
-        self.clipping: Any = recipe.build_clipping(regularizers)
-        self.constraint: Any = recipe.build_constraint(regularizers)
-        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
-        self.objective: dict[str, Any] = {
-            "loss": recipe.loss.name,
-            "loss_options": recipe.loss.keywords,
-            "penalties": recipe.build_penalties(regularizers),
-        }
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.recipe.initializer.name]
@@ -66,7 +63,9 @@ class TfSession:
 
     def augment(self, x: Array, draws: list[Array]) -> Array:
         return _array(
-            training.augment(tf.convert_to_tensor(x), self.augmentations, [tf.convert_to_tensor(d) for d in draws])
+            training.augment(
+                tf.convert_to_tensor(x), self.parts.augmentations, [tf.convert_to_tensor(d) for d in draws]
+            )
         )
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
@@ -100,10 +99,10 @@ class TfSession:
         return _array(models.predict_classes(self.model, x))
 
     def clip(self, gradients: Tensors) -> Tensors:
-        return _arrays(self.clipping({name: tf.convert_to_tensor(g) for name, g in gradients.items()}))
+        return _arrays(self.parts.clipping({name: tf.convert_to_tensor(g) for name, g in gradients.items()}))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        return _arrays(self.constraint({name: tf.convert_to_tensor(w) for name, w in parameters.items()}))
+        return _arrays(self.parts.constraint({name: tf.convert_to_tensor(w) for name, w in parameters.items()}))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -121,41 +120,20 @@ class TfSession:
             int(optimizer.step), {slot: _arrays(held) for slot, held in optimizer.slots.items()}
         )
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
-        self._set(problem.tape.initial_parameters)
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        self._set(problem.tape.initial_parameters if start is None else start.parameters)
         history = training.fit(
             self.model,
             problem.train_x,
             problem.train_y,
-            optimizer=self._optimizer(),
-            clipping=self.clipping,
-            constraint=self.constraint,
-            frozen_layers=self.recipe.frozen_layers,
-            schedule=self.recipe.build_schedule(schedules),
-            schedule_unit=self.recipe.schedule.unit,
-            epochs=self.recipe.epochs,
-            batch_size=self.recipe.batch_size,
-            batch_order=problem.tape.batch_order,
-            dropout_masks=problem.tape.dropout_masks,
-            augmentations=self.augmentations,
-            augmentation_draws=problem.tape.augmentation_draws,
+            optimizer=self.optimizer,
+            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
+            statistics=None if start is None else start.statistics,
             example_weights=problem.train_weights,
             validation=problem.validation,
-            early_stopping=self.recipe.build_early_stopping(regularizers),
-            checkpoint_epochs=checkpoint_epochs,
-            **self.objective,
+            **self.parts.of_fit(problem, checkpoint_epochs),
         )
-        return Training(
-            history.costs,
-            history.learning_rates,
-            history.gradient_norms,
-            _arrays(history.parameters),
-            history.optimizer_state.slots,
-            {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
-            history.validation_costs,
-            history.best_epoch,
-            _arrays(history.statistics),
-        )
+        return training_of(history, _arrays)
 
     def _variables_and_optimizer(self, parameters: Tensors) -> tuple[dict[str, tf.Variable], Any]:
         """Variables of these names and shapes with an optimizer built for them: made once, since that is slow."""

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.adapters.session import DeviceNotFound, State, Training
-from conformance.problems.problem import Array, Masks, Problem, Tensors
+from conformance.adapters.parts import Parts, training_of
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Masks, Tensors
 from impl_torch import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
@@ -35,22 +37,18 @@ class TorchAdapter:
         return TorchSession(problem, self.torch_device)
 
 
-class TorchSession:
+class TorchSession(Session):
     def __init__(self, problem: Problem, device: torch.device) -> None:
         recipe = problem.recipe
         self.device = device
         self.dtype = getattr(torch, problem.dtype.name)
-        model = recipe.build_model(models, features=problem.features, classes=problem.dataset.n_classes)
-        self.model = model.to(device=device, dtype=self.dtype)
         self.recipe = recipe
-        self.clipping = recipe.build_clipping(regularizers)
-        self.constraint = recipe.build_constraint(regularizers)
-        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
-        self.objective: dict[str, Any] = {
-            "loss": recipe.loss.name,
-            "loss_options": recipe.loss.keywords,
-            "penalties": recipe.build_penalties(regularizers),
-        }
+        self.parts = Parts(problem, models, regularizers, schedules)
+        self.model = self.parts.model.to(device=device, dtype=self.dtype)
+        self.objective = self.parts.objective
+        # One for all trainings, as a user would have it.
+        trained = [w for name, w in self.model.parameter_dict().items() if problem.is_trained(name)]
+        self.optimizer = self._optimizer(trained)
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.recipe.initializer.name]
@@ -62,7 +60,9 @@ class TorchSession:
         return _array(normalization.standardize(self._tensor(x), *statistics))
 
     def augment(self, x: Array, draws: list[Array]) -> Array:
-        return _array(training.augment(self._tensor(x), self.augmentations, [self._tensor(drawn) for drawn in draws]))
+        return _array(
+            training.augment(self._tensor(x), self.parts.augmentations, [self._tensor(drawn) for drawn in draws])
+        )
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         self._set(parameters, statistics)
@@ -95,12 +95,10 @@ class TorchSession:
         return _array(models.predict_classes(self.model, self._tensor(x)))
 
     def clip(self, gradients: Tensors) -> Tensors:
-        assert self.clipping is not None
-        return _arrays(self.clipping(self._tensors(gradients)))
+        return _arrays(self.parts.clipping(self._tensors(gradients)))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        assert self.constraint is not None
-        return _arrays(self.constraint(self._tensors(parameters)))
+        return _arrays(self.parts.constraint(self._tensors(parameters)))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -116,46 +114,25 @@ class TorchSession:
         _, slots = optimizers.named_state(optimizer, held)
         return _arrays(held), State(state.step + 1, {slot: _arrays(tensors) for slot, tensors in slots.items()})
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
-        self._set(problem.tape.initial_parameters)
-        self.model.load_statistics(models.initial_statistics(self.model))
-        trained = self.model.parameter_dict(self.recipe.frozen_layers)
-        optimizer = self._optimizer(trained.values())
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        self._set(problem.tape.initial_parameters if start is None else start.parameters)
         validation, weights = problem.validation, problem.train_weights
         history = training.fit(
             self.model,
             self._tensor(problem.train_x),
             self._tensor(problem.train_y),
-            optimizer=optimizer,
-            clipping=self.clipping,
-            constraint=self.constraint,
-            frozen_layers=self.recipe.frozen_layers,
-            schedule=self.recipe.build_schedule(schedules),
-            schedule_unit=self.recipe.schedule.unit,
-            epochs=self.recipe.epochs,
-            batch_size=self.recipe.batch_size,
-            batch_order=problem.tape.batch_order,
-            dropout_masks=problem.tape.dropout_masks,
-            augmentations=self.augmentations,
-            augmentation_draws=problem.tape.augmentation_draws,
+            optimizer=self.optimizer,
+            optimizer_state=None if start is None else self._state(start),
+            statistics=None if start is None else self._tensors(start.statistics),
             example_weights=None if weights is None else self._tensor(weights),
             validation=None if validation is None else tuple(self._tensor(part) for part in validation),
-            early_stopping=self.recipe.build_early_stopping(regularizers),
-            checkpoint_epochs=checkpoint_epochs,
-            **self.objective,
+            **self.parts.of_fit(problem, checkpoint_epochs),
         )
-        _, slots = optimizers.named_state(optimizer, trained)
-        return Training(
-            history.costs,
-            history.learning_rates,
-            history.gradient_norms,
-            _arrays(history.parameters),
-            {slot: _arrays(tensors) for slot, tensors in slots.items()},
-            {epoch: _arrays(parameters) for epoch, parameters in history.checkpoints.items()},
-            history.validation_costs,
-            history.best_epoch,
-            _arrays(history.statistics),
-        )
+        return training_of(history, _arrays)
+
+    def _state(self, start: TrainingState) -> Any:
+        slots = {slot: self._tensors(tensors) for slot, tensors in start.slots.items()}
+        return optimizers.OptimizerState(start.step - 1, slots)
 
     def _optimizer(self, parameters: Any) -> Any:
         return optimizers.OPTIMIZERS[self.recipe.optimizer.name](parameters, **self.recipe.optimizer.keywords)

@@ -1,4 +1,4 @@
-"""The tester tested: every mutant is planted, looked at by the checks, and must be caught by each check it names.
+"""The tester tested: every mutant is injected, looked at by the checks, and must be caught by each check it names.
 
 ``python -m conformance.audit.mutation IMPLEMENTATION SHARE DTYPES`` tries a share (``part/parts``) of the mutants in a
 process of its own and prints one JSON object a line; ``conformance mutants`` collects them.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +20,15 @@ from conformance.adapters.numpy import NumpySession
 from conformance.adapters.session import Adapter
 from conformance.checks import CHECKS
 from conformance.checks.case import Case, build_case
-from conformance.faults.injection import planted
+from conformance.faults.injection import Edits, injected
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.recipe import Recipe
-from conformance.runs.run import ENVIRONMENT, WORKERS_AT_ONCE, Incomplete, Progress
+from conformance.runs.environment import WORKER_ENVIRONMENT
+from conformance.runs.outcome import Incomplete
+from conformance.runs.pool import WORKERS_AT_ONCE, Progress
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import NOT_FAILING, Comparison, compare
 from conformance.verdicts.floors import Expectations
@@ -50,10 +52,9 @@ class Outcome(NamedTuple):
 
 
 def outcomes(mutants: Iterable[Mutant], implementation: str, dtypes: Iterable[str]) -> Iterator[Outcome]:
-    """Plant each mutant in an implementation, in each of its precisions, and ask every check."""
+    """Inject each mutant into an implementation, in each of its precisions, and ask every check."""
     for mutant in mutants:
-        edits = mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
-        with planted(implementation, (mutant.file, edits)) as adapter:
+        with injected(implementation, *edits_of(mutant, implementation)) as adapter:
             made = adapter("cpu")
             for dtype in dtypes:
                 if dtype in mutant.dtypes:
@@ -94,9 +95,14 @@ def _margin(comparison: Comparison) -> float:
     return comparison.error / comparison.allowance
 
 
-def planted_in(implementation: str) -> list[Mutant]:
-    """The mutants that can be planted in an implementation."""
+def injected_in(implementation: str) -> list[Mutant]:
+    """The mutants that can be injected into an implementation."""
     return [mutant for mutant in MUTANTS if implementation == "numpy" or implementation in mutant.elsewhere]
+
+
+def edits_of(mutant: Mutant, implementation: str) -> Edits:
+    """The changes that make the fault in an implementation in which it can be injected."""
+    return mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
 
 
 def missed(found: Iterable[Outcome]) -> list[Outcome]:
@@ -125,12 +131,12 @@ def score(found: list[Outcome]) -> list[str]:
     lines = []
     for implementation, dtype in dict.fromkeys((o.implementation, o.dtype) for o in found):
         mine = [o for o in found if (o.implementation, o.dtype) == (implementation, dtype)]
-        planted_here = {o.mutant for o in mine}
-        caught = len(planted_here - {o.mutant for o in missed(mine)})
+        injected_here = {o.mutant for o in mine}
+        caught = len(injected_here - {o.mutant for o in missed(mine)})
         smallest = min((o for o in mine if o.named), key=lambda o: o.margin)
         lines.append(
-            f"{implementation}, {dtype}: {caught} of {len(planted_here)} mutants"
-            f" ({100 * caught / len(planted_here):.1f} %) caught by every check that must catch them; the smallest"
+            f"{implementation}, {dtype}: {caught} of {len(injected_here)} mutants"
+            f" ({100 * caught / len(injected_here):.1f} %) caught by every check that must catch them; the smallest"
             f" margin is {smallest.margin:.3g} allowances ({smallest.mutant}, {smallest.check})"
         )
     return lines
@@ -141,21 +147,32 @@ def _least(found: list[Outcome]) -> float:
 
 
 def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Progress) -> list[Outcome]:
-    """Plant every mutant in each implementation, in processes of its own. Raises Incomplete if one of them dies."""
+    """Inject every mutant into each implementation, in processes of its own. Raises Incomplete if one of them dies."""
+    lines = in_processes("conformance.audit.mutation", implementations, (",".join(dtypes),), progress)
+    return [Outcome(**line) for line in lines]
+
+
+def in_processes(
+    module: str, implementations: Iterable[str], arguments: tuple[str, ...], progress: Progress
+) -> list[dict[str, Any]]:
+    """What ``module`` prints of every mutant, an object a line, by implementation and in the order of the mutants.
+
+    It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Raises Incomplete.
+    """
     jobs = [(name, f"{part}/{WORKERS_AT_ONCE}") for name in implementations for part in range(WORKERS_AT_ONCE)]
-    found: list[Outcome] = []
+    found: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {name: set() for name, _ in jobs}
 
     def carry_out(job: tuple[str, str]) -> None:
-        command = [sys.executable, "-m", "conformance.audit.mutation", *job, ",".join(dtypes)]
+        command = [sys.executable, "-m", module, *job, *arguments]
         with TemporaryFile("w+") as errors, subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | ENVIRONMENT
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | WORKER_ENVIRONMENT
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:
-                found.append(Outcome(**json.loads(line)))
-                done[job[0]].add(found[-1].mutant)
-                progress(job[0], len(done[job[0]]), len(planted_in(job[0])))
+                found.append(json.loads(line))
+                done[job[0]].add(found[-1]["mutant"])
+                progress(job[0], len(done[job[0]]), len(injected_in(job[0])))
             if process.wait():
                 errors.seek(0)
                 last = (errors.read().strip().splitlines() or ["nothing on its standard error"])[-1]
@@ -165,13 +182,13 @@ def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Pro
         list(pool.map(carry_out, jobs))
     places = {mutant.name: place for place, mutant in enumerate(MUTANTS)}
     names = list(done)
-    return sorted(found, key=lambda outcome: (names.index(outcome.implementation), places[outcome.mutant]))
+    return sorted(found, key=lambda line: (names.index(line["implementation"]), places[line["mutant"]]))
 
 
 def main(implementation: str, share: str, dtypes: str, names: str = "") -> None:
     """Try a share of the mutants, or those named, and print what came out, a line each."""
     part, _, parts = share.partition("/")
-    chosen = [mutant for mutant in planted_in(implementation) if not names or mutant.name in names.split("|")]
+    chosen = [mutant for mutant in injected_in(implementation) if not names or mutant.name in names.split("|")]
     for outcome in outcomes(chosen[int(part) :: int(parts)], implementation, dtypes.split(",")):
         print(json.dumps(outcome._asdict()), flush=True)
 

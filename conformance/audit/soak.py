@@ -27,9 +27,13 @@ from conformance.recipes.factors import FACTORS, values_in
 from conformance.recipes.recipe import Recipe
 from conformance.results import frames
 from conformance.results.store import Store, StoreError
-from conformance.runs.run import BadInput, Incomplete, Order, Progress, carry_out, environment
+from conformance.runs.environment import environment
+from conformance.runs.outcome import BadInput, Incomplete
+from conformance.runs.plan import Plan
+from conformance.runs.pool import Progress
+from conformance.runs.run import carry_out
 from conformance.verdicts.compare import Verdict
-from conformance.verdicts.record import LADDER
+from conformance.verdicts.order import LADDER
 
 SEED = 0  # of the choice of recipes
 RECIPES_A_PORTION = 20  # even: two workers that take turns then each have all seeds of a recipe
@@ -63,17 +67,17 @@ class Soak:
     folder: Path
 
     @property
-    def portions(self) -> list[Order]:
+    def portions(self) -> list[Plan]:
         """The runs that make up the soak."""
         return [
             self._portion(range(first, min(first + RECIPES_A_PORTION, self.recipes)))
             for first in range(0, self.recipes, RECIPES_A_PORTION)
         ]
 
-    def _portion(self, numbers: range) -> Order:
+    def _portion(self, numbers: range) -> Plan:
         recipes = [("soak", random_recipe(number, place)) for place in range(self.seeds) for number in numbers]
         folder = self.folder / f"recipes-{numbers.start:03}-{numbers.stop - 1:03}"
-        return Order(recipes, self.implementations, list(FACTORS["dtype"]), "cpu", folder)
+        return Plan(folder, recipes, self.implementations, list(FACTORS["dtype"]))
 
 
 class Count(NamedTuple):
@@ -224,7 +228,7 @@ def _overall(progress: Progress, before: int, total: int) -> Progress:
     return lambda worker, done, _: progress(worker, before + done, total)
 
 
-def _claim(soak: Soak, portions: list[Order]) -> None:
+def _claim(soak: Soak, portions: list[Plan]) -> None:
     """Write down whose the folder is, or see that it is this soak's; raises BadInput."""
     plan = {
         "implementations": soak.implementations,

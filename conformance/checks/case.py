@@ -8,31 +8,25 @@ All of them are in the working precision: the trajectory is a float64 training w
 precision after every step, so that a step from it measures that step's own rounding and nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import Session, State
+from conformance.adapters.session import Session, State, TrainingState
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Array, Problem, Tensors, cast_floats, layer_of
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array, Tensors, cast_floats
 from reference_numpy import models, regularizers, schedules
+
+Tree = dict[Any, Any]  # nested, with arrays as its leaves
 
 TRAJECTORY_BYTES = 48e6  # a training too large to keep whole is looked at in evenly spaced steps
 UPDATE_STEPS = (1, 2, 10, 1000)
 FULL_BATCH_STEPS = (1, 2, 4, 8)
 EXERCISE_SIZE = 6
-
-
-class TrainingState(NamedTuple):
-    """Parameters, optimizer state and batch norm's running averages before step ``step`` (counted from 1)."""
-
-    step: int
-    parameters: Tensors
-    slots: dict[str, Tensors]
-    statistics: Tensors
 
 
 class Step(NamedTuple):
@@ -92,7 +86,7 @@ def take_step(session: Session, problem: Problem, state: TrainingState) -> Step:
     """The step of a training that starts from ``state``."""
     recipe, batch = problem.recipe, problem.batch(state.step - 1)
     found = session.gradients(state.parameters, *batch)
-    trained = {name: w for name, w in state.parameters.items() if layer_of(name) > recipe.frozen_layers}
+    trained = problem.trained(state.parameters)
     gradients = {name: found[name] for name in trained}
     clipped = session.clip(gradients) if recipe.build_clipping(regularizers) else gradients
     updated, after = session.optimizer_step(
@@ -127,9 +121,8 @@ def replay(session: Session, problem: Problem, dtype: np.dtype[Any] | None = Non
 def initial_state(problem: Problem) -> TrainingState:
     """The state before the first step."""
     reference, parameters = NumpySession(problem), problem.tape.initial_parameters
-    trained = {name: w for name, w in parameters.items() if layer_of(name) > problem.recipe.frozen_layers}
     statistics = models.initial_statistics(reference.model, dtype=problem.dtype)
-    return TrainingState(1, parameters, initial_slots(reference, trained), statistics)
+    return TrainingState(1, parameters, initial_slots(reference, problem.trained(parameters)), statistics)
 
 
 def initial_slots(reference: NumpySession, parameters: Tensors) -> dict[str, Tensors]:
@@ -229,57 +222,36 @@ def _cast_slots(slots: dict[str, Tensors], dtype: np.dtype[Any]) -> dict[str, Te
     return {slot: cast_floats(arrays, dtype) for slot, arrays in slots.items()}
 
 
-def pack(case: Case) -> Tensors:
-    """The case's situations (not its problem, which is prepared anew) as named arrays."""
-    arrays: Tensors = {}
-    for step, point in case.points.items():
-        arrays |= _pack_parts("point", step, point._asdict(), {})
-    for state in case.trajectory:
-        parts = {"parameters": state.parameters, "statistics": state.statistics}
-        arrays |= _pack_parts("trajectory", state.step, parts, state.slots)
-    for exercise in case.exercises:
-        parts = {"parameters": exercise.parameters, "gradients": exercise.gradients}
-        arrays |= _pack_parts("exercise", exercise.step, parts, exercise.slots)
-    return arrays
+def as_tree(case: Case) -> Tree:
+    """The case's situations, not its problem, as nested dicts of arrays."""
+    return {
+        "points": {step: point._asdict() for step, point in case.points.items()},
+        "trajectory": {state.step: _without_step(state) for state in case.trajectory},
+        "exercises": {exercise.step: _without_step(exercise) for exercise in case.exercises},
+    }
 
 
-def unpack(problem: Problem, arrays: Tensors) -> Case:
-    """The inverse of :func:`pack`."""
-    tree: dict[str, dict[int, dict[str, Array]]] = {"point": {}, "trajectory": {}, "exercise": {}}
-    for name, value in arrays.items():
-        group, step, rest = name.split("|", 2)
-        tree[group].setdefault(int(step), {})[rest] = value
+def from_tree(problem: Problem, tree: Mapping[str, Any]) -> Case:
+    """The inverse of :func:`as_tree`. (A part that held nothing is not in the tree.)"""
+
+    def steps(group: str) -> Iterator[tuple[int, Any]]:
+        yield from sorted((int(step), parts) for step, parts in tree.get(group, {}).items())
+
     return Case(
         problem,
-        {step: Point(_part(t, "parameters"), _part(t, "statistics")) for step, t in sorted(tree["point"].items())},
+        {step: Point(parts["parameters"], parts.get("statistics", {})) for step, parts in steps("points")},
         tuple(
-            TrainingState(step, _part(t, "parameters"), _slots(t), _part(t, "statistics"))
-            for step, t in sorted(tree["trajectory"].items())
+            TrainingState(step, parts["parameters"], parts.get("slots", {}), parts.get("statistics", {}))
+            for step, parts in steps("trajectory")
         ),
         tuple(
-            Exercise(step, _part(t, "parameters"), _slots(t), _part(t, "gradients"))
-            for step, t in sorted(tree["exercise"].items())
+            Exercise(step, parts["parameters"], parts.get("slots", {}), parts["gradients"])
+            for step, parts in steps("exercises")
         ),
     )
 
 
-def _pack_parts(group: str, step: int, parts: dict[str, Tensors], slots: dict[str, Tensors]) -> Tensors:
-    arrays: Tensors = {}
-    for part, tensors in parts.items():
-        arrays |= {f"{group}|{step}|{part}|{name}": value for name, value in tensors.items()}
-    for slot, tensors in slots.items():
-        arrays |= {f"{group}|{step}|slots|{slot}|{name}": value for name, value in tensors.items()}
-    return arrays
-
-
-def _part(arrays: Tensors, part: str) -> Tensors:
-    return {name.split("|")[-1]: value for name, value in arrays.items() if name.startswith(f"{part}|")}
-
-
-def _slots(arrays: Tensors) -> dict[str, Tensors]:
-    slots: dict[str, Tensors] = {}
-    for name, value in arrays.items():
-        if name.startswith("slots|"):
-            _, slot, parameter = name.split("|")
-            slots.setdefault(slot, {})[parameter] = value
-    return slots
+def _without_step(situation: TrainingState | Exercise) -> Tree:
+    parts = situation._asdict()
+    del parts["step"]
+    return parts

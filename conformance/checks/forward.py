@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from conformance.adapters.session import Session
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Key, Observation, key_of
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
@@ -19,11 +19,13 @@ def observe(session: Session, case: Case) -> Iterator[Observation]:
     batch = problem.batch(0)
     for step, (parameters, statistics) in case.points.items():
         for name, value in session.intermediates(parameters, batch.x, None, statistics).items():
-            yield Observation(Key("activation", step, f"{name} (inference)"), value)
+            key = key_of(problem, "activation", step, name, f"{name} (inference)", mode="inference")
+            yield Observation(key, value)
         if batch.masks or statistics:
             for name, value in session.intermediates(parameters, batch.x, batch.masks, None).items():
-                yield Observation(Key("activation", step, f"{name} (training)"), value)
+                key = key_of(problem, "activation", step, name, f"{name} (training)", mode="training")
+                yield Observation(key, value)
         if statistics:
             after = session.running_statistics(parameters, batch.x, batch.masks, statistics)
             for name, value in after.items():
-                yield Observation(Key("running statistic", step, name), value)
+                yield Observation(key_of(problem, "running statistic", step, name, name), value)

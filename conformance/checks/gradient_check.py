@@ -12,7 +12,8 @@ from conformance.adapters.session import Session
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Problem, Tensors
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
 
 DIRECTIONS = 3
 

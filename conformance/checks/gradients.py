@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from conformance.adapters.session import Session
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Observation, key_of
 
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
@@ -17,4 +17,5 @@ def observe(session: Session, case: Case) -> Iterator[Observation]:
         for place, batch in places.items():
             gradients = session.gradients(parameters, *batch)
             for name in (*parameters, "A0"):
-                yield Observation(Key("gradient", step, f"d{name} ({place})"), gradients[name])
+                key = key_of(problem, "gradient", step, name, f"d{name} ({place})")
+                yield Observation(key, gradients[name])

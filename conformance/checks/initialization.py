@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from conformance.adapters.session import Session, Unsupported
+from conformance.adapters.session import Session
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Array
+from conformance.problems.tensors import Array
 
 # Far from square, so that fan-in, fan-out and their mean are told apart; the transpose, since orthogonal columns are
 # made otherwise than orthogonal rows.
@@ -24,8 +24,6 @@ SIGNS = 64  # of a fair coin: all alike once in 2^63
 
 def observe(session: Session, case: Case) -> Iterator[Observation]:
     """Of a wide matrix (step 1) and a tall one (step 2)."""
-    if not hasattr(session, "draw_weights"):
-        raise Unsupported("the session has no draw_weights")
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
         weights = session.draw_weights(shape, seed)

@@ -19,6 +19,6 @@ def observe(session: Session, case: Case) -> Iterator[Observation]:
         )
         for slot, tensors in state.slots.items():
             for name, value in tensors.items():
-                yield Observation(Key("optimizer state", exercise.step, f"{slot} of {name}"), value)
+                yield Observation(Key("optimizer state", exercise.step, f"{slot} of {name}", slot=slot), value)
         for name, value in parameters.items():
             yield Observation(Key("parameter", exercise.step, name), value)

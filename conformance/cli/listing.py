@@ -70,7 +70,7 @@ def _coverage() -> Rows:
 
 
 def _implementations() -> Rows:
-    from conformance.adapters.session import available
+    from conformance.adapters.registry import available
 
     return [{"name": name, "adapter": target} for name, target in available().items()]
 

@@ -17,20 +17,18 @@ from numpy.typing import NDArray
 from conformance.data.drawn import attribute_points, flower_points, houses, moon_points, xor_points
 from conformance.data.files import DataError, RawData, Targets, read_course_hdf5, read_image_folder, read_npz
 from conformance.data.hand_signs import CLASS_COUNT, draw_hand_signs
+from conformance.data.leaks import JPEG_COPY_THRESHOLD, near_duplicate_rows
 from conformance.data.randomness import keyed_generator
 from reference_numpy.normalization import standardization_statistics, standardize
 
 __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
-    "JPEG_COPY_THRESHOLD",
     "SCALINGS",
     "DataError",
     "Dataset",
     "DatasetInfo",
     "load_dataset",
-    "near_duplicate_rows",
-    "nearest_training_distances",
     "shuffled_split",
     "stratified_split",
 ]
@@ -43,12 +41,10 @@ Scaling = Literal["standardize", "unit", "none"]
 SCALINGS: tuple[Scaling, ...] = ("standardize", "unit", "none")
 DATA_VARIABLE = "CONFORMANCE_DATA"
 TEST_FRACTION = 0.2  # of each class of an embedded data set, or of all of it where there are no classes
-JPEG_COPY_THRESHOLD = 6.1  # root-mean-square bytes; derived in near_duplicate_rows
 DRAWN_POINTS = (400, 200)  # training and test points of the plane; the course's flower has 400
 HAND_SIGNS = (540, 120)  # training and test images
 HOUSES = (300, 100)  # training and test houses
 ATTRIBUTE_POINTS = (200, 100)  # training and test points of the plane with three labels each
-BLOCK_ROWS = 256  # training rows held at once in float64 while distances are taken
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,8 @@ class Dataset:
 
     Attributes:
         name: its key in DATASETS.
-        train_x, test_x: float64 (m, n_0), flattened row by row, scaled as asked.
+        raw_train_x, raw_test_x: float64 (m, n_0), flattened row by row, as they were found.
+        train_x, test_x: the same, scaled as asked.
         train_y, test_y: by the task; never scaled. Classes: int64 (m,), 0 to n_classes - 1. Multi-label: int64
             (m, n_classes), 1 where the label holds, else 0. Regression: float64 (m,), in the units of the data set.
         n_classes: number of classes, 2 for binary; multi-label, the number of labels k; regression, 0.
@@ -67,6 +64,8 @@ class Dataset:
     """
 
     name: str
+    raw_train_x: Matrix
+    raw_test_x: Matrix
     train_x: Matrix
     train_y: Targets
     test_x: Matrix
@@ -290,56 +289,6 @@ _ROWS = (
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({row.name: row for row in _ROWS})
 
 
-def nearest_training_distances(test: Array, train: Array) -> Matrix:
-    """Root-mean-square difference of each test row from its nearest training row.
-
-    d_i = min_j sqrt(1/n sum_k (test_ik - train_jk)^2), found through |a - b|^2 = |a|^2 - 2 a.b + |b|^2 (exact for
-    bytes, whose sums stay below 2^53) and then taken again from the difference itself, so that a copy is at 0 exactly.
-
-    Args:
-        test: (m_test, n), any numbers.
-        train: (m, n), at least one row; BLOCK_ROWS of them are held in float64 at a time.
-
-    Returns:
-        float64 (m_test,), in the units of the data.
-    """
-    queries = test.astype(np.float64)
-    lowest, nearest = np.full(len(test), np.inf), np.zeros(len(test), np.int64)
-    for first in range(0, len(train), BLOCK_ROWS):
-        block = train[first : first + BLOCK_ROWS].astype(np.float64)
-        # |a|^2 is the same for every j: left out of the comparison.
-        squared = (block**2).sum(axis=1) - 2.0 * (queries @ block.T)
-        closest = squared.argmin(axis=1)
-        value = squared[np.arange(len(test)), closest]
-        nearest = np.where(value < lowest, first + closest, nearest)
-        lowest = np.minimum(lowest, value)
-    return np.asarray(np.sqrt(np.mean((queries - train[nearest]) ** 2, axis=1)))
-
-
-def near_duplicate_rows(test: Array, train: Array, threshold: float) -> Labels:
-    """Test rows whose nearest training row is within a root-mean-square difference of `threshold`.
-
-    For image bytes, JPEG_COPY_THRESHOLD = 6.1 of 255 is just over the largest error that JPEG makes on any of the
-    course's 120 hand-sign test images when they are compressed as its training images were (quality 75, colours at
-    half resolution): 3.18 to 6.07. Any such copy is therefore found. Measured distances, bytes:
-
-    - hand signs, the 12 test images that are in train: 3.17 to 4.59, each within 0.012 of the JPEG error of that image;
-      next nearest, not copies but neighbours in one series of photographs: 6.20 (row 5), 7.49 (row 57), 8.96; median
-      over all rows 23.0. Averaged over 8 x 8 blocks in grey, which JPEG keeps, the 12 differ by 0.36 to 0.58 and the
-      next by 2.17: the gap is real though 6.1 stands close to its upper end.
-    - cats: one copy at 0.00 (row 17); next nearest 38.3; median 59.0.
-
-    Args:
-        test: (m_test, n), any numbers.
-        train: (m, n), at least one row.
-        threshold: root-mean-square difference in the units of the data; 0 finds exact copies.
-
-    Returns:
-        int64 rows of test, ascending.
-    """
-    return np.flatnonzero(nearest_training_distances(test, train) <= threshold).astype(np.int64)
-
-
 def _limit(name: str, part: str, x: Array, y: Targets, wanted: int | None) -> tuple[Array, Targets]:
     """The first `wanted` examples, flattened row by row."""
     if wanted is not None and wanted > len(x):
@@ -347,22 +296,21 @@ def _limit(name: str, part: str, x: Array, y: Targets, wanted: int | None) -> tu
     return x[:wanted].reshape(len(x[:wanted]), -1), y[:wanted]
 
 
-def _scale(name: str, raw: RawData, train: Array, test: Array, scaling: Scaling) -> tuple[Matrix, Matrix]:
-    """Both parts in float64, scaled with what is known from the training part alone."""
+def _scale(name: str, raw: RawData, train: Matrix, test: Matrix, scaling: Scaling) -> tuple[Matrix, Matrix]:
+    """Both parts scaled with what is known from the training part alone."""
     white = 255.0 if raw.has_image_bytes else raw.white
     if scaling == "unit":
         if white is not None:
-            return train.astype(np.float64) / white, test.astype(np.float64) / white
+            return train / white, test / white
         shape = "no images" if raw.image_shape is None else f"images of type {raw.train_x.dtype}"
         raise DataError(
             f"data set {name}: scaling is 'unit', which divides image bytes (uint8) by 255, but it holds {shape}; "
             f"allowed: 'standardize' or 'none'"
         )
-    train_x, test_x = train.astype(np.float64), test.astype(np.float64)
     if scaling == "none":
-        return train_x, test_x
-    mean, standard_deviation = standardization_statistics(train_x)
-    return standardize(train_x, mean, standard_deviation), standardize(test_x, mean, standard_deviation)
+        return train, test
+    mean, standard_deviation = standardization_statistics(train)
+    return standardize(train, mean, standard_deviation), standardize(test, mean, standard_deviation)
 
 
 def _check_request(name: str, request: Request, scaling: str) -> None:
@@ -423,6 +371,7 @@ def load_dataset(
     leaked = np.empty(0, np.int64)
     if info.kind != "generated":
         leaked = near_duplicate_rows(test, train, JPEG_COPY_THRESHOLD if raw.has_image_bytes else 0.0)
+    train, test = train.astype(np.float64), test.astype(np.float64)
     train_x, test_x = _scale(name, raw, train, test, scaling)
     names = raw.class_names
-    return Dataset(name, train_x, train_y, test_x, test_y, len(names), raw.image_shape, names, leaked)
+    return Dataset(name, train, test, train_x, train_y, test_x, test_y, len(names), raw.image_shape, names, leaked)

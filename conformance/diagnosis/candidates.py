@@ -16,11 +16,13 @@ from conformance.adapters.session import Session, State
 from conformance.checks.case import Case
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
-from conformance.problems.problem import Problem, Tensors
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
+from conformance.recipes.components import Component
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.dialects import dialects
 from conformance.recipes.factors import FACTORS, values_in
-from conformance.recipes.recipe import Component, Recipe
+from conformance.recipes.recipe import Recipe
 
 # What layers of other libraries have by default (their optimizers are in dialects.toml): Keras's norms, Flax's layer
 # norm, the leaky rectifiers of TensorFlow and Keras.
@@ -35,7 +37,7 @@ Path = tuple[str | int, ...]  # of a component in a recipe: ("model", "activatio
 
 @dataclass(frozen=True)
 class Candidate:
-    """The reference of ``recipe`` with ``mutants`` planted; ``description`` says what that changes."""
+    """The reference of ``recipe`` with ``mutants`` injected; ``description`` says what that changes."""
 
     description: str
     recipe: Recipe
@@ -79,11 +81,11 @@ class _Patient:
         return parameters, State(after.step, {slot: after.slots[slot] for slot in state.slots})
 
     def clip(self, gradients: Tensors) -> Tensors:
-        clipped: Tensors = self._session.clip(gradients) if self._session.clipping else dict(gradients)
+        clipped: Tensors = self._session.clip(gradients) if self._session.parts.clipping else dict(gradients)
         return clipped
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        constrained: Tensors = self._session.constrain(parameters) if self._session.constraint else parameters
+        constrained: Tensors = self._session.constrain(parameters) if self._session.parts.constraint else parameters
         return constrained
 
 

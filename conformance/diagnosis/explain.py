@@ -1,49 +1,15 @@
-"""Where an implementation first leaves the oracle, and why: from what a run kept, with nothing but the reference.
+"""Why a run did not pass: an explanation of each failure, from what the run kept, with nothing but the reference."""
 
-The first divergence is the first tensor beyond its allowance: in the order of the checks, then of steps, then of the
-stages of a step. It is confirmed by a swap: the observed value is put in the place of the oracle's, and if the oracle
-then arrives at what else was observed, nothing but this value is wrong. The cause is searched for among candidates (see
-``candidates``): one explains a check if, computed in float64, it lies within twice the allowances of everything that
-was observed there, once for the rounding of each of the two. A check that passed was within them of the oracle.
-"""
-
-import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from conformance.adapters.numpy import NumpySession
-from conformance.checks import CHECKS
-from conformance.checks.case import Case, take_step
-from conformance.checks.observation import Key, Observation
-from conformance.diagnosis import layouts as layout
-from conformance.diagnosis.candidates import Candidate, pair, singles
-from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
-from conformance.diagnosis.patching import WithGradients, activations_from
-from conformance.problems.problem import Array, Tensors
-from conformance.recipes.dialects import dialects
+from conformance.diagnosis.explanation import Explanation
+from conformance.diagnosis.inquiry import Evidence, First, Inquiry, Observations, Workshop
 from conformance.recipes.recipe import Recipe
-from conformance.results.cases import load_case, trace_name
+from conformance.results.cases import load_case, load_observations
 from conformance.results.store import Store, StoreError
-from conformance.verdicts.compare import (
-    NOT_FAILING,
-    Comparison,
-    Expectation,
-    Verdict,
-    compare,
-    measure_errors,
-    worst_element,
-)
-from conformance.verdicts.floors import Expectations
-from conformance.verdicts.record import LADDER, STAGES
-
-PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
-
-Observations = dict[Key, Observation]
+from conformance.verdicts.compare import NOT_FAILING, Verdict
+from conformance.verdicts.order import LADDER, place
 
 
 def explain(folder: Path, recipe: str | None = None, implementation: str | None = None) -> list[Explanation]:
@@ -62,360 +28,41 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
         tuple(map(str, NOT_FAILING)),
     )
     return [
-        _Inquiry(store, recipes[name], tested, dtype).explanation()
+        _inquiry(store, recipes[name], tested, dtype).explanation()
         for name, tested, dtype in failing
         if recipe in (None, name) and implementation in (None, tested)
     ]
 
 
-@dataclass(frozen=True)
-class _Inquiry:
-    """The search for what is wrong with one recipe in one implementation and precision."""
-
-    store: Store
-    recipe: Recipe
-    implementation: str
-    dtype: str
-
-    @cached_property
-    def case(self) -> Case:
-        return self._loaded[0]
-
-    @cached_property
-    def expected(self) -> Expectations:
-        return self._loaded[1]
-
-    @cached_property
-    def _loaded(self) -> tuple[Case, Expectations]:
-        _, case, expected, _ = load_case(self.store, self.recipe, self.dtype)
-        return case.in_float64(), expected
-
-    @cached_property
-    def observed(self) -> dict[str, Observations]:
-        """What was seen in each check that failed, as far as it got."""
-        found = {}
-        for check in LADDER:
-            if check not in self._verdicts or set(self._verdicts[check]) <= set(map(str, NOT_FAILING)):
-                continue
-            name = trace_name(self.recipe.name, self.dtype, self.implementation, check)
-            if self.store.has_tensors(name):
-                found[check] = _observations(self.store.load_tensors(name), self.expected[check])
-        return found
-
-    @cached_property
-    def _verdicts(self) -> dict[str, list[str]]:
-        rows = self.store.select(
-            'SELECT "check", verdict FROM records WHERE recipe=? AND implementation=? AND dtype=?',
-            (self.recipe.name, self.implementation, self.dtype),
-        )
-        verdicts: dict[str, list[str]] = {}
-        for check, verdict in rows:
-            verdicts.setdefault(check, []).append(verdict)
-        return verdicts
-
-    def explanation(self) -> Explanation:
-        first = self._first_record()
-        check = first["check"]
-        failing = self._failing(check) if check in self.observed else []
-        if not failing:  # it crashed, or was stopped
-            nan = float("nan")
-            divergence = Divergence(
-                first["check"], first["stage"], first["step"], first["tensor"], [], nan, nan, nan, nan,
-                f"{first['verdict']}: {first['cause']}",
-            )  # fmt: skip
-            return self._explained(divergence, "", "", [], None)
-        comparison = min(failing, key=lambda found: (found.step, STAGES.index(found.key.stage)))
-        expectation = next((e for e in self.expected[check] if e.observation.key == comparison.key), None)
-        divergence = _divergence(check, comparison, self.observed[check].get(comparison.key), expectation)
-        swap = "" if np.isnan(divergence.error) else self._swap(check, comparison)
-        return self._explained(divergence, self._layout(check, expectation), swap, *self._causes(check))
-
-    def _explained(self, divergence: Divergence, *found: Any) -> Explanation:
-        return Explanation(self.recipe.name, self.implementation, self.dtype, divergence, *found)
-
-    def _first_record(self) -> dict[str, Any]:
-        columns = self.store.columns("records")
-        rows = self.store.select(
-            "SELECT * FROM records WHERE recipe=? AND implementation=? AND dtype=? AND verdict NOT IN (?, ?)",
-            (self.recipe.name, self.implementation, self.dtype, *map(str, NOT_FAILING)),
-        )
-        found = [dict(zip(columns, row, strict=True)) for row in rows]
-        return min(found, key=lambda record: (LADDER.index(record["check"]), record["step"]))
-
-    def _failing(self, check: str) -> list[Comparison]:
-        """The failing comparisons of a check, in the order of observation."""
-        found = compare(self.observed[check].values(), self.expected[check])
-        return [comparison for comparison in found if comparison.verdict not in NOT_FAILING]
-
-    def _layout(self, check: str, expectation: Expectation | None) -> str:
-        if expectation is None or expectation.observation.key.kind != "tensor":
-            return ""
-        found = self.observed[check].get(expectation.observation.key)
-        if found is None:
-            return ""
-        tolerance = float(expectation.allowance.max())
-        return layout.recognise(found.value, np.asarray(expectation.observation.value), tolerance)
-
-    # The cause.
-
-    def _causes(self, check: str) -> tuple[list[Cause], Cause | None]:
-        """The candidates that explain every check, or the one that comes nearest and leaves less than half."""
-        untouched = self._fit(Candidate("nothing", self.recipe), check)
-        if untouched is not None and untouched.share <= EXPLAINED:  # the right numbers, in the wrong precision, say
-            return [], None
-        distance = np.inf if untouched is None else untouched.share
-        tried = [(candidate, self._fit(candidate, check)) for candidate in singles(self.recipe)]
-        known = [(candidate, fit) for candidate, fit in tried if fit is not None]
-        known.sort(key=lambda item: (-item[1].mended, item[1].share))
-        causes = [self._cause(candidate, fit, check) for candidate, fit in known if fit.share <= EXPLAINED]
-        whole = _best(cause for cause in causes if not cause.leaves)
-        if not whole:
-            helpful = [(candidate, fit) for candidate, fit in known if fit.share < distance]
-            whole = _best(self._pairs(helpful[:PAIRED], known, check))
-        if whole:
-            return whole, None
-        partly = _best(causes)
-        if partly:
-            return [], partly[0]
-        nearest = min(known, key=lambda item: item[1].share, default=None)
-        return [], self._cause(*nearest, check) if nearest and nearest[1].share < distance / 2 else None
-
-    def _pairs(self, helpful: "_Fits", known: "_Fits", check: str) -> Iterator[Cause]:
-        """Two changes at once that explain every check, the one of which helps with the first.
-
-        In the first check that the one leaves, the other alone must move just the tensors that the one leaves there;
-        formulations, which may be two keywords of one formula, are tried in any case.
-        """
-        moved: dict[str, list[tuple[Candidate, set[Key] | None]]] = {}
-        for one, _ in helpful:
-            place = next(other for other in CHECKS if not self._explains(one, other))
-            if place not in moved:
-                moved[place] = [(other, self._apart(other, place, self._oracle(place))) for other, _ in known]
-            left = self._apart(one, place, self._seen(place))
-            for other, tensors in moved[place]:
-                likely = (left and tensors == left) or (one.is_formulation and other.is_formulation)
-                both = pair(one, other, self.recipe) if likely and other is not one else None
-                if both and all(self._explains(both, every) for every in (place, *reversed(CHECKS))):
-                    found = self._fit(both, check)
-                    assert found is not None
-                    yield self._cause(both, found, check)
-
-    def _explains(self, candidate: Candidate, check: str) -> bool:
-        found = self._fit(candidate, check)
-        return found is not None and found.share <= EXPLAINED
-
-    def _apart(self, candidate: Candidate, check: str, seen: Observations) -> set[Key] | None:
-        """The tensors in which a candidate is not what was seen, or None if it cannot be carried out."""
-        made = self._made(candidate, check)
-        if made is None:
-            return None
-        apart = set()
-        for expectation in self.expected[check]:
-            key = expectation.observation.key
-            if key in made and key in seen:
-                left = _shares(seen[key], made[key], expectation)
-                if left is None or left.max(initial=0.0) > EXPLAINED:
-                    apart.add(key)
-        return apart
-
-    def _cause(self, candidate: Candidate, fit: "_Fit", check: str) -> Cause:
-        explained: list[str] = []
-        left: list[str] = []
-        for other in CHECKS:
-            (explained if self._explains(candidate, other) else left).append(other)
-        return Cause(
-            candidate.description, candidate.is_formulation, fit.error, fit.share, explained, left,
-            _builtins(candidate.recipe, self.recipe),
-        )  # fmt: skip
-
-    def _fit(self, candidate: Candidate, check: str) -> "_Fit | None":
-        """How well a candidate reproduces what a check saw, or None if it cannot be carried out."""
-        made, observed = self._made(candidate, check), self._seen(check)
-        if made is None:
-            return None
-        shares, errors, mended = [0.0], [0.0], 0
-        for expectation in self.expected[check]:
-            key = expectation.observation.key
-            if key not in made or key not in observed:
-                continue
-            left = _shares(observed[key], made[key], expectation)
-            if left is None:
-                return None
-            shares.append(float(left.max(initial=0.0)))
-            errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
-            mended += key in self._failed[check] and shares[-1] <= EXPLAINED
-        return _Fit(max(shares), max(errors), mended)
-
-    def _made(self, candidate: Candidate, check: str) -> Observations | None:
-        """What a candidate makes of a check, or None if it cannot be carried out."""
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-                session = candidate.session(self.case.problem)
-                return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return None
-
-    def _seen(self, check: str) -> Observations:
-        """What was observed; of a check that passed, nothing else than the oracle's."""
-        return self.observed.get(check, self._oracle(check))
-
-    @cached_property
-    def _failed(self) -> dict[str, set[Key]]:
-        """The tensors of each check that are beyond their allowance."""
-        return {check: {comparison.key for comparison in self._failing(check)} for check in self.observed} | {
-            check: set() for check in CHECKS if check not in self.observed
-        }
-
-    def _oracle(self, check: str) -> Observations:
-        return {expectation.observation.key: expectation.observation for expectation in self.expected[check]}
-
-    # The swap.
-
-    def _swap(self, check: str, comparison: Comparison) -> str:
-        """What the oracle makes of the observed value, beside what else was observed."""
-        if check == "forward" and comparison.key.stage == "activation":
-            return self._swap_activation(comparison.key)
-        if check == "teacher_forced" and comparison.key.stage == "gradient":
-            return self._swap_gradients(comparison.step)
-        if check == "free_running":
-            passed = "teacher_forced" not in self.observed
-            return (
-                "with the oracle's state put in its place before every step (teacher_forced), "
-                + ("every step agrees: the fault lies between the steps" if passed else "single steps differ too")
-            )  # fmt: skip
-        later = [other for other in ("update", "teacher_forced") if other in self._verdicts]
-        if comparison.key.stage in ("gradient", "loss", "activation") and "update" in later:
-            agrees = "update" not in self.observed
-            return (
-                f"given the oracle's gradients, the optimizer's step {'agrees' if agrees else 'differs too'} (update)"
-            )
-        if comparison.key.stage in ("optimizer state", "parameter") and "gradients" in self._verdicts:
-            agrees = "gradients" not in self.observed
-            return f"the gradients that it is given {'agree' if agrees else 'differ too'} (gradients)"
-        return ""
-
-    def _swap_activation(self, key: Key) -> str:
-        name, _, mode = key.tensor.partition(" ")
-        if name.startswith("N"):
-            return ""
-        observed = self.observed["forward"]
-        later = activations_from(self.case, key.step, name, mode, np.asarray(observed[key].value, np.float64))
-        agreeing = [
-            tensor for tensor, value in later.items() if self._agrees("forward", key._replace(tensor=tensor), value)
-        ]
-        if not later:
-            return "nothing of the forward pass comes after it"
-        return f"from the observed {name} the oracle arrives at {len(agreeing)} of {len(later)} later activations"
-
-    def _swap_gradients(self, step: int) -> str:
-        observed = self.observed["teacher_forced"]
-        state = next(state for state in self.case.trajectory if state.step == step)
-        given = {key.tensor[1:]: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}
-        oracle: Any = NumpySession(self.case.problem)
-        taken = take_step(WithGradients(oracle, given), self.case.problem, state)
-        made = {("parameter", name): value for name, value in taken.updated.parameters.items() if name in given}
-        for slot, tensors in taken.updated.slots.items():
-            made |= {("optimizer state", f"{slot} of {name}"): value for name, value in tensors.items()}
-        agreeing = [p for p, value in made.items() if self._agrees("teacher_forced", Key(p[0], step, p[1]), value)]
-        counted = f"{len(agreeing)} of {len(made)} new states and parameters"
-        return f"from the observed gradients the oracle arrives at {counted}"
-
-    def _agrees(self, check: str, key: Key, value: Array) -> bool:
-        expectation = next((e for e in self.expected[check] if e.observation.key == key), None)
-        if expectation is None or key not in self.observed[check]:
-            return False
-        left = _shares(self.observed[check][key], Observation(key, value), expectation)
-        return left is not None and bool(left.max(initial=0.0) <= EXPLAINED)
-
-
-class _Fit(NamedTuple):
-    """What is left between a candidate and the observation; ``mended``: tensors that failed and now agree."""
-
-    share: float
-    error: float
-    mended: int
-
-
-_Fits = list[tuple[Candidate, _Fit]]
-
-
-def _observations(arrays: Tensors, expected: Iterable[Expectation]) -> Observations:
-    """What a worker kept of a check; what is expected, under the key with its kind."""
-    keys = [expectation.observation.key for expectation in expected]
-    names = {f"{key.stage}|{key.step}|{key.tensor}": key for key in keys}
-    found = {}
-    for name, value in arrays.items():
-        stage, step, tensor = name.split("|")
-        key = names.get(name, Key(stage, int(step), tensor))
-        found[key] = Observation(key, value)
-    return found
-
-
-def _divergence(
-    check: str, comparison: Comparison, observed: Observation | None, expectation: Expectation | None
-) -> Divergence:
-    key, place = comparison.key, comparison.step - comparison.key.step
-    index: tuple[int, ...] = ()
-    value = oracle = float("nan")
-    expected = expectation.observation if expectation else None
-    if observed and expected and np.shape(observed.value) == np.shape(expected.value):
-        index = worst_element(observed, expected, place)
-        value, oracle = (float(np.asarray(o.value)[index]) for o in (observed, expected))
-    remark = comparison.cause if np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING else ""
-    return Divergence(
-        check, key.stage, comparison.step, key.tensor, [] if key.kind == "curve" else list(index), value, oracle,
-        comparison.error, comparison.allowance, remark,
+def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> Inquiry:
+    """The inquiry into one failure of a run."""
+    stored = load_case(store, recipe, dtype)
+    records = _records(store, recipe.name, implementation, dtype)
+    failing = [record for record in records if record["verdict"] not in map(str, NOT_FAILING)]
+    first = min(failing, key=lambda record: place(record["check"], record["step"], record["stage"]))
+    evidence = Evidence(
+        recipe, implementation, dtype, stored.expectations,
+        _observed(store, recipe.name, implementation, dtype, {record["check"] for record in failing}),
+        frozenset(record["check"] for record in records),
+        frozenset(record["check"] for record in failing if record["verdict"] == Verdict.CRASHED),
+        First(**{field: first[field] for field in First._fields}),
     )  # fmt: skip
+    return Inquiry(evidence, Workshop(stored.case.in_float64()))
 
 
-def _shares(observed: Observation, made: Observation, expectation: Expectation) -> Array | None:
-    """The errors in allowances where rounding leaves something to be told; None if the shapes differ.
-
-    They are relative to the larger of what was made and the oracle's, beside which the allowance was measured. NaN is
-    as right as NaN, and an infinity as itself. A curve may be longer than the oracle's, whose last allowance then goes
-    on, or shorter.
-    """
-    if np.shape(observed.value) != np.shape(made.value):
-        return None
-    observed, made = _finite(observed, made)
-    errors, oracle = measure_errors(observed, made), expectation.observation
-    if oracle.key.kind != "decision" and np.shape(oracle.value) == np.shape(made.value):
-        beside = oracle._replace(value=oracle.value + (observed.value - made.value))
-        errors = np.minimum(errors, measure_errors(beside, oracle))
-    floor, allowance = np.broadcast_arrays(expectation.floor, expectation.allowance)
-    if errors.size != floor.size:
-        more = (0, max(0, errors.size - floor.size))
-        floor, allowance = (np.pad(numbers, more, "edge")[: errors.size] for numbers in (floor, allowance))
-    steps = expectation.observation.key.step + np.arange(errors.size)
-    told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
-    shares: Array = (errors / allowance)[told]
-    return np.where(np.isnan(shares), np.inf, shares)
+def _records(store: Store, recipe: str, implementation: str, dtype: str) -> list[dict[str, Any]]:
+    columns = store.columns("records")
+    rows = store.select(
+        "SELECT * FROM records WHERE recipe=? AND implementation=? AND dtype=?", (recipe, implementation, dtype)
+    )
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _finite(one: Observation, other: Observation) -> tuple[Observation, Observation]:
-    """Both with 0 where neither is finite and both are alike."""
-    a, b = np.asarray(one.value), np.asarray(other.value)
-    alike = ~np.isfinite(a) & ((a == b) | (np.isnan(a) & np.isnan(b)))
-    if not alike.any():
-        return one, other
-    return one._replace(value=np.where(alike, 0, a)), other._replace(value=np.where(alike, 0, b))
-
-
-def _best(causes: Iterable[Cause]) -> list[Cause]:
-    """The few best of causes: those that leave the fewest checks, formulations first, then the nearest."""
-    ordered = sorted(causes, key=lambda cause: (len(cause.leaves), not cause.formulation, cause.share))
-    return ordered[:SHOWN]
-
-
-def _builtins(recipe: Recipe, asked: Recipe) -> list[str]:
-    """The frameworks' built-ins that have the settings in which an optimizer differs from the one asked for."""
-    changed = {
-        keyword: setting
-        for keyword, setting in recipe.optimizer.keywords.items()
-        if setting != asked.optimizer.keywords.get(keyword)
-    }
-    return [
-        f"{dialect.framework}.{dialect.builtin}"
-        for dialect in dialects()
-        if changed and dialect.optimizer == recipe.optimizer.name and changed.items() <= dialect.keywords.items()
-    ]
+def _observed(store: Store, recipe: str, implementation: str, dtype: str, failing: set[str]) -> dict[str, Observations]:
+    """What was seen in each check that failed, as far as it got."""
+    found = {}
+    for check in LADDER:
+        seen = load_observations(store, recipe, dtype, implementation, check) if check in failing else []
+        if seen:
+            found[check] = {observation.key: observation for observation in seen}
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.problems.problem import Array
+from conformance.problems.tensors import Array
 
 Named = tuple[str, Array]
 

@@ -1,16 +1,18 @@
-"""Faults planted on purpose: a copy of a package with a few lines of its source changed, and an adapter of the copy.
+"""Fault injection: a copy of a package with a few places of its source changed, and an adapter of the copy.
 
 A change that no longer fits the source is an error, so no fault can quietly become none.
 """
 
+import ast
 import compileall
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import util
 from importlib.machinery import ModuleSpec
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -20,42 +22,104 @@ from conformance.adapters.session import Adapter
 
 PACKAGES = {"numpy": "reference_numpy", "torch": "impl_torch", "tf": "impl_tf", "jax": "impl_jax"}
 
+Span = tuple[int, int]  # of a text: where it begins, and where it ends
+
 
 class Edit(NamedTuple):
-    """``old`` stands exactly once in the file and is replaced by ``new``."""
+    """``old`` stands exactly once in ``at`` and is replaced by ``new``.
 
+    ``at`` is ``"file.py: name"``: a function or class at the top of the module, a method as ``Class.method``, or a
+    name that is assigned there; ``"file.py"`` alone is the whole file.
+    """
+
+    at: str
     old: str
     new: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.at.partition(": ")[0]
 
 
 Edits = tuple[Edit, ...]
 
 
 @contextmanager
-def planted(implementation: str, *changes: tuple[str, Edits]) -> Iterator[type[Adapter]]:
-    """While this lasts, the adapter of a copy of an implementation with ``changes``: files, and edits of them.
+def injected(implementation: str, *edits: Edit) -> Iterator[type[Adapter]]:
+    """While this lasts, the adapter of a copy of an implementation with ``edits``.
 
     ``implementation``: ``numpy``, ``torch``, ``tf`` or ``jax``. Nothing else that is loaded, or loaded later, sees the
-    copy. Raises ValueError for an edit that does not fit the source.
+    copy. Raises ValueError for an edit that does not fit the source, and for two of the same text.
 
-    >>> with planted("numpy", ("schedules.py", (Edit("return alpha_0", "return 0.0"),))):
+    >>> with injected("numpy", Edit("schedules.py: constant", "return alpha_0", "return 0.0")):
     ...     ...
     Traceback (most recent call last):
     ...
-    ValueError: reference_numpy/schedules.py has 'return alpha_0' 0 times: must be once
+    ValueError: reference_numpy/schedules.py: constant has 'return alpha_0' 0 times: must be once
     """
     package = PACKAGES[implementation]
-    with TemporaryDirectory(prefix="planted-") as folder:
+    with TemporaryDirectory(prefix="injected-") as folder:
         copy = Path(folder) / package
         shutil.copytree(Path(_compiled(package).name) / package, copy)
-        for file, edits in changes:
+        for file in dict.fromkeys(edit.file for edit in edits):
             source = (copy / file).read_text(encoding="utf-8")
-            for edit in edits:
-                if source.count(edit.old) != 1:
-                    raise ValueError(f"{package}/{file} has {edit.old!r} {source.count(edit.old)} times: must be once")
-                source = source.replace(edit.old, edit.new)
-            (copy / file).write_text(source, encoding="utf-8")
+            mine = [edit for edit in edits if edit.file == file]
+            (copy / file).write_text(edited(source, mine, package), encoding="utf-8")
         yield _adapter_of(copy, implementation)
+
+
+def edited(source: str, edits: Iterable[Edit], package: str = "") -> str:
+    """``source`` after ``edits``, all of them found in it as it was; the same edit twice is made once.
+
+    Raises ValueError for an edit that does not fit, and for two of the same text; ``package`` is named in it.
+    """
+    found = sorted((_span(source, edit, package), edit) for edit in dict.fromkeys(edits))
+    for ((_, end), one), ((start, _), other) in pairwise(found):
+        if start < end:
+            raise ValueError(f"{package}/{one.at} has two edits of one text: of {one.old!r} and of {other.old!r}")
+    for (start, end), edit in reversed(found):
+        source = source[:start] + edit.new + source[end:]
+    return source
+
+
+def _span(source: str, edit: Edit, package: str) -> Span:
+    """Where the text to be replaced stands."""
+    _, _, name = edit.at.partition(": ")
+    if name and name not in places(source):
+        raise ValueError(f"{package}/{edit.file} has no {name!r}: must be a function, Class.method or name assigned")
+    start, end = places(source)[name] if name else (0, len(source))
+    count = source.count(edit.old, start, end)
+    if count != 1:
+        raise ValueError(f"{package}/{edit.at} has {edit.old!r} {count} times: must be once")
+    first = source.index(edit.old, start, end)
+    return first, first + len(edit.old)
+
+
+@cache
+def places(source: str) -> Mapping[str, Span]:
+    """Where each function, class, method and assigned name of a module stands, with its decorators."""
+    starts = [0]
+    for line in source.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    found = {}
+    for name, node in _named(ast.parse(source).body):
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+        assert node.end_lineno is not None
+        found[name] = starts[first - 1], starts[node.end_lineno]
+    return found
+
+
+def _named(statements: Iterable[ast.stmt], inside: str = "") -> Iterator[tuple[str, ast.stmt]]:
+    for node in statements:
+        if isinstance(node, ast.FunctionDef):
+            yield inside + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield node.name, node
+            yield from _named(node.body, f"{node.name}.")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((inside + target.id, node) for target in targets if isinstance(target, ast.Name))
 
 
 @cache

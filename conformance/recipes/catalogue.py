@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from conformance.recipes.recipe import POSITIONAL_KEYWORDS, keyword_defaults
+from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
 from reference_numpy import (
     activations,
     initializers,

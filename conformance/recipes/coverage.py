@@ -14,8 +14,9 @@ from importlib import resources
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from conformance.recipes.factors import BASE, FACTORS, values_in
-from conformance.recipes.recipe import Component, Recipe
+from conformance.recipes.components import Component
+from conformance.recipes.factors import BASE, FACTORS, WITHOUT_BIASES, values_in
+from conformance.recipes.recipe import Recipe
 
 Choice = dict[str, str]
 Pair = tuple[tuple[str, str], tuple[str, str]]  # ((factor, value), (factor, value)), in the order of FACTORS
@@ -30,7 +31,9 @@ def allowed(choice: Mapping[str, str]) -> bool:
     """Whether values go together; factors not in ``choice`` are still open. Every rule is about two factors."""
     model, loss, penalty, noise = (choice.get(factor) for factor in ("model", "loss", "penalty", "noise"))
     optimizer, normalization, batches = (choice.get(factor) for factor in ("optimizer", "normalization", "batches"))
-    activation, initializer = choice.get("activation"), choice.get("initializer")
+    activation, initializer, training = (choice.get(factor) for factor in ("activation", "initializer", "training"))
+    biases = model is None or not model.endswith(WITHOUT_BIASES)
+    model = model and model.removesuffix(WITHOUT_BIASES)
     if model is not None and loss is not None and not _loss_fits(model, loss):
         return False
     if model in _WITHOUT_HIDDEN and (
@@ -47,6 +50,10 @@ def allowed(choice: Mapping[str, str]) -> bool:
         return False  # there is no label to smooth
     if batches == "single examples" and normalization in ("batch", "batch, unbiased"):
         return False  # one example has no variance
+    if training == "in halves" and (choice.get("stopping") == "early stopping" or batches == "single examples"):
+        return False  # where it stops is not known before; one epoch has no halves
+    if training == "frozen biases" and not biases:
+        return False  # there is none to freeze
     if optimizer is not None and optimizer.startswith("lbfgs"):  # full batches of a smooth convex cost
         convex = model in (None, *_CONVEX)
         smooth = penalty not in ("l1", "elastic net") and choice.get("limit") in (None, "none")
@@ -235,6 +242,8 @@ def _matching(factor: str, recipe: Recipe) -> Iterator[str]:
         yield from recipe.dtypes
     elif factor == "batches":
         yield _batches(recipe)
+    elif factor == "training":
+        yield from _training(recipe)
     elif factor in _REGULARIZING:
         yield from _regularizers(factor, recipe)
     else:
@@ -246,9 +255,8 @@ def _matching(factor: str, recipe: Recipe) -> Iterator[str]:
 def _holds(factor: str, prototype: Recipe, recipe: Recipe) -> bool:
     if factor == "model":
         mine, other = recipe.model, prototype.model
-        return (mine.name, bool(mine.hidden_units)) == (other.name, bool(other.hidden_units)) and (
-            mine.name != "single_neuron" or mine.output == other.output
-        )
+        kinds = [(model.name, bool(model.hidden_units), model.bias) for model in (mine, other)]
+        return kinds[0] == kinds[1] and (mine.name != "single_neuron" or mine.output == other.output)
     if factor == "activation":
         return _alike(recipe.model.activation, prototype.model.activation)
     if factor == "normalization":
@@ -258,7 +266,8 @@ def _holds(factor: str, prototype: Recipe, recipe: Recipe) -> bool:
         smoothing = {"label_smoothing": 0.0}
         one = Component(name=recipe.loss.name, **(recipe.loss.keywords | smoothing))
         other_one = Component(name=prototype.loss.name, **(prototype.loss.keywords | smoothing))
-        return _alike(one, other_one) and recipe.example_weights == prototype.example_weights
+        costs = [(choice.example_weights, choice.reduction) for choice in (recipe, prototype)]
+        return _alike(one, other_one) and costs[0] == costs[1]
     return _alike(getattr(recipe, factor), getattr(prototype, factor))
 
 
@@ -284,6 +293,15 @@ def _batches(recipe: Recipe) -> str:
         return "single examples"
     examples = recipe.dataset.examples
     return "even" if examples is not None and examples % recipe.batch_size == 0 else "last one small"
+
+
+def _training(recipe: Recipe) -> Iterator[str]:
+    if recipe.fit != "once":
+        yield recipe.fit.replace("_", " ")
+    if recipe.frozen_biases:
+        yield "frozen biases"
+    if recipe.fit == "once" and not recipe.frozen_biases:
+        yield "once"
 
 
 def _regularizers(factor: str, recipe: Recipe) -> Iterator[str]:

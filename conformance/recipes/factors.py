@@ -22,6 +22,14 @@ def _optimizer(name: str, learning_rate: float, **keywords: Any) -> dict[str, An
     return {"optimizer": {"name": name, "learning_rate": learning_rate, **keywords}}
 
 
+def _momentum_sum(**keywords: Any) -> dict[str, Any]:
+    return _optimizer("momentum", 0.02, accumulation="sum", **keywords)
+
+
+def _decoupled(name: str, learning_rate: float, **keywords: Any) -> dict[str, Any]:
+    return _optimizer(name, learning_rate, weight_decay=0.3, decoupled_weight_decay=True, **keywords)
+
+
 def _regularizer(name: str, **keywords: Any) -> dict[str, Any]:
     return {"regularizers": [{"name": name, **keywords}]}
 
@@ -173,13 +181,25 @@ FACTORS: dict[str, Values] = {
         "last one small": {"batch_size": 9, "epochs": 2},
         "single examples": {"batch_size": 1, "epochs": 1, "examples": 8},
     },
+    "training": {"once": {}},
     "dtype": {"float64": {"dtypes": ["float64"]}, "float32": {"dtypes": ["float32"]}},
 }
 
+WITHOUT_BIASES = ", without biases"  # the end of a model's name; all else of the model is that of the name before it
+
+
+def _without_biases(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"model": values["model"] | {"bias": False}}
+
+
 # Values that have a recipe of their own, and are left out of the pairs, each of which would cost a dozen recipes more.
 FURTHER: dict[str, Values] = {
+    "model": {
+        f"{name}{WITHOUT_BIASES}": _without_biases(FACTORS["model"][name])
+        for name in ("linear neuron", "logistic regression", "shallow", "deep", "multi-task", "softmax")
+    },
     "optimizer": {
-        "momentum, sum, Nesterov": _optimizer("momentum", 0.02, accumulation="sum", nesterov=True),
+        "momentum, sum, Nesterov": _momentum_sum(nesterov=True),
         "rmsprop, bias-corrected": _optimizer("rmsprop", 0.01, bias_correction=True),
         "amsgrad, uncorrected": _optimizer("adam", 0.01, amsgrad="uncorrected"),
         "lbfgs, plain first step": _optimizer("lbfgs", 0.1, first_step="gradient", history=2),
@@ -189,8 +209,27 @@ FURTHER: dict[str, Values] = {
         "adamw, raw maximum": _optimizer("adamw", 0.01, amsgrad="raw_max"),
         "adamw, corrected maximum": _optimizer("adamw", 0.01, amsgrad="corrected_max"),
         "adamw, uncorrected": _optimizer("adamw", 0.01, amsgrad="uncorrected"),
+        "gradient descent, weight decay": _optimizer("gradient_descent", 0.1, weight_decay=0.3),
+        "momentum, weight decay": _optimizer("momentum", 0.2, weight_decay=0.3),
+        "momentum, decoupled weight decay": _decoupled("momentum", 0.2),
+        "momentum, rate inside, decoupled weight decay": _decoupled("momentum", 0.2, learning_rate_position="inside"),
+        "momentum, sum, dampening": _momentum_sum(dampening=0.4),
+        "momentum, sum, dampening, rate inside": _momentum_sum(dampening=0.4, learning_rate_position="inside"),
+        "momentum, sum, dampening, weight decay": _momentum_sum(dampening=0.4, weight_decay=0.3),
+        "rmsprop, weight decay": _optimizer("rmsprop", 0.01, weight_decay=0.3),
+        "rmsprop, decoupled weight decay": _decoupled("rmsprop", 0.01),
+        "rmsprop, momentum, decoupled weight decay": _decoupled("rmsprop", 0.003, momentum=0.8),
+        "adagrad, weight decay": _optimizer("adagrad", 0.05, weight_decay=0.3),
+        "adadelta, weight decay": _optimizer("adadelta", 1.0, weight_decay=0.3),
+        "adadelta, decoupled weight decay": _decoupled("adadelta", 1.0),
+        "adam, weight decay": _optimizer("adam", 0.01, weight_decay=0.3),
+        "nadam, weight decay": _optimizer("nadam", 0.01, weight_decay=0.3),
+        "adamax, weight decay": _optimizer("adamax", 0.01, weight_decay=0.3),
+        "radam, weight decay": _optimizer("radam", 0.01, weight_decay=0.3),
     },
     "activation": {
+        "selu": {"activation": "selu"},
+        "softsign": {"activation": "softsign"},
         "gelu, by tanh": {"activation": {"name": "gelu", "approximate": True}},
     },
     "penalty": {
@@ -202,6 +241,16 @@ FURTHER: dict[str, Values] = {
     "initializer": {
         "lecun normal, truncated": {"initializer": {"name": "lecun_normal", "truncated": True}},
         "xavier uniform, fan-in": {"initializer": {"name": "xavier_uniform", "fan": "fan_in"}},
+    },
+    "loss": {
+        "binary, sum over examples": _binary("") | {"reduction": "sum"},
+        "categorical, sum over examples": _categorical("") | {"reduction": "sum"},
+        "squared error, sum over examples": _loss("mean_squared_error") | {"reduction": "sum"},
+    },
+    "training": {
+        "in halves": {"fit": "in_halves"},
+        "twice": {"fit": "twice"},
+        "frozen biases": {"frozen_biases": True},
     },
 }
 
@@ -219,6 +268,7 @@ BASE: dict[str, str] = {
     "schedule": "constant",
     "loss": "binary",
     "batches": "last one small",
+    "training": "once",
     "dtype": "float64",
 }
 

@@ -18,12 +18,14 @@ _binary = "binary_cross_entropy"
 _logistic = {"model": {"name": "logistic_regression"}, "loss": _binary}
 
 
-def _shallow(activation: Any, units: int = 4, loss: Any = _binary) -> dict[str, Any]:
-    return {"model": {"name": "shallow_network", "hidden_units": [units], "activation": activation}, "loss": loss}
+def _shallow(activation: Any, units: int = 4, loss: Any = _binary, **more: Any) -> dict[str, Any]:
+    model = {"name": "shallow_network", "hidden_units": [units], "activation": activation, **more}
+    return {"model": model, "loss": loss}
 
 
-def _deep(activation: Any, *units: int, loss: Any = _binary) -> dict[str, Any]:
-    return {"model": {"name": "deep_network", "hidden_units": units, "activation": activation}, "loss": loss}
+def _deep(activation: Any, *units: int, loss: Any = _binary, **more: Any) -> dict[str, Any]:
+    model = {"name": "deep_network", "hidden_units": units, "activation": activation, **more}
+    return {"model": model, "loss": loss}
 
 
 def _softmax(activation: Any, *units: int, **more: Any) -> dict[str, Any]:
@@ -245,6 +247,34 @@ _MORE: tuple[dict[str, Any], ...] = (
             "elu", 6, {"name": _binary, "class_weights": [0.5, 2.0], "weight_denominator": "weights"}
         ),
         "example_weights": "drawn", "batch_size": 40, "epochs": 8, "optimizer": _optimizer("lion", 0.01),
+    },
+    {
+        "name": "digits-in-halves",
+        "description": "Two calls of fit: the second goes on with the state, the step, the rates and the statistics.",
+        "dataset": _digits | {"scaling": "unit", "examples": 90}, **_softmax("relu", 12, normalization="batch_norm"),
+        "regularizers": [{"name": "inverted_dropout", "keep_probability": 0.8}], "batch_size": 40, "epochs": 4,
+        "optimizer": _optimizer("adam", 0.01), "fit": "in_halves",
+        "schedule": {"name": "exponential", "unit": "step", "base": 0.9},
+    },
+    {
+        "name": "moons-twice",
+        "description": "A second call of fit with the same objects: nothing of the first may be left in them.",
+        "dataset": _moons | {"scaling": "none"}, **_shallow("tanh", 6, normalization="batch_norm"),
+        "batch_size": 50, "epochs": 4, "fit": "twice", "optimizer": _optimizer("momentum", 0.1),
+        "schedule": {"name": "inverse_time", "decay_rate": 0.5},
+    },
+    {
+        "name": "digits-adam-weight-decay",
+        "description": "Coupled weight decay as PyTorch has it: biases too, in the gradient and not in the cost.",
+        "dataset": _digits | {"examples": 100}, **_softmax("tanh", 12), "initializer": "xavier_normal",
+        "batch_size": 40, "epochs": 4, "optimizer": _optimizer("adam", 0.005, weight_decay=0.05),
+    },
+    {
+        "name": "moons-selu-sum",
+        "description": "Scaled ELUs without biases, and a cost that is the sum over the examples of a batch.",
+        "dataset": _moons, **_deep("selu", 6, 4, bias=False), "initializer": "lecun_normal", "reduction": "sum",
+        "regularizers": [{"name": "l2", "strength": 0.7}], "batch_size": 50, "epochs": 4,
+        "optimizer": _optimizer("gradient_descent", 0.002),
     },
 )  # fmt: skip
 

@@ -1,25 +1,152 @@
-"""The cases of a run as its oracle left them in the store."""
+"""The cases of a run in its store: the oracle's worker leaves them, everybody else reads them.
 
-from conformance.checks import case
+A case is kept whole, its data and its tape with it, so that nothing is loaded or drawn a second time. Data are kept
+once for all recipes that use the same.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from conformance.checks import case as cases
 from conformance.checks.case import Case
-from conformance.problems.problem import Problem, prepare
-from conformance.recipes.recipe import Recipe
+from conformance.checks.observation import Observation
+from conformance.data.datasets import Dataset
+from conformance.problems.preparation import assemble
+from conformance.problems.problem import Problem
+from conformance.problems.tape import Tape
+from conformance.recipes.recipe import DatasetChoice, Recipe
+from conformance.results.grammar import Tree, flatten, observations, observed_tree, unflatten
 from conformance.results.store import Store
 from conformance.verdicts import ceilings
-from conformance.verdicts import floors as allowance
+from conformance.verdicts.ceilings import Ceilings
+from conformance.verdicts.compare import Expectation
+from conformance.verdicts.floors import Expectations
 
 
-def load_case(
-    store: Store, recipe: Recipe, dtype: str
-) -> tuple[Problem, Case, allowance.Expectations, ceilings.Ceilings]:
-    """What the oracle's worker left of a task: the case, what is expected of it, and the ceilings."""
-    problem = prepare(recipe, dtype)
-    name = f"{recipe.name}.{dtype}"
-    built = case.unpack(problem, store.load_tensors(f"{name}.case"))
-    expected = allowance.unpack(problem, store.load_tensors(f"{name}.oracle"), store.load_metadata(f"{name}.oracle"))
-    return problem, built, expected, ceilings.unpack(store.load_metadata(f"{name}.case")["ceilings"])
+@dataclass(frozen=True)
+class StoredCase:
+    """A case, what is expected in it of each check, and the ceilings of what is looked at."""
+
+    case: Case
+    expectations: Expectations
+    ceilings: Ceilings
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the case."""
+        return self.case.problem
 
 
-def trace_name(recipe: str, dtype: str, implementation: str, check: str) -> str:
-    """The name under which what a check saw is kept: of every training, and of every check that failed."""
+def save_case(store: Store, stored: StoredCase) -> None:
+    """Keep a case in the store."""
+    problem = stored.problem
+    name = _case_name(problem.recipe, problem.working_dtype.name)
+    data = _data_name(problem.recipe.dataset)
+    if not store.has_tensors(data):
+        store.save_tensors(data, *_dataset_tensors(problem.dataset))
+    tree = {"case": cases.as_tree(stored.case), "tape": _tape_tree(problem.tape)}
+    facts = {"data": data, "ceilings": ceilings.pack(stored.ceilings)}
+    for check, expected in stored.expectations.items():
+        values, keys = observed_tree(expectation.observation for expectation in expected)
+        tree[f"check {check}"] = {
+            place: {**arrays, "floor": expectation.floor}
+            for (place, arrays), expectation in zip(values.items(), expected, strict=True)
+        }
+        facts[f"check {check}"] = keys
+        facts[f"events {check}"] = json.dumps(dict(expected[0].events)) if expected else "{}"
+    store.save_tensors(name, flatten(tree), facts)
+
+
+def load_case(store: Store, recipe: Recipe, dtype: str) -> StoredCase:
+    """Read what :func:`save_case` kept. Raises StoreError if it is not there or cannot be read."""
+    name = _case_name(recipe, dtype)
+    tree, facts = unflatten(store.load_tensors(name)), store.load_metadata(name)
+    tape = _tape(tree.get("tape", {}))
+    problem = assemble(recipe, _dataset(store, facts["data"]), tape, dtype)
+    expectations = {
+        check: _expectations(problem, tree.get(f"check {check}", {}), facts[f"check {check}"], facts[f"events {check}"])
+        for check in (fact.removeprefix("check ") for fact in facts if fact.startswith("check "))
+    }
+    built = cases.from_tree(problem, tree["case"])
+    return StoredCase(built, expectations, ceilings.unpack(facts["ceilings"]))
+
+
+def save_observations(
+    store: Store, recipe: str, dtype: str, implementation: str, check: str, seen: list[Observation]
+) -> None:
+    """Keep what a check saw of an implementation."""
+    tree, keys = observed_tree(seen)
+    store.save_tensors(_trace_name(recipe, dtype, implementation, check), flatten(tree), {"keys": keys})
+
+
+def load_observations(store: Store, recipe: str, dtype: str, implementation: str, check: str) -> list[Observation]:
+    """What :func:`save_observations` kept; nothing if nothing was."""
+    name = _trace_name(recipe, dtype, implementation, check)
+    if not store.has_tensors(name):
+        return []
+    return observations(unflatten(store.load_tensors(name)), store.load_metadata(name)["keys"])
+
+
+def _case_name(recipe: Recipe, dtype: str) -> str:
+    return f"{recipe.name}.{dtype}.case"
+
+
+def _trace_name(recipe: str, dtype: str, implementation: str, check: str) -> str:
     return f"{recipe}.{dtype}.{implementation}.{check}"
+
+
+def _data_name(choice: DatasetChoice) -> str:
+    digest = hashlib.sha256(choice.model_dump_json().encode()).hexdigest()[:12]
+    return f"data-{choice.name}-{digest}"
+
+
+def _dataset_tensors(dataset: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
+    """A data set's arrays, and what else there is of it as text."""
+    values = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    others = {name: value for name, value in values.items() if name not in arrays}
+    return arrays, {"dataset": json.dumps(others)}
+
+
+def _dataset(store: Store, name: str) -> Dataset:
+    others: dict[str, Any] = json.loads(store.load_metadata(name)["dataset"])
+    shape = others["image_shape"]
+    others |= {
+        "image_shape": None if shape is None else tuple(shape),
+        "class_names": tuple(others["class_names"]),
+    }
+    values: dict[str, Any] = {**store.load_tensors(name), **others}
+    return Dataset(**values)
+
+
+def _tape_tree(tape: Tape) -> Tree:
+    single = {"batch_order": tape.batch_order, "example_weights": tape.example_weights}
+    return {
+        "initial_parameters": tape.initial_parameters,
+        "dropout_masks": tape.dropout_masks,
+        "augmentation_draws": dict(enumerate(tape.augmentation_draws)),
+        **{name: array for name, array in single.items() if array is not None},
+    }
+
+
+def _tape(tree: Tree) -> Tape:
+    draws = {int(number): drawn for number, drawn in tree.get("augmentation_draws", {}).items()}
+    return Tape(
+        tree.get("initial_parameters", {}),
+        tree.get("batch_order"),
+        {int(layer): masks for layer, masks in sorted(tree.get("dropout_masks", {}).items())},
+        [draws[number] for number in sorted(draws)],
+        tree.get("example_weights"),
+    )
+
+
+def _expectations(problem: Problem, tree: Tree, keys: str, events: str) -> list[Expectation]:
+    by_step = {int(step): text for step, text in json.loads(events).items()}
+    return [
+        Expectation(seen, tree[str(place)]["floor"], by_step, problem.unit_roundoff, problem.dtype)
+        for place, seen in enumerate(observations(tree, keys))
+    ]

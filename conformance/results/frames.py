@@ -5,9 +5,11 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 
+from conformance.checks.observation import STAGES
 from conformance.results.store import INFORMATIVE, Store
 from conformance.verdicts.compare import NOT_FAILING, Verdict
-from conformance.verdicts.record import LADDER, STAGES, Record
+from conformance.verdicts.order import LADDER, place
+from conformance.verdicts.record import Record
 
 VERDICTS = tuple(map(str, Verdict))
 NUMBERS = [field.name for field in fields(Record) if field.type is float]
@@ -48,13 +50,11 @@ def verdict_matrix(records: pd.DataFrame) -> pd.DataFrame:
 def first_failures(records: pd.DataFrame) -> pd.DataFrame:
     """For each recipe, implementation and precision that fails: its first failure, by check, step and stage."""
     failing = records[~records["verdict"].isin(NOT_FAILING)]
-    failing = failing.assign(
-        rung=failing["check"].map(LADDER.index),
-        place=failing["stage"].map(lambda stage: STAGES.index(stage) if stage in STAGES else -1),
-        made=np.arange(len(failing)),
-    ).sort_values(["rung", "step", "place", "made"])
+    places = [place(*found) for found in zip(failing["check"], failing["step"], failing["stage"], strict=True)]
+    order = sorted(range(len(failing)), key=places.__getitem__)
     columns = ["recipe", "implementation", "dtype", "check", "stage", "tensor", "step", "verdict", "error", "allowance"]
-    return failing.drop_duplicates(["recipe", "implementation", "dtype"])[[*columns, "cause"]]
+    first = failing.iloc[order].drop_duplicates(["recipe", "implementation", "dtype"])
+    return first[[*columns, "cause"]]
 
 
 def worst_margins(records: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -5,6 +5,9 @@ itself, not rounding. A mutant is seen by the tensors that it moves beyond their
 ceiling of each of them; the candidate that moves a tensor least is its ceiling. If a mutant that a check must catch
 moves something, but nothing beyond its allowance, the tensor nearest to it has a ceiling below its allowance: there the
 check cannot tell right from wrong, and its record says so.
+
+What is kept of this is a :class:`Bound`: the fault, and the error that it makes at the step where it shows most. That
+depends on no machine's rounding; the ratio to the allowance is taken where the allowance was measured.
 """
 
 import json
@@ -18,11 +21,13 @@ from numpy.typing import NDArray
 from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
+from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.problem import Problem
+from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import Ceiling, Errors, Expectation, measure_errors
 from conformance.verdicts.floors import Expectations
-from conformance.verdicts.record import LADDER
+from conformance.verdicts.order import LADDER
 
 # A fault that leaves half of the digits of everything as they were, in float64, is none for this recipe.
 EFFECT = float(np.sqrt(np.finfo(np.float64).eps / 2))
@@ -37,28 +42,80 @@ Place = tuple[str, str]  # stage and tensor
 Ceilings = dict[str, dict[Place, Ceiling]]
 
 
-def measure(case: Case, expectations: Expectations) -> Ceilings:
-    """For each check, the ceilings of the tensors by which it catches the mutants that it must catch."""
+class Bound(NamedTuple):
+    """What a fault does to a tensor: the relative ``error``, to ten digits, it makes at ``step``, where it shows most.
+
+    ``most``: no other tensor of the check showed the fault more, and all that it does was seen.
+    """
+
+    fault: str
+    step: int
+    error: float
+    most: bool
+
+
+Bounds = dict[str, dict[Place, Bound]]
+
+
+def above(expectations: Expectations, bounds: Bounds) -> Ceilings:
+    """For each check, the ceilings that ``bounds`` give where these expectations were measured.
+
+    A fault that stays below an allowance is none of its ceilings if another tensor of the check shows it more. Raises
+    KeyError for a bound of a tensor or a step that is not expected.
+    """
+    ceilings: Ceilings = {check: {} for check in expectations}
+    for check, found in bounds.items():
+        allowances = _allowances(expectations[check])
+        for place, bound in found.items():
+            allowance = allowances[place, bound.step]
+            ratio = bound.error / allowance if bound.error < np.inf else np.inf
+            if ratio >= 1 or bound.most:
+                ceilings[check][place] = Ceiling(ratio, bound.fault)
+    return ceilings
+
+
+def _allowances(expected: list[Expectation]) -> dict[tuple[Place, int], float]:
+    found = {}
+    for expectation in expected:
+        key = expectation.observation.key
+        for step, allowance in enumerate(np.atleast_1d(expectation.allowance).tolist(), start=key.step):
+            found[(key.stage, key.tensor), step] = allowance
+    return found
+
+
+def measure(case: Case, expectations: Expectations) -> Bounds:
+    """For each check, the bounds of the tensors by which it catches the mutants that it must catch."""
     double = _shortened(case.in_float64())
-    ceilings: Ceilings = {check: {} for check in CHECKS}
+    nearest: dict[str, dict[Place, tuple[float, Bound]]] = {check: {} for check in CHECKS}
     whole = double.problem.steps == case.problem.steps
     sights = {check: _sights(expected, double.problem) for check, expected in expectations.items()}
-    for mutant in MUTANTS:
-        if case.problem.dtype.name in mutant.dtypes and mutant.concerns(case.problem.recipe):
-            session = reference_with(mutant.name).session(double.problem)
-            for check in sorted(mutant.checks, key=LADDER.index)[:FIRST]:
-                try:
-                    with np.errstate(all="ignore"):  # a fault may divide by 0
-                        moved = _moved(CHECKS[check](session, double), sights[check])
-                except Exception:  # whatever it is: such a fault cannot be overlooked
-                    continue
-                if check == "free_running" and not whole:  # what does not show yet may show later
-                    moved = {place: ratio for place, ratio in moved.items() if ratio > 1}
-                for place, ratio in moved.items():
-                    nearest = ceilings[check].get(place)
-                    if nearest is None or ratio < nearest.ratio:
-                        ceilings[check][place] = Ceiling(ratio, mutant.name)
-    return ceilings
+    for mutant in concerning(case.problem.recipe, case.problem.dtype.name):
+        session = reference_with(mutant.name).session(double.problem)
+        for check in asked(mutant):
+            try:
+                with np.errstate(all="ignore"):  # a fault may divide by 0
+                    moved = _moved(CHECKS[check](session, double), sights[check])
+            except Exception:  # whatever it is: such a fault cannot be overlooked
+                continue
+            complete = check != "free_running" or whole
+            if not complete:  # what does not show yet may show later
+                moved = {place: shift for place, shift in moved.items() if shift.ratio > 1}
+            largest = max((shift.ratio for shift in moved.values()), default=0.0)
+            for place, (ratio, step, error) in moved.items():
+                if place not in nearest[check] or ratio < nearest[check][place][0]:
+                    bound = Bound(mutant.name, step, float(f"{error:.10g}"), complete and ratio == largest)
+                    nearest[check][place] = (ratio, bound)
+    return {check: {place: bound for place, (_, bound) in found.items()} for check, found in nearest.items() if found}
+
+
+def concerning(recipe: Recipe, dtype: str) -> list[Mutant]:
+    """The mutants that matter to a recipe in a precision."""
+    return [mutant for mutant in MUTANTS if dtype in mutant.dtypes and mutant.concerns(recipe)]
+
+
+def asked(mutant: Mutant) -> list[str]:
+    """The checks that are asked about a mutant."""
+    return sorted(mutant.checks, key=LADDER.index)[:FIRST]
 
 
 def _shortened(case: Case) -> Case:
@@ -95,27 +152,48 @@ def _sights(expected: list[Expectation], problem: Problem) -> dict[Key, _Sight]:
     return found
 
 
-def _moved(observations: Iterable[Observation], sights: Mapping[Key, _Sight]) -> dict[Place, float]:
-    """By how many allowances a fault moves the tensors by which it is seen, or the one by which it nearly is."""
-    largest, ratios = 0.0, dict[Place, float]()
+class _Shift(NamedTuple):
+    """How far a fault moves a tensor at the step where it shows most: in allowances, and as a relative error."""
+
+    ratio: float
+    step: int
+    error: float
+
+
+def _moved(observations: Iterable[Observation], sights: Mapping[Key, _Sight]) -> dict[Place, _Shift]:
+    """How far a fault moves the tensors by which it is seen, or the one by which it nearly is."""
+    largest, shifts = 0.0, dict[Place, _Shift]()
     for found in observations:
         sight, place = sights.get(found.key), (found.key.stage, found.key.tensor)
         if sight is None or np.array_equal(found.value, sight.oracle.value):
             continue
-        if np.shape(found.value) != np.shape(sight.oracle.value) or not np.isfinite(found.value).all():
-            largest = ratios[place] = np.inf  # nobody overlooks this
-            continue
-        errors = measure_errors(found, sight.oracle)
-        errors = np.where(np.isnan(errors), np.inf, errors)[sight.telling]
-        if errors.size:
-            largest = max(largest, float(errors.max()))
-            ratio = float((errors / sight.allowance[sight.telling]).max())
-            ratios[place] = max(ratios.get(place, 0.0), ratio)
+        error, shift = _shift(found, sight)
+        largest = max(largest, error)
+        if shift is not None and (place not in shifts or shift.ratio > shifts[place].ratio):
+            shifts[place] = shift
     if largest <= EFFECT:
         return {}
-    seen = {place: ratio for place, ratio in ratios.items() if ratio > 1}
-    nearest = max(ratios, key=ratios.__getitem__)
-    return seen or {nearest: ratios[nearest]}
+    seen = {place: shift for place, shift in shifts.items() if shift.ratio > 1}
+    nearest = max(shifts, key=lambda place: shifts[place].ratio)
+    return seen or {nearest: shifts[nearest]}
+
+
+def _shift(found: Observation, sight: _Sight) -> tuple[float, _Shift | None]:
+    """The largest error of one observation at the steps that tell right from wrong, and its shift; of none, 0 and None.
+
+    What is no number, or of another shape, nobody overlooks anywhere.
+    """
+    oracle, value, start = sight.oracle.value, np.asarray(found.value), found.key.step
+    if value.shape != np.shape(oracle) or not np.isfinite(value).all():
+        known = found.key.kind == "curve" and value.shape == np.shape(oracle)
+        return np.inf, _Shift(np.inf, start + int(np.argmin(np.isfinite(value))) if known else start, np.inf)
+    if not sight.telling.any():
+        return 0.0, None
+    errors = measure_errors(found, sight.oracle)
+    errors = np.where(np.isnan(errors), np.inf, errors)
+    ratios = np.where(sight.telling, errors / sight.allowance, -1.0)
+    step = int(np.argmax(ratios))
+    return float(errors[sight.telling].max()), _Shift(float(ratios[step]), start + step, float(errors[step]))
 
 
 def pack(ceilings: Ceilings) -> str:

@@ -9,17 +9,6 @@ from conformance.checks.observation import Key
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, Verdict, verdict_alone
 
-# The checks, from the smallest question to the largest.
-LADDER = (
-    "initialization", "forward", "loss", "gradients", "gradient_check", "update", "teacher_forced", "free_running",
-)  # fmt: skip
-
-# Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
-STAGES = (
-    "initialization", "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter",
-    "running statistic", "curve", "decision",
-)  # fmt: skip
-
 
 def for_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with None for each number that is none or infinite, which JSON does not know."""
@@ -48,6 +37,7 @@ class Record:
     dtype: str
     check: str
     stage: str
+    layer: int
     step: int
     tensor: str
     error: float
@@ -84,7 +74,8 @@ class Context:
             regularizers="+".join(component.name for component in recipe.regularizers) or "none",
             initializer=recipe.initializer.name, schedule=recipe.schedule.name, implementation=self.implementation,
             framework_version=self.framework_version, device=self.device, dtype=self.dtype, check=check,
-            stage=comparison.key.stage, step=comparison.step, tensor=comparison.key.tensor, error=comparison.error,
+            stage=comparison.key.stage, layer=comparison.key.layer, step=comparison.step, tensor=comparison.key.tensor,
+            error=comparison.error,
             ulps=comparison.ulps, floor=comparison.floor, allowance=comparison.allowance,
             error_per_allowance=comparison.error / comparison.allowance,
             ceiling=comparison.allowance * ceiling.ratio, allowance_per_ceiling=1 / ceiling.ratio,

@@ -4,20 +4,21 @@ Every method of :class:`Rerounded` is equal in mathematics to the reference's ow
 far its results spread is how far honest rounding moves them.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, ParamSpec, TypeVar
-from unittest.mock import patch
 
 import numpy as np
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import State, Training
+from conformance.adapters.session import Session, State, Training, TrainingState
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Array, Masks, Problem, Tape, Tensors, layer_of
-from conformance.recipes.recipe import Component, Recipe
-from reference_numpy import activations, losses, normalization, optimizers, sums
+from conformance.problems.problem import Problem
+from conformance.problems.tape import Tape
+from conformance.problems.tensors import Array, Masks, Tensors, layer_of
+from conformance.recipes.components import Component
+from conformance.recipes.recipe import Recipe
+from reference_numpy.arithmetic import rounded_otherwise
 from reference_numpy.models import DenseNetwork
 
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ VARIANTS = (
 )
 
 
-class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference is not typed)
+class SequentialNetwork(DenseNetwork):
     """The reference's network with its matrix products summed one term after another."""
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
@@ -68,51 +69,28 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
         return total
 
 
-def _another_library(function: Callable[..., Array], salt: float, part_of: float | None = None) -> Callable[..., Array]:
-    """``function`` as another library might round it: each value one unit in the last place higher or lower.
+@dataclass(frozen=True)
+class AnotherLibrary:
+    """What another library's function might return: each value one unit in the last place higher or lower.
 
-    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. With
-    ``part_of`` it is a unit of that number, where another library is left with the value by a difference of such.
+    Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. The
+    value of every activation moves: what a rectifier or a linear output passes on is a sum, which a library rounds
+    otherwise. GELU's distribution function is half of ``1 + tanh(...)`` or, in most libraries, of ``1 + erf(...)``: it
+    moves by units of 1/2, which is what another library is left with by a difference of such.
     """
 
-    def rounded_otherwise(*arguments: Array, out: Array | None = None, **keywords: Any) -> Array:
-        value: Array = function(*arguments, **keywords)
-        fraction, _ = np.modf(np.abs(value.astype(np.float64)) * salt)
+    salt: float
+
+    def __call__(self, kind: str, value: Array) -> Array:
+        fraction, _ = np.modf(np.abs(value.astype(np.float64)) * self.salt)
         unit = np.where(fraction < 0.5, -1, 1) * np.finfo(value.dtype).eps
-        moved: Array = np.add(value, (value if part_of is None else part_of) * unit.astype(value.dtype), out=out)
+        moved: Array = value + (0.5 if kind == "distribution" else value) * unit.astype(value.dtype)
         return moved
-
-    return rounded_otherwise
-
-
-# The activations whose slope has a last digit that is a library's own; that of the others is 0, 1 or a given number.
-# Values are moved of all: what a rectifier or a linear output passes on is a sum, which a library rounds otherwise.
-TRANSCENDENTAL = ("sigmoid", "tanh", "elu", "softplus", "swish", "gelu", "softmax")
 
 
 def _subtracted(beta: float, t: int) -> float:
     """``1 - beta^t`` as it is mostly written, with the cancellation that the reference avoids."""
     return float(1.0 - beta**t)
-
-
-@contextmanager
-def _other_functions(salt: float) -> Iterator[None]:
-    """While this lasts, the reference's activations, norms and losses round as another library's might."""
-    moved = {name: _another_library(function, salt) for name, function in activations.ACTIVATIONS.items()}
-    # GELU's distribution function is half of 1 + tanh(...) or, in most libraries, of 1 + erf(...).
-    moved_halves = {"_normal_distribution": _another_library(activations._normal_distribution, salt, part_of=0.5)}
-    moved_slopes = {name: _another_library(activations.BACKWARD[name], salt) for name in TRANSCENDENTAL}
-    moved_norms = {"_standardized": _another_library(normalization._standardized, salt)}
-    moved_losses = {name: _another_library(loss, salt) for name, loss in losses.LOSSES.items()}
-    with (
-        patch.dict(activations.ACTIVATIONS, moved),
-        patch.dict(activations.BACKWARD, moved_slopes),
-        patch.dict(vars(activations), moved | moved_halves),
-        patch.dict(vars(normalization), moved_norms),
-        patch.dict(losses.LOSSES, moved_losses),
-        patch.dict(vars(optimizers), {"_one_minus_power": _subtracted}),
-    ):
-        yield
 
 
 def _total_in_turn(values: Array, *, axis: int | None = None) -> Array:
@@ -122,7 +100,7 @@ def _total_in_turn(values: Array, *, axis: int | None = None) -> Array:
     return last if axis is None else np.expand_dims(last, axis)
 
 
-class Rerounded:
+class Rerounded(Session):
     """The reference in the working precision, computing in another order and from inputs next to the given ones."""
 
     def __init__(self, problem: Problem, variant: int) -> None:
@@ -201,7 +179,7 @@ class Rerounded:
         jittered = self._jitter_all(parameters), self._jitter_all(gradients)
         return self._run(self.session.optimizer_step, *jittered, State(state.step, slots), learning_rate)
 
-    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> Training:
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         """The same training with the rows of every batch, the features and the hidden units in another order."""
         mixed = self._mixed_problem(problem)
         training = self._run(self.session.fit, mixed, checkpoint_epochs)
@@ -217,9 +195,11 @@ class Rerounded:
         return _undo(self._run(decide, *self._mixed(parameters, x, rows), self._mixed_parameters(statistics)), rows)
 
     def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
-        functions = _other_functions(self.salt) if self.variant.functions else nullcontext()
-        in_turn = patch.dict(vars(sums), {"total": _total_in_turn}) if self.variant.one_by_one else nullcontext()
-        with functions, in_turn:
+        with rounded_otherwise(
+            total=_total_in_turn if self.variant.one_by_one else None,
+            one_minus_power=_subtracted if self.variant.functions else None,
+            value=AnotherLibrary(self.salt) if self.variant.functions else None,
+        ):
             return function(*arguments, **keywords)
 
     def _order(self, size: int) -> Array:

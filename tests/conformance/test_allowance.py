@@ -5,13 +5,17 @@ import pytest
 
 from conformance.adapters.numpy import NumpySession
 from conformance.checks import CHECKS
-from conformance.checks.case import Point, build_case, pack, unpack
-from conformance.problems.problem import prepare
+from conformance.checks.case import Point, build_case
+from conformance.checks.observation import STAGES
+from conformance.problems.preparation import prepare
 from conformance.recipes import suites as catalog
 from conformance.recipes.coverage import recipe_with
+from conformance.results.cases import StoredCase, load_case, save_case
+from conformance.results.store import Store
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import Verdict, compare, measure_errors
-from conformance.verdicts.record import LADDER, STAGES
+from conformance.verdicts.events import local_events
+from conformance.verdicts.order import LADDER
 from conformance.verdicts.rerounding import VARIANTS, Rerounded, SequentialNetwork
 from reference_numpy import models
 
@@ -76,17 +80,23 @@ def test_checks_and_stages_are_those_of_the_ladder(cases):
     assert stages <= set(STAGES)
 
 
-def test_a_case_and_its_expectations_survive_packing(cases):
+def test_a_case_and_its_expectations_survive_the_store(cases, tmp_path):
     case, expectations = cases["digits-softmax-adam-dropout-l2", "float32"]
-    again = unpack(case.problem, pack(case))
+    store = Store(tmp_path, create=True)
+    save_case(store, StoredCase(case, expectations, {}))
+    stored = load_case(store, case.problem.recipe, "float32")
+    again = stored.case
+    assert (again.problem.train_x == case.problem.train_x).all()
+    assert (again.problem.dataset.test_y == case.problem.dataset.test_y).all()
+    assert (again.problem.tape.batch_order == case.problem.tape.batch_order).all()
+    assert list(again.problem.tape.initial_parameters) == list(case.problem.tape.initial_parameters)
     for state, other in zip(case.trajectory, again.trajectory, strict=True):
         assert state.step == other.step
         assert all((state.slots[s][n] == other.slots[s][n]).all() for s in state.slots for n in state.slots[s])
     assert [e.step for e in again.exercises] == [e.step for e in case.exercises]
-    arrays, events = allowance.pack(expectations)
-    shuffled = dict(reversed(arrays.items()))
-    for check, found in allowance.unpack(case.problem, shuffled, events).items():
+    for check, found in stored.expectations.items():
         assert [e.observation.key for e in found] == [e.observation.key for e in expectations[check]]
+        assert [e.observation.key.layer for e in found] == [e.observation.key.layer for e in expectations[check]]
         assert all((a.floor == b.floor).all() for a, b in zip(found, expectations[check], strict=True))
 
 
@@ -95,18 +105,18 @@ def test_a_unit_at_its_kink_is_an_event_and_one_exactly_on_it_is_not(cases):
     case = build_case(problem, NumpySession(problem.in_float64()))
     oracle = NumpySession(problem.in_float64())
     variants = [Rerounded(problem, v) for v in range(len(VARIANTS))]
-    assert allowance.local_events(case, oracle, variants) == {}
+    assert local_events(case, (oracle, *variants)) == {}
     nudged = {name: value.copy() for name, value in case.points[0].parameters.items()}
     z = oracle.intermediates(case.points[0].parameters, problem.in_float64().batch(0).x, None, {})["Z1"]
     nudged["b1"][0] -= np.float32(z[0, 0])  # example 0 now lies within rounding of unit 1's kink
     moved = type(case)(problem, {0: Point(nudged, {})}, (), ())
-    events = allowance.local_events(moved, oracle, variants)
+    events = local_events(moved, (oracle, *variants))
     assert "unit 1 of layer 1" in events[0]
     zeros = prepare(recipe_with({"model": "deep", "activation": "relu"}, initializer="zeros"), "float32")
     on_it = build_case(zeros, NumpySession(zeros.in_float64()))
     point = type(case)(zeros, {0: on_it.points[0]}, (), ())
     oracle, variants = NumpySession(zeros.in_float64()), [Rerounded(zeros, v) for v in range(len(VARIANTS))]
-    assert allowance.local_events(point, oracle, variants) == {}
+    assert local_events(point, (oracle, *variants)) == {}
 
 
 @pytest.mark.parametrize(("penalty", "first"), [("l1", 2), ("elastic net", 2), ("l2", None)])

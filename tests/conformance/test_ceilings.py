@@ -11,7 +11,7 @@ from conformance.checks.observation import Key
 from conformance.faults import mutants
 from conformance.faults.injection import Edit
 from conformance.faults.mutant import Mutant
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.results.frames import load_records
 from conformance.results.store import Store
@@ -32,7 +32,11 @@ def longer_step(factor, name=None, checks=("update",), **fields):
 
 def faulty_step(name, line, checks=("update",), **fields):
     return Mutant(
-        name, "optimizers.py", (Edit(STEP, line),), where={"optimizer": "gradient descent"}, checks=checks, **fields
+        name,
+        (Edit("optimizers.py: gradient_descent", STEP, line),),
+        where={"optimizer": "gradient descent"},
+        checks=checks,
+        **fields,
     )
 
 
@@ -44,8 +48,9 @@ def situation():
 
 
 @pytest.fixture
-def known(monkeypatch):
-    """Lets the harness know these mutants and no others."""
+def known(monkeypatch, tmp_path):
+    """Lets the harness know these mutants and no others, and nothing that another test found out about them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def know(*faults):
         monkeypatch.setattr(mutants, "MUTANTS", faults)
@@ -62,6 +67,10 @@ def with_floors(expectations, floor):
     }
 
 
+def ceilings_of(case, expectations):
+    return ceilings.above(expectations, ceilings.measure(case, expectations))
+
+
 def test_the_ceiling_is_what_the_fault_moves(situation, known):
     case, expectations = situation
     known(longer_step(1.001))
@@ -70,13 +79,13 @@ def test_the_ceiling_is_what_the_fault_moves(situation, known):
     for exercise in case.exercises:
         for name, gradient in exercise.gradients.items():
             (expectation,) = (
-                e for e in expectations["update"] if e.observation.key[:3] == ("parameter", exercise.step, name)
+                e for e in expectations["update"] if e.observation.key == Key("parameter", exercise.step, name)
             )
             largest = np.abs(expectation.observation.value).max()
             if largest > 0:
                 error = 0.001 * rate * np.abs(gradient).max() / largest
                 moved.setdefault(name, []).append(error / float(expectation.allowance[0]))
-    found = ceilings.measure(case, expectations)
+    found = ceilings_of(case, expectations)
     assert {place: c.ratio for place, c in found.pop("update").items()} == {
         ("parameter", name): pytest.approx(max(ratios), rel=1e-9) for name, ratios in moved.items()
     }
@@ -88,7 +97,7 @@ def test_of_two_faults_the_one_that_moves_a_tensor_less_is_its_ceiling(situation
     small, large = longer_step(1.001), longer_step(1.01)
     for faults in ((small, large), (large, small)):
         known(*faults)
-        found = ceilings.measure(*situation)["update"]
+        found = ceilings_of(*situation)["update"]
         assert {ceiling.fault for ceiling in found.values()} == {small.name}
 
 
@@ -105,17 +114,17 @@ def test_of_two_faults_the_one_that_moves_a_tensor_less_is_its_ceiling(situation
 )
 def test_a_fault_that_does_not_concern_a_recipe_does_nothing_or_crashes_gives_no_ceiling(situation, known, fault):
     known(fault)
-    assert not any(ceilings.measure(*situation).values())
+    assert not any(ceilings_of(*situation).values())
 
 
 def test_a_fault_of_one_of_the_recipes_components_concerns_it(situation, known):
     known(longer_step(1.001, "of this optimizer", of=("adam", "gradient_descent")))
-    assert ceilings.measure(*situation)["update"]
+    assert ceilings_of(*situation)["update"]
 
 
 def test_a_check_has_ceilings_of_the_faults_that_it_must_catch_alone(situation, known):
     known(longer_step(1.001, "in two checks", ("update", "free_running")))
-    found = ceilings.measure(*situation)
+    found = ceilings_of(*situation)
     assert {check for check in found if found[check]} == {"update", "free_running"}
     assert ("curve", "cost") in found["free_running"]
 
@@ -123,7 +132,7 @@ def test_a_check_has_ceilings_of_the_faults_that_it_must_catch_alone(situation, 
 def test_a_fault_below_every_allowance_is_a_ceiling_of_the_tensor_nearest_to_it_alone(situation, known):
     case, expectations = situation
     known(longer_step(1.0 + 4e-8))
-    found = ceilings.measure(case, with_floors(expectations, 1e-8))["update"]
+    found = ceilings_of(case, with_floors(expectations, 1e-8))["update"]
     (ceiling,) = found.values()
     assert ceiling.ratio == pytest.approx(0.5, rel=1e-5)
 
@@ -131,13 +140,13 @@ def test_a_fault_below_every_allowance_is_a_ceiling_of_the_tensor_nearest_to_it_
 def test_steps_at_which_nothing_could_be_told_have_no_part(situation, known):
     case, expectations = situation
     known(longer_step(1.001))
-    assert ceilings.measure(case, with_floors(expectations, 1.0))["update"] == {}
+    assert ceilings_of(case, with_floors(expectations, 1.0))["update"] == {}
     explained = {"update": [replace(e, events=dict.fromkeys((1, 2, 10), "a switch")) for e in expectations["update"]]}
-    at_the_last = ceilings.measure(case, explained)["update"]
-    assert set(at_the_last) == set(ceilings.measure(case, expectations)["update"])
+    at_the_last = ceilings_of(case, explained)["update"]
+    assert set(at_the_last) == set(ceilings_of(case, expectations)["update"])
     everywhere = dict.fromkeys((1, 2, 10, 1000), "a switch")
     explained = {"update": [replace(e, events=everywhere) for e in expectations["update"]]}
-    assert ceilings.measure(case, explained)["update"] == {}
+    assert ceilings_of(case, explained)["update"] == {}
 
 
 def test_of_a_long_training_the_first_epochs_are_followed(known):
@@ -146,17 +155,17 @@ def test_of_a_long_training_the_first_epochs_are_followed(known):
     case = build_case(problem, NumpySession(problem))
     expectations = allowance.measure(case)
     known(longer_step(1 + 1e-6, checks=("free_running",)))
-    found = ceilings.measure(case, expectations)["free_running"]
+    found = ceilings_of(case, expectations)["free_running"]
     assert ("curve", "cost") in found
     assert ("decision", "predicted classes (training)") not in found  # it is of the end
     assert all(ceiling.ratio > 1 for ceiling in found.values())
-    assert ceilings.measure(case, with_floors(expectations, 1e-5))["free_running"] == {}  # perhaps it shows later
+    assert ceilings_of(case, with_floors(expectations, 1e-5))["free_running"] == {}  # perhaps it shows later
 
 
 def test_a_fault_that_gives_nan_is_seen_there_and_hides_nowhere(situation, known):
     case, expectations = situation
     known(faulty_step("hidden but for NaN", "w -= (1 + 4e-8) * alpha * g; w[np.abs(g) > 1e8] = np.nan\n"))
-    found = ceilings.measure(case, with_floors(expectations, 1e-8))["update"]
+    found = ceilings_of(case, with_floors(expectations, 1e-8))["update"]
     assert found == {("parameter", "huge"): Ceiling(np.inf, "hidden but for NaN")}
 
 
@@ -182,9 +191,73 @@ def test_a_ceiling_changes_nothing_that_did_not_pass(verdict):
     assert under_ceiling(judged, Ceiling(0.25, "a fault")) == judged
 
 
+def test_the_bound_says_where_the_fault_shows_most_and_how_much(situation, known):
+    case, expectations = situation
+    fault = longer_step(1.001, checks=("update", "free_running"))
+    known(fault)
+    bounds = ceilings.measure(case, expectations)
+    update = {bound.step for bound in bounds["update"].values()}
+    assert update <= {1, 2, 10, 1000}
+    cost = bounds["free_running"]["curve", "cost"]
+    assert cost.fault == fault.name
+    (expected,) = (e for e in expectations["free_running"] if e.observation.key.tensor == "cost")
+    faulty = mutants.reference_with(fault.name).session(case.problem)
+    training = faulty.fit(case.problem, (1,))
+    errors = np.abs(training.costs - expected.observation.value) / expected.observation.value
+    assert cost.step == 1 + np.argmax(errors / expected.allowance)
+    assert cost.error == pytest.approx(errors[cost.step - 1], rel=1e-9)
+
+
+def test_the_ratio_is_to_the_allowance_at_the_step_of_the_bound(situation):
+    _, expectations = situation
+    (expected,) = (e for e in expectations["free_running"] if e.observation.key.tensor == "cost")
+    floors = np.linspace(1e-9, 1e-6, expected.floor.size)
+    steep = {"free_running": [replace(expected, floor=floors)], "loss": []}
+    for step in (1, 2, floors.size):
+        bound = ceilings.Bound("a fault", step, 1e-3, False)
+        found = ceilings.above(steep, {"free_running": {("curve", "cost"): bound}})
+        allowance = 8 * floors[step - 1] + 16 * expected.unit_roundoff
+        ceiling = Ceiling(pytest.approx(1e-3 / allowance, rel=1e-12), "a fault")
+        assert found == {"free_running": {("curve", "cost"): ceiling}, "loss": {}}
+
+
+@pytest.mark.parametrize(("most", "kept"), [(True, True), (False, False)])
+def test_under_a_risen_allowance_a_fault_hides_only_where_it_shows_most(situation, most, kept):
+    _, expectations = situation
+    bound = ceilings.Bound("a fault", 10, 1e-8, most)
+    risen = with_floors(expectations, 1e-6)
+    assert bool(ceilings.above(risen, {"update": {("parameter", "ordinary"): bound}})["update"]) == kept
+    assert ceilings.above(expectations, {"update": {("parameter", "ordinary"): bound}})["update"]
+
+
+def test_of_the_tensors_that_a_fault_moves_one_moves_most(situation, known):
+    case, expectations = situation
+    known(longer_step(1.001))
+    bounds = ceilings.measure(case, expectations)["update"]
+    ratios = {
+        place: ceiling.ratio for place, ceiling in ceilings.above(expectations, {"update": bounds})["update"].items()
+    }
+    assert [place for place, bound in bounds.items() if bound.most] == [max(ratios, key=ratios.get)]
+    assert len(ratios) > 1
+
+
+@pytest.mark.parametrize("place", [(("parameter", "W9"), 1), (("parameter", "ordinary"), 3)])
+def test_a_bound_of_what_is_not_expected_is_refused(situation, place):
+    (tensor, step), (_, expectations) = place, situation
+    with pytest.raises(KeyError):
+        ceilings.above(expectations, {"update": {tensor: ceilings.Bound("a fault", step, 1e-3, True)}})
+
+
+def test_an_infinite_error_is_infinitely_many_allowances(situation):
+    _, expectations = situation
+    bounds = {"update": {("parameter", "huge"): ceilings.Bound("a fault", 1, np.inf, False)}}
+    for floor in (0.0, np.inf):
+        assert ceilings.above(with_floors(expectations, floor), bounds)["update"]["parameter", "huge"].ratio == np.inf
+
+
 def test_ceilings_survive_packing(situation, known):
     known(longer_step(1.001))
-    found = ceilings.measure(*situation)
+    found = ceilings_of(*situation)
     found["forward"] = {("activation", "Z1 (inference)"): Ceiling(np.inf, "a fault")}
     assert ceilings.unpack(ceilings.pack(found)) == found
 

@@ -1,6 +1,6 @@
-"""Tests of the checks: a fault planted in a copy of the reference is found, and in the stage where it was made."""
+"""Tests of the checks: a fault injected into a copy of the reference is found, and in the stage where it was made."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import pytest
 from conformance.adapters.numpy import NumpySession
 from conformance.checks import CHECKS, gradient_check
 from conformance.checks.case import build_case
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import NOT_FAILING, compare
@@ -195,7 +195,7 @@ def test_the_reference_fails_nowhere(name, dtype):
 
 @dtypes
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.session.__name__)
-def test_a_planted_fault_is_found_where_it_was_made_and_nowhere_else(fault, dtype):
+def test_an_injected_fault_is_found_where_it_was_made_and_nowhere_else(fault, dtype):
     failing = failures(fault.session, fault.recipe, dtype)
     assert tuple(failing) == fault.checks
     found = {}
@@ -228,7 +228,7 @@ def test_the_two_slopes_agree_up_to_the_truncation_error_of_a_central_difference
     """
     case, expectations = case_of(name, dtype)
     half = gradient_check.half_step(case.problem)
-    slopes = {e.observation.key[:3]: e.observation.value for e in expectations["gradient_check"]}
+    slopes = {astuple(e.observation.key)[:3]: e.observation.value for e in expectations["gradient_check"]}
     for step in case.points:
         numerical, analytic = (slopes["gradient", step, f"slope by {way}"] for way in ("differences", "gradient"))
         numerical = numerical[:-1]  # the last is no slope but the cost over the step

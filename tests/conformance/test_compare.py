@@ -1,5 +1,7 @@
 """How a comparison is reached: errors, allowances, verdicts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,7 +79,7 @@ def test_another_dtype_fails():
 
 
 def test_a_missing_tensor_and_one_too_many_are_reported():
-    comparisons = list(compare([Observation(KEY._replace(tensor="dW9"), np.ones(1))], [expect([1.0])]))
+    comparisons = list(compare([Observation(replace(KEY, tensor="dW9"), np.ones(1))], [expect([1.0])]))
     assert [(c.key.tensor, c.verdict) for c in comparisons] == [("dW1", Verdict.MISSING), ("dW9", Verdict.FAIL)]
 
 
@@ -133,8 +135,8 @@ def test_a_decision_that_fell_differently_by_a_hair_passes_and_by_a_margin_fails
 
 
 def test_every_expectation_gives_exactly_one_comparison():
-    expectations = [expect([1.0], KEY._replace(tensor=f"dW{n}")) for n in range(5)]
-    observations = [Observation(KEY._replace(tensor=f"dW{n}"), np.ones(1)) for n in (0, 2, 4)]
+    expectations = [expect([1.0], replace(KEY, tensor=f"dW{n}")) for n in range(5)]
+    observations = [Observation(replace(KEY, tensor=f"dW{n}"), np.ones(1)) for n in (0, 2, 4)]
     assert [c.key.tensor for c in compare(observations, expectations)] == [f"dW{n}" for n in range(5)]
 
 

@@ -76,7 +76,7 @@ def pairs_missing(rows):
 
 
 def test_the_array_has_a_known_value_for_every_factor():
-    with resources.files("conformance").joinpath("covering_array.csv").open(encoding="utf-8") as file:
+    with resources.files("conformance.recipes").joinpath("covering_array.csv").open(encoding="utf-8") as file:
         assert next(csv.reader(file)) == list(FACTORS)
     for row in covering_array():
         assert {factor: value for factor, value in row.items() if value not in FACTORS[factor]} == {}
@@ -129,8 +129,8 @@ def test_the_full_suite_names_every_component_of_the_reference(full):
 def test_a_component_without_a_recipe_is_found(full):
     tables = reference_components()
     for module in TABLES:
-        planted = tables | {module: tables[module] | {"novel"}}
-        assert untried(planted, full) == [f"{module}.novel"]
+        injected = tables | {module: tables[module] | {"novel"}}
+        assert untried(injected, full) == [f"{module}.novel"]
     without = [recipe for recipe in full if recipe.optimizer.name != "lion"]
     assert untried(tables, without) == ["optimizers.lion"]
 
@@ -154,7 +154,7 @@ def test_a_suite_without_a_value_is_told_what_it_lacks(full):
     assert rows["model"].missing == []
 
 
-def test_a_planted_value_of_a_factor_is_missed(full, monkeypatch):
+def test_an_injected_value_of_a_factor_is_missed(full, monkeypatch):
     novel = {"activation": {"name": "leaky_relu", "slope": 0.0}}
     monkeypatch.setitem(FACTORS["activation"], "leaky relu without a slope", novel)
     rows = {row.factors: row for row in coverage(full)}

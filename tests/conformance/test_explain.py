@@ -1,6 +1,7 @@
 """Explanations: where an implementation first leaves the oracle, what a swap confirms, and what caused it."""
 
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from conformance.faults.mutants import MUTANTS
 from conformance.recipes.recipe import Recipe
 from conformance.results.store import Store
 from conformance.runs import worker
+from conformance.runs.plan import Plan
 from conformance.verdicts import ceilings
-from conformance.verdicts.record import LADDER
+from conformance.verdicts.order import LADDER
 from reference_numpy import optimizers
 
 RECIPE = Recipe.model_validate({
@@ -167,13 +169,13 @@ def few_faults():
 def run(tmp_path_factory, few_faults):
     """What a run of all these sessions leaves, made in this process."""
     folder = tmp_path_factory.mktemp("run")
-    plan = worker.Plan("run", folder, "cpu", [("file", RECIPE, "float64")])
+    plan = Plan(folder, [("file", RECIPE)], {}, ["float64"])
     store = Store(folder, create=True)
     store.set_fact("recipes", {"small": RECIPE.model_dump(mode="json")})
-    worker.make_cases(plan, store, lambda **event: None, (0, 1))
+    worker.make_cases(store, Mock(), plan.tasks)
     for name, session in SESSIONS.items():
         adapter = type(name, (NumpyAdapter,), {"session": lambda self, problem, made=session: made(problem)})
-        worker.check_implementation(plan, store, lambda **event: None, (0, 1), name, adapter("cpu"))
+        worker.check_implementation(plan, store, Mock(), plan.tasks, name, adapter("cpu"))
     return folder
 
 

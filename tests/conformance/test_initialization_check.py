@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import OWN, Unsupported, available, load
+from conformance.adapters.registry import OWN, available, load
+from conformance.adapters.session import Unsupported, as_session
 from conformance.checks import initialization
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
-from conformance.faults.initializers import MUTANTS
-from conformance.faults.injection import planted
-from conformance.problems.problem import prepare
+from conformance.faults.injection import injected
+from conformance.faults.mutants import MUTANTS
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.factors import values_in
 from conformance.verdicts import floors as allowance
@@ -22,6 +23,7 @@ from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, Verdict, com
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
 INITIALIZERS = tuple(values_in("initializer"))
+FAULTS = tuple(mutant for mutant in MUTANTS if "initialization" in mutant.checks)
 SCALE, SHAPE, CENTRE = {"root mean square", "mean"}, {"kurtosis"}, {"mean"}
 
 # The statistics that must see a fault; the others may.
@@ -191,19 +193,19 @@ def test_every_initializer_passes_whatever_the_seed(initializer, gain):
 
 
 @dtypes
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_planted_fault_is_seen_by_the_statistics_that_it_moves(mutant, dtype):
+@pytest.mark.parametrize("mutant", FAULTS, ids=lambda mutant: mutant.name)
+def test_an_injected_fault_is_seen_by_the_statistics_that_it_moves(mutant, dtype):
     problem = prepare(recipe_with(mutant.where, **mutant.settings), dtype)
     case, expectations = situation(problem)
-    with planted("numpy", (mutant.file, mutant.edits)) as adapter:
+    with injected("numpy", *mutant.edits) as adapter:
         seen = failures(adapter("cpu").session(problem), case, expectations)
     assert bool(seen) == (dtype in mutant.dtypes)
     if seen:
         assert SEEN_BY[mutant.name] <= {tensor for _, tensor in seen}
 
 
-def test_every_planted_fault_has_its_statistics():
-    assert list(SEEN_BY) == [mutant.name for mutant in MUTANTS]
+def test_every_injected_fault_has_its_statistics():
+    assert sorted(SEEN_BY) == sorted(mutant.name for mutant in FAULTS)
 
 
 def test_the_rerounded_references_draw_other_weights_than_the_oracle_and_than_one_another():
@@ -226,13 +228,13 @@ def test_the_rerounded_references_orthogonalize_in_the_working_precision(shape, 
 
 
 def test_a_session_that_cannot_draw_weights_is_unsupported():
-    with pytest.raises(Unsupported, match="the session has no draw_weights"):
-        list(initialization.observe(object(), situation(problem_of("zeros", "float64"))[0]))
+    with pytest.raises(Unsupported, match="object does not offer draw_weights"):
+        list(initialization.observe(as_session(object()), situation(problem_of("zeros", "float64"))[0]))
 
 
 def test_no_switch_of_a_training_excuses_wrong_weights():
     """Events go by the step of a training; a draw's number is none."""
-    with patch.object(allowance, "local_events", lambda *arguments: {1: "a unit at its kink", 2: "another"}):
+    with patch.object(allowance, "local_events", lambda *given: {1: "a unit at its kink", 2: "another"}):
         _, expectations = situation(problem_of("he normal", "float64"))
     assert [dict(expectation.events) for expectation in expectations] == [{}] * len(expectations)
 

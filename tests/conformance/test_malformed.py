@@ -1,5 +1,6 @@
 """Values that are no values: each is a failure of its own, in every check where it can occur, and none gets lost."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,13 +11,13 @@ from hypothesis import strategies as st
 from conformance.adapters.numpy import NumpySession
 from conformance.checks import CHECKS
 from conformance.checks.case import build_case
-from conformance.checks.observation import Key, Observation
-from conformance.problems.problem import prepare
+from conformance.checks.observation import STAGES, Key, Observation
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
-from conformance.runs.worker import _records
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import NOT_FAILING, Expectation, Verdict, compare
-from conformance.verdicts.record import STAGES, Context
+from conformance.verdicts.record import Context
+from conformance.verdicts.summary import records_of
 
 RECIPE = recipe_with({"optimizer": "momentum"}, "small", epochs=1)
 OWN_PRECISION = ("tensor", "statistic")
@@ -99,7 +100,7 @@ def test_what_is_malformed_fails_with_its_cause_and_nothing_else_does(check):
 def test_a_missing_tensor_is_missing_and_one_too_many_is_too_many(check):
     expectations, observed = situation()
     for place, observation in enumerate(observed[check]):
-        renamed = observation._replace(key=observation.key._replace(tensor="another"))
+        renamed = observation._replace(key=replace(observation.key, tensor="another"))
         found = list(compare([*observed[check][:place], renamed, *observed[check][place + 1 :]], expectations[check]))
         failing = [comparison for comparison in found if comparison.verdict not in NOT_FAILING]
         assert [(c.key, c.verdict) for c in failing] == [
@@ -181,7 +182,7 @@ def test_no_comparison_goes_without_a_record(expected, seen):
         right = comparison.key in expected and comparison.key in seen
         wrong = Verdict.MISSING if comparison.key in expected else Verdict.FAIL
         assert comparison.verdict == (Verdict.PASS if right else wrong)
-    records = _records(Context("run", "file", RECIPE, "tested", "1", "cpu", "float32"), "loss", iter(found), {}, 1.0)
+    records = records_of(Context("run", "file", RECIPE, "tested", "1", "cpu", "float32"), "loss", iter(found), {}, 1.0)
     places = {(key.stage, key.tensor) for key in (*expected, *seen)}
     assert sorted((record.stage, record.tensor) for record in records) == sorted(places)
     for record in records:

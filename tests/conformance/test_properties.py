@@ -7,6 +7,8 @@ import json
 import math
 import tomllib
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,13 +17,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conformance.adapters.numpy import NumpySession
-from conformance.adapters.session import OWN, available, load
-from conformance.checks import CHECKS, case
+from conformance.adapters.registry import OWN, available, load
+from conformance.checks import CHECKS
 from conformance.checks.case import build_case
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import allowed, recipe_values
 from conformance.recipes.factors import BASE, FACTORS, values_in
 from conformance.recipes.recipe import Recipe
+from conformance.results.cases import StoredCase, load_case, save_case
+from conformance.results.store import Store
 from conformance.verdicts import floors as allowance
 from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
 
@@ -178,17 +182,18 @@ def go_through(values, names):
     problem = prepare(recipe, dtype)
     note(json.dumps(values))
     built = build_case(problem, NumpySession(problem.in_float64()))
-    restored = case.unpack(prepare(recipe, dtype), case.pack(built))
-    assert same(situations(restored), situations(built))
     expectations = allowance.measure(built)
-    arrays, events = allowance.pack(expectations)
-    unpacked = allowance.unpack(problem, dict(reversed(arrays.items())), events)
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder), create=True)
+        save_case(store, StoredCase(built, expectations, {}))
+        stored = load_case(store, recipe, dtype)
+    assert same(situations(stored.case), situations(built))
     for check, expected in expectations.items():
-        for one, other in zip(expected, unpacked[check], strict=True):
+        for one, other in zip(expected, stored.expectations[check], strict=True):
             assert same(one.observation[:2], other.observation[:2]), one.observation.key
             assert same(np.asarray(one.floor), other.floor), one.observation.key
             assert (dict(one.events), one.dtype) == (dict(other.events), other.dtype)
-    found = [failure for name in names for failure in failures(problem, restored, unpacked, name)]
+    found = [failure for name in names for failure in failures(stored.problem, stored.case, stored.expectations, name)]
     assert found == [], "\n".join(map(str, found[:8]))
 
 

@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from conformance.recipes import suites as catalog
-from conformance.recipes.recipe import Recipe, RecipeError, keyword_defaults, load_recipe
+from conformance.recipes.components import keyword_defaults
+from conformance.recipes.files import RecipeError, load_recipe
+from conformance.recipes.recipe import Recipe
 from reference_numpy import activations, initializers, losses, models, optimizers, regularizers, schedules
 
 TOML = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conformance.verdicts.record import LADDER
+from conformance.verdicts.order import LADDER
 
 RECIPE = """
 name = "small"
@@ -101,8 +101,8 @@ def test_records_have_the_documented_columns_in_order(finished):
         list(records.columns)
         == (
             "run recipe recipe_hash suite model dataset optimizer regularizers initializer schedule implementation "
-            "framework_version device dtype check stage step tensor error ulps floor allowance error_per_allowance "
-            "ceiling allowance_per_ceiling nearest_fault verdict cause seconds"
+            "framework_version device dtype check stage layer step tensor error ulps floor allowance "
+            "error_per_allowance ceiling allowance_per_ceiling nearest_fault verdict cause seconds"
         ).split()
     )
 

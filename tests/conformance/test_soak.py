@@ -8,17 +8,18 @@ from collections import Counter
 
 import pytest
 
-from conformance.adapters.session import resolve
+from conformance.adapters.registry import resolve
 from conformance.audit import soak as soaking
 from conformance.audit.soak import Soak, random_choice, random_recipe, tally, work_through
 from conformance.data.datasets import DATASETS
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import allowed, values_of
 from conformance.recipes.factors import FACTORS, values_in
 from conformance.results.store import Store
-from conformance.runs.run import BadInput
+from conformance.runs.outcome import BadInput
 from conformance.verdicts.compare import Verdict
-from conformance.verdicts.record import LADDER, Context
+from conformance.verdicts.order import LADDER
+from conformance.verdicts.record import Context
 
 RECIPES, SEEDS = 200, 5
 
@@ -219,7 +220,7 @@ def test_the_reference_gives_no_false_alarm_and_the_counts_are_shown(place):
     assert database.read_bytes() == written
 
 
-def test_a_planted_fault_is_a_false_alarm_that_is_named(place):
+def test_an_injected_fault_is_a_false_alarm_that_is_named(place):
     result = conformance(place, "--recipes", "1", "--implementation", "plugin:Wrong", "--output", "wrong")
     assert result.returncode == 1, result.stdout + result.stderr
     assert "plugin:Wrong soak-000-0 float64: gradients, gradient, dW1" in result.stdout

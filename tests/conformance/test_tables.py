@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conformance.reports import tables
 from conformance.reports.summary import markdown, summarize
+from conformance.results import frames as tables
 from conformance.results.store import INFORMATIVE
 
 NAN = float("nan")

@@ -56,7 +56,7 @@ def test_right_gradients_of_a_tanh_network_are_great(output, loss):
 
 
 @pytest.mark.parametrize("fault", [DoublesOneGradient, DropsOneExample])
-def test_a_planted_fault_is_wrong(fault):
+def test_an_injected_fault_is_wrong(fault):
     assert check_gradients(*problem(fault), loss="binary_cross_entropy") > 10 * WRONG
 
 

@@ -1,4 +1,4 @@
-"""Faults planted in the source of the implementations: a run must fail, say where first, and ``explain`` must say why.
+"""Faults injected into the implementations' source: a run must fail, say where first, and ``explain`` must say why.
 
 Each fault is a change of one line, or two of them at once, written here and not taken from the library of mutants.
 """
@@ -87,8 +87,8 @@ class Fault(NamedTuple):
         return name
 
     @property
-    def edits(self) -> list[tuple[str, Edits]]:
-        return [(path.partition("/")[2], (Edit(*change),)) for path, change in self.changes.items()]
+    def edits(self) -> Edits:
+        return tuple(Edit(path.partition("/")[2], *change) for path, change in self.changes.items())
 
 
 TORCH = [
@@ -430,7 +430,7 @@ MODULE = '''
 from contextlib import ExitStack
 
 from conformance.adapters.session import Unsupported
-from conformance.faults.injection import Edit, planted
+from conformance.faults.injection import Edit, injected
 
 CHANGES = {changes!r}
 
@@ -442,7 +442,7 @@ class Faulty:
         self.device = device
         self.kept = ExitStack()  # compilers look into the source when they are run
         self.adapters = {{
-            recipe: self.kept.enter_context(planted({implementation!r}, *changes))(device)
+            recipe: self.kept.enter_context(injected({implementation!r}, *changes))(device)
             for recipe, changes in CHANGES.items()
         }}
 
@@ -512,7 +512,7 @@ def _conformance(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.timeout(1800)  # the first waits for the run
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_found_and_explained(said: Said, fault: Fault) -> None:
+def test_an_injected_fault_is_found_and_explained(said: Said, fault: Fault) -> None:
     assert said.status == 1
     check, stage, tensor, step = fault.found
     place = f"check `{check}`, stage `{stage}`, tensor `{tensor}`, step {step}"

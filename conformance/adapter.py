@@ -1,0 +1,13 @@
+"""What an adapter of your own imports. These names stay where they are from release to release."""
+
+from conformance.adapters.session import (
+    Adapter,
+    DeviceNotFound,
+    Session,
+    State,
+    Training,
+    TrainingState,
+    Unsupported,
+)
+
+__all__ = ["Adapter", "DeviceNotFound", "Session", "State", "Training", "TrainingState", "Unsupported"]

@@ -1,0 +1,64 @@
+"""The parts of a recipe, built from the modules of one package: the same calls for each of the four."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from conformance.adapters.session import Training
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
+
+
+class Parts:
+    """The model, and all that a training is made of beside the optimizer."""
+
+    def __init__(self, problem: Problem, models: ModuleType, regularizers: ModuleType, schedules: ModuleType) -> None:
+        recipe = problem.recipe
+        self._regularizers = regularizers
+        self.model: Any = problem.build_model(models)
+        self.schedule = recipe.build_schedule(schedules)
+        self.clipping: Any = recipe.build_clipping(regularizers)
+        self.constraint: Any = recipe.build_constraint(regularizers)
+        self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
+        self.objective: dict[str, Any] = {
+            "loss": recipe.loss.name,
+            "loss_options": recipe.loss.keywords,
+            "reduction": recipe.reduction,
+            "penalties": recipe.build_penalties(regularizers),
+        }
+
+    def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> dict[str, Any]:
+        """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays."""
+        recipe, tape = problem.recipe, problem.tape
+        return {
+            **self.objective,
+            "clipping": self.clipping,
+            "constraint": self.constraint,
+            "frozen_layers": recipe.frozen_layers,
+            "frozen_biases": recipe.frozen_biases,
+            "schedule": self.schedule,
+            "schedule_unit": recipe.schedule.unit,
+            "epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+            "batch_order": tape.batch_order,
+            "dropout_masks": tape.dropout_masks,
+            "augmentations": self.augmentations,
+            "augmentation_draws": tape.augmentation_draws,
+            "early_stopping": recipe.build_early_stopping(self._regularizers),
+            "checkpoint_epochs": checkpoint_epochs,
+        }
+
+
+def training_of(history: Any, arrays: Callable[[Mapping[str, Any]], Tensors]) -> Training:
+    """A package's history as the harness has it; ``arrays`` makes NumPy arrays of a dict of the package's tensors."""
+    return Training(
+        costs=history.costs,
+        learning_rates=history.learning_rates,
+        gradient_norms=history.gradient_norms,
+        parameters=arrays(history.parameters),
+        slots={slot: arrays(tensors) for slot, tensors in history.optimizer_state.slots.items()},
+        checkpoints={epoch: arrays(parameters) for epoch, parameters in history.checkpoints.items()},
+        validation_costs=history.validation_costs,
+        best_epoch=history.best_epoch,
+        statistics=arrays(history.statistics),
+    )

@@ -1,0 +1,46 @@
+"""How implementations are found: the project's own, those of installed packages, and any class by its name.
+
+From outside this project an implementation is added by an entry point in the group ``conformance.implementations``, or
+named on the command line as ``package.module:Class``.
+"""
+
+import importlib
+from importlib.metadata import entry_points
+
+from conformance.adapters.session import Adapter
+
+OWN = ("numpy", "torch", "tf", "jax")
+ENTRY_POINTS = "conformance.implementations"
+
+
+def available() -> dict[str, str]:
+    """Implementations by name, each as ``module:Class``: the project's own and those of installed entry points."""
+    own = {name: f"conformance.adapters.{name}:{name.capitalize()}Adapter" for name in OWN}
+    return own | {point.name: point.value for point in entry_points(group=ENTRY_POINTS) if point.name not in own}
+
+
+def resolve(name: str) -> str:
+    """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
+    if name in available():
+        return available()[name]
+    if ":" in name:
+        return name
+    raise ValueError(
+        f"implementation={name!r} is not allowed: must be one of {', '.join(available())}, or package.module:Class"
+    )
+
+
+def load(target: str) -> type[Adapter]:
+    """Import an adapter class from ``module:Class``. Raises ValueError if there is none."""
+    module, _, attribute = target.partition(":")
+    try:
+        adapter = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        own = module.removeprefix("conformance.adapters.")
+        hint = f" (pip install 'framework-conformance[{own}]')" if own in OWN else ""
+        raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
+    missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
+    if missing:
+        raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
+    found: type[Adapter] = adapter
+    return found

@@ -1,0 +1,44 @@
+"""``conformance.run``: what the command line's ``run`` does, from Python."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from conformance.adapters.registry import OWN
+from conformance.recipes.recipe import Recipe
+from conformance.results.run import Run
+from conformance.runs.order import DTYPES, plan_of
+from conformance.runs.run import carry_out
+
+
+def run(
+    recipes: Recipe | Iterable[Recipe] = (),
+    *,
+    suite: str | None = None,
+    implementations: Iterable[str] = OWN,
+    dtypes: Iterable[str] = DTYPES,
+    device: str = "cpu",
+    output: str | Path | None = None,
+) -> Run:
+    """Hold implementations against the oracle, in worker processes of their own, and return the finished run.
+
+    Args:
+        recipes: one, or several; with neither these nor ``suite`` the default suite.
+        suite: ``quick``, ``default`` or ``full``.
+        implementations: names, or ``package.module:Class``.
+        dtypes: ``float64``, ``float32``.
+        device: ``cpu``, ``gpu`` or ``tpu``.
+        output: a new or empty folder; by default one below ``reports``, named by the time.
+
+    Raises ValueError for an argument that is not allowed, BadInput (of ``conformance.runs.outcome``) where a device, an
+    implementation or data are not there, Incomplete where the run could not be carried out to its end.
+    """
+    plan = plan_of(
+        [recipes] if isinstance(recipes, Recipe) else recipes,
+        suite=suite,
+        implementations=implementations,
+        dtypes=dtypes,
+        device=device,
+        output=None if output is None else Path(output),
+    )
+    carry_out(plan, lambda worker, done, total: None)
+    return Run(plan.folder)

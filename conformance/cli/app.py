@@ -1,0 +1,202 @@
+"""The commands: ``conformance list``, ``run``, ``report``, ``explain``, ``mutants``, ``soak``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.cli.display import Exit, console, progress_bars, show_rows, show_run, show_soak, stop
+
+app = typer.Typer(
+    help="Is my model in PyTorch the same model as in JAX, TensorFlow or NumPy, and if not, where?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from conformance import __version__
+
+        print(f"conformance {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command("list")
+def list_what(
+    what: Annotated[str, typer.Argument(help="models, optimizers, dialects, regularizers, normalizations, schedules, "
+                                             "initializers, losses, activations, datasets, checks, suites, coverage "
+                                             "or implementations")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:  # fmt: skip
+    """List what can be named in a recipe or on the command line."""
+    from conformance.cli import listing
+
+    try:
+        rows = listing.listing(what)
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    show_rows(rows)
+
+
+@app.command()
+def run(
+    suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
+    recipe: Annotated[list[Path] | None, typer.Option(help="A recipe file, TOML or JSON; may be repeated.")] = None,
+    implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
+        "numpy,torch,tf,jax"
+    ),
+    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
+) -> None:
+    """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
+    from conformance.recipes.files import load_recipe
+    from conformance.runs.folders import point_latest_to
+    from conformance.runs.order import plan_of
+    from conformance.runs.outcome import BadInput, Incomplete
+    from conformance.runs.run import carry_out
+
+    try:
+        plan = plan_of(
+            [load_recipe(path) for path in recipe or []],
+            suite=suite,
+            implementations=implementation.split(","),
+            dtypes=dtype.split(","),
+            device=device,
+            output=output,
+        )
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    try:
+        with progress_bars() as progress:
+            carry_out(plan, progress)
+        if output is None:
+            point_latest_to(plan.folder)
+    except BadInput as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except Incomplete as error:
+        show_run(plan.folder)
+        stop(Exit.INCOMPLETE, str(error))
+    except KeyboardInterrupt:
+        stop(Exit.INCOMPLETE, f"interrupted; what was finished is in {plan.folder}")
+    raise typer.Exit(show_run(plan.folder))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Make the report files of a run anew from its records."""
+    from conformance.reports import write_reports
+    from conformance.results.store import StoreError
+
+    try:
+        write_reports(folder)
+    except StoreError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    raise typer.Exit(show_run(folder))
+
+
+@app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    recipe: Annotated[str | None, typer.Argument(help="One recipe of it; without, all that did not pass.")] = None,
+    implementation: Annotated[str | None, typer.Option(help="One implementation of it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Say where an implementation first leaves the oracle, and why. Status 1 if something remains unexplained."""
+    from conformance.diagnosis import explain as explaining
+    from conformance.diagnosis.explanation import as_dict, text
+    from conformance.results.store import StoreError
+
+    try:
+        found = explaining.explain(folder, recipe, implementation)
+    except StoreError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    if as_json:
+        print(json.dumps([as_dict(explanation) for explanation in found], indent=2))
+    else:
+        print("\n\n".join(map(text, found)) or "nothing to explain: no record failed")
+    raise typer.Exit(Exit.ALL_PASS if all(explanation.explained for explanation in found) else Exit.NOT_ALL_PASS)
+
+
+@app.command()
+def mutants(
+    implementation: Annotated[str, typer.Option(help="numpy, torch, tf, jax, separated by commas.")] = "numpy",
+    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
+    from conformance.audit import mutation
+    from conformance.faults.injection import PACKAGES
+    from conformance.recipes.components import choose_all
+    from conformance.runs.outcome import Incomplete
+    from conformance.verdicts.record import for_json
+
+    try:
+        names = choose_all("implementation", implementation.split(","), tuple(PACKAGES))
+        dtypes = choose_all("dtype", dtype.split(","), ("float64", "float32"))
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    try:
+        with progress_bars() as progress:
+            found = mutation.try_all(names, dtypes, progress)
+    except Incomplete as error:
+        stop(Exit.INCOMPLETE, str(error))
+    if as_json:
+        print(json.dumps([for_json(outcome._asdict()) for outcome in found], indent=2))
+    else:
+        show_rows(mutation.table(found))
+        for line in mutation.score(found):
+            console.print(line, highlight=False)
+    raise typer.Exit(Exit.NOT_ALL_PASS if mutation.missed(found) else Exit.ALL_PASS)
+
+
+@app.command()
+def soak(
+    recipes: Annotated[int, typer.Option(min=1, help="How many random recipes.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds of each.")] = 5,
+    implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
+        "numpy,torch,tf,jax"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder of the soak.")] = Path("reports/soak"),
+) -> None:
+    """Count false alarms on random recipes, with a run for every twenty. What was finished in OUTPUT is kept."""
+    from conformance.adapters.registry import resolve
+    from conformance.audit import soak as soaking
+    from conformance.runs.outcome import BadInput, Incomplete
+
+    try:
+        asked = soaking.Soak(recipes, seeds, {name: resolve(name) for name in implementation.split(",")}, output)
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    try:
+        with progress_bars() as progress:
+            soaking.work_through(asked, progress)
+    except BadInput as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except Incomplete as error:
+        show_soak(asked)
+        stop(Exit.INCOMPLETE, str(error))
+    except KeyboardInterrupt:
+        stop(Exit.INCOMPLETE, f"interrupted; the same command goes on with what {output} lacks")
+    raise typer.Exit(show_soak(asked))
+
+
+def main() -> None:
+    """Entry point of the ``conformance`` command."""
+    sys.exit(app())

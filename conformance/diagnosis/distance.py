@@ -1,0 +1,40 @@
+"""How far what was observed is from what a candidate makes, in units of what rounding may leave between them."""
+
+import numpy as np
+
+from conformance.checks.observation import Observation
+from conformance.problems.tensors import Array
+from conformance.verdicts.compare import Expectation, measure_errors
+
+
+def shares(observed: Observation, made: Observation, expectation: Expectation) -> Array | None:
+    """The errors in allowances where rounding leaves something to be told; None if the shapes differ.
+
+    They are relative to the larger of what was made and the oracle's, beside which the allowance was measured. NaN is
+    as right as NaN, and an infinity as itself. A curve may be longer than the oracle's, whose last allowance then goes
+    on, or shorter.
+    """
+    if np.shape(observed.value) != np.shape(made.value):
+        return None
+    observed, made = _finite(observed, made)
+    errors, oracle = measure_errors(observed, made), expectation.observation
+    if oracle.key.kind != "decision" and np.shape(oracle.value) == np.shape(made.value):
+        beside = oracle._replace(value=oracle.value + (observed.value - made.value))
+        errors = np.minimum(errors, measure_errors(beside, oracle))
+    floor, allowance = np.broadcast_arrays(expectation.floor, expectation.allowance)
+    if errors.size != floor.size:
+        more = (0, max(0, errors.size - floor.size))
+        floor, allowance = (np.pad(numbers, more, "edge")[: errors.size] for numbers in (floor, allowance))
+    steps = expectation.observation.key.step + np.arange(errors.size)
+    told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
+    left: Array = (errors / allowance)[told]
+    return np.where(np.isnan(left), np.inf, left)
+
+
+def _finite(one: Observation, other: Observation) -> tuple[Observation, Observation]:
+    """Both with 0 where neither is finite and both are alike."""
+    a, b = np.asarray(one.value), np.asarray(other.value)
+    alike = ~np.isfinite(a) & ((a == b) | (np.isnan(a) & np.isnan(b)))
+    if not alike.any():
+        return one, other
+    return one._replace(value=np.where(alike, 0, a)), other._replace(value=np.where(alike, 0, b))

@@ -1,0 +1,69 @@
+"""Tensors by name: what each name stands for, and how tensors are rounded."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Tensors = dict[str, Array]
+Masks = dict[int, Array]
+
+TensorKind = Literal[
+    "weight", "bias", "scale", "shift", "input", "pre-activation", "normalized", "activation", "running mean",
+    "running variance",
+]  # fmt: skip
+
+# The course's names: a letter or a word, then the number of the layer.
+_STEMS: dict[str, TensorKind] = {
+    "W": "weight",
+    "b": "bias",
+    "gamma": "scale",
+    "beta": "shift",
+    "Z": "pre-activation",
+    "N": "normalized",
+    "A": "activation",
+    "running_mean": "running mean",
+    "running_variance": "running variance",
+}
+
+
+class Place(NamedTuple):
+    """What a tensor of a model is, and of which layer (counted from 1; 0 for the input)."""
+
+    kind: TensorKind
+    layer: int
+
+
+def places(depth: int) -> dict[str, Place]:
+    """The place of every tensor that a model of ``depth`` layers may have, by name.
+
+    >>> places(2)["gamma1"]
+    Place(kind='scale', layer=1)
+    """
+    named = {f"{stem}{layer}": Place(kind, layer) for layer in range(1, depth + 1) for stem, kind in _STEMS.items()}
+    return {"A0": Place("input", 0)} | named
+
+
+def named(kind: TensorKind, layer: int) -> str:
+    """The name of the tensor of a kind in a layer.
+
+    >>> named("scale", 3)
+    'gamma3'
+    """
+    return next(f"{stem}{layer}" for stem, known in _STEMS.items() if known == kind)
+
+
+def round_floats(value: Array, dtype: np.dtype[Any]) -> Array:
+    """``value`` rounded to ``dtype`` if it is of real numbers, else as it is."""
+    return value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value
+
+
+def cast_floats(tensors: Tensors, dtype: np.dtype[Any]) -> Tensors:
+    """Every tensor of real numbers rounded to ``dtype``."""
+    return {name: round_floats(value, dtype) for name, value in tensors.items()}
+
+
+def layer_of(name: str) -> int:
+    """The layer that a tensor belongs to, from its name: 12 for ``"gamma12"``."""
+    return int(name.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"))

@@ -1,0 +1,73 @@
+"""The one grammar of stored tensors: a file of arrays with flat names is a tree of nested dicts.
+
+A name is the path to an array, its parts joined by ``|``; a part that holds ``|`` or ``%`` has them as ``%7C`` and
+``%25``. What a check observed is a list: its tree is ``{place: {"value": ..., "margins": ..., ...}}``, with the keys
+of the observations, in order, as JSON in the file's metadata.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from conformance.checks.observation import Key, Observation
+from conformance.problems.tensors import Array, Tensors
+
+Tree = dict[str, Any]  # nested, with arrays as its leaves
+
+SEPARATOR = "|"
+
+
+def flatten(tree: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Tensors:
+    """The arrays of a tree by their flat names; an empty part leaves nothing.
+
+    >>> import numpy as np
+    >>> flatten({"points": {0: {"W1": np.ones(1), "a|b": np.zeros(1)}}})
+    {'points|0|W1': array([1.]), 'points|0|a%7Cb': array([0.])}
+    """
+    flat: Tensors = {}
+    for name, value in tree.items():
+        here = (*path, _escaped(str(name)))
+        flat |= flatten(value, here) if isinstance(value, Mapping) else {SEPARATOR.join(here): value}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Array]) -> Tree:
+    """The inverse of :func:`flatten`; names are text, in the order of the file.
+
+    >>> unflatten({"points|0|a%7Cb": 1, "points|1|W1": 2})
+    {'points': {'0': {'a|b': 1}, '1': {'W1': 2}}}
+    """
+    tree: Tree = {}
+    for name, value in flat.items():
+        *branches, leaf = map(_unescaped, name.split(SEPARATOR))
+        place = tree
+        for branch in branches:
+            place = place.setdefault(branch, {})
+        place[leaf] = value
+    return tree
+
+
+def observed_tree(observations: Iterable[Observation]) -> tuple[Tree, str]:
+    """A list of observations as a tree of arrays, and their keys as JSON."""
+    listed = list(observations)
+    tree: Tree = {}
+    for place, (_, value, margins) in enumerate(listed):
+        tree[str(place)] = {"value": value} if margins is None else {"value": value, "margins": margins}
+    return tree, json.dumps([asdict(observation.key) for observation in listed])
+
+
+def observations(tree: Mapping[str, Any], keys: str) -> list[Observation]:
+    """The inverse of :func:`observed_tree`."""
+    return [
+        Observation(Key(**key), tree[str(place)]["value"], tree[str(place)].get("margins"))
+        for place, key in enumerate(json.loads(keys))
+    ]
+
+
+def _escaped(part: str) -> str:
+    return part.replace("%", "%25").replace(SEPARATOR, "%7C")
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("%7C", SEPARATOR).replace("%25", "%")

@@ -1,0 +1,57 @@
+"""A run that has been: its frames, and what came of it."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conformance.results import frames
+from conformance.results.store import Store
+from conformance.verdicts.compare import NOT_FAILING
+
+
+class Run:
+    """The run in a folder, read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._store = Store(folder)
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """One row for each tensor of each check: error, floor, allowance, ceiling, verdict, cause."""
+        return frames.load_records(self._store)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The training curves in long form: one row for each value."""
+        return frames.load_curves(self._store)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The environment, the implementations with their versions and settings, and the recipes in full."""
+        return self._store.facts()
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """Recipes by implementations."""
+        return frames.verdict_matrix(self.records)
+
+    @property
+    def first_failures(self) -> pd.DataFrame:
+        """For each recipe, implementation and precision that fails, its first failure."""
+        return frames.first_failures(self.records)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are records, and each of them passes or is inconclusive."""
+        return not self.records.empty and bool(self.records["verdict"].isin(NOT_FAILING).all())
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run in a folder. Raises StoreError, a ValueError, if it holds none."""
+    return Run(Path(folder))

@@ -1,0 +1,45 @@
+"""The curves of a training, from what the free-running check saw of it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.checks.observation import Observation
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array
+from conformance.results.store import CurvePoint
+from conformance.verdicts.record import Context
+from reference_numpy.metrics import accuracy
+
+
+def curve_points(context: Context, problem: Problem, seen: list[Observation]) -> Iterator[CurvePoint]:
+    """Every value of the curves, the mean cost of each epoch, and the accuracies at the end, in per cent."""
+    row = (context.recipe.name, context.implementation, context.dtype)
+    epochs = next(np.size(o.value) for o in seen if o.key.tensor == "cost") // problem.batches_per_epoch
+    for key, value, _ in seen:
+        if key.kind == "curve":
+            numbers = np.asarray(value, np.float64)
+            for step, number in enumerate(numbers, start=key.step):
+                yield CurvePoint(*row, "step", step, key.tensor, float(number))
+            if key.tensor == "cost":
+                for epoch, number in enumerate(numbers.reshape(epochs, -1).mean(axis=1), start=1):
+                    yield CurvePoint(*row, "epoch", epoch, "mean cost", float(number))
+        elif key.kind == "decision":
+            for quantity, percentage in _accuracies(problem, key.tensor, np.asarray(value)):
+                yield CurvePoint(*row, "epoch", epochs, quantity, percentage)
+
+
+def _accuracies(problem: Problem, tensor: str, classes: Array) -> Iterator[tuple[str, float]]:
+    """Accuracy in per cent (of several labels: the share that is right); also without leaked test rows, if any."""
+    dataset = problem.dataset
+    if tensor == "predicted classes (training)":
+        yield "training accuracy", _percentage(dataset.train_y, classes)
+    elif tensor == "predicted classes (test)":
+        yield "test accuracy", _percentage(dataset.test_y, classes)
+        if dataset.leaked_test_rows.size:
+            kept = [np.delete(labels, dataset.leaked_test_rows, axis=0) for labels in (dataset.test_y, classes)]
+            yield "test accuracy without leaked rows", _percentage(*kept)
+
+
+def _percentage(labels: Array, classes: Array) -> float:
+    return 100.0 * float(accuracy(labels.ravel(), classes.ravel()))

@@ -1,0 +1,49 @@
+"""What a run runs on: the environment of its worker processes, and what is written down of the machine."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from conformance.runs.plan import Plan
+
+PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "tensorflow-cpu", "tensorflow", "jax", "optax")
+
+# One thread a process: two workers side by side are faster than one with two threads, and sums keep their order.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+def environment(plan: Plan) -> dict[str, Any]:
+    """What the run runs on, and what was asked of it."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "packages": installed(),
+        "worker_environment": dict(WORKER_ENVIRONMENT),
+        "device": plan.device,
+        "dtypes": plan.dtypes,
+        "implementations": plan.implementations,
+    }
+
+
+def installed() -> dict[str, str]:
+    """The versions of those packages that a result may depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

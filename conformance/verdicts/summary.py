@@ -1,0 +1,28 @@
+"""From the comparisons of a check to its records: one for each tensor."""
+
+from collections.abc import Iterable, Mapping
+
+from conformance.checks.observation import STAGES
+from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, under_ceiling
+from conformance.verdicts.order import most_telling
+from conformance.verdicts.record import Context, Record
+
+
+def records_of(
+    context: Context,
+    check: str,
+    comparisons: Iterable[Comparison],
+    ceilings: Mapping[tuple[str, str], Ceiling],
+    seconds: float,
+) -> list[Record]:
+    """One record for each tensor of a check, the most telling of its steps, in the order of stages."""
+    by_tensor: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        by_tensor.setdefault((comparison.key.stage, comparison.key.tensor), []).append(comparison)
+    chosen = [most_telling(steps) for steps in by_tensor.values()]
+    chosen.sort(key=lambda comparison: STAGES.index(comparison.key.stage))
+    records = []
+    for comparison in chosen:
+        ceiling = ceilings.get((comparison.key.stage, comparison.key.tensor), NO_CEILING)
+        records.append(context.record(check, under_ceiling(comparison, ceiling), seconds / len(chosen), ceiling))
+    return records

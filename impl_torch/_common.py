@@ -1,0 +1,158 @@
+"""What a package needs and is no formula: checks of arguments, layers by their parameters' names, early stopping.
+
+This file needs no framework. It reads the same in each of the four packages; a test holds the copies equal.
+"""
+
+import math
+from collections.abc import Collection
+from numbers import Integral
+from typing import Any
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a finite number >= 0."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a finite number > 0."""
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a finite number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name}={value!r} is not allowed: must be a finite number")
+
+
+def check_decay(name: str, value: Any) -> None:
+    """Raise ValueError unless ``0 <= value < 1``."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Raise ValueError unless ``0 <= value <= 1``."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")
+
+
+def check_keep_probability(value: Any) -> None:
+    """Raise ValueError unless ``0 < value <= 1``."""
+    if not 0 < value <= 1:
+        raise ValueError(f"keep_probability={value!r} is not allowed: must be in (0, 1]")
+
+
+def check_positive_integer(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is an integer >= 1."""
+    if not (_is_integer(value) and value >= 1):
+        raise ValueError(f"{name}={value!r} is not allowed: must be an integer >= 1")
+
+
+def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
+    """Raise ValueError unless ``value`` is among ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+
+
+def check_layer_sizes(layer_sizes: Any) -> tuple[int, ...]:
+    """The sizes as a tuple. Raises ValueError unless they are two or more positive integers."""
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2 or not all(_is_integer(size) and size > 0 for size in sizes):
+        raise ValueError(f"layer_sizes={layer_sizes!r} is not allowed: must be two or more positive integers")
+    return tuple(map(int, sizes))
+
+
+def check_image_shape(shape: Any) -> tuple[int, ...]:
+    """The shape as a tuple. Raises ValueError unless it is ``(h, w)`` or ``(h, w, channels)``."""
+    if len(shape) not in (2, 3) or not all(_is_integer(size) and size > 0 for size in shape):
+        raise ValueError(f"image_shape={shape!r} is not allowed: must be (h, w) or (h, w, channels), positive integers")
+    return tuple(map(int, shape))
+
+
+def check_training(
+    *,
+    inputs: int,
+    targets: int,
+    depth: int,
+    reduction: str,
+    schedule_unit: str,
+    epochs: Any,
+    batch_size: Any,
+    frozen_layers: Any,
+    frozen_biases: Any,
+    stops_early: bool,
+    validates: bool,
+) -> None:
+    """Raise ValueError for arguments of ``fit`` that do not fit; ``inputs`` and ``targets`` are numbers of examples."""
+    if inputs == 0 or inputs != targets:
+        raise ValueError(f"x has {inputs} examples, y {targets}: must be the same number, at least one")
+    check_choice("reduction", reduction, ("mean", "sum"))
+    if schedule_unit not in ("epoch", "step"):
+        raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
+    check_positive_integer("epochs", epochs)
+    if batch_size is not None and not (_is_integer(batch_size) and batch_size >= 1):
+        raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
+    if frozen_layers not in range(depth):
+        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {depth - 1}")
+    check_choice("frozen_biases", frozen_biases, (False, True))
+    if stops_early and not validates:
+        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
+
+
+def check_state(what: str, given: Any, expected: dict[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless the arrays of ``given`` have the names and shapes ``expected``; ``what`` they are of."""
+    for name, shape in expected.items():
+        if name not in given:
+            raise ValueError(f"{what} has no {name!r}: must hold {', '.join(expected)}")
+        if tuple(given[name].shape) != tuple(shape):
+            raise ValueError(f"{what} {name!r} has shape {tuple(given[name].shape)}: must be {tuple(shape)}")
+
+
+def check_optimizer_state(step: Any, slots: Any, expected: dict[str, dict[str, tuple[int, ...]]]) -> None:
+    """Raise ValueError unless a state to go on from has a step count and the slots, names and shapes ``expected``."""
+    if not (_is_integer(step) and step >= 0):
+        raise ValueError(f"optimizer_state.step={step!r} is not allowed: must be an integer >= 0")
+    for slot, shapes in expected.items():
+        if slot not in slots:
+            raise ValueError(f"optimizer_state has no slot {slot!r}: must hold {', '.join(expected)}")
+        check_state(f"optimizer_state, slot {slot!r},", slots[slot], shapes)
+
+
+def layer_of(name: str) -> int:
+    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
+    return int(name.lstrip("Wbgamet"))
+
+
+def is_trained(name: str, frozen_layers: int, frozen_biases: bool) -> bool:
+    """Whether training changes a parameter: not those of the first ``frozen_layers`` layers, nor frozen biases."""
+    is_bias = name[0] == "b" and name[1:].isdigit()
+    return layer_of(name) > frozen_layers and not (frozen_biases and is_bias)
+
+
+class EarlyStopping:
+    """Decides after each epoch whether to go on; made by ``early_stopping``. ``best_epoch`` counts from 1."""
+
+    def __init__(self, patience: int, min_delta: float, restore_best: bool) -> None:
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.best_cost, self.best_epoch, self.epoch = math.inf, 0, 0
+
+    def improved(self, cost: float) -> bool:
+        """Take in the validation cost of the next epoch; is it the best by more than ``min_delta``?"""
+        self.epoch += 1
+        if not cost < self.best_cost - self.min_delta:
+            return False
+        self.best_cost, self.best_epoch = cost, self.epoch
+        return True
+
+    @property
+    def stop(self) -> bool:
+        """Whether ``patience`` epochs have gone by since the best one."""
+        return self.epoch - self.best_epoch >= self.patience
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether it is a whole number, of Python or of NumPy, and no bool."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
