@@ -95,7 +95,8 @@ def test_which_layers_have_a_bias():
 def test_the_gradient_of_binary_cross_entropy_is_sigmoid_minus_target_even_at_zero(double_precision):
     z, targets = np.array([[-30.0, 0.0, 20.0, 400.0]]), np.full((1, 4), 0.25)
     gradient = jax.jit(jax.grad(lambda z: losses.binary_cross_entropy(z, targets).sum()))(z)
-    np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-z)) - 0.25, rtol=1e-15)
+    # A sigmoid and a difference, on both sides.
+    np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-z)) - 0.25, rtol=8 * DOUBLE_ROUNDOFF)
 
 
 def test_binary_cross_entropy_keeps_digits_that_the_one_of_optax_loses(double_precision):
@@ -106,8 +107,8 @@ def test_binary_cross_entropy_keeps_digits_that_the_one_of_optax_loses(double_pr
         gradient = jax.jit(jax.grad(lambda z: loss(z[:, None], targets).sum()))(z)
         return np.max(np.abs(gradient - 1 / (1 + np.exp(-z))))
 
-    assert worst(losses.binary_cross_entropy) < 3e-16
-    assert worst(optax.sigmoid_binary_cross_entropy) > 1e-15
+    assert worst(losses.binary_cross_entropy) < 2.5 * DOUBLE_ROUNDOFF
+    assert worst(optax.sigmoid_binary_cross_entropy) > 8 * DOUBLE_ROUNDOFF
 
 
 def test_losses_agree_with_those_of_optax(double_precision):
@@ -129,8 +130,9 @@ def test_losses_agree_with_those_of_optax(double_precision):
         )
 
     ours, builtin, (half, l2) = both(logits, targets)
-    np.testing.assert_allclose(ours, builtin, rtol=1e-13)
-    np.testing.assert_allclose(half, l2, rtol=1e-15)
+    # optax takes the difference of a logit and a logarithm of the size of 300, to leave a loss of 0.3: 1000 roundings.
+    np.testing.assert_allclose(ours, builtin, rtol=1000 * DOUBLE_ROUNDOFF)
+    np.testing.assert_allclose(half, l2, rtol=8 * DOUBLE_ROUNDOFF)  # a sum of three squares
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_a_model_is_a_static_argument_and_equal_models_are_one():
     x = np.ones((2, 4))
     assert list(models.intermediates(first, parameters, x)) == ["Z1", "A1", "Z2", "A2"]
     for name, value in compiled(first, parameters, x).items():
-        np.testing.assert_allclose(value, models.intermediates(second, parameters, x)[name], rtol=1e-6)
+        np.testing.assert_allclose(value, models.intermediates(second, parameters, x)[name], rtol=16 * ROUNDOFF)
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])

@@ -137,7 +137,7 @@ def test_the_rectification_of_optax_loses_digits_that_ours_keeps(single_precisio
         for _ in range(6):
             update, state = optimizer.update(g, state, jnp.zeros(()))
         errors[name] = abs(-float(update) / exact_rectification(0.999, 6)[0] - 1)
-    # The condition of r_6 is 21, on six roundings of rho_6 and a few more; optax's rho_6 has four digits.
+    # Six roundings of rho_6, of which r_6 has the condition 2.8, and a few more; optax's rho_6 has four digits.
     assert errors["ours"] < 32 * ROUNDOFF
     assert errors["optax"] > 160 * ROUNDOFF
 
