@@ -4,15 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install run test sweep slow mutants ceilings soak vectorization check format clean
+.PHONY: install run test sweep slow mutants ceilings soak vectorization wheel matrix check format clean
 
 install: $(INSTALLED)
 
 # Written last, so that an installation that was broken off is made again.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=..."'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	touch $(INSTALLED)
 
 # The main job: the default suite over all four implementations.
@@ -49,6 +49,16 @@ soak: install
 vectorization: install
 	$(BIN)/python benchmarks/vectorization.py
 
+# The wheel that others install.
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Other versions of the frameworks: an environment in .matrix for each of those that conformance/audit/matrix.toml names, and the
+# quick suite in it. `make matrix NAMES=torch-newest` makes one that is several GB large.
+matrix: wheel
+	$(BIN)/python -m conformance.audit.matrix dist/*.whl $(NAMES)
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -59,5 +69,5 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .matrix build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

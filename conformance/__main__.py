@@ -1,5 +1,23 @@
-"""``python -m conformance``."""
+"""The ``conformance`` command, also ``python -m conformance``: imports the harness if all that it needs is there."""
 
-from conformance.cli import main
+import sys
+from importlib.util import find_spec
 
-main()
+INSTALL = "pip install 'framework-conformance[conformance]'"
+NEEDED = ("h5py", "pandas", "PIL", "pydantic", "rich", "safetensors", "sklearn", "typer")  # the extra's, as imported
+BAD_INPUT = 2  # conformance.cli.Exit.BAD_INPUT, which cannot be imported yet
+
+
+def main() -> None:
+    """Entry point of the ``conformance`` command. Ends with status 2 and one line where a package is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        print(f"conformance: {', '.join(missing)} not found; the harness needs: {INSTALL}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    from conformance.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

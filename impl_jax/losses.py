@@ -11,7 +11,7 @@ is ``sum_i w_i loss_i / sum_i w_i`` and not ``1/m sum_i w_i loss_i``.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ._common import check_decay
 from .activations import log_softmax
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 Weights = Sequence[float] | Array  # one for each class
 
 

@@ -17,7 +17,7 @@ averages are no parameters and are kept in a dict of their own, ``{"running_mean
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from . import activations, initializers, normalization, regularizers
 from ._common import check_choice, check_layer_sizes
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 Tensors = Mapping[str, Array]  # by name, what a function takes; it returns dict[str, jax.Array]
 Masks = Mapping[int, Array]  # by layer
 Options = Mapping[str, Any]  # keywords

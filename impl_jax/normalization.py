@@ -1,7 +1,7 @@
 """Input standardisation with the statistics of the training set only; batch and layer normalisation."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ._common import check_choice, check_decay, check_not_negative
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 Pair = tuple[Any, Any]  # mean and variance, arrays or numbers
 
 

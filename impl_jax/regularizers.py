@@ -7,7 +7,7 @@ ones are compiled only once; but an :class:`EarlyStopping` counts, on the host.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from ._common import (
     check_positive_integer,
 )
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 
 CONVENTIONS = ("course", "half", "full")
 

@@ -12,7 +12,7 @@ left to ``jax_default_matmul_precision``, a setting of the program, not of a lib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from . import activations, losses, models, optimizers, regularizers
 from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
 
-Array = jax.Array | NDArray
+Array: TypeAlias = jax.Array | NDArray
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
@@ -373,38 +373,32 @@ def _is_ours(optimizer: optax.GradientTransformation) -> bool:
 
 def _starting_state(optimizer: optax.GradientTransformation, trained: Tensors, given: Any) -> tuple[Any, int]:
     """The optimizer's state to start from, and the number of steps behind it; a ``given`` one is checked."""
+    fresh: Any = optimizer.init(trained)
     if given is None:
-        return optimizer.init(trained), 0
-    expected: Any = jax.eval_shape(optimizer.init, trained)
+        return fresh, 0
     if not _is_ours(optimizer):
-        if _shapes(given) != _shapes(expected):
-            raise ValueError(
-                "optimizer_state is not allowed with this optimizer: must be of an earlier history with it"
-            )
+        if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, fresh):
+            raise ValueError("optimizer_state is not this optimizer's: must be that of an earlier history with it")
         return given, 0
     step: Any = getattr(given, "step", None)
     slots: Any = getattr(given, "slots", {})
     step = step.item() if hasattr(step, "item") else step
-    check_optimizer_state(step, slots, _shapes(expected.slots))
+    shapes = {name: w.shape for name, w in trained.items()}
+    check_optimizer_state(step, slots, dict.fromkeys(fresh.slots, shapes))
     slots = {
         slot: {name: jnp.asarray(slots[slot][name], array.dtype) for name, array in arrays.items()}
-        for slot, arrays in expected.slots.items()
+        for slot, arrays in fresh.slots.items()
     }
     return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots), step
 
 
-def _shapes(tree: Any) -> Any:
-    """The shapes of its arrays, in a tree of the same structure."""
-    return jax.tree.map(jnp.shape, tree)
-
-
 def _starting_statistics(model: models.DenseNetwork, given: models.Tensors | None, dtype: Any) -> Tensors:
     """Batch norm's running averages to start from; ``given`` ones are checked."""
+    fresh = models.initial_statistics(model, dtype=dtype)
     if given is None:
-        return models.initial_statistics(model, dtype=dtype)
-    expected = jax.eval_shape(partial(models.initial_statistics, model, dtype=dtype))
-    check_state("statistics", given, _shapes(expected))
-    return {name: jnp.asarray(given[name], dtype) for name in expected}
+        return fresh
+    check_state("statistics", given, {name: array.shape for name, array in fresh.items()})
+    return {name: jnp.asarray(given[name], dtype) for name in fresh}
 
 
 def _pairs(options: Options | None) -> models.Pairs:

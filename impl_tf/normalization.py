@@ -77,10 +77,12 @@ def running_average(
 def layer_norm(z: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float = 1e-5) -> tf.Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
-    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference.
+    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. The same in training and inference. Moments with
+    ``keepdims`` would let a ``tf.function`` take, on a CPU and where no gradient is asked for, a oneDNN kernel for all
+    of this, which it then does not find in float64.
     """
     check_not_negative("epsilon", epsilon)
-    mean, variance = tf.nn.moments(z, axes=[1], keepdims=True)
+    mean, variance = (tf.expand_dims(moment, axis=1) for moment in tf.nn.moments(z, axes=[1]))
     return gamma * ((z - mean) / tf.sqrt(variance + epsilon)) + beta
 
 

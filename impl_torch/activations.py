@@ -115,7 +115,7 @@ def softmax(z: Tensor) -> Tensor:
 
 def log_softmax(z: Tensor) -> Tensor:
     """``z - max - log(sum_j exp(z_j - max))`` over the last axis; PyTorch's own."""
-    return torch.log_softmax(z, dim=-1)
+    return torch.log_softmax(z, -1)
 
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {

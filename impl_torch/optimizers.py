@@ -93,7 +93,7 @@ class _Formulation(optim.Optimizer):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step from the gradients in ``w.grad``; ``closure`` as in every PyTorch optimizer."""
         loss = None
         if closure is not None:
@@ -371,7 +371,7 @@ class Adadelta(_Formulation):
     def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         rho, epsilon, s, d = group["rho"], group["epsilon"], state["square_average"], state["squared_update_average"]
         s.mul_(rho).addcmul_(g, g, value=1 - rho)
-        r = (d + epsilon).sqrt() / (s + epsilon).sqrt() * g
+        r = torch.sqrt(d + epsilon) / torch.sqrt(s + epsilon) * g
         d.mul_(rho).addcmul_(r, r, value=1 - rho)
         w.sub_(group["lr"] * _with_decay(r, w, group))
 
@@ -576,8 +576,10 @@ def adamax(
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "inside_maximum":
-        betas = beta1, beta2
-        return optim.Adamax(params, lr=learning_rate, betas=betas, eps=epsilon, foreach=True, weight_decay=weight_decay)
+        decays = beta1, beta2
+        return optim.Adamax(
+            params, lr=learning_rate, betas=decays, eps=epsilon, foreach=True, weight_decay=weight_decay
+        )
     return Adamax(
         params,
         lr=learning_rate,

@@ -59,6 +59,20 @@ class History(NamedTuple):
     statistics: Tensors
 
 
+class _Objective(NamedTuple):
+    """What is made smaller, but for the data."""
+
+    loss: str
+    options: Options
+    reduction: str
+    penalties: Sequence[Penalty]
+
+    def reduced(self, outputs: Array, y: Array, example_weights: Array | None = None) -> Any:
+        """The mean or the sum of the examples' losses."""
+        per_example = losses.LOSSES[self.loss](outputs, y, example_weights, **self.options)
+        return mean(per_example) if self.reduction == "mean" else total(per_example)
+
+
 def loss_and_gradients(
     model: DenseNetwork,
     parameters: Tensors,
@@ -88,9 +102,9 @@ def loss_and_gradients(
     {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
     check_choice("reduction", reduction, ("mean", "sum"))
-    objective = loss, loss_options or {}, reduction, penalties
+    objective = _Objective(loss, loss_options or {}, reduction, penalties)
     gradients, data_loss, penalty, _ = _backpropagate(
-        model, parameters, x, y, *objective, masks, example_weights, None, input_gradient
+        model, parameters, x, y, objective, masks, example_weights, None, input_gradient
     )
     return Gradients(data_loss + penalty, data_loss, penalty, gradients)
 
@@ -167,7 +181,7 @@ def fit(
     )  # fmt: skip
     examples = len(x)
     batch_size = batch_size or examples
-    objective = loss, loss_options or {}, reduction
+    objective = _Objective(loss, loss_options or {}, reduction, penalties)
     flat, trained = _flatten({n: w for n, w in parameters.items() if is_trained(n, frozen_layers, frozen_biases)})
     parameters = {name: trained[name] if name in trained else w.copy() for name, w in parameters.items()}
     flat_gradient, gradients = _flatten(trained)
@@ -198,7 +212,7 @@ def fit(
             rate = _rate(optimizer, schedule, schedule_unit, first_epoch + epoch, step)
             _, data_loss, penalty, values = _backpropagate(
                 model, parameters, augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows],
-                *objective, penalties, masks, None if example_weights is None else example_weights[rows],
+                objective, masks, None if example_weights is None else example_weights[rows],
                 buffers_by_size[min(batch_size, examples - start)], False,
             )  # fmt: skip
             statistics = model.updated_statistics(statistics, values)
@@ -213,7 +227,7 @@ def fit(
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(parameters)
         if validation is not None:
-            validation_costs.append(_validation_cost(model, parameters, statistics, validation, *objective))
+            validation_costs.append(_validation_cost(model, parameters, statistics, validation, objective))
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
                 best = _copies(parameters), statistics
@@ -244,10 +258,7 @@ def _backpropagate(
     parameters: Tensors,
     x: Array,
     y: Array,
-    loss: str,
-    loss_options: Options,
-    reduction: str,
-    penalties: Sequence[Penalty],
+    objective: _Objective,
     masks: Masks | None,
     example_weights: Array | None,
     buffers: Buffers | None,
@@ -258,19 +269,19 @@ def _backpropagate(
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
     examples = len(x)
     logits, values = model.forward(parameters, x, masks=masks, buffers=buffers)
-    outputs = _outputs(model, logits, loss)
-    data_loss = _reduced(losses.LOSSES[loss](outputs, y, example_weights, **loss_options), reduction)
-    output_gradient = losses.GRADIENTS[loss](outputs, y, example_weights, **loss_options)
-    if reduction == "mean":
+    outputs = _outputs(model, logits, objective.loss)
+    data_loss = objective.reduced(outputs, y, example_weights)
+    output_gradient = losses.GRADIENTS[objective.loss](outputs, y, example_weights, **objective.options)
+    if objective.reduction == "mean":
         output_gradient = output_gradient / examples
-    if loss not in losses.FROM_LOGITS:
+    if objective.loss not in losses.FROM_LOGITS:
         output_gradient = activations.BACKWARD[model.output](output_gradient, logits, outputs)
     gradients = model.backward(
         parameters, values, output_gradient, masks=masks, buffers=buffers, input_gradient=input_gradient
     )
     weights = [parameters[f"W{layer}"] for layer in range(1, model.depth + 1)]
-    penalty = sum(p.value(weights, examples) for p in penalties)
-    for p in penalties:
+    penalty = sum(p.value(weights, examples) for p in objective.penalties)
+    for p in objective.penalties:
         for layer, weight in enumerate(weights, start=1):
             gradients[f"W{layer}"] += p.gradient(weight, examples)
     return gradients, data_loss, penalty, values
@@ -282,22 +293,16 @@ def _outputs(model: DenseNetwork, logits: Array, loss: str) -> Array:
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
-def _reduced(per_example: Array, reduction: str) -> Any:
-    return mean(per_example) if reduction == "mean" else total(per_example)
-
-
 def _validation_cost(
     model: DenseNetwork,
     parameters: Tensors,
     statistics: Tensors,
     validation: tuple[Array, Array],
-    loss: str,
-    loss_options: Options,
-    reduction: str,
+    objective: _Objective,
 ) -> Any:
     x, y = validation
     logits, _ = model.forward(parameters, x, statistics=statistics)
-    return _reduced(losses.LOSSES[loss](_outputs(model, logits, loss), y, **loss_options), reduction)
+    return objective.reduced(_outputs(model, logits, objective.loss), y)
 
 
 def _copies(parameters: Tensors) -> Tensors:

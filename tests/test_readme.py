@@ -11,11 +11,12 @@ from conformance.recipes.files import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+REUSE = (ROOT / "docs" / "reuse.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", REUSE, re.DOTALL)
 PACKAGES = ("impl_torch", "impl_tf", "impl_jax", "reference_numpy")
 
 
-TRAININGS, OTHERS = EXAMPLES[: len(PACKAGES)], EXAMPLES[len(PACKAGES) :]
+TRAININGS, (CONTINUED, DIALECT, DIAGNOSIS) = EXAMPLES[: len(PACKAGES)], EXAMPLES[len(PACKAGES) :]
 
 
 def run(code):
@@ -33,17 +34,30 @@ def test_an_example_runs_alone_and_learns(example):
     run(example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n")
 
 
+def test_the_example_of_the_readme_is_the_one_of_pytorch():
+    assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == TRAININGS[:1]
+
+
+def test_the_readme_can_be_read_in_a_few_minutes():
+    assert len(README.split()) < 900
+
+
+def test_two_halves_of_a_training_are_the_whole():
+    assert run(CONTINUED) == "True\n"
+
+
 def test_the_example_of_a_dialect_names_what_keras_does_otherwise():
-    assert run(OTHERS[0]) == "adam {'epsilon': 1e-07, 'epsilon_position': 'before_correction'}\n"
+    assert run(DIALECT) == "adam {'epsilon': 1e-07, 'epsilon_position': 'before_correction'}\n"
 
 
 def test_the_example_of_a_diagnosis_names_the_largest_problem():
-    assert "avoidable bias" in run(OTHERS[1])
+    assert "avoidable bias" in run(DIAGNOSIS)
 
 
 def test_the_recipe_is_one(tmp_path):
     path = tmp_path / "recipe.toml"
-    path.write_text(re.search(r"```toml\n(.*?)```", README, re.DOTALL)[1], encoding="utf-8")
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    path.write_text(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1], encoding="utf-8")
     assert load_recipe(path).name == "my-moons"
 
 

@@ -94,9 +94,9 @@ class NumpySession(Session):
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
-        state = optimizers.OptimizerState(state.step, state.slots)
-        parameters, state = self.optimizer.update(gradients, state, parameters, learning_rate=learning_rate)
-        return parameters, State(*state)
+        before = optimizers.OptimizerState(state.step, state.slots)
+        parameters, after = self.optimizer.update(gradients, before, parameters, learning_rate=learning_rate)
+        return parameters, State(*after)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         history = training.fit(

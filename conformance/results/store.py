@@ -68,6 +68,16 @@ class Store:
                 connection.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT)")
         elif not self.database.is_file():
             raise StoreError(f"{folder}: is not the folder of a run: it has no {DATABASE}")
+        else:
+            self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Raise StoreError for a run whose tables are not those of this version."""
+        for table, columns in _TABLES.items():
+            found = [name for (_, name, *_) in self.select(f"PRAGMA table_info({table})")]
+            other = [name for name in [*columns, *found] if (name in columns) != (name in found)]
+            if other:
+                raise StoreError(f"{self.database}: is of another version: its {table} differ in {', '.join(other)}")
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Append records."""

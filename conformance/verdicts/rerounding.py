@@ -5,7 +5,7 @@ far its results spread is how far honest rounding moves them.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -52,7 +52,7 @@ VARIANTS = (
 )
 
 
-class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference is not typed)
+class SequentialNetwork(DenseNetwork):
     """The reference's network with its matrix products summed one term after another."""
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
@@ -69,7 +69,8 @@ class SequentialNetwork(DenseNetwork):  # type: ignore[misc]  # (the reference i
         return total
 
 
-class AnotherLibrary(NamedTuple):
+@dataclass(frozen=True)
+class AnotherLibrary:
     """What another library's function might return: each value one unit in the last place higher or lower.
 
     Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. The

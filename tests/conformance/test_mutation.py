@@ -264,12 +264,3 @@ def test_bad_usage_ends_with_exit_status_two_and_says_what_is_allowed(arguments,
     result = CliRunner().invoke(app, ["mutants", *arguments])
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_the_page_on_verdicts_counts_the_mutants():
-    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
-    counts = [len(injected_in(implementation)) for implementation in PACKAGES]
-    assert (
-        "There are {} of them over every component of the catalogue; {} are injected into PyTorch's source too, {} in"
-        " TensorFlow's and {} in JAX's."
-    ).format(*counts) in page

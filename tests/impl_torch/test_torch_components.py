@@ -1,8 +1,9 @@
 """Activations, losses, normalisations and schedules of ``impl_torch`` beside the reference, gradients by autograd too.
 
-Both compute in the same dtype, so each may be off by its own roundings: bounds are a number of unit roundoffs times the
-size of the terms that are added.
+How far rounding may take them apart is measured by the fixture ``agrees``.
 """
+
+import math
 
 import numpy as np
 import pytest
@@ -17,24 +18,13 @@ from reference_numpy import losses as reference_losses
 from reference_numpy import normalization as reference_normalization
 from reference_numpy import schedules as reference_schedules
 
-UNIT_ROUNDOFF = {np.float64: 2.0**-53, np.float32: 2.0**-24}
-dtypes = pytest.mark.parametrize("dtype", UNIT_ROUNDOFF, ids=lambda dtype: dtype.__name__)
+dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=20, deadline=None)
 
 
-def assert_near(found, expected, size, units):
-    """``|found - expected| <= units u size`` in every element, and the same dtype."""
-    found, expected = found.detach().numpy(), np.asarray(expected)
-    assert found.dtype == expected.dtype
-    allowed = units * UNIT_ROUNDOFF[expected.dtype.type] * np.broadcast_to(size, expected.shape)
-    excess = np.abs(found.astype(np.float64) - expected) - allowed
-    assert np.isfinite(found).all()
-    assert excess.max() <= 0, f"{excess.max():.3g} too far at {np.unravel_index(excess.argmax(), excess.shape)}"
-
-
 def gradient_of(outputs, leaves, upstream):
-    return torch.autograd.grad((outputs * torch.tensor(upstream)).sum(), leaves)
+    return [g.numpy() for g in torch.autograd.grad((outputs * torch.tensor(upstream)).sum(), leaves)]
 
 
 def leaf(array):
@@ -50,29 +40,91 @@ ACTIVATION_OPTIONS = {
 ACTIVATION_CASES = [(name, o) for name in activations.ACTIVATIONS for o in ACTIVATION_OPTIONS.get(name, ({},))]
 
 
-@dtypes
-@pytest.mark.parametrize(("name", "options"), ACTIVATION_CASES, ids=str)
+# In float64 the oracle's own roundings are as large as what is measured, and those of the tanh in GELU's tanh form are
+# not moved here: the harness moves them, and compares that one.
+ACTIVATIONS_AND_DTYPES = [
+    (name, options, dtype)
+    for name, options in ACTIVATION_CASES
+    for dtype in ("float64", "float32")
+    if (options, dtype) != ({"approximate": True}, "float64")
+]
+
+
+@pytest.mark.parametrize(("name", "options", "dtype"), ACTIVATIONS_AND_DTYPES, ids=str)
 @given(seed=seeds)
 @quick
-def test_an_activation_and_its_gradient_are_the_reference_s(name, options, dtype, seed):
+def test_an_activation_and_its_gradient_are_the_reference_s(agrees, name, options, dtype, seed):
     generator = np.random.default_rng(seed)
     z = (generator.standard_normal((5, 4)) * 10.0 ** generator.uniform(-3, 1.2, (5, 4))).astype(dtype)
     z[0, :2] = 0.0  # the kink
-    upstream = generator.standard_normal((5, 4)).astype(dtype)
-    a = reference_activations.ACTIVATIONS[name](z, **options)
-    dz = reference_activations.BACKWARD[name](upstream, z, a, **options)
-    start = leaf(z)
-    found = activations.ACTIVATIONS[name](start, **options)
-    assert_near(found, a, 1 + np.abs(z), 12)
-    # Derivatives hold no term beyond 1 + |z|; where exp(-z^2/2) is not tiny, its error z^2 u is within that too.
-    row = np.abs(upstream).max(axis=-1, keepdims=True) if name == "softmax" else np.abs(upstream)
-    assert_near(*gradient_of(found, [start], upstream), dz, (1 + np.abs(z)) * row + 1e-30, 24)
+    assert_activation_agrees(agrees, name, options, z, generator.standard_normal((5, 4)).astype(dtype))
+
+
+def assert_activation_agrees(agrees, name, options, z, upstream):
+    """Value and gradient; softsign's gradient also element by element, as the largest would hide the others."""
+    f, backward = reference_activations.ACTIVATIONS.get(name, reference_activations.log_softmax), BACKWARD[name]
+    start, dtype = leaf(z), z.dtype.name
+    found = getattr(activations, name)(start, **options)
+    agrees(found.detach().numpy(), f, z, dtype=dtype, **options)
+    found = gradient_of(found, [start], upstream)[0]
+    gradient = lambda upstream, z: backward(upstream, z, f(z, **options), **options)  # noqa: E731
+    agrees(found, gradient, upstream, z, dtype=dtype)
+    if name == "softsign":
+        rows = lambda *arrays: list(gradient(*arrays).ravel())  # noqa: E731
+        agrees(list(found.ravel()), rows, upstream, z, dtype=dtype)
+
+
+BACKWARD = reference_activations.BACKWARD | {"log_softmax": reference_activations.log_softmax_backward}
+
+
+@dtypes
+def test_the_logarithm_of_softmax_is_the_reference_s_and_finite_where_softmax_is_zero(agrees, dtype):
+    z = np.array([[0.0, 1.0, -1000.0], [-3.0, 2.0, 2.0]], dtype)
+    assert_activation_agrees(agrees, "log_softmax", {}, z, np.array([[1.0, 0.0, 2.0], [-1.0, 0.5, 0.25]], dtype))
+    assert activations.log_softmax(torch.tensor(z)).isfinite().all()
+    assert "log_softmax" not in activations.ACTIVATIONS
+
+
+def test_softsign_and_selu_by_hand():
+    z = torch.tensor([-3.0, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    assert activations.softsign(z).tolist() == [-0.75, 0.0, 0.5]
+    assert torch.autograd.grad(activations.softsign(z).sum(), z)[0].tolist() == [1 / 16, 1.0, 1 / 4]
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    found = activations.selu(z)
+    assert found.tolist() == [scale * (alpha * math.expm1(-3.0)), 0.0, scale]
+    slopes = torch.autograd.grad(found.sum(), z)[0].tolist()
+    assert slopes[1:] == [scale * alpha, scale]  # at 0 that of the left side, as elu's
+    assert slopes[0] == pytest.approx(scale * alpha * math.exp(-3.0), rel=BUILT_IN * 2.0**-53)
+
+
+BUILT_IN = 4  # roundings of a product or a quotient, taken in two orders
+
+
+def test_selu_and_softsign_have_the_values_of_the_built_ins():
+    z = torch.linspace(-20, 20, 401, dtype=torch.float64)
+    torch.testing.assert_close(activations.selu(z), F.selu(z), rtol=BUILT_IN * 2.0**-53, atol=0)
+    assert torch.equal(activations.softsign(z), F.softsign(z))
+    assert torch.equal(activations.log_softmax(z), F.log_softmax(z, dim=-1))
+
+
+def test_softsign_s_gradient_keeps_its_digits_where_autograd_s_cancels():
+    z = torch.tensor([1e4], requires_grad=True)
+    ours = torch.autograd.grad(activations.softsign(z), z)[0].item()
+    built_in = torch.autograd.grad(F.softsign(z), z)[0].item()
+    exact = 1 / (1 + 1e4) ** 2
+    assert abs(ours / exact - 1) < BUILT_IN * 2.0**-24 < 1e-5 < abs(built_in / exact - 1)
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(activations.softsign, x)
+    assert torch.autograd.gradgradcheck(activations.softsign, x[[0, 1, 5, 6]].detach().requires_grad_())
+
+
+ERFC = 256  # the complementary error function at 6, where a rounding of its argument is 36 of its value's
 
 
 def test_gelu_and_softplus_keep_their_digits_where_the_built_ins_lose_them():
     z = torch.tensor([-9.0, -6.0], dtype=torch.float64)
     exact = torch.tensor(reference_activations.gelu(z.numpy()))
-    torch.testing.assert_close(activations.gelu(z), exact, rtol=1e-13, atol=0)
+    torch.testing.assert_close(activations.gelu(z), exact, rtol=ERFC * 2.0**-53, atol=0)
     assert F.gelu(z)[0] == 0
     assert abs(F.gelu(z)[1] / exact[1] - 1) > 1e-11
     above = torch.tensor([20.5], dtype=torch.float64)
@@ -94,11 +146,11 @@ LOSS_CASES = [
 
 
 def outputs_and_targets(name, outputs, generator, dtype):
-    """Logits, or probabilities of which some are outside the clip and some at it; targets, the classes both present."""
+    """Logits, or probabilities of which some are outside the clip; targets, the classes both present."""
     values = (3 * generator.standard_normal((6, outputs))).astype(dtype)
     if name.endswith("_from_probabilities"):
         values = reference_activations.sigmoid(values)
-        values.ravel()[:4] = (0.0, 1.0, 1e-3, 1 - 1e-3)
+        values.ravel()[:4] = (0.0, 1.0, 2e-3, 1 - 2e-3)
     if name.startswith("categorical"):
         return values, np.array([0, 1, 0, 1, *generator.integers(0, outputs, 2)])
     targets = generator.integers(0, 2, (6, outputs)) if name.startswith("binary") else values[::-1].copy()
@@ -111,21 +163,30 @@ def outputs_and_targets(name, outputs, generator, dtype):
 @pytest.mark.parametrize(("name", "outputs", "options"), LOSS_CASES, ids=str)
 @given(seed=seeds)
 @settings(max_examples=8, deadline=None)
-def test_a_loss_and_its_gradient_are_the_reference_s(name, outputs, options, weighted, dtype, seed):
+def test_a_loss_and_its_gradient_are_the_reference_s(agrees, name, outputs, options, weighted, dtype, seed):
     generator = np.random.default_rng(seed)
     values, targets = outputs_and_targets(name, outputs, generator, dtype)
     weights = generator.uniform(0.5, 1.5, 6).astype(dtype) if weighted else None
-    loss = reference_losses.LOSSES[name](values, targets, weights, **options)
-    gradient = reference_losses.GRADIENTS[name](values, targets, weights, **options)
     start = leaf(values)
     found = losses.LOSSES[name](
         start, torch.tensor(targets), None if weights is None else torch.tensor(weights), **options
     )
-    # A loss adds terms of the size of the logits, of squared errors, or of logarithms of clipped probabilities.
-    scale = 1 + np.abs(values).max() ** 2 if not name.endswith("_from_probabilities") else 8 * outputs
-    largest_weight = 3 * 6 * 1.5
-    assert_near(found, loss, largest_weight * scale, 16)
-    assert_near(*gradient_of(found, [start], np.ones(6, dtype)), gradient, largest_weight + np.abs(gradient), 32)
+    arguments = values, targets, weights
+    agrees(found.detach().numpy(), reference_losses.LOSSES[name], *arguments, dtype=dtype, **options)
+    gradient = gradient_of(found, [start], np.ones(6, dtype))[0]
+    agrees(gradient, reference_losses.GRADIENTS[name], *arguments, dtype=dtype, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in losses.LOSSES if name.endswith("_from_probabilities")])
+def test_at_the_limits_of_the_clip_the_gradient_is_the_reference_s(agrees, name):
+    values = np.array([[0.0, 1e-3], [1e-3, 1 - 1e-3], [1 - 1e-3, 1.0], [0.5, 1e-3 / 2]])
+    targets = np.array([0, 1, 0, 1]) if name.startswith("categorical") else np.array([[0, 1], [1, 0], [1, 1], [0, 1]])
+    start = leaf(values)
+    found = gradient_of(losses.LOSSES[name](start, torch.tensor(targets), clip=1e-3), [start], np.ones(4))[0]
+    expected = reference_losses.GRADIENTS[name](values, targets * 1 if targets.ndim == 1 else targets * 1.0, clip=1e-3)
+    assert np.array_equal(found == 0, expected == 0)
+    still = lambda: expected  # noqa: E731 - nothing that moves: a moved limit would be another side of it
+    agrees(found, still, dtype="float64")
 
 
 def test_class_weights_are_not_those_that_pytorch_puts_inside_the_smoothing():
@@ -145,7 +206,11 @@ def test_the_weighted_mean_is_that_of_pytorch_s_class_weights():
     logits = torch.randn(9, 3, generator=generator, dtype=torch.float64)
     labels, weights = torch.arange(9) % 3, (0.2, 1.0, 4.0)
     ours = losses.categorical_cross_entropy(logits, labels, class_weights=weights, weight_denominator="weights").mean()
-    torch.testing.assert_close(ours, F.cross_entropy(logits, labels, weight=torch.tensor(weights, dtype=torch.float64)))
+    built_in = F.cross_entropy(logits, labels, weight=torch.tensor(weights, dtype=torch.float64))
+    torch.testing.assert_close(ours, built_in, rtol=WEIGHTED_MEAN * 2.0**-53, atol=0)
+
+
+WEIGHTED_MEAN = 32  # two sums of nine terms in two orders
 
 
 def test_integer_targets_are_smoothed_in_the_dtype_of_the_logits():
@@ -160,47 +225,38 @@ def test_integer_targets_are_smoothed_in_the_dtype_of_the_logits():
 @pytest.mark.parametrize("kind", ["batch_norm", "layer_norm"])
 @given(seed=seeds, examples=st.integers(1, 9), units=st.integers(1, 6), mean=st.sampled_from([0.0, 30.0]))
 @quick
-def test_a_normalisation_and_its_gradients_are_the_reference_s(kind, dtype, seed, examples, units, mean):
+def test_a_normalisation_and_its_gradients_are_the_reference_s(agrees, kind, dtype, seed, examples, units, mean):
     generator = np.random.default_rng(seed)
     draw = lambda *shape: generator.standard_normal(shape).astype(dtype)  # noqa: E731
-    z, upstream, gamma, beta = draw(examples, units) + dtype(mean), draw(examples, units), draw(units), draw(units)
-    axis = 0 if kind == "batch_norm" else 1
+    z, upstream, gamma, beta = (
+        draw(examples, units) + np.dtype(dtype).type(mean),
+        draw(examples, units),
+        draw(units),
+        draw(units),
+    )
     reference = getattr(reference_normalization, kind)
     backward = getattr(reference_normalization, f"{kind}_backward")
+    statistics = reference_normalization.batch_statistics if kind == "batch_norm" else lambda z: ()
     leaves = [leaf(array) for array in (z, gamma, beta)]
     if kind == "batch_norm":
-        statistics = reference_normalization.batch_statistics(z)
-        for found, value in zip(normalization.batch_statistics(leaves[0]), statistics, strict=True):
-            assert_near(found, value, (np.abs(z).max() + 1) ** 2, 16)
+        found = [value.detach().numpy() for value in normalization.batch_statistics(leaves[0])]
+        agrees(found, statistics, z, dtype=dtype)
         outputs = normalization.batch_norm(*leaves, *normalization.batch_statistics(leaves[0]))
-        expected, gradients = reference(z, gamma, beta, *statistics), backward(upstream, z, gamma, *statistics)
     else:
-        outputs, expected = normalization.layer_norm(*leaves), reference(z, gamma, beta)
-        gradients = backward(upstream, z, gamma)
-    # The mean is rounded to |z| u, so h = (z - mu)/sigma is off by |z|/sigma u; dz has h^2 and another 1/sigma.
-    deviation = np.sqrt(z.astype(np.float64).var(axis=axis, keepdims=True) + 1e-5)
-    condition = (1 + np.abs(z).max()) / deviation
-    assert_near(outputs, expected, np.abs(gamma) * condition + np.abs(beta), 24)
-    h = np.abs(z - z.mean(axis=axis, keepdims=True, dtype=np.float64)).max(axis=axis, keepdims=True) / deviation
-    upstream_size = np.abs(upstream).max() * (1 + np.abs(gamma).max())
-    sizes = (
-        upstream_size * (1 + h) ** 2 * condition / deviation,
-        examples * upstream_size * condition.max(),
-        examples * upstream_size,
-    )
+        outputs = normalization.layer_norm(*leaves)
+    found = outputs.detach().numpy()
+    agrees(found, lambda z, gamma, beta: reference(z, gamma, beta, *statistics(z)), z, gamma, beta, dtype=dtype)
     found = gradient_of(outputs, leaves, upstream)
-    for one, other, size in zip(found, gradients, sizes, strict=True):
-        assert_near(one, other, size, 48)
+    agrees(found, lambda d, z, gamma: [*backward(d, z, gamma, *statistics(z))], upstream, z, gamma, dtype=dtype)
 
 
 @dtypes
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.5, "running_variance": "unbiased"}], ids=str)
-def test_running_averages_are_the_reference_s(options, dtype):
+def test_running_averages_are_the_reference_s(agrees, options, dtype):
     arrays = np.random.default_rng(0).uniform(0, 2, (4, 3)).astype(dtype)
-    expected = reference_normalization.running_average(arrays[:2], arrays[2:], 5, **options)
     found = normalization.running_average(torch.tensor(arrays[:2]), torch.tensor(arrays[2:]), 5, **options)
-    for one, other in zip(found, expected, strict=True):
-        assert_near(one, other, 4, 4)
+    expected = lambda running, batch: reference_normalization.running_average(running, batch, 5, **options)  # noqa: E731
+    agrees(tuple(a.numpy() for a in found), expected, arrays[:2], arrays[2:], dtype=dtype)
 
 
 def test_a_batch_of_one_has_a_batch_norm_where_pytorch_s_refuses_it():

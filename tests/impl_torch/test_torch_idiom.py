@@ -1,6 +1,7 @@
 """What is PyTorch's own about ``impl_torch``: its modules, generators, optimizer state, dtypes and error messages."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -13,6 +14,11 @@ from impl_torch import activations, initializers, losses, models, normalization,
 from impl_torch.training import fit, loss_and_gradients
 
 DTYPES = (torch.float32, torch.float64)
+
+# Bounds beside PyTorch's own ways, in units of roundoff of float64: a cost is a sum over a batch, a training dozens of
+# steps each of which starts from the roundings of those before it.
+UNIT = 2.0**-53
+COST, TRAINING, DRAWN = 64, 8192, 4
 
 
 def seeded(seed=0):
@@ -48,7 +54,7 @@ def test_weight_decay_is_the_half_penalty_where_biases_are_kept_out_of_it():
     ]
     train(decayed, x, y, optimizer=optim.Adam(groups, lr=0.01), epochs=10)
     for name, w in penalised.parameter_dict().items():
-        torch.testing.assert_close(named[name], w, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(named[name], w, rtol=TRAINING * UNIT, atol=TRAINING * UNIT)
 
 
 def test_fit_is_the_loop_that_pytorch_users_write():
@@ -63,8 +69,8 @@ def test_fit_is_the_loop_that_pytorch_users_write():
         costs.append(cost.item())
         norms.append(nn.utils.clip_grad_norm_(same.parameters(), max_norm=float("inf")).item())
         optimizer.step()
-    np.testing.assert_allclose(history.costs, costs, rtol=1e-12)
-    np.testing.assert_allclose(history.gradient_norms, norms, rtol=1e-12)
+    np.testing.assert_allclose(history.costs, costs, rtol=TRAINING * UNIT)
+    np.testing.assert_allclose(history.gradient_norms, norms, rtol=TRAINING * UNIT)
     assert history.costs[-1] < history.costs[0]
 
 
@@ -80,7 +86,7 @@ def test_a_schedule_makes_a_pytorch_scheduler():
         rates.append(scheduler.get_last_lr()[0])
         train(same, x, y, optimizer=optimizer, batch_size=None, epochs=1)
         scheduler.step()
-    np.testing.assert_allclose(history.learning_rates, rates, rtol=1e-15)
+    np.testing.assert_allclose(history.learning_rates, rates, rtol=DRAWN * UNIT)
 
 
 def test_the_schedule_counts_epochs_or_steps_from_zero():
@@ -88,8 +94,8 @@ def test_the_schedule_counts_epochs_or_steps_from_zero():
     rule = {"batch_size": 3, "epochs": 2, "schedule": lambda t: 0.01 * (t + 1)}
     by_epoch = train(classifier(), x, y, schedule_unit="epoch", **rule).learning_rates
     by_step = train(classifier(), x, y, schedule_unit="step", **rule).learning_rates
-    np.testing.assert_allclose(by_epoch, [0.01] * 3 + [0.02] * 3)
-    np.testing.assert_allclose(by_step, [0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    assert by_epoch.tolist() == [0.01 * (t + 1) for t in (0, 0, 0, 1, 1, 1)]
+    assert by_step.tolist() == [0.01 * (t + 1) for t in range(6)]
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another():
@@ -126,17 +132,17 @@ def test_a_new_model_has_he_weights_and_zero_biases_not_those_of_linear():
 
 
 def test_initializers_agree_with_those_of_pytorch():
+    drawn_alike = {"rtol": DRAWN * UNIT, "atol": 0}
     built_ins = {
         "he_normal": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=seeded()),
         "scaled_normal": lambda w: nn.init.normal_(w, std=0.01, generator=seeded()),
     }
     for name, built_in in built_ins.items():
         drawn = initializers.INITIALIZERS[name](seeded(), (30, 20), dtype=torch.float64)
-        torch.testing.assert_close(drawn, built_in(torch.empty(30, 20, dtype=torch.float64)))
+        torch.testing.assert_close(drawn, built_in(torch.empty(30, 20, dtype=torch.float64)), **drawn_alike)
     average = initializers.xavier_normal(seeded(), (30, 20), fan="fan_average", dtype=torch.float64)
-    torch.testing.assert_close(
-        average, nn.init.xavier_normal_(torch.empty(30, 20, dtype=torch.float64), generator=seeded())
-    )
+    built_in = nn.init.xavier_normal_(torch.empty(30, 20, dtype=torch.float64), generator=seeded())
+    torch.testing.assert_close(average, built_in, **drawn_alike)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -177,7 +183,7 @@ def test_the_last_batch_holds_what_is_left_and_is_averaged_over_its_own_size():
         F.cross_entropy(model(x[rows]), y[rows]).item() + 0.5 / (2 * len(rows)) * squares
         for rows in ([6, 5, 4], [3, 2, 1], [0])
     ]
-    np.testing.assert_allclose(history.costs, expected, rtol=1e-12)
+    np.testing.assert_allclose(history.costs, expected, rtol=COST * UNIT)
 
 
 def test_dropout_masks_follow_the_order_of_the_visits():
@@ -191,7 +197,7 @@ def test_dropout_masks_follow_the_order_of_the_visits():
     )
     rows = order[0, 4:]
     expected = F.cross_entropy(model(x[rows], {1: masks[0, 4:]}), y[rows]).item()
-    assert history.costs[1] == pytest.approx(expected, rel=1e-12)
+    assert history.costs[1] == pytest.approx(expected, rel=COST * UNIT)
     assert history.costs[1] != pytest.approx(F.cross_entropy(model(x[rows]), y[rows]).item(), rel=1e-3)
 
 
@@ -208,7 +214,9 @@ def test_the_kinks_have_the_derivatives_that_are_promised():
 
 def test_small_binary_losses_survive_where_the_built_in_cancels():
     logits = torch.tensor([[-20.0]])
-    assert losses.binary_cross_entropy(logits, torch.zeros(1, 1)).item() == pytest.approx(2.0611536e-09, rel=1e-6)
+    assert losses.binary_cross_entropy(logits, torch.zeros(1, 1)).item() == pytest.approx(
+        math.log1p(math.exp(-20)), rel=COST * 2.0**-24
+    )
     assert F.binary_cross_entropy_with_logits(logits, torch.zeros(1, 1)).item() == 0.0
     start = torch.zeros(1, 1, requires_grad=True)
     losses.binary_cross_entropy(start, torch.ones(1, 1)).sum().backward()
@@ -261,7 +269,7 @@ RESUMED = {
 
 
 @pytest.mark.parametrize("make", RESUMED.values(), ids=RESUMED)
-def test_training_goes_on_from_a_named_state(make):
+def test_steps_go_on_from_a_named_state(make):
     x, y = blobs()
     model = classifier()
     optimizer = make(model.parameters())
@@ -271,9 +279,13 @@ def test_training_goes_on_from_a_named_state(make):
     resumed = copy.deepcopy(model)
     reopened = make(resumed.parameters())
     optimizers.load_named_state(reopened, resumed.parameter_dict(), *state)
-    expected = train(model, x, y, optimizer=optimizer, **rule).parameters
-    for name, w in train(resumed, x, y, optimizer=reopened, **rule).parameters.items():
-        assert torch.equal(w, expected[name])
+    for _ in range(3):
+        for other, held in ((model, optimizer), (resumed, reopened)):
+            held.zero_grad()
+            F.cross_entropy(other(x), y).backward()
+            held.step()
+    for name, w in resumed.parameter_dict().items():
+        assert torch.equal(w, model.parameter_dict()[name])
 
 
 def test_a_fresh_optimizer_has_its_initial_slots_and_refuses_those_of_another():
@@ -285,7 +297,7 @@ def test_a_fresh_optimizer_has_its_initial_slots_and_refuses_those_of_another():
         "square_average": [1.0, 1.0],
         "velocity": [0.0, 0.0],
     }
-    with pytest.raises(ValueError, match="slots has"):
+    with pytest.raises(ValueError, match="optimizer_state has no slot 'first_moment': must hold first_moment, second"):
         optimizers.load_named_state(optimizers.adam(named.values()), named, 0, slots)
     with pytest.raises(ValueError, match="must be \\(2,\\)"):
         optimizers.load_named_state(optimizer, named, 0, {slot: {"w": torch.ones(3)} for slot in slots})
@@ -326,13 +338,13 @@ def test_costs_and_gradients_leave_grad_alone_and_the_history_keeps_no_live_tens
     assert not x.requires_grad
     optimizer = optimizers.adam(model.parameters(), 0.01)
     history = train(model, x, y, optimizer=optimizer, checkpoint_epochs=(1, 3))
-    first_moment = history.optimizer_state["state"][0]["exp_avg"].clone()
+    first_moment = history.optimizer_state.slots["first_moment"]["W1"].clone()
     after = {name: w.clone() for name, w in history.parameters.items()}
     train(model, x, y, optimizer=optimizer)
     assert all(torch.equal(history.parameters[name], w) for name, w in after.items())
     assert all(torch.equal(history.checkpoints[3][name], w) for name, w in after.items())
     assert not torch.equal(history.checkpoints[1]["W1"], after["W1"])
-    assert torch.equal(history.optimizer_state["state"][0]["exp_avg"], first_moment)
+    assert torch.equal(history.optimizer_state.slots["first_moment"]["W1"], first_moment)
 
 
 def test_predictions_carry_no_graph_and_intermediates_end_in_them():
@@ -354,9 +366,14 @@ def test_a_constant_feature_keeps_its_scale_whatever_its_mean_rounds_to():
 def test_standardisation_divides_by_the_number_of_examples():
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]], dtype=torch.float64)
     mean, deviation = normalization.standardization_statistics(x)
-    torch.testing.assert_close(deviation, torch.stack([x[:, 0].std(correction=0), torch.ones((), dtype=x.dtype)]))
+    expected = torch.stack([x[:, 0].std(correction=0), torch.ones((), dtype=x.dtype)])
+    torch.testing.assert_close(deviation, expected, rtol=DRAWN * UNIT, atol=0)
     standardized = normalization.standardize(x, mean, deviation)
-    torch.testing.assert_close(standardized.square().mean(dim=0), torch.tensor([1.0, 0.0], dtype=x.dtype))
+    squares = torch.tensor([1.0, 0.0], dtype=x.dtype)
+    torch.testing.assert_close(standardized.square().mean(dim=0), squares, rtol=DRAWN * UNIT, atol=0)
+
+
+ANOTHER_DEVICE = 2**23  # fifteen steps, with any optimizer, of sums in other orders and other elementary functions
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -371,5 +388,5 @@ def test_a_model_on_another_device_trains_the_same(make):
     }
     expected = train(here, x, y, optimizer=make(here.parameters()), **draws)
     history = train(there, x.cuda(), y.cuda(), optimizer=make(there.parameters()), **draws)
-    np.testing.assert_allclose(history.costs, expected.costs, rtol=1e-9)
+    np.testing.assert_allclose(history.costs, expected.costs, rtol=ANOTHER_DEVICE * UNIT)
     assert len(train(there, x.cuda(), y.cuda(), optimizer=make(there.parameters())).costs) == 15
