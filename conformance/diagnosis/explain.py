@@ -6,7 +6,8 @@ from typing import Any
 
 from conformance.checks.observation import Key, Observation
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry, Observations, Workshop
+from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.problems.problem import Tensors
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, trace_name
