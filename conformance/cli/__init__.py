@@ -142,6 +142,9 @@ def explain(
 def mutants(
     implementation: Annotated[str, typer.Option(help="numpy, torch, tf, jax, separated by commas.")] = "numpy",
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Ask, in float64, whether each is explained under its own name.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
@@ -155,6 +158,8 @@ def mutants(
         dtypes = _choose("dtype", dtype.split(","), ("float64", "float32"))
     except ValueError as error:
         _stop(Exit.BAD_INPUT, str(error))
+    if explained:
+        raise typer.Exit(_explain_mutants(names, as_json))
     try:
         with _progress() as progress:
             found = mutation.try_all(names, dtypes, progress)
@@ -220,6 +225,24 @@ def _order(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output={str(output)!r} is not allowed: must be a new or an empty folder")
     return Order(recipes, implementations, dtypes, device, output or new_folder(Path("reports")))
+
+
+def _explain_mutants(names: list[str], as_json: bool) -> Exit:
+    """Print which mutants are explained under their own name. Returns the exit status that they call for."""
+    from conformance.audit import recognition
+    from conformance.runs.run import Incomplete
+
+    try:
+        with _progress() as progress:
+            found = recognition.try_all(names, progress)
+    except Incomplete as error:
+        _stop(Exit.INCOMPLETE, str(error))
+    if as_json:
+        print(json.dumps([each._asdict() for each in found], indent=2))
+    else:
+        for line in recognition.score(found):
+            console.print(line, highlight=False, markup=False)
+    return Exit.ALL_PASS if all(each.recognised for each in found) else Exit.NOT_ALL_PASS
 
 
 def _show_rows(rows: list[dict[str, str]]) -> None:
