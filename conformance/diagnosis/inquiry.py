@@ -1,7 +1,7 @@
 """The inquiry: from what was observed of an implementation to where it first leaves the oracle, and why.
 
 The first divergence is the first tensor beyond its allowance: in the order of the checks, then of steps, then of the
-stages of a step. It is confirmed by a swap: the observed value is put in the place of the oracle's, and if the oracle
+stages of a step. It is confirmed by patching: the observed value is put in the place of the oracle's, and if the oracle
 then arrives at what else was observed, nothing but this value is wrong. The cause is searched for among candidates (see
 ``candidates``): one explains a check if, computed in float64, it lies within twice the allowances of everything that
 was observed there, once for the rounding of each of the two. A check that passed was within them of the oracle.
@@ -121,8 +121,8 @@ class Inquiry:
         assert comparison is not None
         expectation = next((e for e in self.expected[check] if e.observation.key == comparison.key), None)
         divergence = _divergence(check, comparison, self.observed[check].get(comparison.key), expectation)
-        swap = "" if np.isnan(divergence.error) else self._swap(check, comparison)
-        return self._explained(divergence, self._layout(check, expectation), swap, *self._causes(check))
+        patching = "" if np.isnan(divergence.error) else self._patched(check, comparison)
+        return self._explained(divergence, self._layout(check, expectation), patching, *self._causes(check))
 
     def _explained(self, divergence: Divergence, *found: Any) -> Explanation:
         return Explanation(self.recipe.name, self.evidence.implementation, self.evidence.dtype, divergence, *found)
@@ -255,14 +255,14 @@ class Inquiry:
     def _oracle(self, check: str) -> Observations:
         return {expectation.observation.key: expectation.observation for expectation in self.expected[check]}
 
-    # The swap.
+    # Patching.
 
-    def _swap(self, check: str, comparison: Comparison) -> str:
+    def _patched(self, check: str, comparison: Comparison) -> str:
         """What the oracle makes of the observed value, beside what else was observed."""
         if check == "forward" and comparison.key.stage == "activation":
-            return self._swap_activation(comparison.key)
+            return self._patch_activation(comparison.key)
         if check == "teacher_forced" and comparison.key.stage == "gradient":
-            return self._swap_gradients(comparison.step)
+            return self._patch_gradients(comparison.step)
         if check == "free_running":
             passed = "teacher_forced" not in self.observed
             return (
@@ -280,7 +280,7 @@ class Inquiry:
             return f"the gradients that it is given {'agree' if agrees else 'differ too'} (gradients)"
         return ""
 
-    def _swap_activation(self, key: Key) -> str:
+    def _patch_activation(self, key: Key) -> str:
         if self.case.problem.places[key.name].kind == "normalized":
             return ""
         observed = self.observed["forward"]
@@ -292,7 +292,7 @@ class Inquiry:
             return "nothing of the forward pass comes after it"
         return f"from the observed {key.name} the oracle arrives at {len(agreeing)} of {len(later)} later activations"
 
-    def _swap_gradients(self, step: int) -> str:
+    def _patch_gradients(self, step: int) -> str:
         observed = self.observed["teacher_forced"]
         state = next(state for state in self.case.trajectory if state.step == step)
         given = {key.name: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}

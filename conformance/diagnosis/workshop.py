@@ -8,7 +8,7 @@ import numpy as np
 from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
-from conformance.diagnosis.candidates import Candidate
+from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
 from conformance.verdicts.compare import measure_errors
 
 DRAWS = 4  # of random weights with other seeds, which say how far chance moves a candidate's statistics
@@ -58,5 +58,5 @@ class Workshop:
             with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                 session = candidate.session(self.case.problem)
                 return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except CannotBeCarriedOut:
             return None
