@@ -7,9 +7,8 @@ then arrives at what else was observed, nothing but this value is wrong. The cau
 was observed there, once for the rounding of each of the two. A check that passed was within them of the oracle.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -25,10 +24,12 @@ from conformance.diagnosis.candidates import Candidate, pair, singles
 from conformance.diagnosis.distance import shares
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
 from conformance.diagnosis.patching import WithGradients, activations_from
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.problems.tensors import Array
 from conformance.recipes.dialects import dialects
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import (
+    FLOOR_FACTOR,
     NOT_FAILING,
     Comparison,
     Expectation,
@@ -40,9 +41,8 @@ from conformance.verdicts.compare import (
 from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import first_failing
 
+TINY = 1e-300
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
-
-Observations = dict[Key, Observation]
 
 
 class First(NamedTuple):
@@ -76,40 +76,6 @@ class Evidence:
     made: frozenset[str]
     crashed: frozenset[str]
     first: First
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What candidates make of the checks of a case (in float64), each made once for all inquiries into it."""
-
-    case: Case
-    _kept: dict[tuple[str, tuple[str, ...], str], Observations | None] = field(default_factory=dict)
-
-    def made(self, candidate: Candidate, check: str) -> Observations | None:
-        """What a candidate makes of a check, or None if it cannot be carried out."""
-        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
-        if name not in self._kept:
-            self._kept[name] = self._make(candidate, check)
-        return self._kept[name]
-
-    def alike(self, one: Candidate, other: Candidate) -> bool:
-        """Whether two candidates make the same of every check, to the last digit."""
-        for check in CHECKS:
-            mine, theirs = self.made(one, check), self.made(other, check)
-            if mine is None or theirs is None or mine.keys() != theirs.keys():
-                if mine is not theirs:
-                    return False
-            elif not all(np.array_equal(mine[key].value, theirs[key].value, equal_nan=True) for key in mine):
-                return False
-        return True
-
-    def _make(self, candidate: Candidate, check: str) -> Observations | None:
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-                session = candidate.session(self.case.problem)
-                return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return None
 
 
 @dataclass(frozen=True)
@@ -257,11 +223,16 @@ class Inquiry:
         found, errors, mended = [0.0], [0.0], 0
         for expectation in self.expected[check]:
             key = expectation.observation.key
+            if key.kind == "decision" and key in observed and key not in made:
+                return None  # what decides nothing cannot have decided this
             if key not in made or key not in observed:
                 continue
             left = shares(observed[key], made[key], expectation)
             if left is None:
                 return None
+            if key.kind == "statistic" and not np.array_equal(made[key].value, expectation.observation.value):
+                chance = self.workshop.chance(candidate, check)[key]
+                left = np.minimum(left, measure_errors(observed[key], made[key]) / (FLOOR_FACTOR * chance + TINY))
             found.append(float(left.max(initial=0.0)))
             errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
             mended += key in self._failed[check] and found[-1] <= EXPLAINED

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from conformance.recipes.catalogue import KINDS, written_keywords
 from conformance.recipes.dialects import equal_builtins
-from reference_numpy import normalization, regularizers
+from reference_numpy import activations, normalization, regularizers
 
 FILE = Path(__file__).with_name("builtins.toml")
 
-# The second half of a component that is two functions.
+# The second half of a component that is two functions, or what is computed in its place where it would round away.
 COMPANIONS: dict[str, Callable[..., Any]] = {
+    "softmax": activations.log_softmax,
     "batch_norm": normalization.running_average,
     "inverted_dropout": regularizers.dropout_mask,
 }
@@ -45,7 +46,7 @@ python -m conformance.recipes.catalogue_page > docs/catalogue.md
 PREFACES = {
     "losses": """\
 Compared as costs: what a built-in returns for each output is added up over the outputs, and what it returns for each
-example is averaged.
+example is averaged. A built-in's sum over the examples (`reduction="sum"`) is the `reduction` of `fit` and of a recipe.
 """,
     "models": """\
 Only a single layer is ready made; in every framework a network of several is a stack of them.
@@ -55,7 +56,15 @@ Compared in training, in the running averages that this leaves, and in inference
 """,
     "optimizers": """\
 The built-ins with their own defaults, as `conformance/recipes/dialects.toml` has them. Those of optax ask for a
-learning rate.
+learning rate. An entry with a `weight_decay` or `dampening` shows what the keyword is; `decoupled_weight_decay=True` in
+an entry without a decay says of which kind Keras's own would be. Biases decay as weights do, unless they are left out.
+
+On the CPU the fused optimizers of PyTorch 2.13 (`torch.optim.SGD(fused=True)`, `Adam`, `AdamW`) pair the wrong elements
+of weight, gradient and state, without a word, where the strides of a gradient differ from those of its weight: for a
+transposed or expanded gradient, or one with gaps. `impl_torch.optimizers`, which returns them for their speed, gives
+such a gradient its weight's layout before the step. In `tests/impl_torch/test_torch_decay_and_layout.py`,
+`test_pytorch_s_fused_kernels_alone_are_still_wrong_so_that_the_guard_is_still_needed` shows the fault and
+`test_a_step_does_not_depend_on_the_layout_of_the_gradient` the guard.
 """,
     "schedules": """\
 Compared at a rate of 0.1 to begin with, `alpha_0`, where a built-in takes it.
@@ -67,7 +76,8 @@ class Builtin(NamedTuple):
     """One built-in beside one component.
 
     ``call`` makes the built-in of ``framework``. The component with ``keywords`` equals it to ``precision``, or
-    ``differs`` says why none do. A schedule may be equal only ``until`` an epoch or step.
+    ``differs`` says why none do. A schedule may be equal only ``until`` an epoch or step. ``function`` is the
+    component's companion where it is that which equals the built-in, else "".
     """
 
     kind: str
@@ -79,9 +89,17 @@ class Builtin(NamedTuple):
     precision: str
     until: int | None
     note: str
+    function: str
 
 
-DEFAULTS: dict[str, Any] = {"keywords": {}, "differs": "", "precision": "float64", "until": None, "note": ""}
+DEFAULTS: dict[str, Any] = {
+    "keywords": {},
+    "differs": "",
+    "precision": "float64",
+    "until": None,
+    "note": "",
+    "function": "",
+}
 
 
 class Description(NamedTuple):
@@ -208,7 +226,11 @@ def _equals(row: Builtin) -> str:
     if row.differs:
         return "differs"
     precision = " to float32" if row.precision == "float32" else ""
-    return _call(row.component, row.keywords) + precision + ("" if row.until is None else f" until {row.until}")
+    return (
+        _call(row.function or row.component, row.keywords)
+        + precision
+        + ("" if row.until is None else f" until {row.until}")
+    )
 
 
 def _optimizer_rows(name: str) -> list[tuple[str, str, str, str]]:

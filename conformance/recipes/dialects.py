@@ -48,7 +48,7 @@ def dialects() -> tuple[Dialect, ...]:
     """Every dialect, in the order of ``dialects.toml``: PyTorch's, Keras's, optax's.
 
     >>> [f"{d.framework}.{d.builtin}" for d in dialects()][:2]
-    ['torch.SGD', 'torch.SGD(momentum=0.9)']
+    ['torch.SGD', 'torch.SGD(weight_decay=0.1)']
     """
     return tuple(
         Dialect(framework, builtin, table["optimizer"], _keywords(table), table.get("note", ""))
@@ -77,8 +77,8 @@ def equal_builtins(optimizer: str) -> tuple[Dialect, ...]:
 
     Raises ValueError for an unknown optimizer, with those that are known.
 
-    >>> [f"{d.framework}.{d.builtin}" for d in equal_builtins("nadam")]
-    ['torch.NAdam', 'keras.Nadam', 'optax.nadam']
+    >>> [f"{d.framework}.{d.builtin}" for d in equal_builtins("radam")]
+    ['torch.RAdam', 'torch.RAdam(weight_decay=0.1)', 'optax.radam']
     """
     _check_known("optimizer", optimizer, list(OPTIMIZERS))
     return tuple(d for d in dialects() if d.optimizer == optimizer)

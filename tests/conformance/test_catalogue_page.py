@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 from conformance.cli import listing  # noqa: E402
 from conformance.recipes import catalogue_page  # noqa: E402
 from conformance.recipes.catalogue import KINDS  # noqa: E402
-from reference_numpy import activations, models, normalization, regularizers  # noqa: E402
+from reference_numpy import activations, models, normalization, regularizers, training  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
 UNIT_ROUNDOFF = 2.0**-53
@@ -114,7 +114,8 @@ def activation_apart(row):
     )
     got = numbers(made(row)(tensor(row, z)))
     allowed = 16 * roundoff(row) * np.maximum(1, np.abs(z))
-    return lambda keywords: ratio(got, activations.ACTIVATIONS[row.component](z, **keywords), allowed)
+    function = getattr(activations, row.function or row.component)
+    return lambda keywords: ratio(got, function(z, **keywords), allowed)
 
 
 def initializer_apart(row):
@@ -431,18 +432,21 @@ def builtin_rates(row, times):
 def model_apart(row):
     generator = np.random.default_rng(13)
     x, weight, bias = generator.normal(size=(EXAMPLES, 3)), generator.normal(size=(1, 3)), generator.normal(size=1)
+    has_bias = row.keywords.get("bias", True)
     if row.framework == "torch":
         layer = made(row).double()
-        layer.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
+        state = {"weight": torch.tensor(weight), "bias": torch.tensor(bias)}
+        layer.load_state_dict(state if has_bias else {"weight": state["weight"]})
     else:
         layer = made(row)
         layer.build(x.shape)
-        layer.set_weights([weight.T, bias])
+        layer.set_weights([weight.T, bias] if has_bias else [weight.T])
     got = numbers(layer(tensor(row, x)))
 
     def apart(keywords):
         model = models.MODELS[row.component](3, **keywords)
-        wanted = models.predict(model, {"W1": weight, "b1": bias}, x)
+        parameters = {"W1": weight, "b1": bias} if keywords.get("bias", True) else {"W1": weight}
+        wanted = models.predict(model, parameters, x)
         return ratio(got, wanted, 16 * UNIT_ROUNDOFF * (np.abs(x) @ np.abs(weight.T) + np.abs(bias)))
 
     return apart
@@ -514,6 +518,28 @@ def test_the_cut_of_the_logarithm_and_the_clip_are_100_and_16():
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     assert torch.nn.functional.binary_cross_entropy(zero, one).item() == 100.0
     assert float(keras.losses.BinaryCrossentropy()([[1.0]], [[0.0]])) == pytest.approx(-np.log(1e-7), rel=1e-9)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_the_sum_over_examples_of_a_builtin_is_that_of_a_recipe(framework):
+    logits, labels = np.random.default_rng(14).normal(size=(EXAMPLES, 3)), np.arange(EXAMPLES) % 3
+    if framework == "torch":
+        got = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="sum")
+    else:
+        got = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")(labels, logits)
+    model, weight = models.softmax_classifier((3, 3), bias=False), np.eye(3)
+    wanted = training.loss_and_gradients(
+        model, {"W1": weight}, logits, labels, loss="categorical_cross_entropy", reduction="sum"
+    ).cost
+    assert abs(float(got) - wanted) <= (EXAMPLES + 20) * UNIT_ROUNDOFF * wanted
+
+
+def test_the_tests_that_the_page_names_are_there():
+    page = catalogue_page.page()
+    files, named = re.findall(r"`(tests/\S+\.py)`", page), re.findall(r"`(test_\w+)`", page)
+    text = "".join((PAGE.parents[1] / file).read_text(encoding="utf-8") for file in files)
+    assert len(named) == 2
+    assert [name for name in named if f"def {name}(" not in text] == []
 
 
 def test_pytorchs_global_norm_changes_gradients_that_are_at_the_limit():
@@ -610,7 +636,7 @@ def test_a_description_keeps_what_is_said_and_sets_the_source_apart(sentences):
         ),
         (
             {"losses": {"mean_squared_error": {"torch": {"f": {"keyword": {}}}}}},
-            "field='keyword' is not allowed: must be one of 'keywords', 'differs', 'precision', 'until', 'note'",
+            "field='keyword' is not allowed: must be one of 'keywords', 'differs', 'precision', 'until', 'note', ",
         ),
     ],
 )

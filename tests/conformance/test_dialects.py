@@ -18,7 +18,7 @@ optax = pytest.importorskip("optax")
 tf = pytest.importorskip("tensorflow")
 torch = pytest.importorskip("torch")
 
-from conformance import dialects  # noqa: E402
+from conformance.recipes import dialects  # noqa: E402
 from impl_jax.optimizers import OPTIMIZERS as IMPL_JAX  # noqa: E402
 from impl_tf.optimizers import OPTIMIZERS as IMPL_TF  # noqa: E402
 from impl_torch.optimizers import OPTIMIZERS as IMPL_TORCH  # noqa: E402
@@ -79,6 +79,22 @@ def call(builtin):
     if isinstance(node, ast.Name):
         return node.id, {}
     return node.func.id, {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+
+
+def optax_builtin(builtin, rate):
+    """The optax optimizer of a dialect's name; each function of a chain that asks for a rate is given it."""
+
+    def made(node):
+        called = isinstance(node, ast.Call)
+        function = getattr(optax, (node.func if called else node).id)
+        arguments = node.args if called else []
+        if function is optax.chain:
+            return optax.chain(*map(made, arguments))
+        rates = [rate] if "learning_rate" in inspect.signature(function).parameters else []
+        keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in (node.keywords if called else [])}
+        return function(*rates, *map(ast.literal_eval, arguments), **keywords)
+
+    return made(ast.parse(builtin, mode="eval").body)
 
 
 def reference_path(optimizer, gradients, rates):
@@ -142,7 +158,7 @@ def builtin_path(name, schedule):
     if dialect.framework == "keras":
         return keras_path(getattr(keras.optimizers, builtin)(**arguments), GRADIENTS, rates)
     if dialect.framework == "optax":
-        return optax_path(lambda rate: getattr(optax, builtin)(rate, **arguments), GRADIENTS, rates)
+        return optax_path(lambda rate: optax_builtin(dialect.builtin, rate), GRADIENTS, rates)
     return torch_path(lambda params: getattr(torch.optim, builtin)(params, **arguments), GRADIENTS, rates)
 
 
@@ -209,7 +225,8 @@ def test_the_learning_rate_of_a_dialect_is_the_builtins_default(name):
     dialect = DIALECTS[name]
     module = {"torch": torch.optim, "keras": keras.optimizers, "optax": optax}[dialect.framework]
     parameters = inspect.signature(getattr(module, call(dialect.builtin)[0])).parameters
-    default = parameters["lr" if dialect.framework == "torch" else "learning_rate"].default
+    rate = parameters.get("lr" if dialect.framework == "torch" else "learning_rate")
+    default = None if rate is None else rate.default  # a chain has none of its own
     has_none = default is inspect.Parameter.empty or default is None
     assert dialect.keywords.get("learning_rate") == (None if has_none else default)
 
