@@ -8,7 +8,7 @@ was observed there, once for the rounding of each of the two. A check that passe
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -84,6 +84,7 @@ class Inquiry:
 
     evidence: Evidence
     workshop: Workshop
+    _known: "dict[str, _Fit | None]" = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -145,7 +146,7 @@ class Inquiry:
 
     def _causes(self, check: str) -> tuple[list[Cause], Cause | None]:
         """The candidates that explain every check, or the one that comes nearest and leaves less than half."""
-        untouched = self._fit(Candidate("nothing", self.recipe), check)
+        untouched = self._unchanged(check)
         if untouched is not None and untouched.share <= EXPLAINED:  # the right numbers, in the wrong precision, say
             return [], None
         distance = np.inf if untouched is None else untouched.share
@@ -217,9 +218,24 @@ class Inquiry:
 
     def _fit(self, candidate: Candidate, check: str) -> "_Fit | None":
         """How well a candidate reproduces what a check saw, or None if it cannot be carried out."""
-        made, observed = self._made(candidate, check), self._seen(check)
+        made = self._made(candidate, check)
         if made is None:
             return None
+        if made is self.workshop.unchanged(check):
+            return self._unchanged(check)
+        return self._compared(candidate, made, check)
+
+    def _unchanged(self, check: str) -> "_Fit | None":
+        """How well the reference reproduces what a check saw, and with it all that leave this check as it is."""
+        if check not in self._known:
+            made = self.workshop.unchanged(check)
+            self._known[check] = (
+                None if made is None else self._compared(Candidate("nothing", self.recipe), made, check)
+            )
+        return self._known[check]
+
+    def _compared(self, candidate: Candidate, made: Observations, check: str) -> "_Fit | None":
+        observed = self._seen(check)
         found, errors, mended = [0.0], [0.0], 0
         for expectation in self.expected[check]:
             key = expectation.observation.key

@@ -24,11 +24,24 @@ class Workshop:
     _kept: dict[tuple[str, tuple[str, ...], str], Observations | None] = field(default_factory=dict)
 
     def made(self, candidate: Candidate, check: str) -> Observations | None:
-        """What a candidate makes of a check, or None if it cannot be carried out."""
+        """What a candidate makes of a check, or None if it cannot be carried out.
+
+        Of what its changes do not touch it is what the unchanged reference makes, the very same object.
+        """
         name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
         if name not in self._kept:
-            self._kept[name] = self._make(candidate, check)
+            made = self._make(candidate, check)
+            unchanged = self.unchanged(check) if candidate != self._reference else made
+            self._kept[name] = unchanged if _same(made, unchanged) else made
         return self._kept[name]
+
+    def unchanged(self, check: str) -> Observations | None:
+        """What the reference makes of a check."""
+        return self.made(self._reference, check)
+
+    @property
+    def _reference(self) -> Candidate:
+        return Candidate("nothing", self.case.problem.recipe)
 
     def chance(self, candidate: Candidate, check: str) -> dict[Key, float]:
         """By how much chance moves the statistics that a candidate makes of a check, from draw to draw."""
@@ -44,14 +57,7 @@ class Workshop:
 
     def alike(self, one: Candidate, other: Candidate) -> bool:
         """Whether two candidates make the same of every check, to the last digit."""
-        for check in CHECKS:
-            mine, theirs = self.made(one, check), self.made(other, check)
-            if mine is None or theirs is None or mine.keys() != theirs.keys():
-                if mine is not theirs:
-                    return False
-            elif not all(np.array_equal(mine[key].value, theirs[key].value, equal_nan=True) for key in mine):
-                return False
-        return True
+        return all(_same(self.made(one, check), self.made(other, check)) for check in CHECKS)
 
     def _make(self, candidate: Candidate, check: str) -> Observations | None:
         try:
@@ -60,3 +66,12 @@ class Workshop:
                 return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
         except CannotBeCarriedOut:
             return None
+
+
+def _same(one: Observations | None, other: Observations | None) -> bool:
+    """Whether two observed the same, to the last digit; or neither anything."""
+    if one is None or other is None or one is other:
+        return one is other
+    return one.keys() == other.keys() and all(
+        np.array_equal(value, other[key].value, equal_nan=key.kind != "decision") for key, (_, value, _) in one.items()
+    )
