@@ -166,7 +166,7 @@ def random_recipe(number: int, place: int) -> Recipe:
             "regularizers": [_moved(component, generator) for component in values["regularizers"]],
             "loss": loss,
             "batch_size": batch_size,
-            "epochs": int(generator.integers(1, 4)),
+            "epochs": int(generator.integers(2 if choice["training"] == "in halves" else 1, 4)),
             "seed": seed,
         }
     )

@@ -180,6 +180,9 @@ def recipe_values(name: str, choice: Mapping[str, str]) -> dict[str, Any]:
         parts["loss"] = parts["loss"] | {"label_smoothing": parts.pop("smoothing")}
     if "examples" in parts:
         parts["dataset"] = parts["dataset"] | {"examples": parts.pop("examples")}
+    if parts.get("reduction") == "sum":  # its gradient is as many times the mean's
+        rate = parts["optimizer"]["learning_rate"] / (parts["batch_size"] or parts["dataset"]["examples"])
+        parts["optimizer"] = parts["optimizer"] | {"learning_rate": rate}
     return parts | {"name": name, "model": model, "description": "; ".join(choice.values())}
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from conformance.data.datasets import DATASETS
 from conformance.recipes.components import (
@@ -72,7 +72,7 @@ class ModelChoice(BaseModel):
     hidden_units: tuple[PositiveInt, ...] = ()
     activation: Component
     normalization: Component | None = None
-    bias: bool = True
+    bias: StrictBool = True
     output: Literal["sigmoid", "softmax", "identity", "relu"]
 
     @field_validator("name")
@@ -136,7 +136,7 @@ class Recipe(BaseModel):
     regularizers: tuple[Component, ...] = ()
     example_weights: Literal["none", "drawn"] = "none"
     transfer: Transfer | None = None
-    frozen_biases: bool = False
+    frozen_biases: StrictBool = False
     optimizer: Component
     schedule: Schedule
     batch_size: PositiveInt | None = None
@@ -306,10 +306,12 @@ def _check_fits(recipe: Recipe) -> None:
         raise ValueError("regularizers names 'inverted_dropout': there is no hidden layer to drop units of")
     if recipe.optimizer.name == "lbfgs" and recipe.batch_size is not None:
         raise ValueError(f"batch_size={recipe.batch_size!r} is not allowed for 'lbfgs': must be left out (full batch)")
-    if recipe.fit == "in_halves" and (recipe.epochs < 2 or recipe.named("early_stopping")):
-        raise ValueError("fit='in_halves' is not allowed for a single epoch or with 'early_stopping': must be left out")
+    if recipe.fit == "in_halves" and recipe.named("early_stopping"):
+        raise ValueError("fit='in_halves' is not allowed with 'early_stopping': must be one of 'once', 'twice'")
+    if recipe.fit == "in_halves" and recipe.epochs < 2:
+        raise ValueError(f"fit='in_halves' is not allowed with epochs={recipe.epochs}: must be one of 'once', 'twice'")
     if recipe.frozen_biases and not recipe.model.bias:
-        raise ValueError("frozen_biases=True is not allowed for a model without biases: must be left out")
+        raise ValueError("frozen_biases=True is not allowed with model.bias=False: must be False or left out")
     if recipe.frozen_layers > len(recipe.model.hidden_units):
         raise ValueError(
             f"transfer.frozen_layers={recipe.frozen_layers!r} is not allowed: must leave one of"

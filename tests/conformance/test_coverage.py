@@ -15,6 +15,7 @@ from conformance.recipes.coverage import (
     covering_array,
     pairs_of,
     recipe_values,
+    recipe_with,
     single_changes,
     values_of,
 )
@@ -152,6 +153,51 @@ def test_a_suite_without_a_value_is_told_what_it_lacks(full):
     assert rows["optimizer"].held == rows["optimizer"].allowed - 1
     assert "adadelta + float32" in rows["optimizer x dtype"].missing
     assert rows["model"].missing == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "held"),
+    [
+        ({}, {"once"}),
+        ({"fit": "in_halves"}, {"in halves"}),
+        ({"fit": "twice", "frozen_biases": True}, {"twice", "frozen biases"}),
+        ({"frozen_biases": True}, {"frozen biases"}),
+    ],
+)
+def test_the_way_a_training_is_asked_for_is_recognised(settings, held):
+    assert values_of(recipe_with({}, **settings))["training"] == held
+
+
+def test_a_model_without_biases_is_none_with_them():
+    models = [values_of(recipe_with({"model": value}))["model"] for value in values_in("model")]
+    assert models == [{value} for value in values_in("model")]
+
+
+def test_a_formulation_of_weight_decay_is_none_of_the_others():
+    for value in values_in("optimizer"):
+        assert values_of(recipe_with({"optimizer": value}))["optimizer"] == {value}
+
+
+def test_a_sum_over_examples_is_no_mean():
+    for value in values_in("loss"):
+        assert values_of(recipe_with({"loss": value}))["loss"] == {value}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "deep, without biases", "training": "frozen biases"},
+        {"training": "in halves", "stopping": "early stopping"},
+        {"training": "in halves", "batches": "single examples"},
+        {"model": "linear neuron, without biases", "loss": "binary"},
+        {"model": "softmax, without biases", "loss": "binary, sum over examples"},
+        {"model": "logistic regression, without biases", "activation": "selu"},
+    ],
+)
+def test_what_does_not_go_together_is_not_allowed(values):
+    assert not allowed(values)
+    with pytest.raises(ValueError, match="do not go together"):
+        recipe_with(values)
 
 
 def test_an_injected_value_of_a_factor_is_missed(full, monkeypatch):

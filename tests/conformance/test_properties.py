@@ -71,7 +71,7 @@ def recipes(draw):
         for component in values["regularizers"]
         for keyword in [next((name for name in ("strength", "limit", "scale") if name in component), "")]
     ]
-    values["epochs"] = draw(st.integers(1, 3))
+    values["epochs"] = draw(st.integers(2 if choice["training"] == "in halves" else 1, 3))
     if choice["batches"] in ("even", "last one small"):
         # For batch norm also the last batch: one example has no variance.
         least = 3 if choice["normalization"].startswith("batch") else 1

@@ -105,6 +105,58 @@ def test_a_recipe_survives_json():
             '[[regularizers]]\nname = "inverted_dropout"\nkeep_probability = 0.5\n' * 2 + "[[regularizers]]",
             "regularizers names 'inverted_dropout', 'inverted_dropout': at most one of them",
         ),
+        (
+            "epochs = 5",
+            'epochs = 5\nreduction = "total"',
+            "reduction: Input should be 'mean' or 'sum' (given: 'total')",
+        ),
+        (
+            '"binary_cross_entropy"',
+            '{ name = "binary_cross_entropy", reduction = "sum" }',
+            "loss keyword='reduction' is not allowed for 'binary_cross_entropy': must be one of 'label_smoothing', ",
+        ),
+        (
+            "epochs = 5",
+            'epochs = 5\nfit = "thrice"',
+            "fit: Input should be 'once', 'in_halves' or 'twice' (given: 'thrice')",
+        ),
+        (
+            "epochs = 5",
+            'epochs = 1\nfit = "in_halves"',
+            "fit='in_halves' is not allowed with epochs=1: must be one of 'once', 'twice'",
+        ),
+        ("epochs = 5", "epochs = 5\nfrozen_biases = 1", "frozen_biases: Input should be a valid boolean (given: 1)"),
+        (
+            'activation = "tanh"',
+            'activation = "tanh"\nbias = "no"',
+            "model.bias: Input should be a valid boolean (given: 'no')",
+        ),
+        (
+            'name = "adam"',
+            'name = "adam"\nweight_decay = -0.1',
+            "optimizer: weight_decay=-0.1 is not allowed: must be a finite number >= 0",
+        ),
+        (
+            'name = "adam"',
+            'name = "adam"\ndecoupled_weight_decay = true',
+            "optimizer keyword='decoupled_weight_decay' is not allowed for 'adam': must be one of 'learning_rate', ",
+        ),
+        (
+            'name = "adam"',
+            'name = "rmsprop"\ndecoupled_weight_decay = "yes"',
+            "optimizer: decoupled_weight_decay='yes' is not allowed: must be one of False, True",
+        ),
+        (
+            'name = "adam"',
+            'name = "momentum"\ndampening = 0.5',
+            "optimizer: dampening=0.5 is not allowed with accumulation='average': must be 0",
+        ),
+        (
+            'name = "adam"',
+            'name = "momentum"\naccumulation = "sum"\ndampening = 1.5',
+            "optimizer: dampening=1.5 is not allowed: must be in [0, 1]",
+        ),
+        ('"tanh"', '"log_softmax"', "model.activation.name='log_softmax' is not allowed: must be one of 'identity', "),
         ('name = "my-xor"', 'name = "my xor"', "name: String should match pattern"),
         ("batch_size = 32", "batch_size = ", "not valid TOML"),
     ],
@@ -114,6 +166,25 @@ def test_a_bad_recipe_is_refused_with_the_field_the_value_and_what_is_allowed(tm
         load_recipe(written(tmp_path, TOML.replace(old, new, 1)))
     assert message in str(refused.value)
     assert "recipe.toml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"fit": "in_halves", "regularizers": ["early_stopping"]},
+            "fit='in_halves' is not allowed with 'early_stopping': must be one of 'once', 'twice'",
+        ),
+        (
+            {"frozen_biases": True, "model": {"name": "deep_network", "hidden_units": [3], "bias": False}},
+            "frozen_biases=True is not allowed with model.bias=False: must be False or left out",
+        ),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_with_both(settings, message):
+    with pytest.raises(ValidationError) as refused:
+        Recipe.model_validate(tomllib.loads(TOML) | settings)
+    assert message in str(refused.value)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
@@ -170,6 +241,14 @@ def test_a_dialect_is_written_out():
         Recipe.model_validate(tomllib.loads(spoken.replace("keras.Adam", "keras.Adamm")))
     with pytest.raises(ValidationError, match=r"optimizer.name='lion' is not allowed for 'keras.Adam'"):
         Recipe.model_validate(tomllib.loads(spoken.replace("dialect =", 'name = "lion"\ndialect =')))
+
+
+def test_the_new_fields_are_part_of_what_a_recipe_is_and_are_left_out_at_no_cost():
+    recipe = Recipe.model_validate(tomllib.loads(TOML))
+    said = {"reduction": "mean", "frozen_biases": False, "fit": "once"}
+    assert Recipe.model_validate(tomllib.loads(TOML) | said).hash == recipe.hash
+    others = [{"reduction": "sum"}, {"frozen_biases": True}, {"fit": "in_halves"}, {"fit": "twice"}]
+    assert len({recipe.hash, *(Recipe.model_validate(tomllib.loads(TOML) | other).hash for other in others)}) == 5
 
 
 def test_names_within_a_suite_differ():
