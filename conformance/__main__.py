@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 INSTALL = "pip install 'framework-conformance[conformance]'"
 NEEDED = ("h5py", "pandas", "PIL", "pydantic", "rich", "safetensors", "sklearn", "typer")  # the extra's, as imported
-BAD_INPUT = 2  # conformance.cli.Exit.BAD_INPUT, which cannot be imported yet
+BAD_INPUT = 2  # conformance.cli.display.Exit.BAD_INPUT, which cannot be imported yet
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from conformance import __main__ as command
 from conformance.audit import matrix
-from conformance.cli import Exit
+from conformance.cli.display import Exit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

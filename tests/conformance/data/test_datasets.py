@@ -16,17 +16,16 @@ from sklearn.datasets import load_diabetes
 
 from conformance.data import datasets as data
 from conformance.data import files as data_files
+from conformance.data import leaks
 from conformance.data.datasets import (
     DATASETS,
-    JPEG_COPY_THRESHOLD,
     SCALINGS,
     DataError,
     load_dataset,
-    near_duplicate_rows,
-    nearest_training_distances,
     shuffled_split,
     stratified_split,
 )
+from conformance.data.leaks import JPEG_COPY_THRESHOLD, near_duplicate_rows, nearest_training_distances
 
 EMBEDDED = ("breast_cancer", "digits")
 PLANAR = ("flower", "moons", "xor")
@@ -452,8 +451,8 @@ def test_near_duplicates_are_those_that_comparing_every_pair_finds(test, train, 
 
 
 def test_an_exact_copy_is_at_distance_zero_even_far_from_the_origin():
-    train = 1e6 + np.random.Generator(np.random.Philox(key=3)).normal(size=(3 * data.BLOCK_ROWS, 7))
-    copied = [0, data.BLOCK_ROWS - 1, data.BLOCK_ROWS, 3 * data.BLOCK_ROWS - 1]
+    train = 1e6 + np.random.Generator(np.random.Philox(key=3)).normal(size=(3 * leaks.BLOCK_ROWS, 7))
+    copied = [0, leaks.BLOCK_ROWS - 1, leaks.BLOCK_ROWS, 3 * leaks.BLOCK_ROWS - 1]
     assert nearest_training_distances(train[copied], train).tolist() == [0.0] * 4
 
 

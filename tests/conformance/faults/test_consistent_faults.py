@@ -10,7 +10,7 @@ from conformance.audit.mutation import recipe_of
 from conformance.checks.case import initial_state
 from conformance.data.randomness import keyed_generator
 from conformance.faults.mutants import MUTANTS, reference_with
-from conformance.problems.problem import prepare
+from conformance.problems.preparation import prepare
 
 STEP = 1e-6
 CONSISTENT = 1e-6  # of the length of the gradient; the rounding of a cost, divided by the step, is 1e-10 of the cost

@@ -4,12 +4,10 @@ import time
 
 import pytest
 
-from conformance.faults import tables
 from conformance.faults.injection import PACKAGES, Edit, edited, places
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS
 from conformance.faults.tables import LIBRARY, FaultError, load, read
-from conformance.verdicts.record import LADDER
 
 TABLE = """
 of = ["momentum"]
@@ -128,10 +126,6 @@ def test_the_tables_are_read_in_the_order_of_their_names(tmp_path):
         (tmp_path / f"{table}.toml").write_text(ROW.replace("a fault", table), encoding="utf-8")
     (tmp_path / "README.md").write_text("no table", encoding="utf-8")
     assert [mutant.name for mutant in load(tmp_path)] == ["momentum: a", "momentum: b"]
-
-
-def test_the_checks_of_the_tables_are_those_of_the_ladder():
-    assert tables.CHECKS == LADDER
 
 
 def test_every_row_of_the_library_is_a_mutant():

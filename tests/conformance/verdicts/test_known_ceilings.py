@@ -26,8 +26,9 @@ OTHER = RECIPE.model_copy(update={"seed": 1})
 SAMPLE = (("breast-cancer-logistic", "float64"), ("xor-shallow-mse-rmsprop", "float32"))
 ADVICE = "`make ceilings` makes them anew"
 
+PLACE = "optimizers.py: gradient_descent"
 STEP = "w -= alpha * g\n"
-FAULT = Mutant("gradient descent: longer steps", "optimizers.py", (Edit(STEP, "w -= 1.001 * alpha * g\n"),),
+FAULT = Mutant("gradient descent: longer steps", (Edit(PLACE, STEP, "w -= 1.001 * alpha * g\n"),),
                where={}, checks=("update", "free_running"))  # fmt: skip
 OF_ADAM = FAULT._replace(name="adam: longer steps", of=("adam",))
 
@@ -282,8 +283,9 @@ def test_another_fault_is_another_digest_if_it_concerns_the_recipe(know):
     assert of(FAULT._replace(where={"activation": "tanh"}, settings={"epochs": 3})) == first
     others = [
         (), (FAULT, FAULT._replace(name="another")), (FAULT._replace(name="renamed"),),
-        (FAULT._replace(edits=(Edit(STEP, "w -= 1.002 * alpha * g\n"),)),), (FAULT._replace(checks=("update",)),),
-        (FAULT._replace(file="models.py"),),
+        (FAULT._replace(edits=(Edit(PLACE, STEP, "w -= 1.002 * alpha * g\n"),)),),
+        (FAULT._replace(edits=(Edit("optimizers.py: momentum", STEP, "w -= 1.001 * alpha * g\n"),)),),
+        (FAULT._replace(checks=("update",)),),
     ]  # fmt: skip
     assert len({first, *(of(*faults) for faults in others)}) == 1 + len(others)
 
