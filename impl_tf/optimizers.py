@@ -81,7 +81,7 @@ class Optimizer(tf.Module):
         """
         values = {
             slot: {
-                name: np.full(tuple(w.shape), value) if state is None else np.array(state.slots[slot][name])
+                name: np.full(tuple(w.shape), value) if state is None else np.asarray(state.slots[slot][name])
                 for name, w in parameters.items()
             }
             for slot, value in self.initial_slots.items()
@@ -174,7 +174,7 @@ def momentum(
 
     def gain_at(t):
         if dampening:
-            return tf.where(t > 1, 1 - dampening, tf.ones_like(t))
+            return tf.where(t > 1, tf.constant(1 - dampening, t.dtype), tf.ones_like(t))
         return 1 - beta if accumulation == "average" else 1.0
 
     def update_variable(w, g, slots, t, alpha):

@@ -118,7 +118,7 @@ class JaxSession(Session):
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
-        step = np.asarray(state.step, np.int32)
+        step: Any = np.asarray(state.step, np.int32)
         parameters, (_, slots) = self.update(
             gradients, optimizers.OptimizerState(step, state.slots), parameters, learning_rate
         )

@@ -66,8 +66,10 @@ class TorchSession(Session):
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         self._set(parameters, statistics)
-        masks = self._masks(masks)
-        return _arrays(models.intermediates(self.model, self._tensor(x), masks=masks, training=statistics is None))
+        values = models.intermediates(
+            self.model, self._tensor(x), masks=self._masks(masks), training=statistics is None
+        )
+        return _arrays(values)
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
@@ -125,7 +127,7 @@ class TorchSession(Session):
             optimizer_state=None if start is None else self._state(start),
             statistics=None if start is None else self._tensors(start.statistics),
             example_weights=None if weights is None else self._tensor(weights),
-            validation=None if validation is None else tuple(self._tensor(part) for part in validation),
+            validation=None if validation is None else (self._tensor(validation[0]), self._tensor(validation[1])),
             **self.parts.of_fit(problem, checkpoint_epochs),
         )
         return training_of(history, _arrays)

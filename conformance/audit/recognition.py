@@ -21,7 +21,8 @@ from conformance.checks import CHECKS
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import singles
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry, Observations, Workshop
+from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.faults.injection import injected
 from conformance.faults.mutant import Mutant
 from conformance.recipes.recipe import Recipe

@@ -138,6 +138,9 @@ def explain(
 def mutants(
     implementation: Annotated[str, typer.Option(help="numpy, torch, tf, jax, separated by commas.")] = "numpy",
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Ask, in float64, whether each is explained under its own name.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
@@ -152,6 +155,8 @@ def mutants(
         dtypes = choose_all("dtype", dtype.split(","), ("float64", "float32"))
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
+    if explained:
+        raise typer.Exit(_explain_mutants(names, as_json))
     try:
         with progress_bars() as progress:
             found = mutation.try_all(names, dtypes, progress)
@@ -164,6 +169,24 @@ def mutants(
         for line in mutation.score(found):
             console.print(line, highlight=False)
     raise typer.Exit(Exit.NOT_ALL_PASS if mutation.missed(found) else Exit.ALL_PASS)
+
+
+def _explain_mutants(names: list[str], as_json: bool) -> Exit:
+    """Print which mutants are explained under their own name. Returns the exit status that they call for."""
+    from conformance.audit import recognition
+    from conformance.runs.outcome import Incomplete
+
+    try:
+        with progress_bars() as progress:
+            found = recognition.try_all(names, progress)
+    except Incomplete as error:
+        stop(Exit.INCOMPLETE, str(error))
+    if as_json:
+        print(json.dumps([each._asdict() for each in found], indent=2))
+    else:
+        for line in recognition.score(found):
+            console.print(line, highlight=False, markup=False)
+    return Exit.ALL_PASS if all(each.recognised for each in found) else Exit.NOT_ALL_PASS
 
 
 @app.command()

@@ -5,10 +5,10 @@ component of the recipe every other setting that ``factors.py``, a framework's d
 keywords, each framework's defaults as a whole, and each regularizer left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -32,7 +32,14 @@ _LAYERS_ELSEWHERE: Mapping[str, Mapping[str, list[Any]]] = {
     "leaky_relu": {"slope": [0.2, 0.3]},
 }
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 Path = tuple[str | int, ...]  # of a component in a recipe: ("model", "activation"), ("regularizers", 0)
+
+
+class CannotBeCarriedOut(Exception):
+    """A candidate's own code raised something, as a fault may, or a setting that does not go with the case."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,12 @@ class Candidate:
         return not self.mutants
 
     def session(self, problem: Problem) -> Session:
-        """A session on ``problem``; what it keeps of an optimizer's state are the slots that it is given."""
+        """A session on ``problem``; what it keeps of an optimizer's state are the slots that it is given.
+
+        It raises nothing but CannotBeCarriedOut.
+        """
         adapter = reference_with(*(mutant.name for mutant in self.mutants))
-        return cast(Session, _Patient(adapter.session(replace(problem, recipe=self.recipe))))
+        return cast(Session, _Patient(_guarded(adapter.session)(replace(problem, recipe=self.recipe))))
 
     def situation(self, case: Case, check: str) -> Case:
         """The case as the candidate takes it: another schedule is followed only by a training that runs free."""
@@ -71,22 +81,33 @@ class _Patient:
         self._session = session
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+        return _guarded(getattr(self._session, name))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
         slots = self._session.optimizer.init(parameters).slots | state.slots
-        parameters, after = self._session.optimizer_step(parameters, gradients, State(state.step, slots), learning_rate)
+        step = _guarded(self._session.optimizer_step)
+        parameters, after = step(parameters, gradients, State(state.step, slots), learning_rate)
         return parameters, State(after.step, {slot: after.slots[slot] for slot in state.slots})
 
     def clip(self, gradients: Tensors) -> Tensors:
-        clipped: Tensors = self._session.clip(gradients) if self._session.parts.clipping else dict(gradients)
-        return clipped
+        return _guarded(self._session.clip)(gradients) if self._session.parts.clipping else dict(gradients)
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        constrained: Tensors = self._session.constrain(parameters) if self._session.parts.constraint else parameters
-        return constrained
+        return _guarded(self._session.constrain)(parameters) if self._session.parts.constraint else parameters
+
+
+def _guarded(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, whose errors are CannotBeCarriedOut: a fault may raise anything."""
+
+    def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+        try:
+            return function(*arguments, **keywords)
+        except Exception as error:
+            raise CannotBeCarriedOut(f"{type(error).__name__}: {error}") from error
+
+    return call
 
 
 def singles(recipe: Recipe) -> list[Candidate]:

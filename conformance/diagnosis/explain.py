@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry, Observations, Workshop
+from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, load_observations
 from conformance.results.store import Store, StoreError

@@ -47,7 +47,7 @@ class Explanation(NamedTuple):
     dtype: str
     divergence: Divergence
     layout: str
-    swap: str
+    patching: str
     causes: list[Cause]
     nearest: Cause | None
 
@@ -83,8 +83,8 @@ def text(explanation: Explanation) -> str:
         )
     if explanation.layout:
         lines.append(f"  layout: {found.tensor} is the oracle's, {explanation.layout}")
-    if explanation.swap:
-        lines.append(f"  swap: {explanation.swap}")
+    if explanation.patching:
+        lines.append(f"  patching: {explanation.patching}")
     for cause in explanation.causes:
         lines.append(f"  cause: matches {cause.description} to {cause.error:.1g} in all {len(cause.explains)} checks")
         if cause.builtins:

@@ -1,13 +1,12 @@
 """The inquiry: from what was observed of an implementation to where it first leaves the oracle, and why.
 
 The first divergence is the first tensor beyond its allowance: in the order of the checks, then of steps, then of the
-stages of a step. It is confirmed by a swap: the observed value is put in the place of the oracle's, and if the oracle
+stages of a step. It is confirmed by patching: the observed value is put in the place of the oracle's, and if the oracle
 then arrives at what else was observed, nothing but this value is wrong. The cause is searched for among candidates (see
 ``candidates``): one explains a check if, computed in float64, it lies within twice the allowances of everything that
 was observed there, once for the rounding of each of the two. A check that passed was within them of the oracle.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,10 +24,12 @@ from conformance.diagnosis.candidates import Candidate, pair, singles
 from conformance.diagnosis.distance import shares
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
 from conformance.diagnosis.patching import WithGradients, activations_from
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.problems.tensors import Array
 from conformance.recipes.dialects import dialects
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import (
+    FLOOR_FACTOR,
     NOT_FAILING,
     Comparison,
     Expectation,
@@ -40,9 +41,8 @@ from conformance.verdicts.compare import (
 from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import first_failing
 
+TINY = 1e-300
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
-
-Observations = dict[Key, Observation]
 
 
 class First(NamedTuple):
@@ -79,45 +79,12 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What candidates make of the checks of a case (in float64), each made once for all inquiries into it."""
-
-    case: Case
-    _kept: dict[tuple[str, tuple[str, ...], str], Observations | None] = field(default_factory=dict)
-
-    def made(self, candidate: Candidate, check: str) -> Observations | None:
-        """What a candidate makes of a check, or None if it cannot be carried out."""
-        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
-        if name not in self._kept:
-            self._kept[name] = self._make(candidate, check)
-        return self._kept[name]
-
-    def alike(self, one: Candidate, other: Candidate) -> bool:
-        """Whether two candidates make the same of every check, to the last digit."""
-        for check in CHECKS:
-            mine, theirs = self.made(one, check), self.made(other, check)
-            if mine is None or theirs is None or mine.keys() != theirs.keys():
-                if mine is not theirs:
-                    return False
-            elif not all(np.array_equal(mine[key].value, theirs[key].value, equal_nan=True) for key in mine):
-                return False
-        return True
-
-    def _make(self, candidate: Candidate, check: str) -> Observations | None:
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-                session = candidate.session(self.case.problem)
-                return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return None
-
-
-@dataclass(frozen=True)
 class Inquiry:
     """The search for what is wrong with one recipe in one implementation and precision."""
 
     evidence: Evidence
     workshop: Workshop
+    _known: "dict[str, _Fit | None]" = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -155,8 +122,8 @@ class Inquiry:
         assert comparison is not None
         expectation = next((e for e in self.expected[check] if e.observation.key == comparison.key), None)
         divergence = _divergence(check, comparison, self.observed[check].get(comparison.key), expectation)
-        swap = "" if np.isnan(divergence.error) else self._swap(check, comparison)
-        return self._explained(divergence, self._layout(check, expectation), swap, *self._causes(check))
+        patching = "" if np.isnan(divergence.error) else self._patched(check, comparison)
+        return self._explained(divergence, self._layout(check, expectation), patching, *self._causes(check))
 
     def _explained(self, divergence: Divergence, *found: Any) -> Explanation:
         return Explanation(self.recipe.name, self.evidence.implementation, self.evidence.dtype, divergence, *found)
@@ -179,7 +146,7 @@ class Inquiry:
 
     def _causes(self, check: str) -> tuple[list[Cause], Cause | None]:
         """The candidates that explain every check, or the one that comes nearest and leaves less than half."""
-        untouched = self._fit(Candidate("nothing", self.recipe), check)
+        untouched = self._unchanged(check)
         if untouched is not None and untouched.share <= EXPLAINED:  # the right numbers, in the wrong precision, say
             return [], None
         distance = np.inf if untouched is None else untouched.share
@@ -251,17 +218,37 @@ class Inquiry:
 
     def _fit(self, candidate: Candidate, check: str) -> "_Fit | None":
         """How well a candidate reproduces what a check saw, or None if it cannot be carried out."""
-        made, observed = self._made(candidate, check), self._seen(check)
+        made = self._made(candidate, check)
         if made is None:
             return None
+        if made is self.workshop.unchanged(check):
+            return self._unchanged(check)
+        return self._compared(candidate, made, check)
+
+    def _unchanged(self, check: str) -> "_Fit | None":
+        """How well the reference reproduces what a check saw, and with it all that leave this check as it is."""
+        if check not in self._known:
+            made = self.workshop.unchanged(check)
+            self._known[check] = (
+                None if made is None else self._compared(Candidate("nothing", self.recipe), made, check)
+            )
+        return self._known[check]
+
+    def _compared(self, candidate: Candidate, made: Observations, check: str) -> "_Fit | None":
+        observed = self._seen(check)
         found, errors, mended = [0.0], [0.0], 0
         for expectation in self.expected[check]:
             key = expectation.observation.key
+            if key.kind == "decision" and key in observed and key not in made:
+                return None  # what decides nothing cannot have decided this
             if key not in made or key not in observed:
                 continue
             left = shares(observed[key], made[key], expectation)
             if left is None:
                 return None
+            if key.kind == "statistic" and not np.array_equal(made[key].value, expectation.observation.value):
+                chance = self.workshop.chance(candidate, check)[key]
+                left = np.minimum(left, measure_errors(observed[key], made[key]) / (FLOOR_FACTOR * chance + TINY))
             found.append(float(left.max(initial=0.0)))
             errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
             mended += key in self._failed[check] and found[-1] <= EXPLAINED
@@ -284,14 +271,14 @@ class Inquiry:
     def _oracle(self, check: str) -> Observations:
         return {expectation.observation.key: expectation.observation for expectation in self.expected[check]}
 
-    # The swap.
+    # Patching.
 
-    def _swap(self, check: str, comparison: Comparison) -> str:
+    def _patched(self, check: str, comparison: Comparison) -> str:
         """What the oracle makes of the observed value, beside what else was observed."""
         if check == "forward" and comparison.key.stage == "activation":
-            return self._swap_activation(comparison.key)
+            return self._patch_activation(comparison.key)
         if check == "teacher_forced" and comparison.key.stage == "gradient":
-            return self._swap_gradients(comparison.step)
+            return self._patch_gradients(comparison.step)
         if check == "free_running":
             passed = "teacher_forced" not in self.observed
             return (
@@ -309,7 +296,7 @@ class Inquiry:
             return f"the gradients that it is given {'agree' if agrees else 'differ too'} (gradients)"
         return ""
 
-    def _swap_activation(self, key: Key) -> str:
+    def _patch_activation(self, key: Key) -> str:
         if self.case.problem.places[key.name].kind == "normalized":
             return ""
         observed = self.observed["forward"]
@@ -321,7 +308,7 @@ class Inquiry:
             return "nothing of the forward pass comes after it"
         return f"from the observed {key.name} the oracle arrives at {len(agreeing)} of {len(later)} later activations"
 
-    def _swap_gradients(self, step: int) -> str:
+    def _patch_gradients(self, step: int) -> str:
         observed = self.observed["teacher_forced"]
         state = next(state for state in self.case.trajectory if state.step == step)
         given = {key.name: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}

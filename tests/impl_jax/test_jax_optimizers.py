@@ -10,6 +10,9 @@ from impl_jax import optimizers, schedules
 
 RATE = 0.01
 STEPS = 50
+# Fifty steps of some thirty operations, and cancellations after a gradient that is 1e10 times the others.
+ROUNDOFFS = 10_000 * 2.0**-53
+DIFFERENT = 1e4 * ROUNDOFFS  # what another formula exceeds
 
 
 def gradient_sequence():
@@ -110,19 +113,19 @@ UNEQUAL = {
 @pytest.mark.parametrize("name", EQUAL)
 def test_the_builtin_of_optax_is_the_same_formula_in_double_precision(name, double_precision):
     ours, builtin = EQUAL[name]
-    assert distance(trajectory(ours), trajectory(builtin)) < 1e-12
+    assert distance(trajectory(ours), trajectory(builtin)) < ROUNDOFFS
 
 
 @pytest.mark.parametrize("name", UNEQUAL)
 def test_the_builtin_of_optax_is_another_formula(name, double_precision):
     ours, builtin = UNEQUAL[name]
-    assert distance(trajectory(ours), trajectory(builtin)) > 1e-8
+    assert distance(trajectory(ours), trajectory(builtin)) > DIFFERENT
 
 
 def test_a_rate_given_by_the_step_is_the_schedule_that_optax_calls(double_precision):
     given = trajectory(optimizers.adam(123.0), rates=decay)
-    assert distance(given, trajectory(optimizers.adam(decay))) < 1e-14
-    assert distance(given, trajectory(optax.adam(decay))) < 1e-12
+    assert distance(given, trajectory(optimizers.adam(decay))) < 64 * 2.0**-53  # the rate from the host or traced
+    assert distance(given, trajectory(optax.adam(decay))) < ROUNDOFFS
 
 
 def test_the_bias_correction_keeps_its_digits_in_single_precision(single_precision):
@@ -131,8 +134,8 @@ def test_the_bias_correction_keeps_its_digits_in_single_precision(single_precisi
     for name, optimizer in (("step", optimizers.adam(1.0, beta1=0.0)), ("optax", optax.adam(1.0, b1=0.0))):
         update, _ = optimizer.update(gradient, optimizer.init(jnp.zeros((), jnp.float32)))
         one_step[name] = abs(float(update) + 1.0)  # every first step of Adam has the length of the rate
-    assert one_step["step"] < 3e-7
-    assert one_step["optax"] > 3e-6
+    assert one_step["step"] < 5 * 2.0**-24
+    assert one_step["optax"] > 50 * 2.0**-24
 
 
 def test_parameters_may_be_any_pytree_and_the_optimizer_sits_in_a_chain(single_precision):
@@ -141,7 +144,7 @@ def test_parameters_may_be_any_pytree_and_the_optimizer_sits_in_a_chain(single_p
     state = optimizer.init(parameters)
     updates, (_, state) = optimizer.update(parameters, state, parameters, learning_rate=0.5)
     assert jax.tree.structure(state.slots["velocity"]) == jax.tree.structure(parameters)
-    np.testing.assert_allclose(updates[0], -0.5 * 0.1 * np.full(3, 0.5), rtol=1e-6)
+    np.testing.assert_allclose(updates[0], -0.5 * 0.1 * np.full(3, 0.5), rtol=16 * 2.0**-24)  # a norm of eight squares
 
 
 @pytest.mark.parametrize("optimizer", [f() for f in optimizers.OPTIMIZERS.values()])

@@ -43,6 +43,14 @@ def fit(p, model_options=None, **changes):
     return p.training.fit(model, parameters, X, Y, **(arguments | changes))
 
 
+def step(p, optimizer, gradients):
+    return optimizer.update(gradients, optimizer.init({"W1": ONE}), {"W1": ONE})
+
+
+def state(p, velocity):
+    return p.optimizers.OptimizerState(2, {"velocity": velocity})
+
+
 REFUSED = [
     lambda p: p.activations.elu(ONE, alpha=0.0),
     lambda p: p.activations.gelu(ONE, approximate="tanh"),
@@ -109,6 +117,24 @@ REFUSED = [
     lambda p: p.schedules.warmup(1.0, start=-0.5),
     lambda p: p.schedules.warmup(1.0, after="cosin"),
     lambda p: p.schedules.inverse_sqrt(1.0, k=-1.0),
+    lambda p: p.optimizers.adam(weight_decay=math.inf),
+    lambda p: p.optimizers.rmsprop(decoupled_weight_decay="yes"),
+    lambda p: p.optimizers.momentum(dampening=0.5),
+    lambda p: p.optimizers.momentum(dampening=0.5, accumulation="sum", nesterov=True),
+    lambda p: p.optimizers.momentum(dampening=0.5, accumulation="sum", bias_correction=True),
+    lambda p: p.optimizers.momentum(dampening=2.0, accumulation="sum"),
+    lambda p: p.models.deep_network((2, 3, 1), bias="no"),
+    lambda p: step(p, p.optimizers.rmsprop(), {"W1": ONE, "x": ONE}),
+    lambda p: step(p, p.optimizers.rmsprop(), {}),
+    lambda p: fit(p, reduction="max"),
+    lambda p: fit(p, frozen_biases="all"),
+    lambda p: fit(p, MODEL_OPTIONS, statistics={}),
+    lambda p: fit(p, MODEL_OPTIONS, statistics={"running_mean1": ONE}),
+    lambda p: fit(p, optimizer=p.optimizers.rmsprop(centered=True), optimizer_state=p.optimizers.OptimizerState(0, {})),
+    lambda p: fit(p, optimizer=p.optimizers.momentum(), optimizer_state=state(p, {"W1": ONE})),
+    lambda p: fit(p, optimizer=p.optimizers.momentum(), optimizer_state=state(p, {})),
+    lambda p: fit(p, optimizer_state=p.optimizers.OptimizerState(-1, {})),
+    lambda p: fit(p, optimizer_state=p.optimizers.OptimizerState(1.0, {})),
     lambda p: fit(p, frozen_layers=2),
     lambda p: fit(p, early_stopping=p.regularizers.early_stopping()),
     lambda p: fit(p, MODEL_OPTIONS | {"normalization_options": {"running_variance": "unbiased"}}, batch_size=3),
@@ -172,7 +198,7 @@ def test_initial_weights_have_the_stated_variance_and_range(name, options, varia
 def test_an_orthogonal_matrix_is_one(shape, double_precision):
     weights = np.asarray(initializers.orthogonal(jax.random.key(1), shape, gain=2.0))
     product = weights @ weights.T if shape[0] <= shape[1] else weights.T @ weights
-    np.testing.assert_allclose(product, 4 * np.eye(min(shape)), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(product, 4 * np.eye(min(shape)), rtol=0, atol=4 * 16 * 2.0**-53)
     assert weights.shape == shape
 
 
@@ -204,7 +230,8 @@ def test_schedules_of_optax_are_the_same_where_the_docstrings_say_so():
         ),
     ]
     for ours, builtin in pairs:
-        np.testing.assert_allclose([builtin(t) for t in range(12)], [ours(t) for t in range(12)], rtol=1e-6, atol=1e-8)
+        rates = [ours(t) for t in range(12)]  # in double precision; those of optax in single
+        np.testing.assert_allclose([builtin(t) for t in range(12)], rates, rtol=16 * 2.0**-24, atol=0.2 * 2.0**-24)
 
 
 def test_the_derivative_of_softplus_keeps_digits_that_the_one_of_jax_loses(single_precision):

@@ -8,6 +8,7 @@ import pytest
 
 from impl_jax import losses, models, optimizers, regularizers, schedules, training
 
+ROUNDOFF = 2.0**-24
 ADAM = optimizers.adam(0.05)  # one object, so that the tests share what is compiled for it
 
 
@@ -63,7 +64,8 @@ def test_a_native_loop_of_ones_own_gives_what_fit_gives():
     for _ in range(5):
         parameters, state = step(parameters, state)
     for name, value in parameters.items():
-        np.testing.assert_allclose(fitted.parameters[name], value, rtol=1e-4, atol=1e-6)
+        # Two programs; Adam divides by roots of moments that are 1e-3 and that have the rounding of sums of 60 terms.
+        np.testing.assert_allclose(fitted.parameters[name], value, rtol=1000 * ROUNDOFF, atol=16 * ROUNDOFF)
 
 
 @pytest.mark.parametrize("keep_probability", [1.0, 0.7])
@@ -104,7 +106,7 @@ def test_the_last_batch_holds_what_is_left_and_its_penalty_counts_its_own_exampl
     batches = [
         training.loss_and_gradients(model, parameters, x[i : i + 4], y[i : i + 4], **arguments) for i in (0, 4, 8)
     ]
-    np.testing.assert_allclose(history.costs, [batch.cost for batch in batches], rtol=1e-6)
+    np.testing.assert_allclose(history.costs, [batch.cost for batch in batches], rtol=16 * ROUNDOFF)
     assert float(batches[2].penalty) == pytest.approx(3.0 / (2 * 2) * 2)
 
 
@@ -133,7 +135,8 @@ def test_rates_are_recorded_and_epochs_kept():
 
 def test_an_optimizer_of_optax_trains_too_but_takes_no_schedule():
     builtin, ours = train(optimizer=optax.adam(0.05)), train()
-    np.testing.assert_allclose(builtin.costs, ours.costs, rtol=1e-3)
+    # optax's bias correction loses digits: a relative 1e-5 a step, in a dozen steps that follow one another.
+    np.testing.assert_allclose(builtin.costs, ours.costs, rtol=10_000 * ROUNDOFF)
     assert np.isnan(builtin.learning_rates).all()
     with pytest.raises(ValueError, match="schedule is not allowed with an optimizer without a learning_rate"):
         train(optimizer=optax.adam(0.05), schedule=schedules.constant(0.1))
@@ -148,7 +151,8 @@ def test_the_gradient_of_the_input_comes_on_request():
     ).gradients
     assert set(gradients) == {"A0", "W1", "b1"}
     expected = (np.asarray(models.predict(model, parameters, x)) - y) / len(x) * np.array([[0.5, -1.0]])
-    np.testing.assert_allclose(gradients["A0"], expected, rtol=1e-4, atol=1e-8)
+    # A probability less its target loses the digits that they share.
+    np.testing.assert_allclose(gradients["A0"], expected, rtol=64 * ROUNDOFF, atol=ROUNDOFF / 60)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every optimizer beside the reference: whole trajectories in float64, single steps in float32, their scalars alone."""
+"""Every formulation of an optimizer beside the reference, step by step, and the scalars of some alone."""
 
 import math
 from fractions import Fraction
@@ -12,7 +12,8 @@ import pytest
 import reference_numpy.optimizers as reference
 from impl_jax import optimizers
 
-STEPS = 14  # RAdam's rectification starts at the fifth or sixth
+ROUNDOFF = 2.0**-24  # of float32
+DECAYING = ("gradient_descent", "momentum", "rmsprop", "adagrad", "adadelta", "adam", "nadam", "adamax", "radam")
 CASES = [
     *((name, {}) for name in optimizers.OPTIMIZERS),
     ("momentum", {"nesterov": True, "bias_correction": True}), ("rmsprop", {"centered": True, "momentum": 0.9}),
@@ -21,7 +22,12 @@ CASES = [
     ("adamw", {"epsilon_position": "before_correction", "amsgrad": "corrected_max"}),
     ("nadam", {"schedule": "constant"}), ("nadam", {"momentum_decay": 1.0, "beta1": 0.99}),
     ("adamax", {"epsilon_position": "outside"}), ("radam", {"threshold": 4, "epsilon_position": "before_correction"}),
-    ("radam", {"beta2": 0.9}), ("lion", {"weight_decay": 0.1}), ("lbfgs", {"history": 2, "first_step": "gradient"}),
+    ("radam", {"beta2": 0.9}), ("lion", {"weight_decay": 0.1}),
+    *((name, {"weight_decay": 0.1}) for name in DECAYING),
+    *((name, {"weight_decay": 0.1, "decoupled_weight_decay": True}) for name in ("momentum", "rmsprop", "adadelta")),
+    ("momentum", {"weight_decay": 0.1, "decoupled_weight_decay": True, "learning_rate_position": "inside"}),
+    ("rmsprop", {"weight_decay": 0.1, "decoupled_weight_decay": True, "momentum": 0.9}),
+    ("momentum", {"dampening": 0.3, "accumulation": "sum"}), ("lbfgs", {"history": 2, "first_step": "gradient"}),
 ]  # fmt: skip
 
 
@@ -53,60 +59,39 @@ def compiled(optimizer):
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_a_scheduled_trajectory_in_double_precision_is_that_of_the_reference(name, options, double_precision):
+def test_a_step_of_every_formulation_is_that_of_the_reference(agrees, name, options, dtype):
     ours, theirs = optimizers.OPTIMIZERS[name](0.05, **options), reference.OPTIMIZERS[name](0.05, **options)
-    expected = parameters = start()
-    state, expected_state, step = ours.init(parameters), theirs.init(expected), compiled(ours)
-    for t in range(1, STEPS + 1):
-        gradients, rate = gradients_of(name, expected, t), 0.05 / t
-        parameters, state = step(gradients, state, parameters, rate)
-        expected, expected_state = theirs.update(gradients, expected_state, expected, learning_rate=rate)
-    assert state.slots.keys() == expected_state.slots.keys()
-    for ours_tree, theirs_tree in [
-        (parameters, expected),
-        *((state.slots[s], expected_state.slots[s]) for s in state.slots),
-    ]:
-        for n, array in theirs_tree.items():
-            # At most 14 steps of 30 operations, and the sixfold cancellation of a momentum after a burst of 1e6.
-            np.testing.assert_allclose(ours_tree[n], array, rtol=1e-12, atol=1e-13 * np.abs(array).max(), err_msg=n)
+    step = compiled(ours)
+    for number in (1, 2, 5, 6, 9, 1000):
+        parameters, slots = _visited(name, theirs, number, dtype)
+        gradients = in_dtype(gradients_of(name, parameters, number), dtype)
+        state = optimizers.OptimizerState(np.int32(number - 1), slots)
+        moved, state = step(gradients, state, parameters, 0.05 / number)
+
+        def expected(gradients, slots, parameters, number=number):
+            state = reference.OptimizerState(number - 1, slots)
+            return theirs.update(gradients, state, parameters, learning_rate=0.05 / number)
+
+        assert int(state.step) == number
+        agrees(
+            (moved, state.slots), lambda *given: _without_step(expected(*given)), gradients, slots, parameters,
+            dtype=dtype.name,
+        )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
-def test_a_single_step_in_single_precision_errs_by_its_own_rounding_alone(name, options):
-    ours, theirs = optimizers.OPTIMIZERS[name](0.05, **options), reference.OPTIMIZERS[name](0.05, **options)
-    update = jax.jit(ours.update)
-    # At most 30 roundings on the way of any number to the update; L-BFGS adds sums of 8 terms in 5 pairs and back.
-    roundings = (300 if name == "lbfgs" else 30) * np.finfo(np.float32).eps / 2
-    for step in (1, 2, 5, 6, 1000):
-        parameters, slots = _visited(name, theirs, step)
-        gradients = in_dtype(gradients_of(name, parameters, 1), np.float32)
-        with jax.enable_x64(False):
-            state = optimizers.OptimizerState(np.int32(step - 1), slots)
-            updates, _ = update(gradients, state, parameters, learning_rate=0.05)
-            updates = in_dtype(updates, np.float64)
-        gradients, slots, parameters = in_dtype((gradients, slots, parameters), np.float64)
-        state = reference.OptimizerState(step - 1, slots)
-        expected, _ = theirs.update(gradients, state, parameters, learning_rate=0.05)
-        for n, w in parameters.items():
-            moved = expected[n] - w
-            size = np.abs(moved) if name != "lbfgs" else np.abs(moved).max()
-            # The difference of parameters of size 1 is good to 1e-15; a sum of terms of two signs to their size.
-            assert np.all(np.abs(updates[n] - moved) <= roundings * (size + _terms(name, w)) + 1e-15), (step, n)
+def _without_step(result):
+    parameters, state = result
+    return parameters, state.slots
 
 
-def _terms(name, w):
-    """The size of the terms of an update that may cancel: decay and momentum against the gradient's step."""
-    return 0.05 * (1 + np.abs(w)) if name != "adadelta" else 1e-2
-
-
-def _visited(name, optimizer, step):
-    """Parameters and slots of the reference before ``step``, rounded to float32; a late one after 30 steps."""
-    parameters = in_dtype(start(), np.float32)
+def _visited(name, optimizer, step, dtype):
+    """Parameters and slots of the reference before ``step``, rounded to ``dtype``; a late one after 30 steps."""
+    parameters = in_dtype(start(), dtype)
     state = optimizer.init(in_dtype(parameters, np.float64))
     visited = in_dtype(parameters, np.float64)
     for t in range(1, min(step, 30)):
         visited, state = optimizer.update(gradients_of(name, visited, 100 + t), state, visited, learning_rate=0.05)
-    return in_dtype(visited, np.float32), in_dtype(state.slots, np.float32)
+    return in_dtype(visited, dtype), in_dtype(state.slots, dtype)
 
 
 def exact_rectification(beta2, t):
@@ -126,7 +111,7 @@ def test_the_rectification_of_radam_keeps_its_digits_in_single_precision(beta2, 
         rho_t = float(rho_t)
         # Six roundings of rho_t, the condition of the root of (rho_t - 4)(rho_t - 2) / rho_t, and four more.
         condition = 0.5 * (rho_t / (rho_t - 4) + rho_t / (rho_t - 2) + 1)
-        assert float(rectification(jnp.float32(t))) == pytest.approx(exact, rel=(6 * condition + 4) * 2.0**-24)
+        assert float(rectification(jnp.float32(t))) == pytest.approx(exact, rel=(6 * condition + 4) * ROUNDOFF)
     assert len(steps) >= 6
 
 
@@ -152,19 +137,17 @@ def test_the_rectification_of_optax_loses_digits_that_ours_keeps(single_precisio
         for _ in range(6):
             update, state = optimizer.update(g, state, jnp.zeros(()))
         errors[name] = abs(-float(update) / exact_rectification(0.999, 6)[0] - 1)
-    assert errors["ours"] < 2e-6
-    assert errors["optax"] > 1e-5
+    # Six roundings of rho_6, of which r_6 has the condition 2.8, and a few more; optax's rho_6 has four digits.
+    assert errors["ours"] < 32 * ROUNDOFF
+    assert errors["optax"] > 160 * ROUNDOFF
 
 
 @pytest.mark.parametrize(("beta", "bias_correction"), [(0.9, True), (0.98, False), (0.0, True)])
-def test_an_exponentially_weighted_average_is_that_of_the_reference(beta, bias_correction, dtype):
+def test_an_exponentially_weighted_average_is_that_of_the_reference(agrees, beta, bias_correction, dtype):
     values = np.random.default_rng(0).random((30, 2)).astype(dtype)
     options = {"beta": beta, "bias_correction": bias_correction}
     ours = optimizers.exponentially_weighted_average(values, **options)
-    expected = reference.exponentially_weighted_average(values, **options)
-    assert ours.dtype == dtype
-    # Positive terms: three roundings a step, of which old ones are forgotten, and 1 - beta^t.
-    np.testing.assert_allclose(ours, expected, rtol=100 * np.finfo(dtype).eps)
+    agrees(ours, reference.exponentially_weighted_average, values, dtype=dtype.name, **options)
     assert optimizers.exponentially_weighted_average(values[:0], **options).shape == (0, 2)
 
 
@@ -188,5 +171,6 @@ def test_lbfgs_takes_its_sums_over_all_parameters_and_falls_fast(double_precisio
         for _ in range(25):
             parameters, state = step(gradient(parameters), state, parameters, 1.0)
         ends.append(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(parameters)]))
-    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-10)
+    # The same sums in another order: 25 steps, each of which may magnify what the last one rounded.
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e6 * 2.0**-53)
     assert np.abs(ends[0]).max() < (1 - 1 / 30) ** 25 / 100  # a hundredth of what gradient descent leaves

@@ -73,7 +73,9 @@ CALLS = [
     ("regularizers", "random_shift", ((2, 2),), {"largest": 0}),
     ("regularizers", "gaussian_noise", (), {"scale": -1.0}),
     ("models", "single_neuron", (2,), {"output": "sigmoid"}),
+    ("models", "single_neuron", (2,), {"bias": None}),
     ("models", "deep_network", ((3,),), {}),
+    ("models", "deep_network", ((3, 1),), {"bias": "no"}),
     ("models", "deep_network", ((3, 2, 1),), {"activation": "maxout"}),
     ("models", "deep_network", ((3, 2, 1),), {"activation": "elu", "activation_options": {"alpha": -1.0}}),
     ("models", "deep_network", ((3, 2, 1),), {"output": "tanh"}),
@@ -92,6 +94,20 @@ CALLS = [
     ("optimizers", "adam", (), {"beta1": 1.2}),
     ("optimizers", "adam", (), {"amsgrad": "max"}),
     ("optimizers", "momentum", (), {"beta": NAN}),
+    *(
+        ("optimizers", name, (), {"weight_decay": -1.0})
+        for name in (
+            "gradient_descent", "momentum", "rmsprop", "adagrad", "adadelta", "adam", "nadam", "adamax", "radam",
+        )
+    ),
+    *(
+        ("optimizers", name, (), {"decoupled_weight_decay": "yes"})
+        for name in ("momentum", "rmsprop", "adadelta")
+    ),
+    ("optimizers", "momentum", (), {"dampening": 1.5}),
+    ("optimizers", "momentum", (), {"dampening": 0.5}),
+    ("optimizers", "momentum", (), {"dampening": 0.5, "accumulation": "sum", "nesterov": True}),
+    ("optimizers", "momentum", (), {"dampening": 0.5, "accumulation": "sum", "bias_correction": True}),
     ("optimizers", "rmsprop", (), {"initial_square": 1.0, "bias_correction": True}),
     ("optimizers", "adagrad", (), {"initial_accumulator": -1.0}),
     ("optimizers", "adagrad", (), {"epsilon_position": "before_correction"}),
@@ -134,7 +150,8 @@ def test_training_refuses_in_the_words_of_the_reference():
     parameters = reference_numpy.models.initialize(reference, np.random.default_rng(0))
     for options in (
         {"frozen_layers": 2}, {"early_stopping": regularizers.early_stopping()}, {"epochs": 0}, {"batch_size": 0},
-        {"schedule_unit": "day"}, {"loss": "hinge"},
+        {"schedule_unit": "day"}, {"loss": "hinge"}, {"reduction": "max"}, {"frozen_biases": "yes"},
+        {"optimizer_state": optimizers.OptimizerState(-1, {})},
     ):  # fmt: skip
         options = {"loss": "categorical_cross_entropy", "optimizer": optimizers.adam(), **options}
         with pytest.raises(ValueError, match="is not allowed") as expected:
@@ -158,6 +175,13 @@ def test_a_model_without_classes_predicts_none_in_the_words_of_the_reference():
     ("call", "message"),
     [
         (lambda: optimizers.adam().update({}, {"w": tf.Variable([1.0])}), "gradients has no 'w': must hold w"),
+        (
+            lambda: optimizers.adam().update(
+                {"W1": tf.zeros(1), "b1": tf.zeros(1), "x": tf.zeros(1)},
+                {"W1": tf.Variable([1.0]), "b1": tf.Variable([1.0])},
+            ),
+            "gradients has 'x': must hold W1, b1",
+        ),
         (
             lambda: optimizers.adam().update({"w": tf.zeros((1, 1))}, {"w": tf.Variable([1.0])}),
             r"gradient 'w' has shape \(1, 1\): must be \(1,\), its parameter's",

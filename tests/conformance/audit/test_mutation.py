@@ -22,7 +22,7 @@ from conformance.recipes.catalogue import KINDS
 from conformance.runs.outcome import Incomplete
 from conformance.verdicts.order import LADDER
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ONE_RECIPE_IN = 6
 
 # Faults divide by zero and overflow; as in the harness's own processes, that is no error of the harness.

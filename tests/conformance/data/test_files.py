@@ -382,6 +382,6 @@ def test_without_the_course_files_the_tests_skip_and_the_last_lines_say_so(tmp_p
     chosen = f"{__file__}::test_the_course_files_hold_what_their_description_says"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", chosen]
     environment = os.environ | {"CONFORMANCE_DATA": str(tmp_path)}
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     output = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
     assert "COURSE DATA ABSENT: 2 tests were skipped; set CONFORMANCE_DATA" in output

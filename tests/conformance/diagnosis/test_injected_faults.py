@@ -534,7 +534,7 @@ def test_the_explanation_in_words(said: Said) -> None:
         f"rmsprop, {target}, float64\n"
         "  first divergence: check update, stage parameter, tensor ordinary, step 1\n"
         "    element [0]: -N, the oracle has -N (error N, allowed N)\n"
-        "  swap: the gradients that it is given agree (gradients)\n"
+        "  patching: the gradients that it is given agree (gradients)\n"
         "  cause: matches rmsprop(epsilon_position='inside_root') to N in all 8 checks\n"
         "    as in keras.RMSprop, keras.RMSprop(momentum=N), optax.rmsprop\n"
         "  cause: matches rmsprop as optax.rmsprop has it to N in all 8 checks\n"
@@ -547,7 +547,7 @@ def test_the_explanation_in_words(said: Said) -> None:
 def test_what_comes_after_the_first_divergence_is_told_apart(said: Said) -> None:
     """The oracle, from the value that was observed: a weight is wrong in one layer alone, a tanh in every layer."""
     rows, tanh = (
-        said.explanations[TARGETS[name], "rmsprop"]["swap"]
+        said.explanations[TARGETS[name], "rmsprop"]["patching"]
         for name in ("the rows of a square weight one further", "LeCun's scaled tanh")
     )
     assert rows == "from the observed Z2 the oracle arrives at 3 of 3 later activations"

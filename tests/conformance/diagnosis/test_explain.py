@@ -1,4 +1,4 @@
-"""Explanations: where an implementation first leaves the oracle, what a swap confirms, and what caused it."""
+"""Explanations: where an implementation first leaves the oracle, what patching confirms, and what caused it."""
 
 import json
 from unittest.mock import Mock
@@ -226,7 +226,7 @@ def test_the_divergence_has_its_worst_element_and_both_values(explained):
 
 
 @pytest.mark.parametrize(
-    ("name", "swap"),
+    ("name", "patching"),
     [
         ("ActivationOff", "from the observed A1 the oracle arrives at 4 of 4 later activations"),
         ("OutputOff", "nothing of the forward pass comes after it"),
@@ -237,9 +237,9 @@ def test_the_divergence_has_its_worst_element_and_both_values(explained):
         ("LastOfTraining", "every step agrees: the fault lies between the steps"),
     ],
 )
-def test_a_swap_confirms_what_is_wrong(explained, name, swap):
-    assert explained[name].swap.endswith(swap)
-    assert f"  swap: {explained[name].swap}" in text(explained[name]).splitlines()
+def test_patching_confirms_what_is_wrong(explained, name, patching):
+    assert explained[name].patching.endswith(patching)
+    assert f"  patching: {explained[name].patching}" in text(explained[name]).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_swap_confirms_what_is_wrong(explained, name, swap):
 def test_what_cannot_be_compared_is_said_and_has_no_known_cause(explained, name, remark):
     found = explained[name]
     assert remark in found.divergence.remark
-    assert (found.causes, found.nearest, found.swap) == ([], None, "")
+    assert (found.causes, found.nearest, found.patching) == ([], None, "")
     assert found.divergence.remark in text(found)
     assert ("no known formulation or fault explains this" in text(found)) == (name != "Crashing")
 
@@ -322,7 +322,7 @@ def test_json_is_json_and_has_the_content_of_the_text(run, explained):
         assert found["check"] in shown
         assert found["remark"] in shown
         assert values["layout"] in shown
-        assert values["swap"] in shown
+        assert values["patching"] in shown
         assert found["observed"] is None or f"{found['observed']:.9g}" in shown or found["remark"]
         for cause in values["causes"]:
             assert f"matches {cause['description']} to {cause['error']:.1g}" in shown

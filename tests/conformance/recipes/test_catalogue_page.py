@@ -27,7 +27,7 @@ from conformance.recipes import catalogue_page  # noqa: E402
 from conformance.recipes.catalogue import KINDS  # noqa: E402
 from reference_numpy import activations, models, normalization, regularizers, training  # noqa: E402
 
-PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
+PAGE = Path(__file__).parents[3] / "docs" / "catalogue.md"
 UNIT_ROUNDOFF = 2.0**-53
 FLOAT32_ROUNDOFF = 2.0**-24
 NEVER = 1e-9  # the probability that an equality of distributions is denied by chance

@@ -1,0 +1,77 @@
+"""Where candidates are carried out: what the reference makes of the checks of a case with one or two changes."""
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from conformance.checks import CHECKS
+from conformance.checks.case import Case
+from conformance.checks.observation import Key, Observation
+from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
+from conformance.verdicts.compare import measure_errors
+
+DRAWS = 4  # of random weights with other seeds, which say how far chance moves a candidate's statistics
+
+Observations = dict[Key, Observation]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What candidates make of the checks of a case (in float64), each made once for all inquiries into it."""
+
+    case: Case
+    _kept: dict[tuple[str, tuple[str, ...], str], Observations | None] = field(default_factory=dict)
+
+    def made(self, candidate: Candidate, check: str) -> Observations | None:
+        """What a candidate makes of a check, or None if it cannot be carried out.
+
+        Of what its changes do not touch it is what the unchanged reference makes, the very same object.
+        """
+        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
+        if name not in self._kept:
+            made = self._make(candidate, check)
+            unchanged = self.unchanged(check) if candidate != self._reference else made
+            self._kept[name] = unchanged if _same(made, unchanged) else made
+        return self._kept[name]
+
+    def unchanged(self, check: str) -> Observations | None:
+        """What the reference makes of a check."""
+        return self.made(self._reference, check)
+
+    @property
+    def _reference(self) -> Candidate:
+        return Candidate("nothing", self.case.problem.recipe)
+
+    def chance(self, candidate: Candidate, check: str) -> dict[Key, float]:
+        """By how much chance moves the statistics that a candidate makes of a check, from draw to draw."""
+        found: dict[Key, float] = {}
+        for seed in range(1, 1 + DRAWS):
+            recipe = self.case.problem.recipe
+            other = replace(self.case.problem, recipe=recipe.model_copy(update={"seed": recipe.seed + seed}))
+            made = self.made(candidate, check)
+            for o in CHECKS[check](candidate.session(other), replace(self.case, problem=other)):
+                if made is not None and o.key.kind == "statistic" and o.key in made:
+                    found[o.key] = max(found.get(o.key, 0.0), float(measure_errors(o, made[o.key]).max()))
+        return found
+
+    def alike(self, one: Candidate, other: Candidate) -> bool:
+        """Whether two candidates make the same of every check, to the last digit."""
+        return all(_same(self.made(one, check), self.made(other, check)) for check in CHECKS)
+
+    def _make(self, candidate: Candidate, check: str) -> Observations | None:
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                session = candidate.session(self.case.problem)
+                return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
+        except CannotBeCarriedOut:
+            return None
+
+
+def _same(one: Observations | None, other: Observations | None) -> bool:
+    """Whether two observed the same, to the last digit; or neither anything."""
+    if one is None or other is None or one is other:
+        return one is other
+    return one.keys() == other.keys() and all(
+        np.array_equal(value, other[key].value, equal_nan=key.kind != "decision") for key, (_, value, _) in one.items()
+    )
