@@ -29,7 +29,7 @@ from conformance.recipes.recipe import Recipe
 from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.outcome import Incomplete
 from conformance.runs.pool import WORKERS_AT_ONCE, Progress
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import NOT_FAILING, Comparison, compare
 from conformance.verdicts.floors import Expectations
 
@@ -86,7 +86,7 @@ def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
     """The case of a recipe, and what the oracle saw in it with its allowances."""
     problem = prepare(recipe, dtype)
     case = build_case(problem, NumpySession(problem.in_float64()))
-    return case, allowance.measure(case)
+    return case, floors.measure(case)
 
 
 def _margin(comparison: Comparison) -> float:

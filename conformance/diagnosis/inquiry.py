@@ -19,7 +19,7 @@ from conformance.adapters.session import Session
 from conformance.checks import CHECKS
 from conformance.checks.case import Case, take_step
 from conformance.checks.observation import Key, Observation
-from conformance.diagnosis import layouts as layout
+from conformance.diagnosis import layouts
 from conformance.diagnosis.candidates import Candidate, pair, singles
 from conformance.diagnosis.distance import shares
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause, Divergence, Explanation
@@ -140,7 +140,7 @@ class Inquiry:
         if found is None:
             return ""
         tolerance = float(expectation.allowance.max())
-        return layout.recognise(found.value, np.asarray(expectation.observation.value), tolerance)
+        return layouts.recognise(found.value, np.asarray(expectation.observation.value), tolerance)
 
     # The cause.
 

@@ -4,8 +4,8 @@ The library beside this file holds the faults that people make and that ``explai
 meaning: they ask of each place in a formula whether anybody would notice if it were otherwise.
 
 Changed are ``+`` and ``-``, ``*`` and ``/``, a comparison at its border (``>`` and ``>=``, ``==`` and ``!=``), ``and``
-and ``or``, ``min`` and ``max``, a unary minus (left out) and a number (0 to 1, an integer to the next, a fraction to one
-and a half of it). Left alone is what is no formula: signatures, decorators, checks of arguments and their messages.
+and ``or``, ``min`` and ``max``, a unary minus (left out) and a number (0 to 1, an integer to the next, a fraction to
+one and a half of it). Left alone is what is no formula: signatures, decorators, checks of arguments and their messages.
 """
 
 import ast

@@ -26,7 +26,7 @@ from conformance.recipes.factors import BASE, FACTORS, values_in
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import StoredCase, load_case, save_case
 from conformance.results.store import Store
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
 
 # Only without shrinking is a failing example the one that is shown first; with it, a failure takes minutes to report.
@@ -182,7 +182,7 @@ def go_through(values, names):
     problem = prepare(recipe, dtype)
     note(json.dumps(values))
     built = build_case(problem, NumpySession(problem.in_float64()))
-    expectations = allowance.measure(built)
+    expectations = floors.measure(built)
     with TemporaryDirectory() as folder:
         store = Store(Path(folder), create=True)
         save_case(store, StoredCase(built, expectations, {}))

@@ -12,7 +12,7 @@ from conformance.checks import CHECKS, gradient_check
 from conformance.checks.case import build_case
 from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import NOT_FAILING, compare
 
 TINY = {"examples": 24, "test_examples": 12}
@@ -169,7 +169,7 @@ def case_of(name, dtype):
     """The case of a recipe in a precision, and what is expected in it."""
     problem = prepare(Recipe.model_validate(BASE | RECIPES[name]), dtype)
     case = build_case(problem, NumpySession(problem.in_float64()))
-    return case, allowance.measure(case)
+    return case, floors.measure(case)
 
 
 def failures(session, name, dtype):

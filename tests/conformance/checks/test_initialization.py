@@ -18,7 +18,7 @@ from conformance.faults.mutants import MUTANTS
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.factors import values_in
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, Verdict, compare
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
@@ -68,8 +68,8 @@ def problem_of(initializer, dtype, gain=1.0):
 def situation(problem, seed=0):
     """The case of a problem with this seed, without a training, and what the check expects in it."""
     case = Case(replace(problem, recipe=problem.recipe.model_copy(update={"seed": seed})), {}, (), ())
-    with patch.object(allowance, "CHECKS", {"initialization": initialization.observe}):
-        return case, allowance.measure(case)["initialization"]
+    with patch.object(floors, "CHECKS", {"initialization": initialization.observe}):
+        return case, floors.measure(case)["initialization"]
 
 
 def session_of(implementation, problem):
@@ -234,7 +234,7 @@ def test_a_session_that_cannot_draw_weights_is_unsupported():
 
 def test_no_switch_of_a_training_excuses_wrong_weights():
     """Events go by the step of a training; a draw's number is none."""
-    with patch.object(allowance, "local_events", lambda *given: {1: "a unit at its kink", 2: "another"}):
+    with patch.object(floors, "local_events", lambda *given: {1: "a unit at its kink", 2: "another"}):
         _, expectations = situation(problem_of("he normal", "float64"))
     assert [dict(expectation.events) for expectation in expectations] == [{}] * len(expectations)
 

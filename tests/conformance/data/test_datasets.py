@@ -14,9 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from sklearn.datasets import load_diabetes
 
-from conformance.data import datasets as data
-from conformance.data import files as data_files
-from conformance.data import leaks
+from conformance.data import datasets, files, leaks
 from conformance.data.datasets import (
     DATASETS,
     SCALINGS,
@@ -92,7 +90,7 @@ def test_importing_the_data_sets_imports_no_reader():
 
 
 def test_the_error_is_one_class_in_both_modules():
-    assert DataError is data_files.DataError
+    assert DataError is files.DataError
     assert issubclass(DataError, ValueError)
 
 
@@ -192,7 +190,7 @@ def test_ten_examples_are_the_first_ten_of_thirty(name):
 @pytest.mark.parametrize("name", [*PLANAR, "hand_signs"])
 def test_drawn_training_and_test_examples_are_different_draws(name, monkeypatch):
     # At equal sizes two draws from one generator would be equal, whatever the order in which it is used.
-    monkeypatch.setattr(data, "DRAWN_POINTS", (60, 60))
+    monkeypatch.setattr(datasets, "DRAWN_POINTS", (60, 60))
     dataset = load_dataset(name, scaling="none", examples=60, test_examples=60)
     assert not rows_of(dataset.train_x) & rows_of(dataset.test_x)
 
@@ -476,7 +474,7 @@ def test_features_leak_only_as_exact_copies(archive):
 
 
 def test_a_patient_in_both_parts_is_a_leak_whatever_the_target(monkeypatch):
-    monkeypatch.setattr(data, "shuffled_split", lambda *_: (np.arange(100), np.array([200, 7, 300, 99])))
+    monkeypatch.setattr(datasets, "shuffled_split", lambda *_: (np.arange(100), np.array([200, 7, 300, 99])))
     assert load_dataset("diabetes").leaked_test_rows.tolist() == [1, 3]
     assert load_dataset("diabetes", examples=50).leaked_test_rows.tolist() == [1]
 
@@ -527,5 +525,5 @@ def test_no_jpeg_copy_of_a_sign_can_exceed_the_threshold(signs):
 
 
 def test_course_images_are_flattened_row_by_row_with_colours_last(cats, course_data):
-    raw = data_files.read_course_hdf5(course_data, "catvnoncat")
+    raw = files.read_course_hdf5(course_data, "catvnoncat")
     np.testing.assert_array_equal(cats.train_x.reshape(209, 64, 64, 3), raw.train_x)

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 from pydantic import ValidationError
 
-from conformance.recipes import suites as catalog
+from conformance.recipes import suites
 from conformance.recipes.components import keyword_defaults
 from conformance.recipes.files import RecipeError, load_recipe
 from conformance.recipes.recipe import Recipe
@@ -72,7 +72,7 @@ def test_the_hash_is_of_what_is_meant_not_of_how_it_is_written(tmp_path):
 
 
 def test_a_recipe_survives_json():
-    for recipe in catalog.suite("default"):
+    for recipe in suites.suite("default"):
         again = Recipe.model_validate(json.loads(json.dumps(recipe.model_dump(mode="json"))))
         assert again == recipe
         assert again.hash == recipe.hash
@@ -193,7 +193,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 
 def test_every_component_of_the_reference_is_in_the_full_suite():
-    recipes = catalog.suite("full")
+    recipes = suites.suite("full")
     used = {
         "models": {recipe.model.name for recipe in recipes},
         "activations": {recipe.model.activation.name for recipe in recipes},
@@ -217,7 +217,7 @@ def test_every_component_of_the_reference_is_in_the_full_suite():
 
 def test_every_formulation_that_a_keyword_can_name_is_in_the_full_suite():
     """The allowed words are read from the reference's own refusals."""
-    recipes = catalog.suite("full")
+    recipes = suites.suite("full")
     for name, make in optimizers.OPTIMIZERS.items():
         for keyword in keyword_defaults(make):
             try:
@@ -252,11 +252,11 @@ def test_the_new_fields_are_part_of_what_a_recipe_is_and_are_left_out_at_no_cost
 
 
 def test_names_within_a_suite_differ():
-    assert len(catalog.names(catalog.suite("full"))) >= 400
+    assert len(suites.names(suites.suite("full"))) >= 400
     with pytest.raises(ValueError, match="is used twice"):
-        catalog.names([*catalog.suite("quick"), *catalog.suite("quick")])
+        suites.names([*suites.suite("quick"), *suites.suite("quick")])
 
 
 def test_a_recipe_cannot_be_changed():
     with pytest.raises(ValidationError):
-        catalog.suite("quick")[0].epochs = 3
+        suites.suite("quick")[0].epochs = 3

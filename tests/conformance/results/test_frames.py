@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from conformance.reports.summary import markdown, summarize
-from conformance.results import frames as tables
+from conformance.results import frames
 from conformance.results.store import INFORMATIVE
 
 NAN = float("nan")
@@ -30,7 +30,7 @@ def curve_points(*rows):
 
 
 def test_the_worst_margins_are_the_passing_records_nearest_their_allowance():
-    found = tables.worst_margins(
+    found = frames.worst_margins(
         records(
             {"tensor": "far", "error": 1e-16},
             {"tensor": "near", "error": 9e-15, "ulps": 40.5},
@@ -47,7 +47,7 @@ def test_the_worst_margins_are_the_passing_records_nearest_their_allowance():
 
 
 def test_ceilings_show_the_tightest_of_both_margins_by_check_and_precision():
-    found = tables.ceilings(
+    found = frames.ceilings(
         records(
             {"check": "update", "tensor": "loose", "ceiling": 1e-3, "nearest_fault": "one"},
             {"check": "update", "tensor": "tight", "ceiling": 2e-14, "nearest_fault": "another", "recipe": "large"},
@@ -69,11 +69,11 @@ def test_ceilings_show_the_tightest_of_both_margins_by_check_and_precision():
 
 
 def test_without_ceilings_there_is_no_table_of_them():
-    assert markdown(tables.ceilings(records({}))) == "None."
+    assert markdown(frames.ceilings(records({}))) == "None."
 
 
 def test_largest_errors_are_those_of_passing_records_by_check_and_precision():
-    found = tables.largest_errors(
+    found = frames.largest_errors(
         records(
             {"tensor": "small"},
             {"tensor": "large", "error": 3e-15},
@@ -89,7 +89,7 @@ def test_largest_errors_are_those_of_passing_records_by_check_and_precision():
 
 
 def test_floors_are_the_median_and_the_largest_of_a_stage():
-    found = tables.floors(
+    found = frames.floors(
         records(
             *({"tensor": f"W{n}", "floor": n * 1e-16} for n in (1, 2, 9)),
             {"tensor": "crashed", "floor": NAN, "verdict": "crashed"},
@@ -111,7 +111,7 @@ def free_and_local(recipe, local, free, **fields):
 
 
 def test_amplification_sets_errors_of_free_trainings_beside_those_of_single_steps():
-    found = tables.amplification(
+    found = frames.amplification(
         records(
             *free_and_local("calm", 1e-15, 2e-15),
             *free_and_local("wild", 1e-15, 7e-10),
@@ -138,13 +138,13 @@ def test_amplification_sets_errors_of_free_trainings_beside_those_of_single_step
 
 def test_amplification_shows_as_many_as_asked_for():
     rows = [row for n in range(1, 6) for row in free_and_local(f"recipe-{n}", 1e-15, n * 1e-15)]
-    found = tables.amplification(records(*rows), curve_points(), 2)
+    found = frames.amplification(records(*rows), curve_points(), 2)
     assert list(found["recipe"]) == ["recipe-5", "recipe-4"]
 
 
 @pytest.mark.parametrize("check", ["teacher_forced", "update"])
 def test_without_both_trainings_there_is_no_amplification(check):
-    assert tables.amplification(records({"check": check}), curve_points(), 5).empty
+    assert frames.amplification(records({"check": check}), curve_points(), 5).empty
 
 
 @pytest.fixture

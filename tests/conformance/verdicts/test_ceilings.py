@@ -16,8 +16,7 @@ from conformance.recipes.coverage import recipe_with
 from conformance.results.frames import load_records
 from conformance.results.store import Store
 from conformance.runs import worker
-from conformance.verdicts import ceilings
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import ceilings, floors
 from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, Verdict, under_ceiling
 
 RECIPE = recipe_with({"optimizer": "gradient descent"}, "descent")
@@ -44,7 +43,7 @@ def faulty_step(name, line, checks=("update",), **fields):
 def situation():
     problem = prepare(RECIPE, "float64")
     case = build_case(problem, NumpySession(problem.in_float64()))
-    return case, allowance.measure(case)
+    return case, floors.measure(case)
 
 
 @pytest.fixture
@@ -153,7 +152,7 @@ def test_of_a_long_training_the_first_epochs_are_followed(known):
     recipe = RECIPE.model_copy(update={"epochs": 2 * ceilings.STEPS})
     problem = prepare(recipe, "float64")
     case = build_case(problem, NumpySession(problem))
-    expectations = allowance.measure(case)
+    expectations = floors.measure(case)
     known(longer_step(1 + 1e-6, checks=("free_running",)))
     found = ceilings_of(case, expectations)["free_running"]
     assert ("curve", "cost") in found
@@ -211,12 +210,12 @@ def test_the_bound_says_where_the_fault_shows_most_and_how_much(situation, known
 def test_the_ratio_is_to_the_allowance_at_the_step_of_the_bound(situation):
     _, expectations = situation
     (expected,) = (e for e in expectations["free_running"] if e.observation.key.tensor == "cost")
-    floors = np.linspace(1e-9, 1e-6, expected.floor.size)
-    steep = {"free_running": [replace(expected, floor=floors)], "loss": []}
-    for step in (1, 2, floors.size):
+    rising = np.linspace(1e-9, 1e-6, expected.floor.size)
+    steep = {"free_running": [replace(expected, floor=rising)], "loss": []}
+    for step in (1, 2, rising.size):
         bound = ceilings.Bound("a fault", step, 1e-3, False)
         found = ceilings.above(steep, {"free_running": {("curve", "cost"): bound}})
-        allowance = 8 * floors[step - 1] + 16 * expected.unit_roundoff
+        allowance = 8 * rising[step - 1] + 16 * expected.unit_roundoff
         ceiling = Ceiling(pytest.approx(1e-3 / allowance, rel=1e-12), "a fault")
         assert found == {"free_running": {("curve", "cost"): ceiling}, "loss": {}}
 
@@ -296,8 +295,8 @@ def test_both_margins_stand_in_every_record_of_a_tensor_with_a_ceiling(tmp_path,
 
 def test_a_crossed_ceiling_makes_a_record_inconclusive_and_hides_no_failure(tmp_path, known, monkeypatch):
     known(longer_step(1.0 + 4e-8))
-    measure = allowance.measure
-    monkeypatch.setattr(allowance, "measure", lambda case: with_floors(measure(case), 1e-8))
+    measure = floors.measure
+    monkeypatch.setattr(floors, "measure", lambda case: with_floors(measure(case), 1e-8))
     for adapter, verdict in ((NumpyAdapter, "inconclusive"), (Hasty, "fail")):
         records = records_of(tmp_path / adapter.__name__, adapter)
         (crossed,) = records[records["allowance_per_ceiling"] > 1].to_dict("records")

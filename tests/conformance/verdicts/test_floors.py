@@ -8,18 +8,18 @@ from conformance.checks import CHECKS
 from conformance.checks.case import Point, build_case
 from conformance.checks.observation import STAGES
 from conformance.problems.preparation import prepare
-from conformance.recipes import suites as catalog
+from conformance.recipes import suites
 from conformance.recipes.coverage import recipe_with
 from conformance.results.cases import StoredCase, load_case, save_case
 from conformance.results.store import Store
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import Verdict, compare, measure_errors
 from conformance.verdicts.events import local_events
 from conformance.verdicts.order import LADDER
 from conformance.verdicts.rerounding import VARIANTS, Rerounded, SequentialNetwork
 from reference_numpy import models
 
-RECIPES = {recipe.name: recipe for recipe in catalog.suite("default")}
+RECIPES = {recipe.name: recipe for recipe in suites.suite("default")}
 SMALL = ["moons-deep-relu-momentum", "xor-dropout", "digits-softmax-adam-dropout-l2", "moons-relu-at-zero"]
 
 
@@ -30,7 +30,7 @@ def cases():
         for dtype in ("float64", "float32"):
             problem = prepare(RECIPES[name], dtype)
             case = build_case(problem, NumpySession(problem.in_float64()))
-            found[name, dtype] = case, allowance.measure(case)
+            found[name, dtype] = case, floors.measure(case)
     return found
 
 
@@ -128,7 +128,7 @@ def test_a_weight_within_rounding_of_zero_is_an_event_where_its_absolute_value_i
     )
     problem = prepare(recipe, "float64")
     case = build_case(problem, NumpySession(problem))
-    expectations = allowance.measure(case)
+    expectations = floors.measure(case)
     events = expectations["free_running"][0].events
     assert min(events, default=None) == first
     assert all("from 0, where the gradient of its penalty changes its sign" in event for event in events.values())
@@ -144,9 +144,9 @@ def test_a_parameter_that_two_steps_cancel_has_the_floor_of_what_it_was():
     )
     problem = prepare(recipe, "float32")
     case = build_case(problem, NumpySession(problem.in_float64()))
-    floors = {
+    measured = {
         (check, e.observation.key.step): (float(abs(e.observation.value[0])), float(e.floor[0]))
-        for check, expected in allowance.measure(case).items()
+        for check, expected in floors.measure(case).items()
         for e in expected
         if e.observation.key.stage == "parameter" and e.observation.key.tensor == "b1"
     }
@@ -155,7 +155,7 @@ def test_a_parameter_that_two_steps_cancel_has_the_floor_of_what_it_was():
         given = float(abs(state.parameters["b1"][0]))
         largest = max(largest, given)
         for check, was in (("teacher_forced", given), ("free_running", largest)):
-            left, floor = floors.get((check, state.step), (np.inf, 0.0))
+            left, floor = measured.get((check, state.step), (np.inf, 0.0))
             if left < was:
                 assert floor >= 0.999 * problem.unit_roundoff * was / max(left, 1e-300)
                 cancelled += left < was / 1000
@@ -168,8 +168,8 @@ def test_a_difference_of_gradients_has_the_floor_of_the_gradients():
     problem = prepare(recipe, "float64")
     case = build_case(problem, NumpySession(problem))
     oracles = list(CHECKS["teacher_forced"](NumpySession(problem), case))
-    floors = allowance._carried(case, oracles, [np.zeros(np.size(o.value)) for o in oracles], accumulated=False)
-    found = {o.key.step: (o, floor) for o, floor in zip(oracles, floors, strict=True)
+    carried = floors._carried(case, oracles, [np.zeros(np.size(o.value)) for o in oracles], accumulated=False)
+    found = {o.key.step: (o, floor) for o, floor in zip(oracles, carried, strict=True)
              if o.key.tensor == "gradient_change_1 of b1"}  # fmt: skip
     assert found[1][1].max() == 0  # no step has been made yet
     for state in case.trajectory[1:]:

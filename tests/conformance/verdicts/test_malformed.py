@@ -14,7 +14,7 @@ from conformance.checks.case import build_case
 from conformance.checks.observation import STAGES, Key, Observation
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
-from conformance.verdicts import floors as allowance
+from conformance.verdicts import floors
 from conformance.verdicts.compare import NOT_FAILING, Expectation, Verdict, compare
 from conformance.verdicts.record import Context
 from conformance.verdicts.summary import records_of
@@ -27,7 +27,7 @@ OWN_PRECISION = ("tensor", "statistic")
 def situation():
     problem = prepare(RECIPE, "float32")
     case = build_case(problem, NumpySession(problem.in_float64()))
-    expectations = allowance.measure(case)
+    expectations = floors.measure(case)
     session = NumpySession(case.problem)
     return expectations, {check: tuple(observe(session, case)) for check, observe in CHECKS.items()}
 
