@@ -162,6 +162,11 @@ def test_an_environment_that_cannot_be_made_is_a_row_that_says_why(tmp_path):
     assert set(table["verdict"]) == {"not made: no Python 9.9 was found"}
 
 
+def test_a_command_of_the_matrix_that_fails_is_told_with_its_last_words(tmp_path):
+    with pytest.raises(matrix.NotMade, match=r"exit status 1: ValueError: no such thing$"):
+        matrix._call([sys.executable, "-c", "raise ValueError('no such thing')"], tmp_path)
+
+
 def make_wheel(folder):
     """Build the wheel from this source into a folder."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
@@ -218,6 +223,7 @@ def test_the_installed_command_says_its_version(installed, tmp_path, start):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_installed_command_runs_the_quick_suite(installed, tmp_path):
     where = call([installed / "python", "-c", "import conformance; print(conformance.__file__)"], tmp_path)
     assert Path(where.strip()).is_relative_to(installed.parent)

@@ -88,14 +88,14 @@ def try_out(environment: Environment, wheel: Path, folder: Path) -> pd.DataFrame
     _call([interpreter(environment.python), "-m", "venv", "--clear", str(place)], folder)
     _call([str(python), "-m", "pip", "install", "--quiet", f"{wheel.absolute()}[{extras}]", *environment.requirements],
           folder)  # fmt: skip
-    status = _call(
+    ended = _call(
         [str(python), "-m", "conformance", "run", "--suite", "quick", "--output", str(run),
          "--implementation", ",".join(environment.implementations)], place, FINISHED,
     )  # fmt: skip
     try:
         records = load_records(Store(run))
     except StoreError as error:
-        raise NotMade(f"exit status {status}: {error}") from error
+        raise NotMade(f"exit status {ended.returncode}: {_last_line(ended)}") from error
     return _rows(environment, records)
 
 
@@ -116,14 +116,18 @@ def _verdict(verdicts: "pd.Series[str]") -> str:
     return ", ".join(f"{verdict} {count}" for verdict, count in counts.items()) or "pass"
 
 
-def _call(command: list[str], folder: Path, finished: tuple[int, ...] = (0,)) -> int:
+def _call(command: list[str], folder: Path, finished: tuple[int, ...] = (0,)) -> "subprocess.CompletedProcess[str]":
     """Run a command in a folder where none of this project's source can be imported; NotMade if it fails."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if ended.returncode not in finished:
-        said = (ended.stderr or ended.stdout).strip().splitlines()
-        raise NotMade(f"{' '.join(command[:4])} ...: exit status {ended.returncode}: {said[-1] if said else 'silent'}")
-    return ended.returncode
+        raise NotMade(f"{' '.join(command[:4])} ...: exit status {ended.returncode}: {_last_line(ended)}")
+    return ended
+
+
+def _last_line(ended: "subprocess.CompletedProcess[str]") -> str:
+    lines = (ended.stderr or ended.stdout).strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def tables(asked: list[Environment], wheel: Path, folder: Path) -> Iterator[pd.DataFrame]:
