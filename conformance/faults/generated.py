@@ -4,12 +4,16 @@ The library beside this file holds the faults that people make and that ``explai
 meaning: they ask of each place in a formula whether anybody would notice if it were otherwise.
 
 Changed are ``+`` and ``-``, ``*`` and ``/``, a comparison at its border (``>`` and ``>=``, ``==`` and ``!=``), ``and``
-and ``or``, ``min`` and ``max``, a unary minus (left out) and a number (0 to 1, an integer to the next, a fraction to
-one and a half of it). Left alone is what is no formula: signatures, decorators, checks of arguments and their messages.
+and ``or``, ``min`` and ``max``, a unary minus (left out) and a number: 0 to 1, an integer to the next, a fraction to
+one and a half of it. Left alone is what is no formula: signatures, decorators, checks of arguments and their messages.
+
+Those that nobody notices are in ``equivalents.toml``, each with the reason why.
 """
 
 import ast
+import tomllib
 from collections.abc import Iterator
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +48,9 @@ _OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
 _EXTREMES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
 _PARTS = (ast.Constant, ast.UnaryOp, ast.Tuple, ast.Slice, ast.keyword)  # they say too little by themselves
 
+EQUIVALENTS = resources.files("conformance.faults") / "equivalents.toml"
+KINDS = ("equivalent", "gap", "not_executed")
+
 Lines = tuple[int, int, int, int]  # first and last line, counted from 1, and the columns where it begins and ends
 
 
@@ -73,6 +80,44 @@ class Generated(NamedTuple):
     def file(self) -> str:
         """The file's name."""
         return self.edit.file
+
+
+class Listed(NamedTuple):
+    """Changes of a function that no check catches, and why.
+
+    Attributes:
+        kind: ``equivalent`` (the same numbers, or the same distribution of weights), ``gap`` (another formulation or
+            situation would show it) or ``not_executed`` (by any recipe on which faults are tried).
+        function: as of a fault.
+        changes: as of a fault; () for every one of the function.
+        reason: why, or for a gap what would show it.
+    """
+
+    kind: str
+    function: str
+    changes: tuple[str, ...]
+    reason: str
+
+    def holds(self, fault: Generated) -> bool:
+        """Whether a fault is one of these."""
+        return fault.function == self.function and (not self.changes or fault.change in self.changes)
+
+
+def listed(text: str | None = None) -> tuple[Listed, ...]:
+    """The rows of ``equivalents.toml``, or of another ``text``.
+
+    A row is ``[[kind]]`` with ``function``, ``changes`` (without: all of the function's) and ``reason``. Raises
+    ValueError for another kind, and for a row with other fields.
+    """
+    found = []
+    for kind, rows in tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8") if text is None else text).items():
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r} is not known: must be one of {', '.join(KINDS)}")
+        for row in rows:
+            if set(row) - {"changes"} != {"function", "reason"}:
+                raise ValueError(f"{kind}: {row!r}: must have function and reason, and may have changes")
+            found.append(Listed(kind, row["function"], tuple(row.get("changes", ())), row["reason"]))
+    return tuple(found)
 
 
 class _Text:
