@@ -151,6 +151,56 @@ def test_every_module_of_the_harness_has_a_room():
     assert folders == set().union(*ROOMS)
 
 
+def dependencies(root):
+    """Which modules of the five packages each of them imports, by name."""
+    paths = {}
+    for top in (*FRAMEWORKS, "conformance"):
+        for path in (root / top).glob("**/*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    found = {}
+    for module, path in paths.items():
+        package = module if path.stem == "__init__" else module.rpartition(".")[0]
+        names = {f"{package}{name}" if name.startswith(".") else name for name in imports(path)}
+        names |= {name.rpartition(".")[0] for name in names if name not in paths}
+        found[module] = (names & paths.keys()) - {module}
+    return found
+
+
+def circle(graph):
+    """Modules that import each other in a circle, or nothing."""
+    done = set()
+
+    def walk(module, path):
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(graph[module]):
+            found = walk(other, [*path, module])
+            if found:
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in graph if (found := walk(module, []))), [])
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(dependencies(ROOT)) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_no_module_of_the_harness_is_long():
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "conformance").rglob("*.py")
+    }
+    assert [path for path, length in lengths.items() if length > 400] == []
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "optimizers"], ["list", "implementations"]])
 def test_help_and_list_import_no_framework(arguments):
     code = (

@@ -64,6 +64,8 @@ WRONG = {
         "nesterov": flags,
         "bias_correction": flags,
         "centered": flags,
+        "decoupled_weight_decay": flags,
+        "dampening": fractions,
     },
     "schedules": {
         "learning_rate": rates,
@@ -118,8 +120,10 @@ WRONG = {
     },
     "models": {
         "activation": one_of(
-            *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "swish", "gelu", "softmax")
+            *("identity", "sigmoid", "tanh", "softsign", "relu", "leaky_relu", "elu", "selu", "softplus", "swish"),
+            *("gelu", "softmax"),
         ),
+        "bias": flags,
         "normalization": one_of(None, "batch_norm", "layer_norm"),
     },
 }
@@ -174,6 +178,7 @@ GIVEN = {
     "binary_cross_entropy_from_probabilities": (X, X), "categorical_cross_entropy": (OUTPUTS, LABELS),
     "categorical_cross_entropy_from_probabilities": (OUTPUTS, LABELS), "mean_squared_error": (X, X),
     "batch_norm": (X, *PAIR, *PAIR), "layer_norm": (X, *PAIR), "schedules": (0.1,), "shallow_network": (2,),
+    "single_neuron": (2,), "logistic_regression": (2,),
     "deep_network": ((2, 3, 1),), "multi_task_network": ((2, 3, 2),), "softmax_classifier": ((2, 3, 4),),
 }  # fmt: skip
 

@@ -81,6 +81,12 @@ def test_a_package_has_the_nine_files_what_they_share_and_no_other(package):
     assert {path.stem for path in (ROOT / package).glob("*.py")} == {"__init__", "_common", *FILES, *around}
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_no_formula_reads_the_same_in_every_package(package):
+    mine, reference = (ROOT / name / "_common.py" for name in (package, "reference_numpy"))
+    assert mine.read_bytes() == reference.read_bytes()
+
+
 def _renamed(module):
     module.adagrad = module.__dict__.pop("adam")
 
@@ -90,7 +96,9 @@ def _other_default(module):
 
 
 def _other_keyword(module):
-    source = inspect.getsource(module.gradient_descent).replace("learning_rate=0.01", "learning_rate=0.01, *, extra=1")
+    source = inspect.getsource(module.gradient_descent).replace(
+        "weight_decay: float = 0.0", "weight_decay: float = 0.0, extra: int = 1"
+    )
     exec(source, vars(module))
 
 

@@ -108,7 +108,7 @@ TORCH = [
     Fault(
         "Adam's second decay 0.99",
         "adam",
-        {"impl_torch/optimizers.py": ("= (beta1, beta2), amsgrad ==", "= (beta1, 0.99), amsgrad ==")},
+        {"impl_torch/optimizers.py": ("betas = beta1, beta2", "betas = beta1, 0.99")},
         ("update", "optimizer state", "second_moment of ordinary", 1),
         layout="multiplied by 10",
     ),
@@ -197,7 +197,7 @@ TORCH = [
         "an epoch more of patience",
         "stopping",
         {
-            "impl_torch/regularizers.py": (
+            "impl_torch/_common.py": (
                 "self.epoch - self.best_epoch >= self.patience",
                 "self.epoch - self.best_epoch > self.patience",
             )
@@ -291,12 +291,9 @@ TF = [
     Fault(
         "sum of the losses for their mean",
         "momentum",
-        {"impl_tf/training.py": ("tf.reduce_mean(per_example)", "tf.reduce_sum(per_example)")},
+        {"impl_tf/training.py": ("REDUCTIONS[reduction](per_example)", "tf.reduce_sum(per_example)")},
         ("loss", "loss", "data_loss", 0),
-        (
-            "the fault 'cost: the sum of the losses for their mean'"
-            " and the fault 'cost: gradient of the sum of the losses'",
-        ),
+        ("the fault 'cost: the sum of the losses for their mean'",),
         layout="multiplied by 9",
     ),
     Fault(
@@ -378,7 +375,7 @@ JAX = [
     Fault(
         "the schedule one epoch late",
         "rmsprop",
-        {"impl_jax/training.py": ("schedule(epoch if", "schedule(max(epoch - 1, 0) if")},
+        {"impl_jax/training.py": ("schedule(first_epoch + epoch if", "schedule(max(first_epoch + epoch - 1, 0) if")},
         ("free_running", "curve", "learning rate", 4),
         ("the fault 'schedule: one epoch late'",),
     ),

@@ -1,6 +1,7 @@
 """Ceilings: what a fault that a check must catch would move, and what becomes of records that it could hide in."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from conformance.recipes.coverage import recipe_with
 from conformance.results.frames import load_records
 from conformance.results.store import Store
 from conformance.runs import worker
+from conformance.runs.plan import Plan
 from conformance.verdicts import ceilings, floors
 from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, Verdict, under_ceiling
 
@@ -273,10 +275,10 @@ class Hasty(NumpyAdapter):
 
 def records_of(folder, adapter):
     """What the two parts of a run write of the recipe, in this process."""
-    plan = worker.Plan("run", folder, "cpu", [("file", RECIPE, "float64")])
+    plan = Plan(folder, [("file", RECIPE)], {}, ["float64"])
     store = Store(folder, create=True)
-    worker.make_cases(plan, store, lambda **event: None, (0, 1))
-    worker.check_implementation(plan, store, lambda **event: None, (0, 1), "tested", adapter("cpu"))
+    worker.make_cases(store, Mock(), plan.tasks)
+    worker.check_implementation(plan, store, Mock(), plan.tasks, "tested", adapter("cpu"))
     return load_records(store)
 
 
