@@ -24,12 +24,19 @@ from conformance.checks.case import Case, build_case
 from conformance.faults.generated import FORMULAS, Generated, Lines, generated
 from conformance.faults.injection import injected
 from conformance.problems.preparation import prepare
+from conformance.recipes.coverage import recipe_with
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
 from conformance.verdicts.compare import NOT_FAILING, compare
 
 REFERENCE = Path(reference_numpy.__file__).parent
 DTYPE = "float64"
+
+# What shows only where two values come together; ``full`` holds every such pair.
+PAIRS = (
+    {"model": "multi-task", "loss": "binary, mean of outputs"},
+    {"model": "logistic regression", "optimizer": "lbfgs"},
+)
 
 Places = dict[str, frozenset[Lines]]  # by file
 
@@ -89,10 +96,15 @@ def caught_by(adapter: Adapter, recipe: Recipe, *, with_initialization: bool) ->
     return None
 
 
+@cache
 def recipes() -> tuple[Recipe, ...]:
-    """Those on which faults are tried: each formulation on its own, which are the smallest, and the default suite."""
+    """Those on which faults are tried: each formulation on its own, which are the smallest, and the default suite.
+
+    And a few ``PAIRS``: the others of the suite ``full`` would add hours and catch nothing more.
+    """
     alone = tuple(recipe for recipe in suite("full") if recipe.name.startswith("alone-"))
-    return (*alone, *suite("default"))
+    pairs = tuple(recipe_with(pair, " with ".join(pair.values())) for pair in PAIRS)
+    return (*alone, *suite("default"), *pairs)
 
 
 def _in_order(fault: Generated) -> list[Recipe]:

@@ -12,6 +12,7 @@ Those that nobody notices are in ``equivalents.toml``, each with the reason why.
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib import resources
 from itertools import pairwise
@@ -60,7 +61,8 @@ class Generated(NamedTuple):
     Attributes:
         function: ``"file.py: name"``, the function or method; ``Class.method``.
         line: of the file, where the change is.
-        change: ``"`before` -> `after`"``, the smallest expression that says what is changed.
+        change: ``"`before` -> `after`"``, the smallest expression that says what is changed; numbered, ``" (2)"``,
+            where the function has had the same before.
         edit: of the whole function.
         where: the changed expression's place in the file.
     """
@@ -73,7 +75,7 @@ class Generated(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``function, line: change``: unique but for the same change twice in a line."""
+        """``function, line: change``."""
         return f"{self.function}, line {self.line}: {self.change}"
 
     @property
@@ -168,18 +170,16 @@ def generated_from(file: str, source: str) -> Iterator[Generated]:
     """
     text = _Text(source)
     for name, function in _functions(ast.parse(source).body):
-        whole = slice(*places(source)[name])
+        at, whole = f"{file}: {name}", slice(*places(source)[name])
+        seen: Counter[str] = Counter()
         for node, telling in _nodes(function, function):
             for span, new in _changes(node, text):
+                change = f"`{text.after(telling, span, source[slice(*span)])}` -> `{text.after(telling, span, new)}`"
+                seen[change] += 1
+                change += f" ({seen[change]})" if seen[change] > 1 else ""
                 changed = source[whole.start : span[0]] + new + source[span[1] : whole.stop]
-                before, after = text.after(telling, span, source[slice(*span)]), text.after(telling, span, new)
-                yield Generated(
-                    f"{file}: {name}",
-                    text.line(span[0]),
-                    f"`{before}` -> `{after}`",
-                    Edit(f"{file}: {name}", source[whole], changed),
-                    (node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0),
-                )
+                where = (node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0)
+                yield Generated(at, text.line(span[0]), change, Edit(at, source[whole], changed), where)
 
 
 def _functions(statements: list[ast.stmt], inside: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
