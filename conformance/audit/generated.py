@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
     tried: int = 0
 
 
+@cache
 def faults() -> tuple[Generated, ...]:
     """The generated faults of the reference."""
     return generated(REFERENCE)

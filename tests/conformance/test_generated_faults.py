@@ -15,6 +15,7 @@ from conformance.recipes.coverage import recipe_with
 
 ROOT = Path(__file__).parents[2]
 ONE_IN = 25
+ROWS = listed()
 
 # Faults divide by zero and overflow; as in the harness's own processes, that is no error of the harness.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -129,13 +130,13 @@ def test_a_row_that_does_not_say_what_it_must_is_refused(text, message):
 
 
 def test_every_row_of_the_list_is_of_changes_that_are_generated_and_no_change_is_in_two():
-    for row in listed():
+    for row in ROWS:
         held = [fault for fault in faults() if row.holds(fault)]
         assert held, row
         assert set(row.changes) <= {fault.change for fault in held}, row
         assert row.reason, row
     for fault in faults():
-        assert sum(row.holds(fault) for row in listed()) <= 1, fault.name
+        assert sum(row.holds(fault) for row in ROWS) <= 1, fault.name
 
 
 def of(function: str, change: str) -> Generated:
@@ -185,7 +186,7 @@ def test_a_share_is_tried_and_printed_a_line_each(monkeypatch, capsys):
 
 
 def unlisted(chosen: tuple[Generated, ...]) -> list[Generated]:
-    return [fault for fault in chosen if not any(row.holds(fault) for row in listed())]
+    return [fault for fault in chosen if not any(row.holds(fault) for row in ROWS)]
 
 
 def test_one_fault_in_some_is_caught_or_listed():
@@ -200,5 +201,5 @@ def test_one_fault_in_some_is_caught_or_listed():
 def test_every_fault_is_caught_or_does_what_the_list_says(file):
     expected = {kind: ("not executed" if kind == "not_executed" else "survived") for kind in KINDS}
     for fault in (fault for fault in faults() if fault.file == file):
-        said = [expected[row.kind] for row in listed() if row.holds(fault)]
+        said = [expected[row.kind] for row in ROWS if row.holds(fault)]
         assert [try_out(fault).outcome] == (said or ["caught"]), fault.name
