@@ -104,7 +104,7 @@ def recipes() -> tuple[Recipe, ...]:
     And a few ``PAIRS``: the others of the suite ``full`` would add hours and catch nothing more.
     """
     alone = tuple(recipe for recipe in suite("full") if recipe.name.startswith("alone-"))
-    pairs = tuple(recipe_with(pair, " with ".join(pair.values())) for pair in PAIRS)
+    pairs = tuple(recipe_with(pair, f"pair-{number}") for number, pair in enumerate(PAIRS))
     return (*alone, *suite("default"), *pairs)
 
 

@@ -123,12 +123,14 @@ def singles(recipe: Recipe) -> list[Candidate]:
 
 
 def pair(one: Candidate, other: Candidate, recipe: Recipe) -> Candidate | None:
-    """Both changes at once, or None if they do not go together."""
+    """Both changes at once, or None if they do not go together: two faults may be of one text."""
+    mutants = (*one.mutants, *other.mutants)
     try:
         both = Recipe.model_validate(_merged(*map(_values, (recipe, one.recipe, other.recipe))))
-    except (ValidationError, _Conflict):
+        reference_with(*(mutant.name for mutant in mutants))
+    except (ValueError, _Conflict):
         return None
-    return Candidate(f"{one.description} and {other.description}", both, (*one.mutants, *other.mutants))
+    return Candidate(f"{one.description} and {other.description}", both, mutants)
 
 
 def _formulations(recipe: Recipe) -> Iterator[Candidate]:

@@ -75,4 +75,5 @@ def test_the_gradient_of_the_reference_is_the_slope_of_its_cost():
 
 
 def test_what_says_that_it_is_consistent_is_tried():
-    assert {mutant.name for mutant in MUTANTS if mutant.consistent} <= {mutant.name for mutant in OF_A_COST}
+    consistent = {mutant.name for mutant in MUTANTS if mutant.consistent}
+    assert consistent <= {mutant.name for mutant in OF_A_COST} | set(NOT_TOLD)
