@@ -166,7 +166,10 @@ def test_what_is_no_fault_survives_and_says_on_how_many_recipes(monkeypatch):
 
 def test_a_place_is_executed_where_its_own_branch_of_an_expression_is():
     function = "optimizers.py: _step"
-    plain, inside = recipe_with({}), recipe_with({"optimizer": "momentum, rate inside, decoupled weight decay"})
+    plain, inside = (
+        recipe_with({"optimizer": "momentum"}),
+        recipe_with({"optimizer": "momentum, rate inside, decoupled weight decay"}),
+    )
     for change, expected in (
         ("`alpha * direction` -> `alpha / direction`", (True, False)),
         ("`direction + alpha * weight_decay * w` -> `direction - alpha * weight_decay * w`", (False, True)),
