@@ -32,10 +32,16 @@ from conformance.verdicts.compare import NOT_FAILING, compare
 REFERENCE = Path(reference_numpy.__file__).parent
 DTYPE = "float64"
 
-# What shows only where two values come together; ``full`` holds every such pair.
-PAIRS = (
-    {"model": "multi-task", "loss": "binary, mean of outputs"},
-    {"model": "logistic regression", "optimizer": "lbfgs"},
+# What shows only where two values come together, or where the best epoch is not the last: values, and other settings of
+# their recipe. Some pair of ``full`` does each.
+FURTHER: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
+    ({"model": "multi-task", "loss": "binary, mean of outputs"}, {}),
+    ({"model": "logistic regression", "optimizer": "lbfgs"}, {}),
+    ({"batches": "full", "noise": "dropout"}, {}),
+    (
+        {"stopping": "early stopping"},
+        {"optimizer": {"name": "gradient_descent", "learning_rate": 5.0}, "epochs": 12},
+    ),
 )
 
 Places = dict[str, frozenset[Lines]]  # by file
@@ -101,11 +107,11 @@ def caught_by(adapter: Adapter, recipe: Recipe, *, with_initialization: bool) ->
 def recipes() -> tuple[Recipe, ...]:
     """Those on which faults are tried: each formulation on its own, which are the smallest, and the default suite.
 
-    And a few ``PAIRS``: the others of the suite ``full`` would add hours and catch nothing more.
+    And a few of ``FURTHER``: the others of the suite ``full`` would take long and catch nothing more.
     """
     alone = tuple(recipe for recipe in suite("full") if recipe.name.startswith("alone-"))
-    pairs = tuple(recipe_with(pair, f"pair-{number}") for number, pair in enumerate(PAIRS))
-    return (*alone, *suite("default"), *pairs)
+    further = (recipe_with(values, f"further-{n:03}", **settings) for n, (values, settings) in enumerate(FURTHER))
+    return (*alone, *suite("default"), *further)
 
 
 def _in_order(fault: Generated) -> list[Recipe]:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.audit import generated as audit
 from conformance.audit.generated import Outcome, executes, faults, main, outcomes, recipes, try_out
-from conformance.faults.generated import FORMULAS, KINDS, NO_FORMULAS, Generated, generated, generated_from, listed
+from conformance.faults.generated import FORMULAS, NO_FORMULAS, Generated, generated, generated_from, listed
 from conformance.faults.injection import Edit, edited
 from conformance.recipes.coverage import recipe_with
 
@@ -109,11 +109,10 @@ def test_every_fault_fits_the_source_and_leaves_it_python():
     found = generated(ROOT / "reference_numpy")
     assert list(dict.fromkeys(fault.file for fault in found)) == list(FORMULAS)
     assert len(found) > 800
-    for file in FORMULAS:
-        source = (ROOT / "reference_numpy" / file).read_text(encoding="utf-8")
-        for fault in (fault for fault in found if fault.file == file):
-            changed = edited(source, [fault.edit], "reference_numpy")
-            assert ast.dump(ast.parse(changed, fault.name)) != ast.dump(ast.parse(source)), fault.name
+    for fault in found:
+        source = (ROOT / "reference_numpy" / fault.file).read_text(encoding="utf-8")
+        assert edited(source, [fault.edit], "reference_numpy") != source, fault.name
+        ast.parse(textwrap.dedent(fault.edit.new), fault.name)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,10 @@ def test_what_is_no_fault_survives_and_says_on_how_many_recipes(monkeypatch):
 
 def test_a_place_is_executed_where_its_own_branch_of_an_expression_is():
     function = "optimizers.py: _step"
-    plain, inside = recipe_with({}), recipe_with({"optimizer": "momentum, rate inside, decoupled weight decay"})
+    plain, inside = (
+        recipe_with({"optimizer": "momentum"}),
+        recipe_with({"optimizer": "momentum, rate inside, decoupled weight decay"}),
+    )
     for change, expected in (
         ("`alpha * direction` -> `alpha / direction`", (True, False)),
         ("`direction + alpha * weight_decay * w` -> `direction - alpha * weight_decay * w`", (False, True)),
@@ -199,7 +201,7 @@ def test_one_fault_in_some_is_caught_or_listed():
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("file", FORMULAS)
 def test_every_fault_is_caught_or_does_what_the_list_says(file):
-    expected = {kind: ("not executed" if kind == "not_executed" else "survived") for kind in KINDS}
+    expected = {"equivalent": "survived", "gap": "survived", "not_executed": "not executed"}
     for fault in (fault for fault in faults() if fault.file == file):
         said = [expected[row.kind] for row in ROWS if row.holds(fault)]
         assert [try_out(fault).outcome] == (said or ["caught"]), fault.name
