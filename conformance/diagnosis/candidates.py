@@ -111,13 +111,15 @@ def _guarded(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def singles(recipe: Recipe) -> list[Candidate]:
-    """Every formulation and every mutant that concerns ``recipe``, one at a time."""
+    """Every formulation and every mutant that concerns ``recipe``, one at a time; one of sums is none of means."""
     found: dict[str, Candidate] = {}
     for candidate in _formulations(recipe):
         if candidate.recipe.hash != recipe.hash:
             found.setdefault(candidate.recipe.hash, candidate)
     faults = [
-        Candidate(f"the fault {mutant.name!r}", recipe, (mutant,)) for mutant in MUTANTS if mutant.concerns(recipe)
+        Candidate(f"the fault {mutant.name!r}", recipe, (mutant,))
+        for mutant in MUTANTS
+        if mutant.concerns(recipe) and mutant.settings.get("reduction", recipe.reduction) == recipe.reduction
     ]
     return [*found.values(), *faults]
 

@@ -364,14 +364,17 @@ def _best(causes: Iterable[Cause]) -> list[Cause]:
 
 
 def _builtins(recipe: Recipe, asked: Recipe) -> list[str]:
-    """The frameworks' built-ins that have the settings in which an optimizer differs from the one asked for."""
-    changed = {
-        keyword: setting
-        for keyword, setting in recipe.optimizer.keywords.items()
-        if setting != asked.optimizer.keywords.get(keyword)
-    }
+    """The frameworks' built-ins that have the settings in which an optimizer differs from the one asked for.
+
+    One that decays the weights is named only where the recipe does.
+    """
+    own = recipe.optimizer.keywords
+    changed = {keyword: setting for keyword, setting in own.items() if setting != asked.optimizer.keywords.get(keyword)}
     return [
         f"{dialect.framework}.{dialect.builtin}"
         for dialect in dialects()
-        if changed and dialect.optimizer == recipe.optimizer.name and changed.items() <= dialect.keywords.items()
+        if changed
+        and dialect.optimizer == recipe.optimizer.name
+        and changed.items() <= dialect.keywords.items()
+        and bool(dialect.keywords.get("weight_decay")) == bool(own.get("weight_decay"))
     ]

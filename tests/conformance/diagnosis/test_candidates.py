@@ -118,8 +118,20 @@ def test_the_faults_that_concern_the_recipe_come_after_the_formulations():
     faults = [candidate for candidate in found if not candidate.is_formulation]
     assert found[-len(faults) :] == faults
     assert [candidate.mutants[0] for candidate in faults] == [
-        mutant for mutant in MUTANTS if not mutant.of or ADAM.components & set(mutant.of)
+        mutant
+        for mutant in MUTANTS
+        if (not mutant.of or ADAM.components & set(mutant.of)) and mutant.settings.get("reduction") != "sum"
     ]
+
+
+def test_two_faults_of_one_text_are_no_pair():
+    found = {}
+    for candidate in singles(ADAM):
+        for mutant in candidate.mutants:
+            for edit in mutant.edits:
+                found.setdefault((edit.at, edit.old), []).append(candidate)
+    one, other, *_ = next(candidates for candidates in found.values() if len(candidates) > 1)
+    assert pair(one, other, ADAM) is None
 
 
 def test_two_changes_of_different_fields_are_one_candidate():

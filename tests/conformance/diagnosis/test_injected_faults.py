@@ -314,9 +314,8 @@ TF = [
         "classes",
         {
             "impl_tf/models.py": (
-                'z = tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True)',
-                'z = tf.cast(tf.matmul(a, self.parameters[f"W{layer}"], transpose_b=True), tf.float32)'
-                "; z = tf.cast(z, a.dtype)",
+                'values[f"Z{layer}"] = z',
+                'values[f"Z{layer}"] = z = tf.cast(tf.cast(z, tf.float32), x.dtype)',
             )
         },
         ("forward", "activation", "Z1 (inference)", 0),
@@ -339,7 +338,7 @@ TF = [
         "stopping",
         {"impl_tf/activations.py": ("    if approximate:", "    if not approximate:")},
         ("forward", "activation", "A1 (inference)", 0),
-        ("gelu(approximate=True)",),
+        ("gelu(approximate=True)", "the fault 'gelu: by tanh where erf is asked for'"),
     ),
     Fault(
         "Adagrad from 0.1, as Keras and optax have it",
