@@ -10,6 +10,8 @@ import pytest
 
 from conformance.checks.observation import Key, Observation
 from conformance.verdicts.compare import NOT_FAILING, Expectation, compare, measure_noise
+from conformance.verdicts.rerounding import AnotherLibrary
+from reference_numpy.arithmetic import rounded_otherwise
 
 ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
@@ -50,7 +52,8 @@ def agrees() -> Callable[..., None]:
 
     ``agrees(observed, reference, *arguments, dtype="float32", **keywords)``: the oracle is ``reference`` in float64 on
     the arguments as ``dtype`` has them; the noise floor is the largest error of runs in ``dtype`` whose arguments are
-    moved by half a unit in the last place. Both may return an array, a number, or tuples, lists and dicts of them.
+    moved by half a unit in the last place, and whose library functions round as another library's. Both may return an
+    array, a number, or tuples, lists and dicts of them.
     """
     return assert_agrees
 
@@ -71,7 +74,10 @@ def assert_agrees(
     def moved(array: Any) -> Any:
         return (array * (1 + unit * generator.uniform(-1, 1, array.shape))).astype(working)
 
-    runs = [_named(reference(*_mapped(given, moved), **keywords)) for _ in range(RUNS)]
+    runs = []
+    for _ in range(RUNS):
+        with rounded_otherwise(value=AnotherLibrary(generator.uniform(1e5, 1e6))):
+            runs.append(_named(reference(*_mapped(given, moved), **keywords)))
     expectations = []
     for name, value in oracle.items():
         expected = Observation(Key("value", 0, name), value)
