@@ -192,6 +192,7 @@ def test_the_same_entries_are_shipped_in_the_same_bytes(tmp_path):
     "data",
     [b"", b"no archive", gzip.compress(b"{}")[:-3], gzip.compress(b"{"), gzip.compress(b'{"a": 1}'),
      gzip.compress(json.dumps({"a": {"digest": "", "rows": {"loss": [["", "", "", 1, -1.0, True]]}}}).encode())],
+    ids=["empty", "no archive", "cut off", "no JSON", "no entry", "a negative bound"],  # gzip writes the time: no name
 )  # fmt: skip
 def test_a_damaged_shipped_file_holds_nothing(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
