@@ -4,6 +4,7 @@ What training compiles in (penalties, clippings, constraints, augmentations) are
 are equal objects, so that they share one compiled function.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -155,18 +156,20 @@ def early_stopping(*, patience: int = 5, min_delta: float = 0.0, restore_best: b
     return EarlyStopping(patience, min_delta, restore_best)
 
 
-class Augmentation:
+class Augmentation(ABC):
     """A random change of the inputs, in two parts, so that what is drawn can be kept.
 
     ``draw(generator, examples, features)`` gives a tensor whose first axis is the examples; ``apply(x, drawn)``, with
     ``x: (m, n_0)``, one of ``x``'s shape and dtype.
     """
 
+    @abstractmethod
     def draw(self, generator: tf.random.Generator, examples: int, features: int) -> tf.Tensor:
-        raise NotImplementedError
+        """What is drawn for each of the ``examples``."""
 
+    @abstractmethod
     def apply(self, x: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-        raise NotImplementedError
+        """``x`` changed as ``drawn`` says."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ This file needs PyTorch and ``_common.py`` only, and can be copied out together 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,11 +66,10 @@ class OptimizerState(NamedTuple):
     slots: Slots
 
 
-class _Formulation(optim.Optimizer):
-    """The loop over parameters that the formulas share: a subclass names its slots and updates one parameter.
+class _Formulation(optim.Optimizer, ABC):
+    """The step that the formulas share: a subclass names its slots and updates the parameters of a group.
 
     The step is a Python int, so that bias corrections are taken in double precision whatever the parameters' dtype.
-    Coupled weight decay is in the ``g`` that :meth:`update` is given; decoupled decay is the subclass's own.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class _Formulation(optim.Optimizer):
         decay = {"weight_decay": weight_decay, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, {"lr": lr, **decay, **formulation})
 
+    @abstractmethod
     def initial_slots(self, group: Group) -> dict[str, float]:
         """The slots of a parameter by name, and what they are filled with before the first step."""
-        raise NotImplementedError
 
-    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
-        """One step of one parameter, in place; ``state`` holds its slots, and ``"step"`` from 1."""
-        raise NotImplementedError
+    @abstractmethod
+    def update_group(self, parameters: Sequence[Tensor], group: Group) -> None:
+        """One step of all parameters of a group that have a gradient, in place."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -110,8 +110,18 @@ class _Formulation(optim.Optimizer):
             self.update_group(parameters, group)
         return loss
 
+
+class _OneByOne(_Formulation):
+    """Every parameter is updated on its own: a subclass updates one.
+
+    Coupled weight decay is in the ``g`` that :meth:`update` is given; decoupled decay is the subclass's own.
+    """
+
+    @abstractmethod
+    def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
+        """One step of one parameter, in place; ``state`` holds its slots, and ``"step"`` from 1."""
+
     def update_group(self, parameters: Sequence[Tensor], group: Group) -> None:
-        """One step of all parameters of a group that have a gradient."""
         coupled = 0.0 if group["decoupled_weight_decay"] else group["weight_decay"]
         for w in parameters:
             g: Any = w.grad
@@ -120,7 +130,7 @@ class _Formulation(optim.Optimizer):
 
 def gradient_descent(params: ParamsT, learning_rate: float = 0.01, *, weight_decay: float = 0.0) -> optim.Optimizer:
     """``w <- w - alpha g``: ``torch.optim.SGD``. Raises ValueError if a number is negative or not finite."""
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_not_negative("weight_decay", weight_decay)
     return _laid_out(optim.SGD(params, weight_decay=weight_decay, lr=learning_rate, fused=True))
 
@@ -146,7 +156,7 @@ def momentum(
     ValueError unless ``0 <= beta < 1``, the other numbers are in range and every formulation is a known one, and for a
     ``dampening`` that is not 0 without ``accumulation="sum"``, with ``nesterov`` or with ``bias_correction``.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta", beta)
     check_choice("accumulation", accumulation, ("average", "sum"))
     check_choice("bias_correction", bias_correction, (False, True))
@@ -175,7 +185,7 @@ def momentum(
     )
 
 
-class Momentum(_Formulation):
+class Momentum(_OneByOne):
     """Every formulation of :func:`momentum`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -219,7 +229,7 @@ def rmsprop(
     variances that rounding made negative. Raises ValueError for a number out of range, an unknown formulation, or
     ``bias_correction`` with ``initial_square != 0``.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta", beta)
     check_decay("momentum", momentum)
     check_not_negative("epsilon", epsilon)
@@ -252,7 +262,7 @@ def rmsprop(
     )
 
 
-class RMSprop(_Formulation):
+class RMSprop(_OneByOne):
     """Every formulation of :func:`rmsprop`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -301,7 +311,7 @@ def adagrad(
     ``torch.optim.Adagrad`` is ``epsilon_position="outside_root"``, its own default of ``eps`` is 1e-10. Raises
     ValueError for a number out of range or an unknown formulation.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root"))
     check_not_negative("initial_accumulator", initial_accumulator)
@@ -319,7 +329,7 @@ def adagrad(
     )
 
 
-class Adagrad(_Formulation):
+class Adagrad(_OneByOne):
     """Every formulation of :func:`adagrad`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -346,7 +356,7 @@ def adadelta(
     Slots ``square_average`` (``s``, of ``g``) and ``squared_update_average`` (``d``, of ``r``). The built-in has no
     decoupled weight decay. Raises ValueError for a number out of range.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("rho", rho)
     check_not_negative("epsilon", epsilon)
     _check_decay(weight_decay, decoupled_weight_decay)
@@ -362,7 +372,7 @@ def adadelta(
     )
 
 
-class Adadelta(_Formulation):
+class Adadelta(_OneByOne):
     """The formula of :func:`adadelta`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -394,7 +404,7 @@ def adam(
     first, then the correction. It corrects the root of ``v``, so it still moves where ``v^`` itself would overflow.
     Raises ValueError for a number out of range or an unknown formulation.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
     check_not_negative("weight_decay", weight_decay)
     if epsilon_position == "outside_root" and amsgrad in (None, "raw_max"):
@@ -413,7 +423,7 @@ def adam(
     )
 
 
-class Adam(_Formulation):
+class Adam(_OneByOne):
     """Every formulation of :func:`adam`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -464,7 +474,7 @@ def adamw(
     itself, so it is not used. Raises ValueError for a number out of range, an unknown formulation, or
     ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
@@ -512,7 +522,7 @@ def nadam(
     ``torch.optim.NAdam`` is Dozat's, but keeps ``p`` in the default dtype, not the parameters'. Raises ValueError for a
     number out of range or an unknown formulation.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
@@ -531,7 +541,7 @@ def nadam(
     )
 
 
-class NAdam(_Formulation):
+class NAdam(_OneByOne):
     """Every formulation of :func:`nadam`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -569,7 +579,7 @@ def adamax(
     Slots ``first_moment`` (``m``), ``infinity_norm`` (``u``). ``torch.optim.Adamax`` is
     ``epsilon_position="inside_maximum"``. Raises ValueError for a number out of range or an unknown formulation.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
@@ -591,7 +601,7 @@ def adamax(
     )
 
 
-class Adamax(_Formulation):
+class Adamax(_OneByOne):
     """Every formulation of :func:`adamax`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -624,7 +634,7 @@ def radam(
     Raises ValueError for a number out of range, an unknown formulation, or a ``beta2`` so small that ``rho <=
     threshold``.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
@@ -645,7 +655,7 @@ def radam(
     )
 
 
-class RAdam(_Formulation):
+class RAdam(_OneByOne):
     """Every formulation of :func:`radam`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -680,7 +690,7 @@ def lion(
     Slot ``momentum`` (``m``); ``sign(0) = 0``. PyTorch has none of this name. Raises ValueError for a number out of
     range.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("weight_decay", weight_decay)
@@ -694,7 +704,7 @@ def lion(
     )
 
 
-class Lion(_Formulation):
+class Lion(_OneByOne):
     """The formula of :func:`lion`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -719,14 +729,14 @@ def adabelief(
     Slots ``first_moment`` (``m``), ``belief`` (``s``), corrected as Adam's. PyTorch has none of this name. Raises
     ValueError for a number out of range.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
     return AdaBelief(params, lr=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
-class AdaBelief(_Formulation):
+class AdaBelief(_OneByOne):
     """The formula of :func:`adabelief`, which checks the arguments and makes it."""
 
     def initial_slots(self, group: Group) -> dict[str, float]:
@@ -753,7 +763,7 @@ def lbfgs(
     ``s . y <= 1e-10`` for good, and stops at small gradients. Raises ValueError for a number out of range or an unknown
     formulation.
     """
-    _check_learning_rate(learning_rate)
+    check_not_negative("learning_rate", learning_rate)
     check_positive_integer("history", history)
     check_choice("first_step", first_step, ("capped", "gradient"))
     return LBFGS(params, lr=learning_rate, history=history, first_step=first_step)
@@ -1020,10 +1030,6 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 def _one_minus_power(beta: float, t: int) -> float:
     """``1 - beta^t`` without the cancellation of the subtraction, which the built-ins accept: 1e-13 in float64."""
     return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
-
-
-def _check_learning_rate(value: float) -> None:
-    check_not_negative("learning_rate", value)
 
 
 def _check_adam(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> None:

@@ -1,8 +1,8 @@
 """What is PyTorch's own about ``impl_torch``: its modules, generators, optimizer state, dtypes and error messages."""
 
 import copy
+import io
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -304,13 +304,15 @@ def test_a_fresh_optimizer_has_its_initial_slots_and_refuses_those_of_another():
 
 
 @pytest.mark.parametrize("make", RESUMED.values(), ids=RESUMED)
-def test_optimizers_survive_state_dict_and_pickle(make):
+def test_an_optimizers_state_dict_is_saved_and_loaded_as_weights_only(make):
     parameter = nn.Parameter(torch.ones(3))
     optimizer = make([parameter])
     parameter.grad = torch.tensor([1.0, -2.0, 0.0])
     optimizer.step()
     reopened = make([parameter])
-    reopened.load_state_dict(pickle.loads(pickle.dumps(optimizer.state_dict())))
+    torch.save(optimizer.state_dict(), file := io.BytesIO())
+    file.seek(0)
+    reopened.load_state_dict(torch.load(file, weights_only=True))
     after, again = (optimizers.named_state(o, {"w": parameter})[1] for o in (optimizer, reopened))
     assert all(torch.equal(after[slot]["w"], again[slot]["w"]) for slot in after)
     assert any(after[slot]["w"].any() for slot in after)
