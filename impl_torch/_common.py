@@ -11,37 +11,37 @@ from typing import Any
 
 def check_not_negative(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number >= 0."""
-    if not (value >= 0 and math.isfinite(value)):
+    if not 0 <= _number(value) < math.inf:
         raise ValueError(f"{name}={value!r} is not allowed: must be a finite number >= 0")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number > 0."""
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < _number(value) < math.inf:
         raise ValueError(f"{name}={value!r} is not allowed: must be a finite number > 0")
 
 
 def check_finite(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number."""
-    if not math.isfinite(value):
+    if not math.isfinite(_number(value)):
         raise ValueError(f"{name}={value!r} is not allowed: must be a finite number")
 
 
 def check_decay(name: str, value: Any) -> None:
     """Raise ValueError unless ``0 <= value < 1``."""
-    if not 0 <= value < 1:
+    if not 0 <= _number(value) < 1:
         raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1)")
 
 
 def check_fraction(name: str, value: Any) -> None:
     """Raise ValueError unless ``0 <= value <= 1``."""
-    if not 0 <= value <= 1:
+    if not 0 <= _number(value) <= 1:
         raise ValueError(f"{name}={value!r} is not allowed: must be in [0, 1]")
 
 
 def check_keep_probability(value: Any) -> None:
     """Raise ValueError unless ``0 < value <= 1``."""
-    if not 0 < value <= 1:
+    if not 0 < _number(value) <= 1:
         raise ValueError(f"keep_probability={value!r} is not allowed: must be in (0, 1]")
 
 
@@ -156,3 +156,11 @@ class EarlyStopping:
 def _is_integer(value: Any) -> bool:
     """Whether it is a whole number, of Python or of NumPy, and no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float:
+    """As a float; what is no number is NaN, which is in no range."""
+    try:
+        return math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return math.nan

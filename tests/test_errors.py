@@ -27,9 +27,9 @@ REFERENCE_LOSSES = (
     "mean_squared_error",
 )
 
-rates = dict.fromkeys((-1.0, NAN, INF), NOT_NEGATIVE)
-decays = dict.fromkeys((1.0, -0.1, NAN, 2.0), DECAY)
-fractions = dict.fromkeys((2.0, -0.1, NAN), FRACTION)
+rates = dict.fromkeys((-1.0, NAN, INF, "much", None), NOT_NEGATIVE)
+decays = dict.fromkeys((1.0, -0.1, NAN, 2.0, "0.9"), DECAY)
+fractions = dict.fromkeys((2.0, -0.1, NAN, "half"), FRACTION)
 counts = dict.fromkeys((0, -1, 1.5), WHOLE)
 flags = {"yes": "must be one of False, True"}
 
