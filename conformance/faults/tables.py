@@ -9,7 +9,7 @@ A row of a table is a fault::
     numpy = [["v *= beta", "pass"]]
     torch = [["v.mul_(beta).add_(contribution)", "v.add_(contribution)"]]
 
-* ``name``: unique in the library, ``component: what is wrong``.
+* ``name``: unique in the library, ``component: what is wrong``, without ``|``, which stands between names.
 * ``checks``: those that must catch it, each of them.
 * ``recipe``: factors and their values (``conformance/recipes/factors.py``), on which it must be caught; ``settings``:
   fields of this recipe that are to be others, or the name of a table under ``[settings]``.
@@ -80,6 +80,8 @@ def _mutant(label: str, row: Mapping[str, Any], head: Mapping[str, Any]) -> Muta
     for field in ("name", "checks", "recipe", "numpy"):
         if field not in row:
             raise FaultError(f"{label}: {field} is missing: must be there")
+    if "|" in row["name"]:
+        raise FaultError(f"{label}: name={row['name']!r} is not allowed: must not hold '|', which separates names")
     _known(label, "check", row["checks"], CHECKS)
     _known(label, "dtype", row.get("dtypes", ()), DTYPES)
     _known(label, "factor", row["recipe"], tuple(FACTORS))

@@ -98,6 +98,7 @@ def test_a_row_has_the_places_of_its_table_and_its_settings_by_name():
         ('[["a", "b"]]', '["ab", "b"]', r"numpy has 'ab': must be \[old, new\] or"),
         ('at = "optimizers.py: momentum"\n', "", "at says nothing of numpy: must name the place of 'a'"),
         ("optimizers.py: momentum", "optimizers.py", "at='optimizers.py' is not allowed: must be 'file.py: function'"),
+        ("momentum: a fault", "momentum: a|b", r"name='momentum: a\|b' is not allowed: must not hold '\|'"),
         ("numpy = [", 'settings = "longer"\nnumpy = [', "settings 'longer' is not known: must be one of "),
         ("numpy = [", 'dtypes = ["float16"]\nnumpy = [', "dtype 'float16' is not known: must be one of float64"),
         ("numpy = [", 'alike = ["numpy"]\nnumpy = [', "implementation 'numpy' is not known: must be one of torch, tf"),
