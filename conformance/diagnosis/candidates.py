@@ -153,6 +153,10 @@ def _formulations(recipe: Recipe) -> Iterator[Candidate]:
         yield from _valid(values, f"no {regularizer.name}")
     unit = {"epoch": "step", "step": "epoch"}[recipe.schedule.unit]
     yield from _changed(recipe, ("schedule",), {"unit": unit}, f"schedule by {unit}")
+    reduction = {"mean": "sum", "sum": "mean"}[recipe.reduction]
+    yield from _valid(_values(recipe) | {"reduction": reduction}, f"the {reduction} over the examples")
+    biases = "trained biases" if recipe.frozen_biases else "frozen biases"
+    yield from _valid(_values(recipe) | {"frozen_biases": not recipe.frozen_biases}, biases)
 
 
 def _components(recipe: Recipe) -> Iterator[tuple[Path, Component]]:

@@ -77,6 +77,14 @@ def test_every_dialect_is_one_candidate_unless_it_is_what_was_asked_for(dialect)
     assert len(found) == (spoken != ADAM.optimizer.keywords)
 
 
+def test_the_other_reduction_and_biases_frozen_or_trained_are_candidates():
+    assert named("the sum over the examples").recipe.reduction == "sum"
+    assert named("frozen biases").recipe.frozen_biases
+    summed = ADAM.model_copy(update={"reduction": "sum", "frozen_biases": True})
+    assert named("the mean over the examples", summed).recipe.reduction == "mean"
+    assert not named("trained biases", summed).recipe.frozen_biases
+
+
 def test_the_defaults_of_other_frameworks_are_candidates():
     assert settings(named("adam(epsilon=1e-07)"))["epsilon"] == 1e-7  # Keras's
     assert not any("learning_rate=" in candidate.description for candidate in singles(ADAM))
