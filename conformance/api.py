@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from conformance.adapters.registry import OWN
 from conformance.recipes.recipe import Recipe
 from conformance.results.run import Run
 from conformance.runs.order import DTYPES, plan_of
@@ -14,7 +13,7 @@ def run(
     recipes: Recipe | Iterable[Recipe] = (),
     *,
     suite: str | None = None,
-    implementations: Iterable[str] = OWN,
+    implementations: Iterable[str] | None = None,
     dtypes: Iterable[str] = DTYPES,
     device: str = "cpu",
     output: str | Path | None = None,
@@ -24,7 +23,7 @@ def run(
     Args:
         recipes: one, or several; with neither these nor ``suite`` the default suite.
         suite: ``quick``, ``default`` or ``full``.
-        implementations: names, or ``package.module:Class``.
+        implementations: names, or ``package.module:Class``; by default the project's own whose framework is installed.
         dtypes: ``float64``, ``float32``.
         device: ``cpu``, ``gpu`` or ``tpu``.
         output: a new or empty folder; by default one below ``reports``, named by the time.

@@ -19,7 +19,7 @@ from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
 from conformance.runs.environment import WORKER_ENVIRONMENT
-from conformance.runs.pool import WORKERS_AT_ONCE
+from conformance.runs.plan import processors
 from conformance.verdicts import ceilings, floors
 from conformance.verdicts.floors import Expectations
 from conformance.verdicts.known_ceilings import SHIPPED, Entry, digest, name_of, ship, shipped
@@ -72,7 +72,7 @@ def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
 def main(name: str = "full") -> None:
     """Make the shipped file anew for a suite."""
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes that are about to start
-    with ProcessPoolExecutor(WORKERS_AT_ONCE, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processors(), mp_context=get_context("spawn")) as pool:
         for line in remake(SHIPPED, suite(name), suite("full"), pool.map):
             print(line, flush=True)
 

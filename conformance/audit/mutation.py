@@ -28,7 +28,8 @@ from conformance.recipes.coverage import recipe_with
 from conformance.recipes.recipe import Recipe
 from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.outcome import Incomplete
-from conformance.runs.pool import WORKERS_AT_ONCE, Progress
+from conformance.runs.plan import processors
+from conformance.runs.pool import Progress
 from conformance.verdicts import floors
 from conformance.verdicts.compare import NOT_FAILING, Comparison, compare
 from conformance.verdicts.floors import Expectations
@@ -159,7 +160,8 @@ def in_processes(
 
     It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Raises Incomplete.
     """
-    jobs = [(name, f"{part}/{WORKERS_AT_ONCE}") for name in implementations for part in range(WORKERS_AT_ONCE)]
+    parts = processors()
+    jobs = [(name, f"{part}/{parts}") for name in implementations for part in range(parts)]
     found: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {name: set() for name, _ in jobs}
 
@@ -178,7 +180,7 @@ def in_processes(
                 last = (errors.read().strip().splitlines() or ["nothing on its standard error"])[-1]
                 raise Incomplete(f"mutants of {job[0]}: exit status {process.returncode}: {last}")
 
-    with ThreadPoolExecutor(WORKERS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(parts) as pool:
         list(pool.map(carry_out, jobs))
     places = {mutant.name: place for place, mutant in enumerate(MUTANTS)}
     names = list(done)

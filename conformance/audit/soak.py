@@ -6,13 +6,11 @@ alarm. The recipes are divided into portions, each a run in a folder of its own;
 again, so that the same call goes on where it was broken off.
 """
 
-import hashlib
 import json
 import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,6 @@ import pandas as pd
 
 from conformance.data.datasets import DATASETS
 from conformance.data.randomness import keyed_generator
-from conformance.faults.injection import PACKAGES
 from conformance.recipes.coverage import Choice, allowed, recipe_values
 from conformance.recipes.factors import FACTORS, values_in
 from conformance.recipes.recipe import Recipe
@@ -234,7 +231,7 @@ def _claim(soak: Soak, portions: list[Plan]) -> None:
         "implementations": soak.implementations,
         "recipes": {recipe.name: recipe.hash for portion in portions for _, recipe in portion.recipes},
         "packages": environment(portions[0])["packages"],
-        "source": _source_digest(),
+        "source": environment(portions[0])["source"],
     }
     path = soak.folder / "soak.json"
     if path.is_file():
@@ -247,18 +244,6 @@ def _claim(soak: Soak, portions: list[Plan]) -> None:
     else:
         soak.folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-
-
-def _source_digest() -> str:
-    """A digest of the harness and the four packages, so that counts of one state are not taken for another's."""
-    digest = hashlib.sha256()
-    for package in ("conformance", *PACKAGES.values()):
-        found = find_spec(package)
-        assert found is not None
-        assert found.origin is not None
-        for path in sorted(Path(found.origin).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _finished(folder: Path) -> bool:

@@ -58,57 +58,69 @@ def list_what(
 def run(
     suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
     recipe: Annotated[list[Path] | None, typer.Option(help="A recipe file, TOML or JSON; may be repeated.")] = None,
-    implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
-        "numpy,torch,tf,jax"
-    ),
+    select: Annotated[
+        str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")
+    ] = None,
+    implementation: Annotated[
+        str | None,
+        typer.Option(help="Names, or package.module:Class, separated by commas; by default what is installed."),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
+    check: Annotated[str | None, typer.Option(help="Only these checks, separated by commas.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers at once; 0: one for each processor.")] = 0,
+    stop: Annotated[
+        bool, typer.Option("--exitfirst", "-x", help="End with the first check that does not pass.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which a check is stopped.")] = 900.0,
+    memory: Annotated[int, typer.Option(min=0, help="MiB above which a worker is stopped; 0: no limit.")] = 0,
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="What an implementation does not offer counts as not passed.")
+    ] = False,
+    keep_traces: Annotated[bool, typer.Option("--keep-traces", help="Keep the tensors of what passed too.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure everything anew, also where nothing changed.")
+    ] = False,
+    resume: Annotated[Path | None, typer.Option(help="Do what a run lacks that was broken off, in its folder.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
 ) -> None:
     """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
-    from conformance.recipes.files import load_recipe
-    from conformance.runs.folders import point_latest_to
-    from conformance.runs.order import plan_of
-    from conformance.runs.outcome import BadInput, Incomplete
-    from conformance.runs.run import carry_out
+    from conformance.cli import running
 
-    try:
-        plan = plan_of(
-            [load_recipe(path) for path in recipe or []],
-            suite=suite,
-            implementations=implementation.split(","),
-            dtypes=dtype.split(","),
-            device=device,
-            output=output,
-        )
-    except ValueError as error:
-        stop(Exit.BAD_INPUT, str(error))
-    try:
-        with progress_bars() as progress:
-            carry_out(plan, progress)
-        if output is None:
-            point_latest_to(plan.folder)
-    except BadInput as error:
-        stop(Exit.BAD_INPUT, str(error))
-    except Incomplete as error:
-        show_run(plan.folder)
-        stop(Exit.INCOMPLETE, str(error))
-    except KeyboardInterrupt:
-        stop(Exit.INCOMPLETE, f"interrupted; what was finished is in {plan.folder}")
-    raise typer.Exit(show_run(plan.folder))
+    if resume is not None:
+        raise typer.Exit(running.go_on(resume, require_all=require_all))
+    asked = running.Asked(
+        recipes=recipe or [],
+        implementations=None if implementation is None else implementation.split(","),
+        options={
+            "suite": suite,
+            "select": select,
+            "dtypes": dtype.split(","),
+            "device": device,
+            "output": output,
+            "workers": jobs,
+            "check_seconds": timeout,
+            "memory_bytes": memory * 2**20,
+            "stop_at_failure": stop,
+            "keep_traces": keep_traces,
+            "reuse": not (fresh or keep_traces),
+            **({} if check is None else {"checks": check.split(",")}),
+        },
+    )
+    raise typer.Exit(running.begin(asked, require_all=require_all))
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Make the report files of a run anew from its records."""
-    from conformance.reports import write_reports
-    from conformance.results.store import StoreError
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="What an implementation does not offer counts as not passed.")
+    ] = False,
+) -> None:
+    """Make the report files of a run anew from its records. Status 3 for a run that did not come to its end."""
+    from conformance.cli import running
 
-    try:
-        write_reports(folder)
-    except StoreError as error:
-        stop(Exit.BAD_INPUT, str(error))
-    raise typer.Exit(show_run(folder))
+    raise typer.Exit(running.make_report(folder, require_all=require_all))
 
 
 @app.command()

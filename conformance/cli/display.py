@@ -62,13 +62,16 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def show_run(folder: Path) -> Exit:
-    """Print the summary table of a run and where its report is; the exit status that its verdicts call for."""
-    from conformance.results import frames
-    from conformance.results.store import Store
-    from conformance.verdicts.compare import NOT_FAILING
+def show_run(folder: Path, *, require_all: bool = False) -> Exit:
+    """Print the summary table of a run and where its report is; the exit status that it calls for.
 
-    records = frames.load_records(Store(folder))
+    Raises StoreError.
+    """
+    from conformance.results import frames
+    from conformance.results.run import Run
+
+    run = Run(folder)
+    records = run.records
     if records.empty:
         return Exit.INCOMPLETE
     matrix = frames.verdict_matrix(records)
@@ -86,8 +89,16 @@ def show_run(folder: Path) -> Exit:
         console.print(text, highlight=False)
     counts = records["verdict"].value_counts()
     console.print("\n" + ", ".join(f"{counts[v]} {v}" for v in frames.VERDICTS if v in counts) + " records")
-    console.print(f"report: {folder / 'summary.md'}", soft_wrap=True)
-    return Exit.ALL_PASS if set(counts.index) <= set(NOT_FAILING) else Exit.NOT_ALL_PASS
+    reused = run.facts.get("reused", 0)
+    if reused:
+        trainings = len(run.facts["plan"]["tasks"]) * len(run.facts["plan"]["implementations"])
+        console.print(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
+    if run.incomplete:
+        console.print(f"INCOMPLETE: {run.incomplete}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"report: {folder / 'summary.md'}", soft_wrap=True, markup=False, highlight=False)
+    if run.incomplete and not run.stopped:
+        return Exit.INCOMPLETE
+    return Exit.NOT_ALL_PASS if run.not_passing(require_all=require_all) else Exit.ALL_PASS
 
 
 def show_soak(asked: "Soak") -> Exit:

@@ -11,12 +11,12 @@ from conformance.verdicts.compare import NOT_FAILING
 WORST = 12
 
 
-def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any]) -> str:
-    """The page, in Markdown."""
+def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any], incomplete: str = "") -> str:
+    """The page, in Markdown; ``incomplete``: what the run lacks."""
     if records.empty:
-        return "# Conformance report\n\nThe run ended before anything was compared.\n"
+        return "# Conformance report\n\n**INCOMPLETE**: the run ended before anything was compared.\n"
     sections = [
-        ("", _headline(records)),
+        ("", _headline(records, incomplete)),
         ("First failures", _failures(records)),
         ("Verdicts", markdown(frames.verdict_matrix(records))),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
@@ -44,11 +44,13 @@ def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _headline(records: pd.DataFrame) -> str:
+def _headline(records: pd.DataFrame, incomplete: str) -> str:
     counts = records["verdict"].value_counts()
     failing = int(counts.drop(list(NOT_FAILING), errors="ignore").sum())
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in frames.VERDICTS if verdict in counts)
     result = "Every implementation conforms" if not failing else f"{failing} records did not pass"
+    if incomplete:
+        result = f"INCOMPLETE: {_text(incomplete)}" + (f". {failing} records did not pass" if failing else "")
     return (
         f"Run `{records['run'].iloc[0]}`: {records['recipe'].nunique()} recipes,"
         f" {records['implementation'].nunique()} implementations, {records['dtype'].nunique()} precisions,"

@@ -20,7 +20,7 @@ from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
 from conformance.recipes.recipe import DatasetChoice, Recipe
 from conformance.results.grammar import Tree, flatten, observations, observed_tree, unflatten
-from conformance.results.store import Store
+from conformance.results.traces import StoreError, Traces
 from conformance.verdicts import ceilings
 from conformance.verdicts.ceilings import Ceilings
 from conformance.verdicts.compare import Expectation
@@ -41,8 +41,8 @@ class StoredCase:
         return self.case.problem
 
 
-def save_case(store: Store, stored: StoredCase) -> None:
-    """Keep a case in the store."""
+def save_case(store: Traces, stored: StoredCase) -> None:
+    """Keep a case in the store. Raises OSError."""
     problem = stored.problem
     name = _case_name(problem.recipe, problem.working_dtype.name)
     data = _data_name(problem.recipe.dataset)
@@ -61,7 +61,7 @@ def save_case(store: Store, stored: StoredCase) -> None:
     store.save_tensors(name, flatten(tree), facts)
 
 
-def load_case(store: Store, recipe: Recipe, dtype: str) -> StoredCase:
+def load_case(store: Traces, recipe: Recipe, dtype: str) -> StoredCase:
     """Read what :func:`save_case` kept. Raises StoreError if it is not there or cannot be read."""
     name = _case_name(recipe, dtype)
     tree, facts = unflatten(store.load_tensors(name)), store.load_metadata(name)
@@ -75,15 +75,31 @@ def load_case(store: Store, recipe: Recipe, dtype: str) -> StoredCase:
     return StoredCase(built, expectations, ceilings.unpack(facts["ceilings"]))
 
 
+def case_files(recipe: Recipe, dtype: str) -> tuple[str, str]:
+    """The names of a case's files: its own, and that of its data, which others may share."""
+    return _case_name(recipe, dtype), _data_name(recipe.dataset)
+
+
+def seal_case(store: Traces, recipe: Recipe, dtype: str) -> str:
+    """What tells a case from one that somebody changed: the digests of its files. Raises StoreError."""
+    return json.dumps({name: store.digest(name) for name in case_files(recipe, dtype)})
+
+
+def check_seal(store: Traces, recipe: Recipe, dtype: str, seal: str) -> None:
+    """Raise StoreError unless a case is as it was when it was sealed."""
+    if seal_case(store, recipe, dtype) != seal:
+        raise StoreError(f"{store.trace(_case_name(recipe, dtype))}: was changed after the oracle had made it")
+
+
 def save_observations(
-    store: Store, recipe: str, dtype: str, implementation: str, check: str, seen: list[Observation]
+    store: Traces, recipe: str, dtype: str, implementation: str, check: str, seen: list[Observation]
 ) -> None:
     """Keep what a check saw of an implementation."""
     tree, keys = observed_tree(seen)
     store.save_tensors(_trace_name(recipe, dtype, implementation, check), flatten(tree), {"keys": keys})
 
 
-def load_observations(store: Store, recipe: str, dtype: str, implementation: str, check: str) -> list[Observation]:
+def load_observations(store: Traces, recipe: str, dtype: str, implementation: str, check: str) -> list[Observation]:
     """What :func:`save_observations` kept; nothing if nothing was."""
     name = _trace_name(recipe, dtype, implementation, check)
     if not store.has_tensors(name):
@@ -112,7 +128,7 @@ def _dataset_tensors(dataset: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     return arrays, {"dataset": json.dumps(others)}
 
 
-def _dataset(store: Store, name: str) -> Dataset:
+def _dataset(store: Traces, name: str) -> Dataset:
     others: dict[str, Any] = json.loads(store.load_metadata(name)["dataset"])
     shape = others["image_shape"]
     others |= {

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from conformance.results import frames
+from conformance.results.completeness import incompleteness, missing
 from conformance.results.store import Store
-from conformance.verdicts.compare import NOT_FAILING
 
 
 class Run:
@@ -43,10 +43,30 @@ class Run:
         """For each recipe, implementation and precision that fails, its first failure."""
         return frames.first_failures(self.records)
 
+    @cached_property
+    def incomplete(self) -> str:
+        """What was planned and is not done, and why; "" for a run that came to its end."""
+        return incompleteness(self._store)
+
+    @property
+    def missing(self) -> pd.DataFrame:
+        """The checks that were planned and are not done: implementation, recipe, precision, check."""
+        rows = [(*each[:3], check) for each in missing(self._store) for check in each.checks]
+        return pd.DataFrame(rows, columns=["implementation", "recipe", "dtype", "check"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to end with the first check that did not pass, and did."""
+        return bool(self.facts.get("stopped"))
+
+    def not_passing(self, *, require_all: bool = False) -> int:
+        """How many records do not pass; with ``require_all`` what is not supported is among them."""
+        return len(frames.not_passing(self.records, require_all=require_all))
+
     @property
     def passed(self) -> bool:
-        """Whether there are records, and each of them passes or is inconclusive."""
-        return not self.records.empty and bool(self.records["verdict"].isin(NOT_FAILING).all())
+        """Whether the run came to its end, and all that was offered passes or is inconclusive."""
+        return not self.incomplete and not self.records.empty and not self.not_passing()
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

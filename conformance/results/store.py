@@ -1,32 +1,28 @@
-"""What lasts of a run: a folder with an SQLite database, written by several workers at once, and tensors beside it.
+"""What lasts of a run: a folder with an SQLite database, written by one process alone, and tensors beside it.
 
-A row is safe as soon as :meth:`Store.add_records` returns; a worker that dies takes nothing of what it had written
-with it.
+What a check came to is entered as a whole or not at all, and once: a run that was broken off at any moment goes on with
+the checks that are not entered.
 """
 
 import json
-import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-
-from conformance.problems.tensors import Tensors
+from conformance.results.traces import StoreError, Traces
+from conformance.verdicts.compare import Verdict
+from conformance.verdicts.order import LADDER
 from conformance.verdicts.record import Record
 
 DATABASE = "run.sqlite"
 BUSY_SECONDS = 60
-ORDER = "order of the tensors"  # in the metadata of a file of tensors, whose format keeps none
 INFORMATIVE = "informative steps"  # a quantity of the oracle's: how many steps of a free training say something
 
-
-T = TypeVar("T")
+__all__ = ["INFORMATIVE", "CurvePoint", "Done", "Store", "StoreError"]
 
 
 class CurvePoint(NamedTuple):
@@ -41,35 +37,52 @@ class CurvePoint(NamedTuple):
     value: float
 
 
-class StoreError(ValueError):
-    """A folder that does not hold a run, or whose run cannot be read."""
+class Done(NamedTuple):
+    """What is done and entered: a check of an implementation, or a case of the oracle (whose check is "case").
+
+    ``note``: of a case, the digests of its files; of a check that came from an earlier run, which.
+    """
+
+    recipe: str
+    dtype: str
+    implementation: str
+    check: str
+    note: str = ""
 
 
 _TYPES = {str: "TEXT", int: "INTEGER", float: "REAL"}
 _TABLES: dict[str, dict[str, Any]] = {
     "records": {field.name: field.type for field in fields(Record)},
     "curves": dict(CurvePoint.__annotations__),
+    "done": dict(Done.__annotations__),
+}
+_KEYS = {
+    "records": ("recipe", "dtype", "implementation", "check", "stage", "tensor"),
+    "curves": ("recipe", "dtype", "implementation", "unit", "position", "quantity"),
+    "done": ("recipe", "dtype", "implementation", "check"),
 }
 
 
-class Store:
-    """A run's folder. ``create`` makes the database; without it the folder must hold one (StoreError)."""
+class Store(Traces):
+    """A run's folder. ``create`` makes what of the database is not there; without it there must be one (StoreError)."""
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.database = folder / DATABASE
         if create:
             (folder / "traces").mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as connection, connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                for table, columns in _TABLES.items():
-                    described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
-                    connection.execute(f"CREATE TABLE {table} ({described})")
-                connection.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT)")
+            self._create()
         elif not self.database.is_file():
             raise StoreError(f"{folder}: is not the folder of a run: it has no {DATABASE}")
         else:
             self._check_columns()
+
+    def _create(self) -> None:
+        for table, columns in _TABLES.items():
+            described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
+            key = ", ".join(f'"{name}"' for name in _KEYS[table])
+            self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}, PRIMARY KEY ({key}))")
+        self._write("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
 
     def _check_columns(self) -> None:
         """Raise StoreError for a run whose tables are not those of this version."""
@@ -78,78 +91,100 @@ class Store:
             other = [name for name in [*columns, *found] if (name in columns) != (name in found)]
             if other:
                 raise StoreError(f"{self.database}: is of another version: its {table} differ in {', '.join(other)}")
+        for column, allowed in {"verdict": tuple(map(str, Verdict)), "check": LADDER}.items():
+            for (value,) in self.select(f'SELECT DISTINCT "{column}" FROM records'):
+                if value not in allowed:
+                    must = ", ".join(allowed)
+                    raise StoreError(f"{self.database}: {column}={value!r} is not allowed: must be one of {must}")
 
-    def add_records(self, records: Iterable[Record]) -> None:
-        """Append records."""
-        self._insert("records", [astuple(record) for record in records])
+    def enter(self, done: Done, records: Iterable[Record] = (), points: Iterable[CurvePoint] = ()) -> None:
+        """Enter something done with its records and curves, all or nothing; what is there already stays. Raises OSError.
 
-    def add_curve_points(self, points: Iterable[CurvePoint]) -> None:
-        """Append points of training curves."""
-        self._insert("curves", [tuple(point) for point in points])
+        Records of the same check that tell of a failed attempt give way.
+        """
+        with self._writing() as connection:
+            if connection.execute(*_insert("done", "OR IGNORE", done)).rowcount:
+                self._replace(connection, records, done[:4])
+                for point in points:
+                    connection.execute(*_insert("curves", "OR REPLACE", point))
 
-    def finished_checks(self, recipe: str, dtype: str, implementation: str) -> set[str]:
-        """The checks of which a recipe has records in a precision and an implementation."""
-        query = 'SELECT DISTINCT "check" FROM records WHERE recipe=? AND dtype=? AND implementation=?'
-        return {check for (check,) in self.select(query, (recipe, dtype, implementation))}
+    def set_aside(self, record: Record) -> None:
+        """Enter the record of a check that is not done: its worker was lost. Raises OSError."""
+        with self._writing() as connection:
+            self._replace(connection, [record], (record.recipe, record.dtype, record.implementation, record.check))
+
+    @staticmethod
+    def _replace(connection: sqlite3.Connection, records: Iterable[Record], key: tuple[str, ...]) -> None:
+        """Put records in the place of those of the same check."""
+        condition = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
+        connection.execute(f"DELETE FROM records WHERE {condition}", key)
+        for record in records:
+            connection.execute(*_insert("records", "OR REPLACE", astuple(record)))
+
+    def done(self) -> dict[tuple[str, str, str, str], str]:
+        """The note of everything that is done, by recipe, precision, implementation and check."""
+        rows = self.select('SELECT recipe, dtype, implementation, "check", note FROM done')
+        return {(recipe, dtype, implementation, check): note for recipe, dtype, implementation, check, note in rows}
 
     def set_fact(self, name: str, value: Any) -> None:
-        """Keep a fact about the run (anything JSON can hold) under a name; a later one replaces it."""
-        with closing(self._connect()) as connection, connection:
-            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+        """Keep a fact about the run (anything JSON can hold) under a name; a later one replaces it. Raises OSError."""
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     def facts(self) -> dict[str, Any]:
-        """Every fact by name."""
-        return {name: json.loads(value) for name, value in self.select("SELECT name, value FROM facts")}
+        """Every fact by name. Raises StoreError."""
+        rows = self.select("SELECT name, value FROM facts")
+        try:
+            return {name: json.loads(value) for name, value in rows}
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"{self.database}: a fact cannot be read: {error}") from error
+
+    def fact(self, name: str) -> Any:
+        """One fact, an object or a list that is not empty. Raises StoreError if there is none."""
+        found = self.facts().get(name)
+        if not found or not isinstance(found, dict | list):
+            raise StoreError(f"{self.database}: has no fact {name!r}: the run did not begin, or the file is damaged")
+        return found
 
     def select(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query. Raises StoreError if the database cannot be read."""
         try:
-            with closing(self._connect()) as connection:
+            with closing(sqlite3.connect(self.database, timeout=BUSY_SECONDS)) as connection:
                 return list(connection.execute(query, values))
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise StoreError(f"{self.database}: cannot be read: {error}") from error
 
     def columns(self, table: str) -> list[str]:
         """Names of a table's columns, in order."""
         return list(_TABLES[table])
 
-    def save_tensors(self, name: str, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
-        """Write named arrays to ``traces/NAME.safetensors``; the file appears whole or not at all."""
-        target = self._trace(name)
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        arrays = {key: np.asarray(value, order="C") for key, value in tensors.items()}
-        save_file(arrays, part, {**(metadata or {}), ORDER: json.dumps(list(arrays))})
-        part.replace(target)
+    def close(self) -> None:
+        """Nothing more is written: let no file stay open."""
+        if "_connection" in self.__dict__:
+            self._connection.close()
+            del self._connection
 
-    def load_tensors(self, name: str) -> Tensors:
-        """Read what :meth:`save_tensors` wrote, in its order. Raises StoreError if it is missing or damaged."""
-        tensors = self._read(name, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        return {key: tensors[key] for key in json.loads(self.load_metadata(name)[ORDER])}
+    def _write(self, statement: str, values: tuple[Any, ...] = ()) -> None:
+        with self._writing() as connection:
+            connection.execute(statement, values)
 
-    def load_metadata(self, name: str) -> dict[str, str]:
-        """The metadata written with the tensors of ``name``. Raises StoreError as :meth:`load_tensors`."""
-        return self._read(name, lambda file: dict(file.metadata() or {}))
-
-    def has_tensors(self, name: str) -> bool:
-        """Whether anything was saved under ``name``."""
-        return self._trace(name).is_file()
-
-    def _read(self, name: str, read: Callable[[Any], T]) -> T:
-        if not self.has_tensors(name):
-            raise StoreError(f"{self._trace(name)}: is missing")
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all that is written in it, or nothing. Raises OSError."""
         try:
-            with safe_open(self._trace(name), framework="numpy") as file:
-                return read(file)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise StoreError(f"{self._trace(name)}: cannot be read: {error}") from error
+            with self._connection as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise OSError(f"{self.database}: cannot be written: {error}") from error
 
-    def _trace(self, name: str) -> Path:
-        return self.folder / "traces" / f"{name}.safetensors"
+    @cached_property
+    def _connection(self) -> sqlite3.Connection:
+        """The one that writes. A commit is safe against the death of any process, not against that of the machine."""
+        connection = sqlite3.connect(self.database, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
 
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        places = ", ".join("?" * len(_TABLES[table]))
-        with closing(self._connect()) as connection, connection:
-            connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.database, timeout=BUSY_SECONDS)
+def _insert(table: str, conflict: str, row: Iterable[Any]) -> tuple[str, tuple[Any, ...]]:
+    values = tuple(row)
+    return f"INSERT {conflict} INTO {table} VALUES ({', '.join('?' * len(values))})", values

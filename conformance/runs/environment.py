@@ -1,11 +1,16 @@
 """What a run runs on: the environment of its worker processes, and what is written down of the machine."""
 
+import hashlib
 import os
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from conformance.faults.injection import PACKAGES as OURS
 from conformance.runs.plan import Plan
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "tensorflow-cpu", "tensorflow", "jax", "optax")
@@ -35,6 +40,7 @@ def environment(plan: Plan) -> dict[str, Any]:
         "device": plan.device,
         "dtypes": plan.dtypes,
         "implementations": plan.implementations,
+        "source": source_digest(),
     }
 
 
@@ -47,3 +53,17 @@ def installed() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def source_digest() -> str:
+    """A digest of the harness and the four packages, so that results of one state are not taken for another's."""
+    digest = hashlib.sha256()
+    for package in ("conformance", *OURS.values()):
+        found = find_spec(package)
+        assert found is not None
+        assert found.origin is not None
+        folder = Path(found.origin).parent
+        for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.toml"))):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -18,9 +18,14 @@ def new_folder(root: Path) -> Path:
 
 
 def point_latest_to(folder: Path) -> None:
-    """Let ``latest`` beside the folder point to it."""
+    """Let ``latest`` beside the folder point to it. Raises Incomplete."""
     link, fresh = folder.parent / "latest", folder.parent / f".latest-{os.getpid()}"
     if link.exists() and not link.is_symlink():
         raise Incomplete(f"{link}: is in the way: must be a symbolic link, or nothing")
-    fresh.symlink_to(folder.name)
-    fresh.replace(link)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name)
+        fresh.replace(link)
+    except OSError as error:
+        raise Incomplete(f"{link}: cannot be written: {error}") from error

@@ -1,43 +1,77 @@
-"""What a worker process tells its parent: messages, one JSON object a line."""
+"""What a worker process and its parent tell each other: messages, one JSON object a line.
+
+The parent asks for the checks of one task, and closes its end when there is nothing more to do. The worker answers.
+"""
 
 import json
 import os
 from collections.abc import Iterator
 from typing import IO, Any
 
+LONGEST = 1_000_000  # characters of a message; a worker that sends more has lost its mind
+
 
 class MessageStream:
-    """Writes messages on the process's own standard output, which is kept out of reach of anything that prints."""
+    """A worker's end: the process's own standard input and output, kept out of reach of whatever reads and prints."""
 
     def __init__(self) -> None:
-        self._stream: IO[str] = os.fdopen(os.dup(1), "w", buffering=1)
+        self._requests: IO[str] = os.fdopen(os.dup(0), encoding="utf-8")
+        self._answers: IO[str] = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
         os.dup2(2, 1)
 
-    def ready(self) -> None:
-        """The implementation is loaded and its device is there."""
-        self._send(kind="ready")
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """What the parent asks for, until it closes its end."""
+        return map(json.loads, self._requests)
 
-    def done(self, recipe: str, dtype: str) -> None:
-        """A task is finished."""
-        self._send(kind="done", recipe=recipe, dtype=dtype)
+    def ready(self, device: str, versions: dict[str, str], settings: dict[str, Any]) -> None:
+        """The implementation is loaded and its device is there."""
+        self._send(kind="ready", device=device, versions=versions, settings=settings)
+
+    def refused(self, text: str) -> None:
+        """The device asked for is not there."""
+        self._send(kind="refused", text=text)
+
+    def lost(self, text: str) -> None:
+        """The implementation cannot be loaded."""
+        self._send(kind="lost", text=text)
+
+    def checking(self, check: str) -> None:
+        """A check is begun."""
+        self._send(kind="checking", check=check)
+
+    def seen(self, check: str, seconds: float) -> None:
+        """What a check saw lies in the scratch folder."""
+        self._send(kind="seen", check=check, seconds=seconds)
+
+    def made(self, informative_steps: float, steps: int) -> None:
+        """The oracle's case lies in the run's folder."""
+        self._send(kind="made", informative_steps=informative_steps, steps=steps)
+
+    def done(self) -> None:
+        """The task is finished."""
+        self._send(kind="done")
 
     def bad_input(self, text: str) -> None:
         """What was asked for cannot be had."""
         self._send(kind="bad input", text=text)
 
-    def started(self, recipe: str, dtype: str) -> None:
-        """A task is begun."""
-        self._send(kind="started", recipe=recipe, dtype=dtype)
-
-    def end(self) -> None:
-        """Everything is done."""
-        self._send(kind="end")
+    def unwritable(self, text: str) -> None:
+        """The disk takes nothing more."""
+        self._send(kind="unwritable", text=text)
 
     def _send(self, **message: Any) -> None:
-        self._stream.write(json.dumps(message) + "\n")
+        self._answers.write(json.dumps(message, default=str) + "\n")
 
 
 def read_messages(lines: IO[str]) -> Iterator[dict[str, Any]]:
-    """The messages of a worker, until it closes its end."""
-    for line in lines:
-        yield json.loads(line)
+    """The messages of a worker, until it closes its end or sends what is none."""
+    while line := lines.readline(LONGEST):
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
+            return
+        yield message

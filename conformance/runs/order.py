@@ -1,15 +1,19 @@
 """From what is asked to a plan: names resolved, everything refused that can be refused before it costs."""
 
+import os
+from fnmatch import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from conformance.adapters.registry import resolve
+from conformance.adapters.registry import installed, resolve
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
 from conformance.runs.plan import Plan
+from conformance.verdicts.order import LADDER
 
 DEVICES = ("cpu", "gpu", "tpu")
 DTYPES = ("float64", "float32")
@@ -20,23 +24,47 @@ def plan_of(
     recipes: Iterable[Recipe] = (),
     *,
     suite: str | None = None,
-    implementations: Iterable[str],
+    implementations: Iterable[str] | None = None,
     dtypes: Iterable[str] = DTYPES,
     device: str = "cpu",
     output: Path | None = None,
+    select: str | None = None,
+    checks: Iterable[str] = LADDER,
+    **options: Any,
 ) -> Plan:
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
 
-    ``implementations`` are names, or ``package.module:Class``; ``output`` is a new or empty folder, by default one
-    below ``reports``, named by the time. Raises ValueError, naming the option.
+    ``implementations`` are names, or ``package.module:Class``; by default those of the project's own whose framework is
+    installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select`` chooses
+    recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
     """
     choose_all("device", [device], DEVICES)
     precisions = choose_all("dtype", dtypes, DTYPES)
+    chosen_checks = choose_all("check", checks, LADDER)
     asked = [("file", recipe) for recipe in recipes]
     suites = [suite] if suite else [] if asked else ["default"]
-    chosen = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
-    names(recipe for _, recipe in chosen)
-    targets = {name: resolve(name) for name in implementations}
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+    found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
+    names(recipe for _, recipe in found)
+    if select is not None:
+        found = [(name, recipe) for name, recipe in found if fnmatch(recipe.name, select)]
+    targets = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
+    folder = new_folder(REPORTS) if output is None else _free(output)
+    in_order = tuple(check for check in LADDER if check in chosen_checks)
+    return Plan(folder.resolve(), found, targets, precisions, device, in_order, **options)
+
+
+def _free(output: Path) -> Path:
+    """The folder if a run can be written there. Raises ValueError."""
+    try:
+        taken = output.is_symlink() and not output.exists()
+        taken = taken or (output.exists() and (not output.is_dir() or any(output.iterdir())))
+        above = next(folder for folder in output.resolve().parents if folder.exists())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"output={str(output)!r} is not allowed: {error}") from error
+    if taken:
         raise ValueError(f"output={str(output)!r} is not allowed: must be a new or an empty folder")
-    return Plan(output or new_folder(REPORTS), chosen, targets, precisions, device)
+    if not above.is_dir():
+        raise ValueError(f"output={str(output)!r} is not allowed: {above} is no folder")
+    if not os.access(output if output.exists() else above, os.W_OK):
+        raise ValueError(f"output={str(output)!r} is not allowed: {above} cannot be written to")
+    return output

@@ -1,14 +1,18 @@
 """The plan of a run: what is done, by whom, and where. Written once by the parent, read by every worker."""
 
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from conformance.recipes.recipe import Recipe
+from conformance.results.traces import StoreError
+from conformance.verdicts.order import LADDER
 
 FILE = "plan.json"
-SILENCE_SECONDS = 900.0  # a worker that reports nothing for so long is stopped
+CHECK_SECONDS = 900.0  # a check that takes longer is stopped
 
 
 class Task(NamedTuple):
@@ -34,7 +38,13 @@ class Plan:
         implementations: by name, as ``module:Class``.
         dtypes: the precisions.
         device: ``cpu``, ``gpu`` or ``tpu``.
-        silence_seconds: after which a worker that reports nothing is stopped.
+        checks: those that are made, in the order of the ladder.
+        workers: how many work at once; 0: one for each processor.
+        check_seconds: after which a check is stopped.
+        memory_bytes: above which a worker, with its children, is stopped; 0: no limit.
+        keep_traces: whether the tensors of what passed are kept too.
+        stop_at_failure: whether the run ends with the first record that does not pass.
+        reuse: whether results of earlier runs of the very same are taken.
     """
 
     folder: Path
@@ -42,7 +52,13 @@ class Plan:
     implementations: dict[str, str]
     dtypes: list[str]
     device: str = "cpu"
-    silence_seconds: float = SILENCE_SECONDS
+    checks: tuple[str, ...] = LADDER
+    workers: int = 0
+    check_seconds: float = CHECK_SECONDS
+    memory_bytes: int = 0
+    keep_traces: bool = False
+    stop_at_failure: bool = False
+    reuse: bool = False
 
     @property
     def run(self) -> str:
@@ -54,24 +70,40 @@ class Plan:
         """Every recipe in every precision that it and the plan name."""
         return [Task(suite, recipe, d) for suite, recipe in self.recipes for d in self.dtypes if d in recipe.dtypes]
 
-    def share(self, part: int, parts: int) -> list[Task]:
-        """Every ``parts``-th task, from number ``part`` on."""
-        return self.tasks[part::parts]
+    @property
+    def at_once(self) -> int:
+        """How many workers work at once."""
+        return self.workers or processors()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What has to be recorded, by which it is known what is missing."""
+        return {
+            "implementations": list(self.implementations),
+            "tasks": [list(task.name) for task in self.tasks],
+            "checks": list(self.checks),
+        }
 
     def write(self) -> None:
-        """Write the plan into its folder."""
-        values = {
-            "recipes": [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes],
-            "implementations": self.implementations,
-            "dtypes": self.dtypes,
-            "device": self.device,
-            "silence_seconds": self.silence_seconds,
-        }
-        (self.folder / FILE).write_text(json.dumps(values), encoding="utf-8")
+        """Write the plan into its folder; it appears whole or not at all. Raises OSError."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
+        values["recipes"] = [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]
+        part = self.folder / f"{FILE}.part"
+        part.write_text(json.dumps(values), encoding="utf-8")
+        part.replace(self.folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "Plan":
-        """The plan in a folder."""
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        recipes = [(suite, Recipe.model_validate(recipe)) for suite, recipe in values.pop("recipes")]
-        return cls(folder, recipes, **values)
+        """The plan in a folder. Raises StoreError, naming the file."""
+        path = folder / FILE
+        try:
+            values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            recipes = [(suite, Recipe.model_validate(recipe)) for suite, recipe in values["recipes"]]
+            return cls(folder, **{**values, "recipes": recipes, "checks": tuple(values["checks"])})
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise StoreError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,170 +1,291 @@
-"""The worker pool of a run: processes, so many at a time, and what becomes of those that are lost."""
+"""The worker pool of a run: who works on what, and what becomes of workers that are lost."""
 
-import os
 import queue
-import subprocess
-import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from conformance.checks import CHECKS
 from conformance.results.store import Store
-from conformance.runs.environment import WORKER_ENVIRONMENT
-from conformance.runs.messages import read_messages
+from conformance.results.traces import StoreError, Traces
+from conformance.runs.judging import Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
-from conformance.runs.plan import Plan, Task
+from conformance.runs.plan import Plan
+from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
+from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
+from conformance.runs.warden import Warden
 from conformance.verdicts.compare import Verdict
-from conformance.verdicts.record import Context
 
-WORKERS_AT_ONCE = 2
-TASKS_WORTH_SHARING = 8  # fewer do not pay for a second import of the framework
-ORACLE = "oracle"
+LOOK_SECONDS = 0.5  # between two looks at what workers use
+PATIENCE = 2  # times that a worker may be lost on a task before the task is set aside
 
-# Called with the name of a worker and the number of its tasks done and in all.
+# Called with the name of an implementation and the number of its tasks done and in all.
 Progress = Callable[[str, int, int], None]
-
-
-class Job(NamedTuple):
-    """A worker to be: its name, what it runs as ``module:Class``, and its share of the tasks; no parts: none of them,
-    it is to be seen only whether it can start."""
-
-    name: str
-    target: str
-    part: int = 0
-    parts: int = 0
 
 
 @dataclass
 class Worker:
-    """A running worker process."""
+    """A worker: its process, what it said of itself, and what it is at."""
 
     name: str
-    tasks: list[Task]
-    process: subprocess.Popen[str]
-    log: Path
-    done: set[tuple[str, str]] = field(default_factory=set)
-    heard: float = field(default_factory=time.monotonic)
-    ended: bool = False
-    timed_out: bool = False
+    process: WorkerProcess
+    stand: Stand | None = None
+    task: TaskName | None = None
+    check: str = ""
+    begun: float = 0.0  # its task
+    since: float = field(default_factory=time.monotonic)  # what it is at
+    stopped: tuple[Verdict, str] | None = None  # by us, and why
 
-
-def shared(name: str, target: str, tasks: int) -> list[Job]:
-    """The tasks of one implementation, or of the oracle, shared out so that no processor is idle at the end."""
-    parts = WORKERS_AT_ONCE if tasks >= TASKS_WORTH_SHARING else 1
-    return [Job(name, target, part, parts) for part in range(parts)]
+    @property
+    def busy(self) -> bool:
+        """Whether it is loading or at work."""
+        return self.stand is None or self.task is not None
 
 
 class WorkerPool:
-    """The worker processes of a run, at most ``WORKERS_AT_ONCE`` at a time. ``lost``: which ended badly, and how."""
+    """The workers of a run, so many at work at a time. ``lost``: what was, with its reason."""
 
-    def __init__(self, plan: Plan, store: Store, progress: Progress) -> None:
-        self.plan, self.store, self.progress = plan, store, progress
-        self.messages: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
-        self.running: list[Worker] = []
+    def __init__(self, plan: Plan, store: Store, scratch: Path, warden: Warden, progress: Progress) -> None:
+        self.plan, self.store, self.scratch, self.warden, self.progress = plan, store, scratch, warden, progress
+        self.judge = Judge(plan, store, Traces(scratch))
+        self.events: Events = queue.Queue()
+        self.workers: list[Worker] = []
         self.lost: list[str] = []
-        self.done: dict[str, int] = {}
+        self.failed = False
+        self._looked = 0.0
+        self.stands: dict[str, Stand] = {}
+        self.losses: Counter[Unit] = Counter()
+        self.left = self._left()
+        self.schedule = Schedule(self.left, self.judge.made(), plan.at_once)
         self.logs = plan.folder / "logs"
         self.logs.mkdir(exist_ok=True)
 
-    def work(self, jobs: list[Job]) -> None:
-        """Carry out jobs. Tasks that a lost worker leaves undone become records."""
-        waiting = list(jobs)
-        while waiting or self.running:
-            while waiting and len(self.running) < WORKERS_AT_ONCE:
-                self.running.append(self._start(waiting.pop(0)))
+    def work(self) -> None:
+        """Do all that the plan has and the store has not. Raises BadInput or Incomplete."""
+        self._probe()
+        for name in self.plan.implementations:
+            self._show_progress(name)
+        while not self.stopped:
+            self._give_out()
+            if self.schedule.finished and not any(worker.busy for worker in self.workers):
+                break
             self._listen()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether something did not pass, with which the run was to end."""
+        return self.failed and self.plan.stop_at_failure
 
     def stop(self) -> None:
         """End whatever still runs."""
-        for worker in self.running:
+        for worker in self.workers:
             worker.process.kill()
-            worker.process.wait()
-        self.running.clear()
+            self.warden.forget(worker.process.group)
+        self.workers.clear()
 
-    def _start(self, job: Job) -> Worker:
-        share = f"{job.part}-of-{job.parts}" if job.parts else "probe"
-        log = self.logs / f"{job.name}-{share}.log"
-        tasks = self.plan.share(job.part, job.parts) if job.parts else []
-        arguments = [str(self.plan.folder), job.name, job.target, str(job.part), str(job.parts)]
-        with log.open("w", encoding="utf-8") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "conformance.runs.worker", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=os.environ | WORKER_ENVIRONMENT,
-            )
-        worker = Worker(job.name, tasks, process, log)
-        threading.Thread(target=self._read, args=(worker,), daemon=True).start()
-        self._show_progress(job.name)
+    def _left(self) -> dict[Unit, list[str]]:
+        """What is not done: the checks of each unit, in the order of tasks."""
+        done = self.store.done()
+        left = {}
+        for task in self.plan.tasks:
+            for name in self.plan.implementations:
+                checks = [check for check in self.plan.checks if (*task.name, name, check) not in done]
+                if checks:
+                    left[Unit(name, task.name)] = checks
+        return left
+
+    def _probe(self) -> None:
+        """Start one worker of each implementation that has something to do, and hear whether each can be had."""
+        names = dict.fromkeys(unit.worker for unit in self.left)
+        for name in names:
+            self._start(name)
+        while any(worker.stand is None for worker in self.workers):
+            self._listen()
+        if names and not self.workers:
+            raise BadInput("; ".join(self.lost))
+
+    def _start(self, name: str) -> Worker:
+        target = self.plan.implementations.get(name, ORACLE)
+        log = self.logs / f"{name.replace('/', '-')}.log"
+        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log, self.events)
+        self.warden.watch(process.group)
+        worker = Worker(name, process)
+        self.workers.append(worker)
         return worker
 
-    def _show_progress(self, name: str) -> None:
-        """Tasks done by all workers of this name, of those of the whole run."""
-        self.done.setdefault(name, 0)
-        self.progress(name, self.done[name], len(self.plan.tasks))
+    def _give_out(self) -> None:
+        """Give work to workers, and start more of them, as long as there is room."""
+        while sum(worker.busy for worker in self.workers) < self.plan.at_once:
+            unit = self.schedule.next(self._may_work)
+            if unit is None:
+                unit = self.schedule.next(self._may_start)
+            if unit is None:
+                return
+            idle = (worker for worker in self.workers if worker.name == unit.worker and not worker.busy)
+            worker = next(idle, None) or self._start(unit.worker)
+            worker.task, worker.check = unit.task, ""
+            worker.begun = worker.since = time.monotonic()
+            recipe, dtype = unit.task
+            worker.process.send(recipe=recipe, dtype=dtype, checks=self.left.get(unit, []))
 
-    def _read(self, worker: Worker) -> None:
-        assert worker.process.stdout is not None
-        with worker.process.stdout as lines:
-            for message in read_messages(lines):
-                self.messages.put((worker, message))
-        self.messages.put((worker, None))
+    def _may_work(self, name: str, left: int) -> bool:
+        """Whether one is idle, or there is none yet."""
+        own = [worker for worker in self.workers if worker.name == name]
+        return not own or any(not worker.busy for worker in own)
+
+    def _may_start(self, name: str, left: int) -> bool:
+        """Whether there is enough to do for one more."""
+        return left >= WORTH_A_WORKER
 
     def _listen(self) -> None:
+        """Take in one message, or look at what the workers use."""
+        self._look_after()
         try:
-            worker, message = self.messages.get(timeout=1.0)
+            process, message = self.events.get(timeout=LOOK_SECONDS)
         except queue.Empty:
-            self._stop_silent()
             return
-        worker.heard = time.monotonic()
+        worker = next((worker for worker in self.workers if worker.process is process), None)
+        if worker is None:
+            return
         if message is None:
-            self.running.remove(worker)
-            worker.process.wait()
-            if not worker.ended:
-                self._lose(worker)
-        elif message["kind"] == "bad input":
+            self._end(worker)
+        else:
+            self._take(worker, message)
+
+    def _take(self, worker: Worker, message: dict[str, Any]) -> None:
+        kind = message["kind"]
+        if kind == "ready":
+            worker.stand = Stand(message["device"], message["versions"], message["settings"])
+            if worker.name != ORACLE:
+                self.stands[worker.name] = worker.stand
+                self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
+        elif kind == "refused":
             raise BadInput(f"{worker.name}: {message['text']}")
-        elif message["kind"] == "done":
-            worker.done.add((message["recipe"], message["dtype"]))
-            self.done[worker.name] += 1
-            self._show_progress(worker.name)
-        elif message["kind"] == "end":
-            worker.ended = True
+        elif kind == "bad input":
+            raise BadInput(message["text"])
+        elif kind == "unwritable":
+            raise Incomplete(f"{worker.name}: {message['text']}")
+        elif kind == "lost":
+            worker.stopped = (Verdict.CRASHED, message["text"])
+        elif kind == "checking":
+            worker.check, worker.since = message["check"], time.monotonic()
+        elif kind == "made":
+            assert worker.task is not None
+            self.judge.case_made(worker.task, message["informative_steps"], message["steps"])
+            self.schedule.case_made(worker.task)
+        elif kind == "seen":
+            self._judge(worker, message)
+        elif kind == "done":
+            self._finish(worker)
 
-    def _stop_silent(self) -> None:
-        for worker in self.running:
-            if time.monotonic() - worker.heard > self.plan.silence_seconds:
-                worker.timed_out = True
-                worker.process.kill()
+    def _judge(self, worker: Worker, message: dict[str, Any]) -> None:
+        """Judge what a worker saw in the check that it is at."""
+        assert worker.task is not None
+        assert worker.stand is not None
+        checks = self.left[Unit(worker.name, worker.task)]
+        if worker.check not in checks:
+            return
+        try:
+            passes = self.judge.seen(worker.name, worker.stand, worker.task, worker.check, float(message["seconds"]))
+        except StoreError as error:
+            raise Incomplete(f"{worker.name}: {error}") from error
+        checks.remove(worker.check)
+        self.failed |= not passes
 
-    def _lose(self, worker: Worker) -> None:
-        """A worker died or was stopped: say so, and leave a record for everything it did not get to."""
-        verdict = Verdict.TIMEOUT if worker.timed_out else Verdict.CRASHED
-        how = (
-            f"silent for {self.plan.silence_seconds:.0f} s and stopped"
-            if worker.timed_out
-            else f"exit status {worker.process.returncode}: {_last_line(worker.log)}"
-        )
-        self.lost.append(f"worker {worker.name}: {how}")
-        if worker.name == ORACLE or not worker.tasks:
+    def _finish(self, worker: Worker) -> None:
+        assert worker.task is not None
+        task, worker.task = worker.task, None
+        if worker.name != ORACLE:
+            self.schedule.took(worker.name, time.monotonic() - worker.begun)
+            self._put_away(Unit(worker.name, task))
+
+    def _put_away(self, unit: Unit) -> None:
+        """A unit is done: its checks are entered, and perhaps nobody needs its case any more."""
+        self.left.pop(unit, None)
+        self._show_progress(unit.worker)
+        wanted = {other.task for other in self.left if other.worker not in self._given_up()}
+        if unit.task not in wanted:
+            self.judge.put_away(unit.task, wanted)
+
+    def _given_up(self) -> set[str]:
+        return set(self.plan.implementations) - set(self.stands)
+
+    def _show_progress(self, name: str) -> None:
+        total = len(self.plan.tasks)
+        self.progress(name, total - sum(unit.worker == name for unit in self.left), total)
+
+    def _look_after(self) -> None:
+        """Stop workers that take too long or too much."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for worker in self.workers:
+            if worker.stopped is None and worker.busy:
+                worker.stopped = self._excess(worker)
+                if worker.stopped is not None:
+                    worker.process.kill()
+
+    def _excess(self, worker: Worker) -> tuple[Verdict, str] | None:
+        plan, process = self.plan, worker.process
+        if time.monotonic() - worker.since > plan.check_seconds:
+            return Verdict.TIMEOUT, f"took longer than {plan.check_seconds:g} s and was stopped"
+        if plan.memory_bytes and process.memory() > plan.memory_bytes:
+            return Verdict.CRASHED, f"took more than {plan.memory_bytes / 2**20:.0f} MiB of memory and was stopped"
+        if process.logged() > LOG_BYTES:
+            return Verdict.CRASHED, f"wrote more than {LOG_BYTES} bytes on its standard error and was stopped"
+        return None
+
+    def _end(self, worker: Worker) -> None:
+        """A worker's process has ended, of which only those say so beforehand that cannot be had."""
+        self.workers.remove(worker)
+        self.warden.forget(worker.process.group)
+        worker.process.close()
+        if worker.stand is None:
+            how = worker.stopped[1] if worker.stopped else f"ended while it was loaded: {worker.process.how_it_ended}"
+            self._give_up(worker.name, how)
+        elif worker.task is not None:
+            self._lose(worker, Unit(worker.name, worker.task))
+
+    def _give_up(self, name: str, how: str) -> None:
+        """An implementation cannot be had. It costs itself only."""
+        self.lost.append(f"{name}: {how}")
+        if name == ORACLE:
             raise Incomplete(self.lost[-1])
-        facts = self.store.facts().get(f"implementation {worker.name}", {})
-        release = next(iter(facts.get("versions", {}).values()), "")
-        for suite, recipe, dtype in (task for task in worker.tasks if task.name not in worker.done):
-            context = Context(self.plan.run, suite, recipe, worker.name, release, self.plan.device, dtype)
-            finished = self.store.finished_checks(recipe.name, dtype, worker.name)
-            self.store.add_records(
-                context.without_comparison(check, verdict, f"worker process: {how}")
-                for check in CHECKS
-                if check not in finished
-            )
+        if name not in self.stands:
+            self.schedule.give_up_implementation(name)
 
+    def _lose(self, worker: Worker, unit: Unit) -> None:
+        """A worker was lost at work: the task is tried once more, by another; the second time it is set aside."""
+        verdict, how = worker.stopped or (Verdict.CRASHED, worker.process.how_it_ended)
+        self.losses[unit] += 1
+        if unit.worker == ORACLE:
+            if self.losses[unit] < PATIENCE:
+                self.schedule.again(unit)
+            else:
+                self.lost.append(f"worker {ORACLE}, recipe {unit.task[0]}, {unit.task[1]}: {how}")
+                self.schedule.give_up_task(unit.task)
+            return
+        assert worker.stand is not None
+        checks = self.left[unit]
+        if verdict == Verdict.TIMEOUT and worker.check in checks:
+            self._set_aside(unit, worker.stand, [worker.check], verdict, how)
+        elif self.losses[unit] < PATIENCE:
+            self.schedule.again(unit)
+            return
+        if self.losses[unit] >= PATIENCE:
+            self._set_aside(unit, worker.stand, list(checks), verdict, how)
+        if self.left[unit]:
+            self.schedule.again(unit)
+        else:
+            self._put_away(unit)
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing on its standard error"
+    def _set_aside(self, unit: Unit, stand: Stand, checks: list[str], verdict: Verdict, how: str) -> None:
+        """Record checks that are not tried again in this run."""
+        recipe, dtype = unit.task
+        self.lost.append(f"worker {unit.worker}, recipe {recipe}, {dtype}: {how}")
+        self.judge.not_seen(unit.worker, stand, unit.task, checks, verdict, f"worker process: {how}")
+        self.failed = True
+        for check in checks:
+            self.left[unit].remove(check)

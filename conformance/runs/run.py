@@ -1,30 +1,82 @@
-"""A run carried out: one oracle, then one worker process for each implementation."""
+"""A run carried out: a plan, its workers, and the reports, whatever its end."""
+
+import shutil
+from pathlib import Path
 
 from conformance.reports import write_reports
-from conformance.results.store import Store
+from conformance.results.completeness import incompleteness
+from conformance.results.store import DATABASE, Store, StoreError
 from conformance.runs.environment import environment
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
-from conformance.runs.pool import ORACLE, Job, Progress, WorkerPool, shared
+from conformance.runs.pool import Progress, WorkerPool
+from conformance.runs.reuse import Kept
+from conformance.runs.warden import Warden
+
+SCRATCH = ".scratch"
 
 
 def carry_out(plan: Plan, progress: Progress) -> None:
-    """Carry out a plan in its folder. Raises BadInput or Incomplete; whatever was finished by then is kept."""
+    """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept."""
     if not plan.tasks:
         raise BadInput(f"dtype={','.join(plan.dtypes)}: no recipe of this run allows it")
-    store = Store(plan.folder, create=True)
-    plan.write()
-    store.set_fact("environment", environment(plan))
-    store.set_fact("recipes", {recipe.name: recipe.model_dump(mode="json") for _, recipe in plan.recipes})
-    pool = WorkerPool(plan, store, progress)
-    tasks = len(plan.tasks)
     try:
-        if plan.device != "cpu":
-            pool.work([Job(name, target) for name, target in plan.implementations.items()])
-        pool.work(shared(ORACLE, ORACLE, tasks))
-        pool.work([job for name, target in plan.implementations.items() for job in shared(name, target, tasks)])
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        plan.write()
+    except OSError as error:
+        raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
+    _work(plan, progress)
+
+
+def resume(folder: Path, progress: Progress) -> Plan:
+    """Do what a run that was broken off lacks. Returns its plan. Raises StoreError, BadInput or Incomplete."""
+    plan = Plan.read(folder.resolve())
+    if (folder / DATABASE).exists():
+        made, now = Store(folder).facts().get("environment"), environment(plan)
+        other = [name for name in ("python", "packages", "source") if made and made.get(name) != now[name]]
+        if other:
+            raise BadInput(f"{folder}: was made with other {', '.join(other)}: must be begun anew, in another folder")
+    _work(plan, progress)
+    return plan
+
+
+def _work(plan: Plan, progress: Progress) -> None:
+    scratch = plan.folder / SCRATCH
+    pool = None
+    try:
+        store = Store(plan.folder, create=True)
+        store.set_fact("plan", plan.summary)
+        if "environment" not in store.facts():
+            store.set_fact("environment", environment(plan))
+        store.set_fact("recipes", {recipe.name: recipe.model_dump(mode="json") for _, recipe in plan.recipes})
+        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / "traces").mkdir(parents=True)
+        if plan.reuse:
+            store.set_fact("reused", Kept(plan).take(store))
+        warden = Warden(plan.folder, scratch)
+        try:
+            pool = WorkerPool(plan, store, scratch, warden, progress)
+            pool.work()
+        finally:
+            _finish(plan, store, pool, scratch)
+            warden.dismiss()
+    except (OSError, StoreError) as error:
+        raise Incomplete(f"{plan.folder}: {error}") from error
+    lacking = incompleteness(store)
+    if lacking and not store.facts().get("stopped"):
+        raise Incomplete(lacking)
+
+
+def _finish(plan: Plan, store: Store, pool: WorkerPool | None, scratch: Path) -> None:
+    """End the workers, and leave a report and no temporary file."""
+    try:
+        if pool is not None:
+            pool.stop()
+            store.set_fact("lost", pool.lost)
+            store.set_fact("stopped", pool.stopped)
     finally:
-        pool.stop()
+        store.close()
+        shutil.rmtree(scratch, ignore_errors=True)
         write_reports(plan.folder)
-    if pool.lost:
-        raise Incomplete(f"{'; '.join(pool.lost)} (see {pool.logs})")
+    if plan.reuse:
+        Kept(plan).keep(store)

@@ -1,126 +1,116 @@
-"""One process of a run: the oracle, which makes the cases, or one implementation, which is held against them.
+"""One process of a run: the oracle, which makes the cases, or one implementation, which is looked at.
 
-Started by ``conformance/runs/pool.py`` as ``python -m conformance.runs.worker FOLDER NAME TARGET PART PARTS``. What it
-finds goes into the run's store; what the parent is to know, it tells in messages.
+Started by ``conformance/runs/process.py`` as ``python -m conformance.runs.worker FOLDER NAME TARGET SCRATCH``. It does
+what it is asked for until there is nothing more. An implementation's worker compares nothing: what it saw goes into the
+scratch folder, and the parent judges it.
 """
 
 import os
 import sys
 import time
-import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
+from conformance.adapters.guarded import open_session
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import load
-from conformance.adapters.session import Adapter, DeviceNotFound, Session, Unsupported, as_session
-from conformance.checks import CHECKS
+from conformance.adapters.session import Adapter, DeviceNotFound, Unsupported
 from conformance.checks.case import build_case
+from conformance.checks.look import describe_error, look
+from conformance.checks.observation import STAGES, Lost, Seen
 from conformance.data.datasets import DataError
 from conformance.problems.preparation import prepare
-from conformance.results.cases import StoredCase, load_case, save_case, save_observations
-from conformance.results.store import INFORMATIVE, CurvePoint, Store
-from conformance.runs.curves import curve_points
+from conformance.results.cases import StoredCase, load_case, save_case, save_seen
+from conformance.results.traces import StoreError, Traces
 from conformance.runs.messages import MessageStream
 from conformance.runs.plan import Plan, Task
-from conformance.runs.pool import ORACLE
+from conformance.runs.schedule import ORACLE
 from conformance.verdicts import floors, known_ceilings
-from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
-from conformance.verdicts.record import Context
-from conformance.verdicts.summary import records_of
 
 
-def make_cases(store: Store, tell: MessageStream, tasks: list[Task]) -> None:
-    """The oracle's part: build the case of each task and measure its noise floors."""
-    for _, recipe, dtype in tasks:
-        try:
-            problem = prepare(recipe, dtype)
-        except DataError as error:
-            tell.bad_input(f"recipe {recipe.name!r}: {error}")
-            continue
-        case = build_case(problem, NumpySession(problem.in_float64()))
-        expectations = floors.measure(case)
-        save_case(store, StoredCase(case, expectations, known_ceilings.find(case, expectations)))
-        steps = float(floors.informative_steps(expectations))
-        point = CurvePoint(recipe.name, ORACLE, dtype, "step", problem.steps, INFORMATIVE, steps)
-        store.add_curve_points([point])
-        tell.done(recipe.name, dtype)
-
-
-def check_implementation(
-    plan: Plan, store: Store, tell: MessageStream, tasks: list[Task], name: str, adapter: Adapter
-) -> None:
-    """An implementation's part: every check of each task, against the stored oracle."""
-    version = next(iter(adapter.versions().values()))
-    store.set_fact(f"implementation {name}", {
-        "device": adapter.device, "versions": dict(adapter.versions()), "settings": dict(adapter.settings()),
-    })  # fmt: skip
-    for suite, recipe, dtype in tasks:
-        context = Context(plan.run, suite, recipe, name, version, adapter.device, dtype)
-        tell.started(recipe.name, dtype)
-        stored = load_case(store, recipe, dtype)
-        try:
-            session = as_session(adapter.session(stored.problem))
-        except Unsupported as error:
-            store.add_records(context.without_comparison(c, Verdict.UNSUPPORTED, str(error)) for c in CHECKS)
-        except Exception:
-            store.add_records(context.without_comparison(c, Verdict.CRASHED, _last_error()) for c in CHECKS)
-        else:
-            for check in CHECKS:
-                _run_check(store, context, session, stored, check)
-        tell.done(recipe.name, dtype)
-
-
-def _run_check(store: Store, context: Context, session: Session, stored: StoredCase, check: str) -> None:
-    started = time.perf_counter()
+def make_case(traces: Traces, stream: MessageStream, task: Task) -> None:
+    """The oracle's part: build the case of a task and measure its noise floors."""
     try:
-        seen = list(CHECKS[check](session, stored.case))
+        problem = prepare(task.recipe, task.dtype)
+    except DataError as error:
+        stream.bad_input(f"recipe {task.recipe.name!r}: {error}")
+        return
+    case = build_case(problem, NumpySession(problem.in_float64()))
+    expectations = floors.measure(case)
+    save_case(traces, StoredCase(case, expectations, known_ceilings.find(case, expectations)))
+    stream.made(float(floors.informative_steps(expectations)), problem.steps)
+
+
+def look_at(
+    name: str, adapter: Adapter, traces: Traces, scratch: Traces, stream: MessageStream, task: Task, checks: list[str]
+) -> None:
+    """An implementation's part: some checks of a task."""
+    case = load_case(traces, task.recipe, task.dtype).case
+    session, unopened = None, Seen([], [])
+    try:
+        session = open_session(adapter, case.problem)
     except Unsupported as error:
-        store.add_records([context.without_comparison(check, Verdict.UNSUPPORTED, str(error))])
-        return
-    except Exception:
+        unopened = _nothing("unsupported", str(error))
+    except Exception as error:
+        unopened = _nothing("crashed", describe_error(error))
+    for check in checks:
+        stream.checking(check)
+        started = time.perf_counter()
+        seen = unopened if session is None else look(session, case, check)
         seconds = time.perf_counter() - started
-        store.add_records([context.without_comparison(check, Verdict.CRASHED, _last_error(), seconds)])
-        return
-    seconds = time.perf_counter() - started
-    comparisons = compare(seen, stored.expectations[check])
-    records = records_of(context, check, comparisons, stored.ceilings[check], seconds)
-    store.add_records(records)
-    if check == "free_running":
-        store.add_curve_points(curve_points(context, stored.problem, seen))
-    if check == "free_running" or any(record.verdict not in NOT_FAILING for record in records):
-        save_observations(store, context.recipe.name, context.dtype, context.implementation, check, seen)
+        save_seen(scratch, *task.name, name, check, seen)
+        stream.seen(check, seconds)
 
 
-def _last_error() -> str:
-    """The error and the place it came from, on one line."""
-    kind, error, trace = sys.exc_info()
-    place = traceback.extract_tb(trace)[-1]
-    return " ".join(
-        f"{kind.__name__ if kind else 'Error'}: {error} ({Path(place.filename).name}:{place.lineno})".split()
-    )
+def _nothing(how: Literal["crashed", "unsupported"], reason: str) -> Seen:
+    """Of a session that could not be had nothing is seen."""
+    return Seen([], [Lost(how, reason, STAGES, None, "")])
 
 
-def main(folder: str, name: str, target: str, part: str, parts: str) -> None:
-    """Entry of a worker process; see the module docstring."""
-    tell = MessageStream()
-    plan = Plan.read(Path(folder))
-    store = Store(plan.folder)
-    tasks = plan.share(int(part), int(parts)) if int(parts) else []
+def adapter_of(target: str, device: str, stream: MessageStream) -> Adapter | None:
+    """The implementation on its device; None, and said so, where it cannot be had."""
+    try:
+        adapter = load(target)(device)
+        stream.ready(str(adapter.device), *_described(adapter))
+        return adapter
+    except DeviceNotFound as error:
+        stream.refused(str(error))
+    except ValueError as error:
+        stream.lost(str(error))
+    except Exception as error:  # whatever somebody's class raises when it is made
+        stream.lost(f"implementation {target!r} cannot be made: {type(error).__name__}: {error}")
+    return None
+
+
+def _described(adapter: Adapter) -> tuple[dict[str, str], dict[str, Any]]:
+    versions = {str(name): str(version) for name, version in adapter.versions().items()}
+    return versions, {str(name): value for name, value in adapter.settings().items()}
+
+
+def work(folder: Path, name: str, target: str, scratch: Path) -> None:
+    """Answer requests until there are no more."""
+    stream = MessageStream()
+    plan, traces = Plan.read(folder), Traces(folder)
+    tasks = {task.name: task for task in plan.tasks}
+    do: Callable[[Task, list[str]], None]
     if name == ORACLE:
-        make_cases(store, tell, tasks)
+        stream.ready("cpu", {}, {})
+        do = lambda task, checks: make_case(traces, stream, task)  # noqa: E731
     else:
-        try:
-            adapter = load(target)(plan.device)
-        except (DeviceNotFound, ValueError) as error:
-            tell.bad_input(str(error))
+        adapter = adapter_of(target, plan.device, stream)
+        if adapter is None:
             return
-        tell.ready()
-        if tasks:
-            check_implementation(plan, store, tell, tasks, name, adapter)
-    tell.end()
+        do = lambda task, checks: look_at(name, adapter, traces, Traces(scratch), stream, task, checks)  # noqa: E731
+    for request in stream.requests():
+        try:
+            do(tasks[request["recipe"], request["dtype"]], request["checks"])
+        except (OSError, StoreError) as error:
+            stream.unwritable(str(error))
+            return
+        stream.done()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
-    sys.stdout.flush()
+    work(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]))
     os._exit(0)  # frameworks take up to a second to tear themselves down, and nothing is left to lose

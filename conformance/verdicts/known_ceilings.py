@@ -12,7 +12,6 @@ import ast
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from conformance.adapters.caches import cache_folder, write_whole
 from conformance.checks.case import Case
 from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe
@@ -151,18 +151,14 @@ def ship(file: Path, entries: Mapping[str, Entry]) -> None:
     """Write a shipped file: the same bytes for the same entries. It appears whole or not at all."""
     plain = {name: entries[name].model_dump(mode="json") for name in sorted(entries)}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    _write(file, gzip.compress(text.encode(), mtime=0))
+    write_whole(file, gzip.compress(text.encode(), mtime=0))
     shipped.cache_clear()
 
 
 def _place(recipe: Recipe, dtype: str, made_from: str) -> Path | None:
     """The file that keeps the bounds of a recipe for this user; None where there is no home for it."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        root = given if given.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return root / "framework-conformance" / "ceilings" / made_from / f"{name_of(recipe, dtype)}.json"
+    root = cache_folder()
+    return root and root / "ceilings" / made_from / f"{name_of(recipe, dtype)}.json"
 
 
 def _seal(problem: Problem, made_from: str) -> str:
@@ -188,13 +184,4 @@ def _keep(file: Path | None, entry: Entry) -> None:
     if file is not None:
         with suppress(OSError):  # a folder that nobody may write to keeps nothing
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write(file, entry.model_dump_json().encode())
-
-
-def _write(file: Path, data: bytes) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+            write_whole(file, entry.model_dump_json().encode())

@@ -1,0 +1,112 @@
+"""``conformance run``, ``run --resume`` and ``report``: what is asked, carried out, and every way in which it may end."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance.adapters.registry import OWN, installed
+from conformance.cli.display import Exit, console, progress_bars, show_run, stop
+from conformance.recipes.files import load_recipe
+from conformance.reports import write_reports
+from conformance.results.store import StoreError
+from conformance.runs import run
+from conformance.runs.folders import point_latest_to
+from conformance.runs.order import plan_of
+from conformance.runs.outcome import BadInput, Incomplete
+from conformance.runs.pool import Progress
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for: recipe files, implementations (None: what is installed), and options."""
+
+    recipes: list[Path]
+    implementations: list[str] | None
+    options: dict[str, Any]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks the process to end."""
+
+
+def begin(asked: Asked, *, require_all: bool) -> Exit:
+    """Carry out a run. The exit status that its end calls for."""
+    try:
+        recipes = [load_recipe(path) for path in asked.recipes]
+        plan = plan_of(recipes, implementations=asked.implementations, **asked.options)
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    if asked.implementations is None:
+        _say_what_is_installed()
+
+    def work(progress: Progress) -> None:
+        if asked.options["output"] is None:
+            point_latest_to(plan.folder)
+        run.carry_out(plan, progress)
+
+    return _carry_out(work, plan.folder, require_all)
+
+
+def go_on(folder: Path, *, require_all: bool) -> Exit:
+    """Do what a run lacks. The exit status that its end calls for."""
+    return _carry_out(lambda progress: run.resume(folder, progress), folder, require_all)
+
+
+def make_report(folder: Path, *, require_all: bool) -> Exit:
+    """Make the report files anew. The exit status that the run calls for."""
+    try:
+        write_reports(folder)
+        return show_run(folder, require_all=require_all)
+    except StoreError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except OSError as error:
+        stop(Exit.INCOMPLETE, f"{folder}: {error}")
+
+
+def _carry_out(work: Callable[[Progress], Any], folder: Path, require_all: bool) -> Exit:
+    try:
+        with _interruptible(), progress_bars() as progress:
+            work(progress)
+        return show_run(folder, require_all=require_all)
+    except (BadInput, StoreError) as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except Incomplete as error:
+        with contextlib.suppress(StoreError):
+            show_run(folder, require_all=require_all)
+        stop(Exit.INCOMPLETE, str(error))
+    except KeyboardInterrupt as error:
+        stop(
+            Exit.INCOMPLETE,
+            f"{error or 'interrupted'}; `conformance run --resume {folder}` goes on with what is missing",
+        )
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Signals that ask the process to end are exceptions, so that a run leaves a report and nobody behind."""
+
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+
+    def raise_it(number: int, frame: Any) -> None:
+        for each in numbers:  # one is enough: the report is to be written now
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(f"ended by {signal.Signals(number).name}")
+
+    before = [signal.signal(number, raise_it) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _say_what_is_installed() -> None:
+    there = installed()
+    absent = [name for name in OWN if name not in there]
+    hint = f"; not installed: {', '.join(absent)} (pip install '.[{','.join(absent)}]')" if absent else ""
+    console.print(f"implementations: {', '.join(there)}{hint}", highlight=False, markup=False, soft_wrap=True)

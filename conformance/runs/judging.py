@@ -1,0 +1,112 @@
+"""What a worker saw, judged in the run's own process, where no implementation can reach, and entered."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from conformance.results.cases import (
+    StoredCase,
+    case_files,
+    check_seal,
+    load_case,
+    load_seen,
+    seal_case,
+    seen_file,
+)
+from conformance.results.store import INFORMATIVE, CurvePoint, Done, Store
+from conformance.results.traces import Traces
+from conformance.runs.curves import curve_points
+from conformance.runs.plan import Plan
+from conformance.runs.schedule import ORACLE, TaskName
+from conformance.verdicts.compare import NOT_FAILING, Verdict
+from conformance.verdicts.record import Context
+from conformance.verdicts.summary import judge
+
+CASE = "case"  # what stands for the oracle's part of a task where a check's name stands
+CASES_AT_HAND = 4
+
+
+class Stand(NamedTuple):
+    """What an implementation said of itself."""
+
+    device: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def release(self) -> str:
+        """The version of its framework."""
+        return next(iter(self.versions.values()), "")
+
+
+class Judge:
+    """Enters cases and verdicts into the store, and keeps of the tensors what somebody will want to look at."""
+
+    def __init__(self, plan: Plan, store: Store, scratch: Traces) -> None:
+        self.plan, self.store, self.scratch = plan, store, scratch
+        self.tasks = {task.name: task for task in plan.tasks}
+        self.seals = {name[:2]: note for name, note in store.done().items() if name[3] == CASE}
+        self._stored = lru_cache(CASES_AT_HAND)(self._load)
+
+    def case_made(self, task: TaskName, informative_steps: float, steps: int) -> None:
+        """Seal a case that the oracle has made."""
+        recipe, dtype = self.tasks[task].recipe, task[1]
+        self.seals[task] = seal_case(self.store, recipe, dtype)
+        point = CurvePoint(task[0], ORACLE, dtype, "step", steps, INFORMATIVE, informative_steps)
+        self.store.enter(Done(*task, ORACLE, CASE, self.seals[task]), (), [point])
+
+    def made(self) -> list[TaskName]:
+        """The tasks whose case is there."""
+        names = [task.name for task in self.plan.tasks if task.name in self.seals]
+        return [name for name in names if all(map(self.store.has_tensors, self._files(name)))]
+
+    def seen(self, name: str, stand: Stand, task: TaskName, check: str, seconds: float) -> bool:
+        """Judge what a check saw, which lies in the scratch folder; does it pass? Raises StoreError."""
+        stored, context = self._stored(task), self._context(name, stand, task)
+        seen = load_seen(self.scratch, *task, name, check)
+        records = judge(context, seen, stored.expectations[check], stored.ceilings[check], check, seconds)
+        passes = all(record.verdict in NOT_FAILING for record in records)
+        file = self.scratch.trace(seen_file(*task, name, check))
+        if passes and not self.plan.keep_traces:
+            file.unlink()
+        else:
+            file.replace(self.store.trace(file.stem))
+        points = curve_points(context, stored.problem, seen.observations) if check == "free_running" else ()
+        self.store.enter(Done(*task, name, check), records, points)
+        return passes
+
+    def not_seen(
+        self, name: str, stand: Stand, task: TaskName, checks: Iterable[str], verdict: Verdict, cause: str
+    ) -> None:
+        """Record checks that could not be made: they are not done."""
+        context = self._context(name, stand, task)
+        for check in checks:
+            self.store.set_aside(context.without_comparison(check, verdict, cause))
+
+    def put_away(self, task: TaskName, still_wanted: Iterable[TaskName]) -> None:
+        """All is done with a task: remove its tensors, unless something did not pass in it, or all are to be kept."""
+        if self.plan.keep_traces or task not in self.seals or self._failed(task):
+            return
+        case, data = self._files(task)
+        self.store.delete(case)
+        if data not in {self._files(other)[1] for other in still_wanted} | self._data_of_failures():
+            self.store.delete(data)
+
+    def _data_of_failures(self) -> set[str]:
+        return {self._files(task)[1] for task in self.tasks if self.store.has_tensors(self._files(task)[0])}
+
+    def _failed(self, task: TaskName) -> bool:
+        verdicts = self.store.select("SELECT DISTINCT verdict FROM records WHERE recipe=? AND dtype=?", task)
+        return any(verdict not in NOT_FAILING for (verdict,) in verdicts)
+
+    def _files(self, task: TaskName) -> tuple[str, str]:
+        return case_files(self.tasks[task].recipe, task[1])
+
+    def _load(self, task: TaskName) -> StoredCase:
+        recipe, dtype = self.tasks[task].recipe, task[1]
+        check_seal(self.store, recipe, dtype, self.seals[task])
+        return load_case(self.store, recipe, dtype)
+
+    def _context(self, name: str, stand: Stand, task: TaskName) -> Context:
+        suite, recipe, dtype = self.tasks[task]
+        return Context(self.plan.run, suite, recipe, name, stand.release, stand.device, dtype)
