@@ -13,13 +13,21 @@ import numpy as np
 
 from conformance.checks import case as cases
 from conformance.checks.case import Case
-from conformance.checks.observation import Observation
+from conformance.checks.observation import Seen
 from conformance.data.datasets import Dataset
 from conformance.problems.preparation import assemble
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
 from conformance.recipes.recipe import DatasetChoice, Recipe
-from conformance.results.grammar import Tree, flatten, observations, observed_tree, unflatten
+from conformance.results.grammar import (
+    Tree,
+    flatten,
+    lost_as_text,
+    lost_from_text,
+    observations,
+    observed_tree,
+    unflatten,
+)
 from conformance.results.store import Store
 from conformance.verdicts import ceilings
 from conformance.verdicts.ceilings import Ceilings
@@ -75,20 +83,20 @@ def load_case(store: Store, recipe: Recipe, dtype: str) -> StoredCase:
     return StoredCase(built, expectations, ceilings.unpack(facts["ceilings"]))
 
 
-def save_observations(
-    store: Store, recipe: str, dtype: str, implementation: str, check: str, seen: list[Observation]
-) -> None:
-    """Keep what a check saw of an implementation."""
-    tree, keys = observed_tree(seen)
-    store.save_tensors(_trace_name(recipe, dtype, implementation, check), flatten(tree), {"keys": keys})
+def save_seen(store: Store, recipe: str, dtype: str, implementation: str, check: str, seen: Seen) -> None:
+    """Keep all that a check saw of an implementation."""
+    tree, keys = observed_tree(seen.observations)
+    facts = {"keys": keys, "lost": lost_as_text(seen.lost)}
+    store.save_tensors(_trace_name(recipe, dtype, implementation, check), flatten(tree), facts)
 
 
-def load_observations(store: Store, recipe: str, dtype: str, implementation: str, check: str) -> list[Observation]:
-    """What :func:`save_observations` kept; nothing if nothing was."""
+def load_seen(store: Store, recipe: str, dtype: str, implementation: str, check: str) -> Seen:
+    """What :func:`save_seen` kept; nothing if nothing was."""
     name = _trace_name(recipe, dtype, implementation, check)
     if not store.has_tensors(name):
-        return []
-    return observations(unflatten(store.load_tensors(name)), store.load_metadata(name)["keys"])
+        return Seen([], [])
+    facts = store.load_metadata(name)
+    return Seen(observations(unflatten(store.load_tensors(name)), facts["keys"]), lost_from_text(facts["lost"]))
 
 
 def _case_name(recipe: Recipe, dtype: str) -> str:

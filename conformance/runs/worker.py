@@ -7,26 +7,27 @@ finds goes into the run's store; what the parent is to know, it tells in message
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
+from conformance.adapters.guarded import open_session
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import load
-from conformance.adapters.session import Adapter, DeviceNotFound, Session, Unsupported, as_session
+from conformance.adapters.session import Adapter, DeviceNotFound, Session, Unsupported
 from conformance.checks import CHECKS
 from conformance.checks.case import build_case
+from conformance.checks.look import describe_error, look
 from conformance.data.datasets import DataError
 from conformance.problems.preparation import prepare
-from conformance.results.cases import StoredCase, load_case, save_case, save_observations
+from conformance.results.cases import StoredCase, load_case, save_case, save_seen
 from conformance.results.store import INFORMATIVE, CurvePoint, Store
 from conformance.runs.curves import curve_points
 from conformance.runs.messages import MessageStream
 from conformance.runs.plan import Plan, Task
 from conformance.runs.pool import ORACLE
 from conformance.verdicts import floors, known_ceilings
-from conformance.verdicts.compare import NOT_FAILING, Verdict, compare
+from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.record import Context
-from conformance.verdicts.summary import records_of
+from conformance.verdicts.summary import judge
 
 
 def make_cases(store: Store, tell: MessageStream, tasks: list[Task]) -> None:
@@ -59,11 +60,11 @@ def check_implementation(
         tell.started(recipe.name, dtype)
         stored = load_case(store, recipe, dtype)
         try:
-            session = as_session(adapter.session(stored.problem))
+            session = open_session(adapter, stored.problem)
         except Unsupported as error:
             store.add_records(context.without_comparison(c, Verdict.UNSUPPORTED, str(error)) for c in CHECKS)
-        except Exception:
-            store.add_records(context.without_comparison(c, Verdict.CRASHED, _last_error()) for c in CHECKS)
+        except Exception as error:
+            store.add_records(context.without_comparison(c, Verdict.CRASHED, describe_error(error)) for c in CHECKS)
         else:
             for check in CHECKS:
                 _run_check(store, context, session, stored, check)
@@ -72,32 +73,14 @@ def check_implementation(
 
 def _run_check(store: Store, context: Context, session: Session, stored: StoredCase, check: str) -> None:
     started = time.perf_counter()
-    try:
-        seen = list(CHECKS[check](session, stored.case))
-    except Unsupported as error:
-        store.add_records([context.without_comparison(check, Verdict.UNSUPPORTED, str(error))])
-        return
-    except Exception:
-        seconds = time.perf_counter() - started
-        store.add_records([context.without_comparison(check, Verdict.CRASHED, _last_error(), seconds)])
-        return
+    seen = look(session, stored.case, check)
     seconds = time.perf_counter() - started
-    comparisons = compare(seen, stored.expectations[check])
-    records = records_of(context, check, comparisons, stored.ceilings[check], seconds)
+    records = judge(context, seen, stored.expectations[check], stored.ceilings[check], check, seconds)
     store.add_records(records)
     if check == "free_running":
-        store.add_curve_points(curve_points(context, stored.problem, seen))
+        store.add_curve_points(curve_points(context, stored.problem, seen.observations))
     if check == "free_running" or any(record.verdict not in NOT_FAILING for record in records):
-        save_observations(store, context.recipe.name, context.dtype, context.implementation, check, seen)
-
-
-def _last_error() -> str:
-    """The error and the place it came from, on one line."""
-    kind, error, trace = sys.exc_info()
-    place = traceback.extract_tb(trace)[-1]
-    return " ".join(
-        f"{kind.__name__ if kind else 'Error'}: {error} ({Path(place.filename).name}:{place.lineno})".split()
-    )
+        save_seen(store, context.recipe.name, context.dtype, context.implementation, check, seen)
 
 
 def main(folder: str, name: str, target: str, part: str, parts: str) -> None:
