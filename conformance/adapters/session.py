@@ -57,7 +57,11 @@ class TrainingState(NamedTuple):
 class Session:
     """One recipe in one implementation, precision and device. Tensors go by the reference's names.
 
-    A base class: a method that is not overridden counts as not offered, and the checks that need it as unsupported.
+    A base class: a method that is not overridden counts as not offered, and what needs it as unsupported. All else is
+    compared all the same. Arguments are copies, which a method may change or keep; what it returns is copied at once,
+    so that it may return the same buffers every time. What ``np.asarray`` makes an array of the right dtype and shape
+    of is taken for it: a list of floats is a float64 array.
+
     ``masks``: dropout masks by layer, None for no dropout. ``statistics``: batch norm's running averages, {} for a
     model without; None means training, with the statistics of the batch. ``weights``: of the examples, or None.
     """
@@ -122,31 +126,8 @@ class Session:
         """The training as a user runs it, fed with the problem's tape; from ``start``, or from the beginning."""
         self._not_offered("fit")
 
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
-
     def _not_offered(self, method: str) -> NoReturn:
-        raise Unsupported(f"{self._name} does not offer {method}")
-
-
-class _Borrowed(Session):
-    """A session of a class that is no :class:`Session`: what it has not is not offered."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-        for name in vars(Session):
-            if not name.startswith("_") and callable(getattr(found, name, None)):
-                setattr(self, name, getattr(found, name))
-
-    @property
-    def _name(self) -> str:
-        return type(self._found).__name__
-
-
-def as_session(found: Any) -> Session:
-    """What an adapter made, as a session that has every method."""
-    return found if isinstance(found, Session) else _Borrowed(found)
+        raise Unsupported(f"{type(self).__name__} does not offer {method}")
 
 
 @runtime_checkable

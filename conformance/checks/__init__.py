@@ -1,14 +1,11 @@
 """The checks, in the order of the ladder: each is one question put to an implementation.
 
-A check is a function ``observe(session, case)`` that yields what it sees. The same function looks at the oracle, at the
-re-rounded runs of the reference that measure the noise floor, and at the implementation under test; what differs
-between them is then compared in one place, ``conformance/verdicts/compare.py``. Here no comparison is made and no
-tolerance is known.
+A check is a function ``observe(session, case)`` that yields what it sees, part by part. The same function looks at the
+oracle, at the re-rounded runs of the reference that measure the noise floor, and at the implementation under test (in
+``look.py``, where a part may be lost without the others); what differs between them is then compared in one place,
+``conformance/verdicts/compare.py``. Here no comparison is made and no tolerance is known.
 """
 
-from collections.abc import Callable, Iterator
-
-from conformance.adapters.session import Session
 from conformance.checks import (
     forward,
     free_running,
@@ -19,10 +16,7 @@ from conformance.checks import (
     teacher_forced,
     update,
 )
-from conformance.checks.case import Case
-from conformance.checks.observation import Observation
-
-Check = Callable[[Session, Case], Iterator[Observation]]
+from conformance.checks.observation import Check
 
 CHECKS: dict[str, Check] = {
     module.__name__.rpartition(".")[2]: module.observe

@@ -84,24 +84,38 @@ def learning_rate(problem: Problem, step: int) -> float:
 
 def take_step(session: Session, problem: Problem, state: TrainingState) -> Step:
     """The step of a training that starts from ``state``."""
-    recipe, batch = problem.recipe, problem.batch(state.step - 1)
+    batch = problem.batch(state.step - 1)
     found = session.gradients(state.parameters, *batch)
-    trained = problem.trained(state.parameters)
-    gradients = {name: found[name] for name in trained}
-    clipped = session.clip(gradients) if recipe.build_clipping(regularizers) else gradients
-    updated, after = session.optimizer_step(
-        trained, clipped, State(state.step - 1, state.slots), learning_rate(problem, state.step)
+    gradients = {name: found[name] for name in problem.trained(state.parameters)}
+    clipped = clip(session, problem, gradients)
+    updated, slots = update(session, problem, state, clipped)
+    updated = constrain(session, problem, updated)
+    statistics = state.statistics and session.running_statistics(
+        state.parameters, batch.x, batch.masks, state.statistics
     )
-    if recipe.build_constraint(regularizers):
-        updated = session.constrain(updated)
-    statistics = state.statistics
-    if statistics:
-        statistics = session.running_statistics(state.parameters, batch.x, batch.masks, statistics)
     return Step(
         found["cost"], gradients, clipped,
-        TrainingState(state.step + 1, {n: updated.get(n, w) for n, w in state.parameters.items()}, after.slots,
-                      statistics),
+        TrainingState(state.step + 1, {n: updated.get(n, w) for n, w in state.parameters.items()}, slots, statistics),
     )  # fmt: skip
+
+
+def clip(session: Session, problem: Problem, gradients: Tensors) -> Tensors:
+    """The gradients after the recipe's clipping; the very same without one."""
+    return session.clip(gradients) if problem.recipe.build_clipping(regularizers) else gradients
+
+
+def update(
+    session: Session, problem: Problem, state: TrainingState, gradients: Tensors
+) -> tuple[Tensors, dict[str, Tensors]]:
+    """What the optimizer makes of the trained parameters, and its slots, after the step from ``state``."""
+    before, rate = State(state.step - 1, state.slots), learning_rate(problem, state.step)
+    updated, after = session.optimizer_step(problem.trained(state.parameters), gradients, before, rate)
+    return updated, after.slots
+
+
+def constrain(session: Session, problem: Problem, updated: Tensors) -> Tensors:
+    """Updated parameters after the recipe's constraint on them, if it has one."""
+    return session.constrain(updated) if problem.recipe.build_constraint(regularizers) else updated
 
 
 def replay(session: Session, problem: Problem, dtype: np.dtype[Any] | None = None) -> Iterator[TrainingState]:

@@ -4,19 +4,33 @@ It sees the plumbing that single steps cannot: schedules, epochs, batch order, t
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from conformance.adapters.guarded import Unreadable, demand
 from conformance.adapters.session import Session, Training, TrainingState
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation, key_of
+from conformance.checks.observation import STAGES, Check, Key, Observation, Part, key_of, returned
 from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array
 from reference_numpy import regularizers
 
 
-def observe(session: Session, case: Case) -> Iterator[Observation]:
+@Check
+def observe(session: Session, case: Case) -> Iterator[Part]:
     """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end."""
-    yield from observe_training(session, case.problem, train(session, case.problem))
+    problem, finished = case.problem, list[Training]()
+    yield Part(_trained(session, problem, finished), STAGES)
+    if problem.recipe.decides_classes:
+        for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
+            tensor = f"predicted classes ({rows})"
+            yield Part(_predicted(session, problem, finished, tensor, x), ("decision",), problem.steps, tensor)
+
+
+def _trained(session: Session, problem: Problem, finished: list[Training]) -> Iterator[Observation]:
+    finished.append(train(session, problem))
+    yield from observe_training(problem, finished[0])
 
 
 def train(session: Session, problem: Problem) -> Training:
@@ -27,6 +41,7 @@ def train(session: Session, problem: Problem) -> Training:
         first = session.fit(problem.epochs(0, half), tuple(e for e in chosen if e <= half), None)
         start = TrainingState(half * problem.batches_per_epoch + 1, first.parameters, first.slots, first.statistics)
         rest = tuple(epoch - half for epoch in chosen if epoch > half)
+        _demand_whole(first)
         return _joined(first, session.fit(problem.epochs(half, epochs), rest, start), half)
     if problem.recipe.fit == "twice":
         session.fit(problem, ())
@@ -37,15 +52,30 @@ def _joined(first: Training, second: Training, half: int) -> Training:
     """A training in two parts, the first of ``half`` epochs, as one."""
     later = {epoch + half: parameters for epoch, parameters in second.checkpoints.items()}
     return second._replace(
-        costs=np.concatenate([first.costs, second.costs]),
-        learning_rates=np.concatenate([first.learning_rates, second.learning_rates]),
-        gradient_norms=np.concatenate([first.gradient_norms, second.gradient_norms]),
+        costs=_end_to_end(first.costs, second.costs),
+        learning_rates=_end_to_end(first.learning_rates, second.learning_rates),
+        gradient_norms=_end_to_end(first.gradient_norms, second.gradient_norms),
         checkpoints=first.checkpoints | later,
     )
 
 
-def observe_training(session: Session, problem: Problem, training: Training) -> Iterator[Observation]:
-    """The observations of a finished training."""
+def _end_to_end(first: Array, second: Array) -> Array:
+    """Two parts of a curve as one; what is no curve stands for the whole."""
+    for part in (first, second):
+        if isinstance(part, Unreadable) or part.ndim != 1:
+            return part
+    return np.concatenate([first, second])
+
+
+def _demand_whole(training: Training) -> None:
+    """Raise Malformed for a training from whose end nothing can go on."""
+    for tensors in (training.parameters, training.statistics, *training.slots.values()):
+        for name, value in tensors.items():
+            demand(name, value)
+
+
+def observe_training(problem: Problem, training: Training) -> Iterator[Observation]:
+    """The observations of a finished training, but for what is predicted with it."""
     yield Observation(Key("curve", 1, "learning rate", "curve"), training.learning_rates)
     yield Observation(Key("curve", 1, "cost", "curve"), training.costs)
     yield Observation(Key("curve", 1, "gradient norm", "curve"), training.gradient_norms)
@@ -59,19 +89,14 @@ def observe_training(session: Session, problem: Problem, training: Training) -> 
             yield Observation(key, value)
     for name, value in training.statistics.items():
         yield Observation(key_of(problem, "running statistic", problem.steps, name, name), value)
+    # With early stopping those of the best epoch, perhaps; else those of the last checkpoint.
+    known = () if problem.validation is not None else problem.tape.initial_parameters
+    for name, value in returned(training.parameters, (), beside=known):
+        key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
+        yield Observation(key, value)
     if problem.validation is not None:
-        for name, value in training.parameters.items():  # those of the best epoch, perhaps
-            key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
-            yield Observation(key, value)
         yield Observation(Key("curve", 1, "validation cost", "curve"), training.validation_costs)
         yield from _observe_stopping(problem, training)
-    if problem.recipe.decides_classes:
-        for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
-            classes = session.predict_classes(training.parameters, x, training.statistics)
-            margins = session.decision_margins(training.parameters, x, training.statistics)
-            yield Observation(
-                Key("decision", problem.steps, f"predicted classes ({rows})", "decision"), classes, margins
-            )
 
 
 def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observation]:
@@ -80,15 +105,28 @@ def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observat
     Their margin: how near some epoch's cost came to being judged the other way.
     """
     monitor = problem.recipe.build_early_stopping(regularizers)
-    margins = []
-    for cost in map(float, training.validation_costs):
+    margins, costs, last = [], training.validation_costs, np.asarray(np.size(training.validation_costs))
+    if isinstance(costs, Unreadable):
+        last = Unreadable.of("cannot be told from the validation costs")
+    for cost in map(float, np.ravel(costs)[: problem.recipe.epochs]):
         if monitor.epoch:  # the first epoch has nothing to be better than: no rounding makes it any other than the best
             margins.append(abs(monitor.best_cost - monitor.min_delta - cost))
         monitor.improved(cost)
     smallest = np.asarray([min(margins, default=1.0)])
-    decided = {"best epoch": training.best_epoch, "last epoch": len(training.validation_costs)}
+    decided: dict[str, Any] = {"best epoch": training.best_epoch, "last epoch": last}
     for tensor, epoch in decided.items():
-        yield Observation(Key("decision", problem.steps, tensor, "decision"), np.asarray([epoch]), smallest)
+        yield Observation(Key("decision", problem.steps, tensor, "decision"), np.atleast_1d(epoch), smallest)
+
+
+def _predicted(
+    session: Session, problem: Problem, finished: list[Training], tensor: str, x: Array
+) -> Iterator[Observation]:
+    for training in finished:  # one, or none
+        for name, value in (training.parameters | training.statistics).items():
+            demand(name, value)
+        classes = session.predict_classes(training.parameters, x, training.statistics)
+        margins = session.decision_margins(training.parameters, x, training.statistics)
+        yield Observation(Key("decision", problem.steps, tensor, "decision"), classes, margins)
 
 
 def checkpoint_epochs(problem: Problem) -> tuple[int, ...]:

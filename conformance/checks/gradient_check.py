@@ -5,39 +5,93 @@ one that is reported (a penalty left out of one of the two, say) shows here alth
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from conformance.adapters.guarded import demand
 from conformance.adapters.session import Session
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Check, Key, Observation, Part
+from conformance.checks.stand_in import StandIn
 from conformance.data.randomness import keyed_generator
-from conformance.problems.problem import Problem
+from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Tensors
 
 DIRECTIONS = 3
+BY_DIFFERENCES, BY_GRADIENT = "slope by differences", "slope by gradient"
 
 
-def observe(session: Session, case: Case) -> Iterator[Observation]:
-    """At the initial and the trained parameters, on the first batch."""
-    problem, batch = case.problem, case.problem.batch(0)
-    half = half_step(problem)
+@Check
+def observe(session: Session, case: Case) -> Iterator[Part]:
+    """At the initial and the trained parameters, on the first batch.
+
+    The directions are taken from the reference's gradient where the implementation gives none.
+    """
+    problem, batch, stand_in = case.problem, case.problem.batch(0), StandIn(case.problem)
     for step, (parameters, _) in case.points.items():
-        found = session.gradients(parameters, *batch)
-        gradients: Tensors = {name: found[name].astype(np.float64) for name in parameters}
-        numerical, analytic = [], []
-        for direction in _directions(problem, gradients):
+        slopes = _Slopes(session, problem, step, parameters, batch, stand_in)
+        yield Part(slopes.take_gradients(), ("gradient",), step)
+        yield Part(slopes.by_differences(), ("gradient",), step, BY_DIFFERENCES)
+        yield Part(slopes.by_gradient(), ("gradient",), step, BY_GRADIENT)
+
+
+@dataclass
+class _Slopes:
+    """The two slopes of the cost at one point; the gradients are asked for first, and once."""
+
+    session: Session
+    problem: Problem
+    step: int
+    parameters: Tensors
+    batch: Batch
+    stand_in: StandIn
+    found: Tensors | None = None
+
+    def take_gradients(self) -> Iterator[Observation]:
+        """Nothing is seen of these but what becomes of them."""
+        self.found = self.session.gradients(self.parameters, *self.batch)
+        yield from ()
+
+    def by_differences(self) -> Iterator[Observation]:
+        """Beside the slopes, what a change of the cost by its own size would be as a slope.
+
+        A rounding of the cost is to be seen in units of it, whatever the slopes.
+        """
+        half = half_step(self.problem)
+        numerical = []
+        for direction in _directions(self.problem, self._gradients()):
             above, below = (
-                float(session.losses(_moved(problem, parameters, direction, distance), *batch)["cost"])
-                for distance in (half, -half)
+                self._cost(_moved(self.problem, self.parameters, direction, distance)) for distance in (half, -half)
             )
             numerical.append((above - below) / (2 * half))
-            analytic.append(sum(float(np.vdot(gradients[name], d)) for name, d in direction.items()))
-        # Beside the slopes, what a change of the cost by its own size would be as a slope: a rounding of the cost is to
-        # be seen in units of it, whatever the slopes.
-        numerical.append(float(found["cost"]) / (2 * half))
-        yield Observation(Key("gradient", step, "slope by differences"), np.asarray(numerical, problem.dtype))
-        yield Observation(Key("gradient", step, "slope by gradient"), np.asarray(analytic, problem.dtype))
+        numerical.append(self._cost_beside_gradients() / (2 * half))
+        yield Observation(Key("gradient", self.step, BY_DIFFERENCES), np.asarray(numerical, self.problem.dtype))
+
+    def by_gradient(self) -> Iterator[Observation]:
+        """The slope that the implementation's own gradient has, if it gives one."""
+        if self.found is None:  # which is told already
+            return
+        for name, w in self.parameters.items():
+            demand(f"d{name}", self.found.get(name), w.shape)
+        gradients = self._gradients()
+        analytic = [
+            sum(float(np.vdot(gradients[name], d)) for name, d in direction.items())
+            for direction in _directions(self.problem, gradients)
+        ]
+        yield Observation(Key("gradient", self.step, BY_GRADIENT), np.asarray(analytic, self.problem.dtype))
+
+    def _gradients(self) -> Tensors:
+        given = self.stand_in.gradients(self.found or {}, self.parameters, self.parameters, self.batch)
+        return {name: g.astype(np.float64) for name, g in given.items()}
+
+    def _cost(self, parameters: Tensors) -> float:
+        return float(demand("cost", self.session.losses(parameters, *self.batch).get("cost"), ()))
+
+    def _cost_beside_gradients(self) -> float:
+        if self.found is None:
+            return self._cost(self.parameters)
+        return float(demand("cost", self.found.get("cost"), ()))
 
 
 def half_step(problem: Problem) -> float:

@@ -4,18 +4,26 @@ from collections.abc import Iterator
 
 from conformance.adapters.session import Session
 from conformance.checks.case import Case
-from conformance.checks.observation import Observation, key_of
+from conformance.checks.observation import Check, Observation, Part, key_of, returned
+from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
 
 
-def observe(session: Session, case: Case) -> Iterator[Observation]:
+@Check
+def observe(session: Session, case: Case) -> Iterator[Part]:
     """At the initial and the trained parameters, on the first and on the last, smallest batch of the first epoch."""
     problem = case.problem
-    places = {"first batch": problem.batch(0), "last batch": problem.batch(problem.batches_per_epoch - 1)}
+    places = {"first batch": 0, "last batch": problem.batches_per_epoch - 1}
     if problem.batches_per_epoch == 1:
         del places["last batch"]
     for step, (parameters, _) in case.points.items():
         for place, batch in places.items():
-            gradients = session.gradients(parameters, *batch)
-            for name in (*parameters, "A0"):
-                key = key_of(problem, "gradient", step, name, f"d{name} ({place})")
-                yield Observation(key, gradients[name])
+            yield Part(_gradients(session, problem, step, parameters, place, batch), ("gradient",), step)
+
+
+def _gradients(
+    session: Session, problem: Problem, step: int, parameters: Tensors, place: str, batch: int
+) -> Iterator[Observation]:
+    gradients = session.gradients(parameters, *problem.batch(batch))
+    for name, value in returned(gradients, (*parameters, "A0"), beside=["cost"]):
+        yield Observation(key_of(problem, "gradient", step, name, f"d{name} ({place})"), value)

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from conformance.adapters.guarded import Malformed, demand
 from conformance.adapters.session import Session
 from conformance.checks.case import Case
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Check, Key, Observation, Part
 from conformance.data.randomness import keyed_generator
 from conformance.problems.tensors import Array
 
@@ -22,13 +23,22 @@ SHAPES = ((160, 640), (640, 160))
 SIGNS = 64  # of a fair coin: all alike once in 2^63
 
 
-def observe(session: Session, case: Case) -> Iterator[Observation]:
+@Check
+def observe(session: Session, case: Case) -> Iterator[Part]:
     """Of a wide matrix (step 1) and a tall one (step 2)."""
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
-        weights = session.draw_weights(shape, seed)
-        for name, value in statistics(weights).items():
-            yield Observation(Key("initialization", step, name, "statistic"), np.asarray(value, weights.dtype))
+        yield Part(_drawn(session, step, shape, seed), ("initialization",), step)
+
+
+def _drawn(session: Session, step: int, shape: tuple[int, int], seed: int) -> Iterator[Observation]:
+    weights = demand("the matrix of weights", session.draw_weights(shape, seed))
+    if weights.ndim != 2 or 0 in weights.shape:
+        raise Malformed(f"the matrix of weights has shape {weights.shape}: must be {shape}")
+    if not np.isfinite(weights).all():
+        raise Malformed("the matrix of weights holds values that are not finite")
+    for name, value in statistics(weights).items():
+        yield Observation(Key("initialization", step, name, "statistic"), np.asarray(value, weights.dtype))
 
 
 def statistics(weights: Array) -> dict[str, list[float]]:

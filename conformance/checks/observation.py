@@ -1,10 +1,14 @@
 """What a check sees of an implementation, and the order in which it comes into being."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import update_wrapper
 from typing import Literal, NamedTuple
 
+from conformance.adapters.session import Session
+from conformance.checks.case import Case
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Array
+from conformance.problems.tensors import Array, Tensors
 
 # Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
 STAGES = (
@@ -42,14 +46,88 @@ class Key:
 
 
 class Observation(NamedTuple):
-    """A value seen in an implementation; a decision carries its margins (non-negative, one for each decided value)."""
+    """A value seen in an implementation; a decision carries its margins (non-negative, one for each decided value).
+
+    ``malformed``: what was found where the value should be, if that was no array of numbers: ``"is None"``.
+    """
 
     key: Key
     value: Array
     margins: Array | None = None
+    malformed: str = ""
+
+
+class Part(NamedTuple):
+    """A part of a check, which may be lost without the others: its observations, made as they are asked for.
+
+    ``stages``, ``step`` (None: every one) and ``tensor`` ("": every one) say what it would have seen.
+    """
+
+    observations: Iterable[Observation]
+    stages: tuple[str, ...]
+    step: int | None = None
+    tensor: str = ""
+
+
+class Check:
+    """One question put to an implementation: called, it yields all that it sees of one that offers everything.
+
+    ``parts(session, case)`` yields it in parts, each to be used up before the next is asked for.
+    """
+
+    def __init__(self, parts: Callable[[Session, Case], Iterator[Part]]) -> None:
+        self.parts = parts
+        update_wrapper(self, parts)
+
+    def __call__(self, session: Session, case: Case) -> Iterator[Observation]:
+        for part in self.parts(session, case):
+            yield from part.observations
+
+
+class Lost(NamedTuple):
+    """A part of a check that was not seen, or not whole; ``how`` it was lost is the verdict on what is not seen for it.
+
+    The last three fields are those of the :class:`Part`.
+    """
+
+    how: Literal["fail", "crashed", "unsupported"]
+    reason: str
+    stages: tuple[str, ...]
+    step: int | None
+    tensor: str
+
+    def covers(self, key: Key) -> bool:
+        """Whether this is why something was not seen."""
+        return key.stage in self.stages and self.step in (None, key.step) and self.tensor in ("", key.tensor)
+
+
+class Seen(NamedTuple):
+    """All that a check saw of an implementation: plain arrays and text, which can be written to disk."""
+
+    observations: list[Observation]
+    lost: list[Lost]
+
+    @property
+    def unsupported(self) -> list[str]:
+        """Why parts of the check could not be asked."""
+        return list(dict.fromkeys(lost.reason for lost in self.lost if lost.how == "unsupported"))
+
+    @property
+    def crashed(self) -> str:
+        """The first exception, or nothing."""
+        return next((lost.reason for lost in self.lost if lost.how == "crashed"), "")
 
 
 def key_of(problem: Problem, stage: str, step: int, name: str, tensor: str, *, slot: str = "", mode: Mode = "") -> Key:
     """The key of what is, or is of, the model's tensor ``name``; ``tensor`` is how it is called in records."""
     place = problem.places.get(name)
     return Key(stage, step, tensor, "tensor", name, place.layer if place else 0, slot, mode)
+
+
+def returned(found: Tensors, asked: Iterable[str], beside: Iterable[str] = ()) -> Iterator[tuple[str, Array]]:
+    """What was returned of what was asked for, in that order, then whatever else but what may stand ``beside`` it."""
+    names = list(asked)
+    known = {*names, *beside}
+    for name in (*names, *(name for name in found if name not in known)):
+        if name in found:
+            yield name, found[name]

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from conformance.checks.observation import Seen
 from conformance.diagnosis.explanation import Explanation
 from conformance.diagnosis.inquiry import Evidence, First, Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
-from conformance.results.cases import load_case, load_observations
+from conformance.results.cases import load_case, load_seen
 from conformance.results.store import Store, StoreError
 from conformance.verdicts.compare import NOT_FAILING, Verdict
+from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import LADDER, place
 
 
@@ -25,7 +27,8 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
             raise StoreError(f"{column}={wanted!r} is not in this run: must be one of {', '.join(map(repr, known))}")
     recipes = {name: Recipe.model_validate(values) for name, values in store.facts()["recipes"].items()}
     failing = store.select(
-        "SELECT DISTINCT recipe, implementation, dtype FROM records WHERE verdict NOT IN (?, ?) ORDER BY rowid",
+        "SELECT DISTINCT recipe, implementation, dtype FROM records"
+        f" WHERE verdict NOT IN ({', '.join('?' * len(NOT_FAILING))}) ORDER BY rowid",
         tuple(map(str, NOT_FAILING)),
     )
     return [
@@ -41,14 +44,36 @@ def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> I
     records = _records(store, recipe.name, implementation, dtype)
     failing = [record for record in records if record["verdict"] not in map(str, NOT_FAILING)]
     first = min(failing, key=lambda record: place(record["check"], record["step"], record["stage"]))
+    seen = _seen(store, recipe.name, implementation, dtype, {record["check"] for record in failing})
+    observed = {check: {o.key: o for o in found.observations} for check, found in seen.items() if found.observations}
+    expected = _looked_at(stored.expectations, records, observed)
+    crashed = {record["check"] for record in failing if record["verdict"] == Verdict.CRASHED}
     evidence = Evidence(
-        recipe, implementation, dtype, stored.expectations,
-        _observed(store, recipe.name, implementation, dtype, {record["check"] for record in failing}),
-        frozenset(record["check"] for record in records),
-        frozenset(record["check"] for record in failing if record["verdict"] == Verdict.CRASHED),
+        recipe, implementation, dtype, expected, observed,
+        frozenset(record["check"] for record in records if expected[record["check"]]),
+        frozenset(crashed - observed.keys()),
         First(**{field: first[field] for field in First._fields}),
+        {check: found.lost for check, found in seen.items()},
     )  # fmt: skip
     return Inquiry(evidence, Workshop(stored.case.in_float64()))
+
+
+def _looked_at(
+    expected: Expectations, records: list[dict[str, Any]], observed: dict[str, Observations]
+) -> Expectations:
+    """What is expected, but for what the implementation does not offer: that says nothing about any cause."""
+    unsupported = [record for record in records if record["verdict"] == Verdict.UNSUPPORTED]
+    places = {(record["check"], record["stage"], record["tensor"]) for record in unsupported}
+    kept = {}
+    for check, expectations in expected.items():
+        keys, seen = [expectation.observation.key for expectation in expectations], observed.get(check, {})
+        whole = (check, "", "") in places
+        kept[check] = [
+            expectation
+            for key, expectation in zip(keys, expectations, strict=True)
+            if not whole and (key in seen or (check, key.stage, key.tensor) not in places)
+        ]
+    return kept
 
 
 def _records(store: Store, recipe: str, implementation: str, dtype: str) -> list[dict[str, Any]]:
@@ -59,11 +84,6 @@ def _records(store: Store, recipe: str, implementation: str, dtype: str) -> list
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _observed(store: Store, recipe: str, implementation: str, dtype: str, failing: set[str]) -> dict[str, Observations]:
+def _seen(store: Store, recipe: str, implementation: str, dtype: str, failing: set[str]) -> dict[str, Seen]:
     """What was seen in each check that failed, as far as it got."""
-    found = {}
-    for check in LADDER:
-        seen = load_observations(store, recipe, dtype, implementation, check) if check in failing else []
-        if seen:
-            found[check] = {observation.key: observation for observation in seen}
-    return found
+    return {check: load_seen(store, recipe, dtype, implementation, check) for check in LADDER if check in failing}

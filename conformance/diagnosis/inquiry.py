@@ -18,7 +18,7 @@ from conformance.adapters.numpy import NumpySession
 from conformance.adapters.session import Session
 from conformance.checks import CHECKS
 from conformance.checks.case import Case, take_step
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Key, Lost, Observation
 from conformance.diagnosis import layouts
 from conformance.diagnosis.candidates import Candidate, pair, singles
 from conformance.diagnosis.distance import shares
@@ -62,10 +62,11 @@ class Evidence:
 
     Attributes:
         recipe, implementation, dtype: of what.
-        expected: by check, what the oracle saw with its allowances.
+        expected: by check, what the oracle saw with its allowances, but for what is not offered.
         observed: by check, what was seen in each that failed, as far as it got.
-        made: the checks that were made at all; ``crashed``: those of them that crashed.
+        made: the checks that were made at all; ``crashed``: those of them that crashed and saw nothing.
         first: the first failure.
+        lost: by check that failed, its parts that were not seen.
     """
 
     recipe: Recipe
@@ -76,6 +77,7 @@ class Evidence:
     made: frozenset[str]
     crashed: frozenset[str]
     first: First
+    lost: dict[str, list[Lost]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Inquiry:
 
     def _failing(self, check: str) -> list[Comparison]:
         """The failing comparisons of a check, in the order of observation."""
-        found = compare(self.observed[check].values(), self.expected[check])
+        found = compare(self.observed[check].values(), self.expected[check], self.evidence.lost.get(check, ()))
         return [comparison for comparison in found if comparison.verdict not in NOT_FAILING]
 
     def _layout(self, check: str, expectation: Expectation | None) -> str:
@@ -187,6 +189,8 @@ class Inquiry:
                     yield self._cause(both, found, check)
 
     def _explains(self, candidate: Candidate, check: str) -> bool:
+        if not self.expected[check]:  # nothing of it is offered
+            return True
         if check in self.evidence.crashed:
             return self._made(candidate, check) is None
         found = self._fit(candidate, check)
@@ -209,7 +213,7 @@ class Inquiry:
     def _cause(self, candidate: Candidate, fit: "_Fit", check: str) -> Cause:
         explained: list[str] = []
         left: list[str] = []
-        for other in CHECKS:
+        for other in filter(self.expected.get, CHECKS):
             (explained if self._explains(candidate, other) else left).append(other)
         return Cause(
             candidate.description, candidate.is_formulation, fit.error, fit.share, explained, left,
@@ -280,6 +284,8 @@ class Inquiry:
         if check == "teacher_forced" and comparison.key.stage == "gradient":
             return self._patch_gradients(comparison.step)
         if check == "free_running":
+            if "teacher_forced" not in self.evidence.made:
+                return ""
             passed = "teacher_forced" not in self.observed
             return (
                 "with the oracle's state put in its place before every step (teacher_forced), "
@@ -311,7 +317,11 @@ class Inquiry:
     def _patch_gradients(self, step: int) -> str:
         observed = self.observed["teacher_forced"]
         state = next(state for state in self.case.trajectory if state.step == step)
-        given = {key.name: o.value for key, o in observed.items() if key.stage == "gradient" and key.step == step}
+        given = {
+            key.name: o.value
+            for key, o in observed.items()
+            if key.stage == "gradient" and key.step == step and _is_whole(o, state.parameters.get(key.name))
+        }
         oracle: Any = NumpySession(self.case.problem)
         taken = take_step(cast(Session, WithGradients(oracle, given)), self.case.problem, state)
         made = {("parameter", name): value for name, value in taken.updated.parameters.items() if name in given}
@@ -327,6 +337,11 @@ class Inquiry:
             return False
         left = shares(self.observed[check][key], Observation(key, value), expectation)
         return left is not None and bool(left.max(initial=0.0) <= EXPLAINED)
+
+
+def _is_whole(observed: Observation, parameter: Array | None) -> bool:
+    """Whether a gradient is one that a step can be taken with."""
+    return parameter is not None and np.shape(observed.value) == parameter.shape
 
 
 class _Fit(NamedTuple):

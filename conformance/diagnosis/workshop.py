@@ -73,5 +73,5 @@ def _same(one: Observations | None, other: Observations | None) -> bool:
     if one is None or other is None or one is other:
         return one is other
     return one.keys() == other.keys() and all(
-        np.array_equal(value, other[key].value, equal_nan=key.kind != "decision") for key, (_, value, _) in one.items()
+        np.array_equal(value, other[key].value, equal_nan=key.kind != "decision") for key, (_, value, *_) in one.items()
     )

@@ -13,13 +13,21 @@ import numpy as np
 
 from conformance.checks import case as cases
 from conformance.checks.case import Case
-from conformance.checks.observation import Observation
+from conformance.checks.observation import Seen
 from conformance.data.datasets import Dataset
 from conformance.problems.preparation import assemble
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
 from conformance.recipes.recipe import DatasetChoice, Recipe
-from conformance.results.grammar import Tree, flatten, observations, observed_tree, unflatten
+from conformance.results.grammar import (
+    Tree,
+    flatten,
+    lost_as_text,
+    lost_from_text,
+    observations,
+    observed_tree,
+    unflatten,
+)
 from conformance.results.traces import StoreError, Traces
 from conformance.verdicts import ceilings
 from conformance.verdicts.ceilings import Ceilings
@@ -65,14 +73,20 @@ def load_case(store: Traces, recipe: Recipe, dtype: str) -> StoredCase:
     """Read what :func:`save_case` kept. Raises StoreError if it is not there or cannot be read."""
     name = _case_name(recipe, dtype)
     tree, facts = unflatten(store.load_tensors(name)), store.load_metadata(name)
+    try:
+        return _stored_case(store, recipe, dtype, tree, facts)
+    except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{store.trace(name)}: cannot be read: {error!r}") from error
+
+
+def _stored_case(store: Traces, recipe: Recipe, dtype: str, tree: Tree, facts: dict[str, str]) -> StoredCase:
     tape = _tape(tree.get("tape", {}))
     problem = assemble(recipe, _dataset(store, facts["data"]), tape, dtype)
     expectations = {
         check: _expectations(problem, tree.get(f"check {check}", {}), facts[f"check {check}"], facts[f"events {check}"])
         for check in (fact.removeprefix("check ") for fact in facts if fact.startswith("check "))
     }
-    built = cases.from_tree(problem, tree["case"])
-    return StoredCase(built, expectations, ceilings.unpack(facts["ceilings"]))
+    return StoredCase(cases.from_tree(problem, tree["case"]), expectations, ceilings.unpack(facts["ceilings"]))
 
 
 def case_files(recipe: Recipe, dtype: str) -> tuple[str, str]:
@@ -91,27 +105,31 @@ def check_seal(store: Traces, recipe: Recipe, dtype: str, seal: str) -> None:
         raise StoreError(f"{store.trace(_case_name(recipe, dtype))}: was changed after the oracle had made it")
 
 
-def save_observations(
-    store: Traces, recipe: str, dtype: str, implementation: str, check: str, seen: list[Observation]
-) -> None:
-    """Keep what a check saw of an implementation."""
-    tree, keys = observed_tree(seen)
-    store.save_tensors(_trace_name(recipe, dtype, implementation, check), flatten(tree), {"keys": keys})
+def save_seen(store: Traces, recipe: str, dtype: str, implementation: str, check: str, seen: Seen) -> None:
+    """Keep all that a check saw of an implementation."""
+    tree, keys = observed_tree(seen.observations)
+    facts = {"keys": keys, "lost": lost_as_text(seen.lost)}
+    store.save_tensors(seen_file(recipe, dtype, implementation, check), flatten(tree), facts)
 
 
-def load_observations(store: Traces, recipe: str, dtype: str, implementation: str, check: str) -> list[Observation]:
-    """What :func:`save_observations` kept; nothing if nothing was."""
-    name = _trace_name(recipe, dtype, implementation, check)
+def load_seen(store: Traces, recipe: str, dtype: str, implementation: str, check: str) -> Seen:
+    """What :func:`save_seen` kept; nothing if nothing was. Raises StoreError for what is no such thing."""
+    name = seen_file(recipe, dtype, implementation, check)
     if not store.has_tensors(name):
-        return []
-    return observations(unflatten(store.load_tensors(name)), store.load_metadata(name)["keys"])
+        return Seen([], [])
+    facts, arrays = store.load_metadata(name), store.load_tensors(name)
+    try:
+        return Seen(observations(unflatten(arrays), facts["keys"]), lost_from_text(facts["lost"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{store.trace(name)}: cannot be read: {error!r}") from error
 
 
 def _case_name(recipe: Recipe, dtype: str) -> str:
     return f"{recipe.name}.{dtype}.case"
 
 
-def _trace_name(recipe: str, dtype: str, implementation: str, check: str) -> str:
+def seen_file(recipe: str, dtype: str, implementation: str, check: str) -> str:
+    """The name of the file that keeps what a check saw."""
     return f"{recipe}.{dtype}.{implementation}.{check}"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Key, Lost, Observation
 from conformance.problems.tensors import Array, Tensors
 
 Tree = dict[str, Any]  # nested, with arrays as its leaves
@@ -49,20 +49,32 @@ def unflatten(flat: Mapping[str, Array]) -> Tree:
 
 
 def observed_tree(observations: Iterable[Observation]) -> tuple[Tree, str]:
-    """A list of observations as a tree of arrays, and their keys as JSON."""
+    """A list of observations as a tree of arrays, and their keys as JSON, with what was malformed beside them."""
     listed = list(observations)
     tree: Tree = {}
-    for place, (_, value, margins) in enumerate(listed):
+    for place, (_, value, margins, _) in enumerate(listed):
         tree[str(place)] = {"value": value} if margins is None else {"value": value, "margins": margins}
-    return tree, json.dumps([asdict(observation.key) for observation in listed])
+    keys = [asdict(found.key) | ({"malformed": found.malformed} if found.malformed else {}) for found in listed]
+    return tree, json.dumps(keys)
 
 
 def observations(tree: Mapping[str, Any], keys: str) -> list[Observation]:
     """The inverse of :func:`observed_tree`."""
-    return [
-        Observation(Key(**key), tree[str(place)]["value"], tree[str(place)].get("margins"))
-        for place, key in enumerate(json.loads(keys))
-    ]
+    found = []
+    for place, key in enumerate(json.loads(keys)):
+        malformed, arrays = key.pop("malformed", ""), tree[str(place)]
+        found.append(Observation(Key(**key), arrays["value"], arrays.get("margins"), malformed))
+    return found
+
+
+def lost_as_text(lost: Iterable[Lost]) -> str:
+    """Lost parts of a check as JSON."""
+    return json.dumps([part._asdict() for part in lost])
+
+
+def lost_from_text(text: str) -> list[Lost]:
+    """The inverse of :func:`lost_as_text`."""
+    return [Lost(**{**part, "stages": tuple(part["stages"])}) for part in json.loads(text)]
 
 
 def _escaped(part: str) -> str:

@@ -15,14 +15,14 @@ from reference_numpy.metrics import accuracy
 def curve_points(context: Context, problem: Problem, seen: list[Observation]) -> Iterator[CurvePoint]:
     """Every value of the curves, the mean cost of each epoch, and the accuracies at the end, in per cent."""
     row = (context.recipe.name, context.implementation, context.dtype)
-    epochs = next(np.size(o.value) for o in seen if o.key.tensor == "cost") // problem.batches_per_epoch
-    for key, value, _ in seen:
-        if key.kind == "curve":
+    epochs = next((np.size(o.value) for o in seen if o.key.tensor == "cost"), 0) // problem.batches_per_epoch
+    for key, value, *_ in seen:
+        if key.kind == "curve" and np.ndim(value) == 1:
             numbers = np.asarray(value, np.float64)
             for step, number in enumerate(numbers, start=key.step):
                 yield CurvePoint(*row, "step", step, key.tensor, float(number))
-            if key.tensor == "cost":
-                for epoch, number in enumerate(numbers.reshape(epochs, -1).mean(axis=1), start=1):
+            if key.tensor == "cost" and len(numbers) == epochs * problem.batches_per_epoch:
+                for epoch, number in enumerate(numbers.reshape(-1, problem.batches_per_epoch).mean(axis=1), start=1):
                     yield CurvePoint(*row, "epoch", epoch, "mean cost", float(number))
         elif key.kind == "decision":
             for quantity, percentage in _accuracies(problem, key.tensor, np.asarray(value)):
@@ -30,8 +30,14 @@ def curve_points(context: Context, problem: Problem, seen: list[Observation]) ->
 
 
 def _accuracies(problem: Problem, tensor: str, classes: Array) -> Iterator[tuple[str, float]]:
-    """Accuracy in per cent (of several labels: the share that is right); also without leaked test rows, if any."""
+    """Accuracy in per cent (of several labels: the share that is right); also without leaked test rows, if any.
+
+    None of what is not in the shape of the labels.
+    """
     dataset = problem.dataset
+    labels = dataset.train_y if tensor == "predicted classes (training)" else dataset.test_y
+    if np.shape(labels) != np.shape(classes):
+        return
     if tensor == "predicted classes (training)":
         yield "training accuracy", _percentage(dataset.train_y, classes)
     elif tensor == "predicted classes (test)":

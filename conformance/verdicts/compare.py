@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.checks.observation import Key, Observation
+from conformance.checks.observation import Key, Lost, Observation
 
 Errors = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ ROUNDOFFS = 16.0
 
 
 class Verdict(StrEnum):
-    """What a record concludes. All but ``pass`` are counted against a run, ``inconclusive`` apart from the rest."""
+    """What a record concludes. Those of ``NOT_FAILING`` are not counted against a run."""
 
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
@@ -39,7 +39,8 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
 
 
-NOT_FAILING = (Verdict.PASS, Verdict.INCONCLUSIVE)
+NEUTRAL = (Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE)  # neither for nor against; the first says least
+NOT_FAILING = (Verdict.PASS, *NEUTRAL)
 
 
 @dataclass(frozen=True)
@@ -138,20 +139,60 @@ def measure_noise(observed: Observation, oracle: Observation) -> Errors:
     return _relative(moved.max(initial=0.0), np.max(oracle.margins, initial=0.0))
 
 
-def compare(observations: Iterable[Observation], expectations: Iterable[Expectation]) -> Iterator[Comparison]:
-    """One comparison for each expectation, and one for each observation that nobody expects."""
+def compare(
+    observations: Iterable[Observation], expectations: Iterable[Expectation], lost: Iterable[Lost] = ()
+) -> Iterator[Comparison]:
+    """One comparison for each expectation, one for each observation that nobody expects, and the lost parts' errors.
+
+    What is not seen because a part of the check was ``lost`` is judged as that was. An exception that left nothing
+    unseen has a comparison of its own.
+    """
     observed = {observation.key: observation for observation in observations}
+    parts, told = _Parts(lost), set[str]()
     for expectation in expectations:
         key = expectation.observation.key
-        yield _judge(observed.pop(key, None), expectation)
+        found = observed.pop(key, None)
+        comparison = _without(key, parts.covering(key)) if found is None else _judge(found, expectation)
+        told.add(comparison.cause)
+        yield comparison
     for key in observed:
         yield verdict_alone(key, Verdict.FAIL, f"{key.tensor} is not one of the oracle's tensors")
+    for part in parts.failing():
+        if not any(part.reason in cause for cause in told):
+            told.add(part.reason)
+            yield verdict_alone(Key("", 0, ""), Verdict(part.how), part.reason)
 
 
-def _judge(observed: Observation | None, expectation: Expectation) -> Comparison:
+class _Parts:
+    """The lost parts of a check, by their steps: a long training may have lost one at each."""
+
+    def __init__(self, lost: Iterable[Lost]) -> None:
+        self._lost = list(lost)
+        self._by_step: dict[int | None, list[Lost]] = {}
+        for part in self._lost:
+            self._by_step.setdefault(part.step, []).append(part)
+
+    def covering(self, key: Key) -> list[Lost]:
+        """Those for which something may not have been seen."""
+        near = (*self._by_step.get(key.step, ()), *self._by_step.get(None, ()))
+        return [part for part in near if part.covers(key)]
+
+    def failing(self) -> list[Lost]:
+        """Those that were lost by a fault."""
+        return [part for part in self._lost if part.how != "unsupported"]
+
+
+def _without(key: Key, lost: list[Lost]) -> Comparison:
+    """The comparison of what was not seen: as the worst of the parts for which it was not."""
+    for verdict in (Verdict.FAIL, Verdict.CRASHED, Verdict.UNSUPPORTED):
+        reasons = dict.fromkeys(part.reason for part in lost if part.how == str(verdict))
+        if reasons:
+            return verdict_alone(key, verdict, "; ".join(reasons))
+    return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
+
+
+def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     key = expectation.observation.key
-    if observed is None:
-        return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
     problem = _malformed(observed, expectation)
     if problem:
         return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
@@ -194,6 +235,8 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
     """
     kind, value = observed.key.kind, np.asarray(observed.value)
     expected = np.asarray(expectation.observation.value)
+    if observed.malformed:
+        return f"{observed.malformed}: must be {_must_be(observed, expectation)}"
     if value.shape != expected.shape:
         return f"has shape {value.shape}: must be {expected.shape}"
     if kind in ("tensor", "statistic") and value.dtype != expectation.dtype:
@@ -204,6 +247,14 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
         return f"is {value[index]} at {index}, the oracle {expected[index]}"
     return ""
+
+
+def _must_be(observed: Observation, expectation: Expectation) -> str:
+    """What should stand where no array of numbers does."""
+    kind, shape = expectation.observation.key.kind, np.shape(expectation.observation.value)
+    numbers = {"decision": "integers", "curve": "real numbers"}.get(kind, str(expectation.dtype))
+    found = observed.malformed.startswith("has dtype")
+    return numbers if found else f"an array of {numbers} of shape {shape}"
 
 
 def worst_element(observed: Observation, oracle: Observation, place: int = 0) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
     of one number six runs can all come out near the oracle by luck, and among thousands of tensors and steps some do.
     """
     by_tensor: dict[tuple[str, str], list[int]] = {}
-    for place, (key, _, _) in enumerate(oracles):
+    for place, (key, *_) in enumerate(oracles):
         by_tensor.setdefault((key.stage, key.tensor), []).append(place)
     steadied = list(floors)
     for places in by_tensor.values():
@@ -74,7 +74,7 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
         for place, floor in zip(places, np.split(steps, sizes), strict=True):
             steadied[place] = floor
     by_stage: dict[tuple[str, int], list[int]] = {}
-    for place, (key, _, _) in enumerate(oracles):
+    for place, (key, *_) in enumerate(oracles):
         if key.kind == "tensor":
             by_stage.setdefault((key.stage, key.step), []).append(place)
     for places in by_stage.values():
@@ -101,7 +101,7 @@ def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accum
         sizes = {name: max(_size(w), sizes.get(name, 0.0) * accumulated) for name, w in operands.items()}
         before[state.step] = sizes
     carried = []
-    for (key, value, _), floor in zip(oracles, floors, strict=True):
+    for (key, value, *_), floor in zip(oracles, floors, strict=True):
         operand = _operand(key)
         if operand is not None:
             own, was = _size(value), before[max(step for step in before if step <= key.step)][operand]

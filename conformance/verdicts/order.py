@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from conformance.checks import CHECKS
 from conformance.checks.observation import STAGES
-from conformance.verdicts.compare import NOT_FAILING, Comparison, Verdict
+from conformance.verdicts.compare import NEUTRAL, NOT_FAILING, Comparison
 
 LADDER = tuple(CHECKS)  # from the smallest question to the largest
 
@@ -17,13 +17,18 @@ def place(check: str, step: int, stage: str) -> tuple[int, int, int]:
 def first_failing(comparisons: Iterable[Comparison]) -> Comparison | None:
     """Of one check's comparisons that do not pass, the first by step and stage; None if all pass."""
     failing = [comparison for comparison in comparisons if comparison.verdict not in NOT_FAILING]
-    return min(failing, key=lambda found: (found.step, STAGES.index(found.key.stage)), default=None)
+    return min(failing, key=lambda found: (found.step, ("", *STAGES).index(found.key.stage)), default=None)
 
 
 def most_telling(steps: Iterable[Comparison]) -> Comparison:
-    """Of one tensor's comparisons the first that fails, else the first inconclusive, else the nearest to failing."""
+    """Of one tensor's comparisons the first that fails; else the first that tells nothing; else the nearest to failing.
+
+    What tells nothing: what is not offered, what is inconclusive, and what leaves the range of the precision as the
+    reference does.
+    """
     ordered = sorted(steps, key=lambda comparison: comparison.step)
-    failing = (comparison for comparison in ordered if comparison.verdict not in NOT_FAILING)
-    inconclusive = (comparison for comparison in ordered if comparison.verdict == Verdict.INCONCLUSIVE)
-    nearest = max(ordered, key=lambda comparison: comparison.error / comparison.allowance)
-    return next(failing, None) or next(inconclusive, nearest)
+    for neutral in (None, *NEUTRAL):
+        for comparison in ordered:
+            if comparison.verdict == neutral or (neutral is None and comparison.verdict not in NOT_FAILING):
+                return comparison
+    return max(ordered, key=lambda comparison: comparison.error / comparison.allowance)

@@ -7,9 +7,10 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from conformance.adapters.guarded import as_session
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import OWN, available, load
-from conformance.adapters.session import Unsupported, as_session
+from conformance.adapters.session import Unsupported
 from conformance.checks import initialization
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation

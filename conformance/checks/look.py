@@ -1,0 +1,63 @@
+"""An implementation is looked at: all that a check sees of it, whatever it does."""
+
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from conformance.adapters.guarded import Malformed, Unreadable, as_session
+from conformance.adapters.session import Session, Unsupported
+from conformance.checks import CHECKS
+from conformance.checks.case import Case
+from conformance.checks.observation import Lost, Observation, Part, Seen
+
+LONGEST = 1000  # characters of an error that are told
+
+
+def look(session: Session, case: Case, check: str) -> Seen:
+    """What a check sees of a session. Raises nothing that the session did, but KeyboardInterrupt.
+
+    A part that cannot be asked, crashes or returns what cannot be gone on from is lost; all other parts are seen.
+    """
+    guarded, seen = as_session(session), Seen([], [])
+    for part in CHECKS[check].parts(guarded, case):
+        try:
+            for observation in part.observations:
+                seen.observations.append(_plain(observation))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever it is, SystemExit too
+            seen.lost.append(_lost(part, error))
+        seen.lost.extend(Lost("fail", text, *part[1:]) for text in guarded.complaints())
+    return seen
+
+
+def describe_error(error: BaseException) -> str:
+    """An error and the place it came from, on one line."""
+    trace = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(trace[-1].filename).name}:{trace[-1].lineno})" if trace else ""
+    return f"{type(error).__name__}: {_text(error)}{place}"
+
+
+def _lost(part: Part, error: BaseException) -> Lost:
+    if isinstance(error, Unsupported):
+        return Lost("unsupported", _text(error), *part[1:])
+    if isinstance(error, Malformed):
+        return Lost("fail", _text(error), *part[1:])
+    return Lost("crashed", describe_error(error), *part[1:])
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, on one line, as text that can be stored."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an error of the error's own
+        return "(cannot be told)"
+    return text[:LONGEST].encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(observation: Observation) -> Observation:
+    """The observation as a plain array, with the text of what is none."""
+    if isinstance(observation.value, Unreadable):
+        return observation._replace(value=np.zeros(0), malformed=observation.value.found)
+    return observation
