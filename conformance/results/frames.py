@@ -47,6 +47,12 @@ def verdict_matrix(records: pd.DataFrame) -> pd.DataFrame:
     return table.fillna("").rename_axis(columns=None).reset_index()
 
 
+def not_passing(records: pd.DataFrame, *, require_all: bool = False) -> pd.DataFrame:
+    """The records that do not pass; with ``require_all`` what is not supported is among them."""
+    neutral = [verdict for verdict in NOT_FAILING if not (require_all and verdict == Verdict.UNSUPPORTED)]
+    return records[~records["verdict"].isin(neutral)]
+
+
 def first_failures(records: pd.DataFrame) -> pd.DataFrame:
     """For each recipe, implementation and precision that fails: its first failure, by check, step and stage."""
     failing = records[~records["verdict"].isin(NOT_FAILING)]

@@ -56,11 +56,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     "curves": dict(CurvePoint.__annotations__),
     "done": dict(Done.__annotations__),
 }
-_KEYS = {
-    "records": ("recipe", "dtype", "implementation", "check", "stage", "tensor"),
-    "curves": ("recipe", "dtype", "implementation", "unit", "position", "quantity"),
-    "done": ("recipe", "dtype", "implementation", "check"),
-}
+_KEY = ("recipe", "dtype", "implementation", "check")  # what is entered once: something done, with what came of it
 
 
 class Store(Traces):
@@ -80,8 +76,8 @@ class Store(Traces):
     def _create(self) -> None:
         for table, columns in _TABLES.items():
             described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
-            key = ", ".join(f'"{name}"' for name in _KEYS[table])
-            self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}, PRIMARY KEY ({key}))")
+            key = ", PRIMARY KEY ({})".format(", ".join(f'"{name}"' for name in _KEY)) if table == "done" else ""
+            self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}{key})")
         self._write("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
 
     def _check_columns(self) -> None:
@@ -103,10 +99,9 @@ class Store(Traces):
         Records of the same check that tell of a failed attempt give way.
         """
         with self._writing() as connection:
-            if connection.execute(*_insert("done", "OR IGNORE", done)).rowcount:
+            if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:
                 self._replace(connection, records, done[:4])
-                for point in points:
-                    connection.execute(*_insert("curves", "OR REPLACE", point))
+                connection.executemany(_insert("curves", len(CurvePoint._fields)), points)
 
     def set_aside(self, record: Record) -> None:
         """Enter the record of a check that is not done: its worker was lost. Raises OSError."""
@@ -118,8 +113,7 @@ class Store(Traces):
         """Put records in the place of those of the same check."""
         condition = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
         connection.execute(f"DELETE FROM records WHERE {condition}", key)
-        for record in records:
-            connection.execute(*_insert("records", "OR REPLACE", astuple(record)))
+        connection.executemany(_insert("records", len(fields(Record))), map(astuple, records))
 
     def done(self) -> dict[tuple[str, str, str, str], str]:
         """The note of everything that is done, by recipe, precision, implementation and check."""
@@ -185,6 +179,5 @@ class Store(Traces):
         return connection
 
 
-def _insert(table: str, conflict: str, row: Iterable[Any]) -> tuple[str, tuple[Any, ...]]:
-    values = tuple(row)
-    return f"INSERT {conflict} INTO {table} VALUES ({', '.join('?' * len(values))})", values
+def _insert(table: str, values: int, conflict: str = "") -> str:
+    return f"INSERT {conflict} INTO {table} VALUES ({', '.join('?' * values)})"

@@ -15,7 +15,7 @@ from conformance.data.datasets import DATASETS
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import allowed, values_of
 from conformance.recipes.factors import FACTORS, values_in
-from conformance.results.store import Store
+from conformance.results.store import Done, Store
 from conformance.runs.outcome import BadInput
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.order import LADDER
@@ -152,7 +152,8 @@ def carried_out(monkeypatch):
             raise KeyboardInterrupt
         for suite, recipe, dtype in order.tasks:
             context = Context(order.folder.name, suite, recipe, "numpy", "", order.device, dtype)
-            store.add_records([context.without_comparison("forward", Verdict.PASS, "")])
+            passed = context.without_comparison("forward", Verdict.PASS, "")
+            store.enter(Done(recipe.name, dtype, "numpy", "forward"), [passed])
             progress("numpy", 1, len(order.tasks))
 
     monkeypatch.setattr(soaking, "RECIPES_A_PORTION", 1)
@@ -185,7 +186,7 @@ def test_the_folder_of_another_soak_is_refused(tmp_path, carried_out, monkeypatc
         work_through(small(tmp_path / "soak"), silent)
     with pytest.raises(BadInput, match="holds a soak with other recipes: must be removed"):
         work_through(small(tmp_path / "soak", recipes=4), silent)
-    monkeypatch.setattr(soaking, "_source_digest", lambda: "another")
+    monkeypatch.setattr("conformance.runs.environment.source_digest", lambda: "another")
     with pytest.raises(BadInput, match="holds a soak with other source: must be removed"):
         work_through(small(tmp_path / "soak"), silent)
     assert len(carried_out) == 2

@@ -1,7 +1,6 @@
 """Explanations: where an implementation first leaves the oracle, what patching confirms, and what caused it."""
 
 import json
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from conformance.diagnosis.explanation import as_dict, text
 from conformance.faults import mutants
 from conformance.faults.mutants import MUTANTS
 from conformance.recipes.recipe import Recipe
-from conformance.results.store import Store
-from conformance.runs import worker
 from conformance.runs.plan import Plan
 from conformance.verdicts import ceilings
 from conformance.verdicts.order import LADDER
@@ -166,16 +163,14 @@ def few_faults():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, few_faults):
+def run(tmp_path_factory, few_faults, carry_out):
     """What a run of all these sessions leaves, made in this process."""
     folder = tmp_path_factory.mktemp("run")
-    plan = Plan(folder, [("file", RECIPE)], {}, ["float64"])
-    store = Store(folder, create=True)
-    store.set_fact("recipes", {"small": RECIPE.model_dump(mode="json")})
-    worker.make_cases(store, Mock(), plan.tasks)
-    for name, session in SESSIONS.items():
-        adapter = type(name, (NumpyAdapter,), {"session": lambda self, problem, made=session: made(problem)})
-        worker.check_implementation(plan, store, Mock(), plan.tasks, name, adapter("cpu"))
+    adapters = {
+        name: type(name, (NumpyAdapter,), {"session": lambda self, problem, made=session: made(problem)})
+        for name, session in SESSIONS.items()
+    }
+    carry_out(Plan(folder, [("file", RECIPE)], {}, ["float64"]), adapters)
     return folder
 
 

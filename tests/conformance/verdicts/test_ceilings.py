@@ -1,7 +1,6 @@
 """Ceilings: what a fault that a check must catch would move, and what becomes of records that it could hide in."""
 
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from conformance.faults.mutant import Mutant
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.results.frames import load_records
-from conformance.results.store import Store
-from conformance.runs import worker
 from conformance.runs.plan import Plan
 from conformance.verdicts import ceilings, floors
 from conformance.verdicts.compare import NO_CEILING, Ceiling, Comparison, Verdict, under_ceiling
@@ -273,16 +270,15 @@ class Hasty(NumpyAdapter):
         return HalfTheRate(problem)
 
 
-def records_of(folder, adapter):
-    """What the two parts of a run write of the recipe, in this process."""
-    plan = Plan(folder, [("file", RECIPE)], {}, ["float64"])
-    store = Store(folder, create=True)
-    worker.make_cases(store, Mock(), plan.tasks)
-    worker.check_implementation(plan, store, Mock(), plan.tasks, "tested", adapter("cpu"))
-    return load_records(store)
+@pytest.fixture
+def records_of(carry_out):
+    """``records_of(folder, adapter)``: the records of the recipe in an implementation."""
+    return lambda folder, adapter: load_records(
+        carry_out(Plan(folder, [("file", RECIPE)], {}, ["float64"]), {"tested": adapter})
+    )
 
 
-def test_both_margins_stand_in_every_record_of_a_tensor_with_a_ceiling(tmp_path, known):
+def test_both_margins_stand_in_every_record_of_a_tensor_with_a_ceiling(tmp_path, known, records_of):
     known(longer_step(1.001, checks=("update", "teacher_forced")))
     records = records_of(tmp_path, NumpyAdapter)
     bounded = records[records["nearest_fault"] != ""]
@@ -295,7 +291,7 @@ def test_both_margins_stand_in_every_record_of_a_tensor_with_a_ceiling(tmp_path,
     assert set(records["verdict"]) == {"pass"}
 
 
-def test_a_crossed_ceiling_makes_a_record_inconclusive_and_hides_no_failure(tmp_path, known, monkeypatch):
+def test_a_crossed_ceiling_makes_a_record_inconclusive_and_hides_no_failure(tmp_path, known, monkeypatch, records_of):
     known(longer_step(1.0 + 4e-8))
     measure = floors.measure
     monkeypatch.setattr(floors, "measure", lambda case: with_floors(measure(case), 1e-8))

@@ -1,0 +1,43 @@
+"""A run in this process, for tests that want to reach into it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from conformance.adapters.session import Adapter
+from conformance.results.store import Store
+from conformance.results.traces import Traces
+from conformance.runs import worker
+from conformance.runs.judging import Judge, Stand
+from conformance.runs.plan import Plan
+
+
+def _carry_out(plan: Plan, adapters: Mapping[str, Callable[[str], Adapter]]) -> Store:
+    """What the oracle's worker, those of the implementations and the judge make of a plan."""
+    scratch = Traces(plan.folder / "scratch")
+    (scratch.folder / "traces").mkdir(parents=True)
+    store = Store(plan.folder, create=True)
+    store.set_fact("plan", {**plan.summary, "implementations": list(adapters)})
+    store.set_fact("environment", {"implementations": list(adapters), "dtypes": plan.dtypes})
+    store.set_fact("recipes", {recipe.name: recipe.model_dump(mode="json") for _, recipe in plan.recipes})
+    judge = Judge(plan, store, scratch)
+    for task in plan.tasks:
+        stream = Mock()
+        worker.make_case(store, stream, task)
+        judge.case_made(task.name, *stream.made.call_args.args)
+        for name, made in adapters.items():
+            adapter = made("cpu")
+            stand = Stand(adapter.device, adapter.versions(), adapter.settings())
+            worker.look_at(name, adapter, store, scratch, Mock(), task, list(plan.checks))
+            for check in plan.checks:
+                judge.seen(name, stand, task.name, check, 0.0)
+    store.close()
+    return store
+
+
+@pytest.fixture(scope="session")
+def carry_out() -> Any:
+    """``carry_out(plan, {name: adapter class})`` gives the store of the finished run."""
+    return _carry_out
