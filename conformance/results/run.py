@@ -8,7 +8,6 @@ import pandas as pd
 
 from conformance.results import frames
 from conformance.results.store import Store
-from conformance.verdicts.compare import NOT_FAILING
 
 
 class Run:
@@ -45,8 +44,12 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether there are records, and each of them passes or is inconclusive."""
-        return not self.records.empty and bool(self.records["verdict"].isin(NOT_FAILING).all())
+        """Whether there are records, and none of them counts against the run."""
+        return not self.records.empty and self.not_passing().empty
+
+    def not_passing(self, require_all: bool = False) -> pd.DataFrame:
+        """The records that count against the run; ``require_all``: what is not offered does too."""
+        return frames.not_passing(self.records, require_all)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
