@@ -88,7 +88,7 @@ class Count(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The inconclusive ones, of all."""
+        """The inconclusive ones, and those that leave the range of the precision as the reference does, of all."""
         return self.inconclusive / self.records if self.records else 0.0
 
     @property
@@ -270,7 +270,7 @@ def tally(soak: Soak) -> Tally:
             dtype,
             sum(found[check, dtype, verdict] for verdict in Verdict),
             found[check, dtype, Verdict.PASS],
-            found[check, dtype, Verdict.INCONCLUSIVE],
+            found[check, dtype, Verdict.INCONCLUSIVE] + found[check, dtype, Verdict.DIVERGED],
         )
         for check in LADDER
         for dtype in FACTORS["dtype"]

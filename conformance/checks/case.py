@@ -145,6 +145,7 @@ def initial_slots(reference: NumpySession, parameters: Tensors) -> dict[str, Ten
     return slots
 
 
+@np.errstate(all="ignore")  # a training may diverge
 def build_case(problem: Problem, oracle: NumpySession) -> Case:
     """The case of ``problem``, with states from ``oracle``, the reference in float64."""
     double = problem.in_float64()

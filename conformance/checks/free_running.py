@@ -112,7 +112,7 @@ def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observat
         if monitor.epoch:  # the first epoch has nothing to be better than: no rounding makes it any other than the best
             margins.append(abs(monitor.best_cost - monitor.min_delta - cost))
         monitor.improved(cost)
-    smallest = np.asarray([min(margins, default=1.0)])
+    smallest = np.asarray([min(filter(np.isfinite, margins), default=1.0)])
     decided: dict[str, Any] = {"best epoch": training.best_epoch, "last epoch": last}
     for tensor, epoch in decided.items():
         yield Observation(Key("decision", problem.steps, tensor, "decision"), np.atleast_1d(epoch), smallest)

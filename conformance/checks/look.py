@@ -22,8 +22,8 @@ def look(session: Session, case: Case, check: str) -> Seen:
     guarded, seen = as_session(session), Seen([], [])
     for part in CHECKS[check].parts(guarded, case):
         try:
-            for observation in part.observations:
-                seen.observations.append(_plain(observation))
+            with np.errstate(all="ignore"):  # a training may diverge
+                seen.observations.extend(map(_plain, part.observations))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever it is, SystemExit too

@@ -98,7 +98,7 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
     console.print(f"report: {folder / 'summary.md'}", soft_wrap=True, markup=False, highlight=False)
     if run.incomplete and not run.stopped:
         return Exit.INCOMPLETE
-    return Exit.NOT_ALL_PASS if run.not_passing(require_all=require_all) else Exit.ALL_PASS
+    return Exit.ALL_PASS if run.not_passing(require_all=require_all).empty else Exit.NOT_ALL_PASS
 
 
 def show_soak(asked: "Soak") -> Exit:

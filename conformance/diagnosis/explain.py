@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conformance.checks.observation import Seen
 from conformance.diagnosis.explanation import Explanation
 from conformance.diagnosis.inquiry import Evidence, First, Inquiry
@@ -15,6 +17,7 @@ from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import LADDER, place
 
 
+@np.errstate(all="ignore")  # a training may diverge
 def explain(folder: Path, recipe: str | None = None, implementation: str | None = None) -> list[Explanation]:
     """An explanation of every recipe, implementation and precision of a run that did not pass, or of those asked for.
 

@@ -26,7 +26,7 @@ def recognise(observed: Array, expected: Array, tolerance: float) -> str:
     """
     observed, expected = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     scale = float(np.abs(expected).max(initial=0.0))
-    if observed.size != expected.size or scale == 0 or not np.isfinite(observed).all():
+    if observed.size != expected.size or not 0 < scale < np.inf or not np.isfinite(observed).all():
         return ""
     reach = tolerance * scale
     if observed.shape == expected.shape and np.abs(observed - expected).max() <= reach:

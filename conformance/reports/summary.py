@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from conformance.results import frames
-from conformance.verdicts.compare import NOT_FAILING
+from conformance.verdicts.compare import Verdict
 
 WORST = 12
 
@@ -46,9 +46,11 @@ def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> s
 
 def _headline(records: pd.DataFrame, incomplete: str) -> str:
     counts = records["verdict"].value_counts()
-    failing = int(counts.drop(list(NOT_FAILING), errors="ignore").sum())
+    failing = len(frames.not_passing(records))
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in frames.VERDICTS if verdict in counts)
     result = "Every implementation conforms" if not failing else f"{failing} records did not pass"
+    if not failing and set(counts.index) == {Verdict.UNSUPPORTED}:
+        result = "Nothing was compared: nothing that was asked for is offered"
     if incomplete:
         result = f"INCOMPLETE: {_text(incomplete)}" + (f". {failing} records did not pass" if failing else "")
     return (

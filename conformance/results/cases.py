@@ -61,7 +61,7 @@ def save_case(store: Traces, stored: StoredCase) -> None:
     for check, expected in stored.expectations.items():
         values, keys = observed_tree(expectation.observation for expectation in expected)
         tree[f"check {check}"] = {
-            place: {**arrays, "floor": expectation.floor}
+            place: {**arrays, "floor": expectation.floor, "overflown": expectation.overflown}
             for (place, arrays), expectation in zip(values.items(), expected, strict=True)
         }
         facts[f"check {check}"] = keys
@@ -180,7 +180,8 @@ def _tape(tree: Tree) -> Tape:
 
 def _expectations(problem: Problem, tree: Tree, keys: str, events: str) -> list[Expectation]:
     by_step = {int(step): text for step, text in json.loads(events).items()}
-    return [
-        Expectation(seen, tree[str(place)]["floor"], by_step, problem.unit_roundoff, problem.dtype)
-        for place, seen in enumerate(observations(tree, keys))
-    ]
+    unit, dtype, found = problem.unit_roundoff, problem.dtype, []
+    for place, seen in enumerate(observations(tree, keys)):
+        kept = tree[str(place)]
+        found.append(Expectation(seen, kept["floor"], by_step, unit, dtype, kept["overflown"]))
+    return found

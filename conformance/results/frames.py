@@ -55,7 +55,7 @@ def not_passing(records: pd.DataFrame, *, require_all: bool = False) -> pd.DataF
 
 def first_failures(records: pd.DataFrame) -> pd.DataFrame:
     """For each recipe, implementation and precision that fails: its first failure, by check, step and stage."""
-    failing = records[~records["verdict"].isin(NOT_FAILING)]
+    failing = not_passing(records)
     places = [place(*found) for found in zip(failing["check"], failing["step"], failing["stage"], strict=True)]
     order = sorted(range(len(failing)), key=places.__getitem__)
     columns = ["recipe", "implementation", "dtype", "check", "stage", "tensor", "step", "verdict", "error", "allowance"]
@@ -183,7 +183,7 @@ def _in_order(table: pd.DataFrame, store: Store) -> pd.DataFrame:
 
 def _cell(records: pd.DataFrame) -> str:
     parts = []
-    for verdict in VERDICTS[1:]:
+    for verdict in sorted(VERDICTS[1:], key=NOT_FAILING.__contains__):  # what fails comes first
         for dtype, rows in records[records["verdict"] == verdict].groupby("dtype"):
             parts.append(f"{verdict if verdict in NOT_FAILING else verdict.upper()} {len(rows)} ({dtype})")
     return ", ".join(parts) or "pass"

@@ -59,14 +59,14 @@ class Run:
         """Whether it was asked to end with the first check that did not pass, and did."""
         return bool(self.facts.get("stopped"))
 
-    def not_passing(self, *, require_all: bool = False) -> int:
-        """How many records do not pass; with ``require_all`` what is not supported is among them."""
-        return len(frames.not_passing(self.records, require_all=require_all))
+    def not_passing(self, *, require_all: bool = False) -> pd.DataFrame:
+        """The records that count against the run; with ``require_all`` what is not offered does too."""
+        return frames.not_passing(self.records, require_all=require_all)
 
     @property
     def passed(self) -> bool:
         """Whether the run came to its end, and all that was offered passes or is inconclusive."""
-        return not self.incomplete and not self.records.empty and not self.not_passing()
+        return not self.incomplete and not self.records.empty and self.not_passing().empty
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

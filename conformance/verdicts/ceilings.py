@@ -165,7 +165,7 @@ def _moved(observations: Iterable[Observation], sights: Mapping[Key, _Sight]) ->
     largest, shifts = 0.0, dict[Place, _Shift]()
     for found in observations:
         sight, place = sights.get(found.key), (found.key.stage, found.key.tensor)
-        if sight is None or np.array_equal(found.value, sight.oracle.value):
+        if sight is None or np.array_equal(found.value, sight.oracle.value, equal_nan=found.key.kind != "decision"):
             continue
         error, shift = _shift(found, sight)
         largest = max(largest, error)
@@ -181,12 +181,15 @@ def _moved(observations: Iterable[Observation], sights: Mapping[Key, _Sight]) ->
 def _shift(found: Observation, sight: _Sight) -> tuple[float, _Shift | None]:
     """The largest error of one observation at the steps that tell right from wrong, and its shift; of none, 0 and None.
 
-    What is no number, or of another shape, nobody overlooks anywhere.
+    What is no number, or of another shape, nobody overlooks anywhere, but where the reference leaves the range too.
     """
     oracle, value, start = sight.oracle.value, np.asarray(found.value), found.key.step
-    if value.shape != np.shape(oracle) or not np.isfinite(value).all():
-        known = found.key.kind == "curve" and value.shape == np.shape(oracle)
-        return np.inf, _Shift(np.inf, start + int(np.argmin(np.isfinite(value))) if known else start, np.inf)
+    if value.shape != np.shape(oracle):
+        return np.inf, _Shift(np.inf, start, np.inf)
+    lost = ~np.isfinite(value) & np.isfinite(oracle) & ~np.isnan(sight.allowance)
+    if lost.any():
+        place = int(np.argmax(lost)) if found.key.kind == "curve" else 0
+        return np.inf, _Shift(np.inf, start + place, np.inf)
     if not sight.telling.any():
         return 0.0, None
     errors = measure_errors(found, sight.oracle)

@@ -8,7 +8,7 @@ differently.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.checks.observation import Key, Lost, Observation
+from conformance.verdicts.ranges import Outcome, Outcomes
+from conformance.verdicts.ranges import outcomes as outcomes_of
 
 Errors = NDArray[np.float64]
 
@@ -32,6 +34,7 @@ class Verdict(StrEnum):
 
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
+    DIVERGED = "diverged"
     FAIL = "fail"
     MISSING = "missing"
     UNSUPPORTED = "unsupported"
@@ -39,7 +42,7 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
 
 
-NEUTRAL = (Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE)  # neither for nor against; the first says least
+NEUTRAL = (Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE, Verdict.DIVERGED)  # neither for nor against; the first says least
 NOT_FAILING = (Verdict.PASS, *NEUTRAL)
 
 
@@ -48,6 +51,8 @@ class Expectation:
     """The oracle's value with its noise floor: one number, or one a step for a curve.
 
     ``events`` tells, by step, why rounding alone may have sent this implementation the other way at a switch.
+    Where the reference leaves the range of the working precision there is no floor, and it is NaN: ``overflown`` is the
+    share of the re-rounded runs that are not finite where the oracle is not, or, if it is finite, anywhere.
     """
 
     observation: Observation
@@ -55,6 +60,7 @@ class Expectation:
     events: Mapping[int, str]
     unit_roundoff: float
     dtype: np.dtype[Any]
+    overflown: Errors = field(default_factory=lambda: np.zeros(1))
 
     @property
     def allowance(self) -> Errors:
@@ -121,7 +127,8 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
         assert oracle.margins is not None
         flipped = np.asarray(observed.value) != np.asarray(oracle.value)
         return _relative(np.where(flipped, oracle.margins, 0.0).max(initial=0.0), np.max(oracle.margins, initial=0.0))
-    difference = np.abs(np.asarray(observed.value, np.float64) - expected)
+    with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
+        difference = np.abs(np.asarray(observed.value, np.float64) - expected)
     if oracle.key.kind == "curve":
         return _relative(difference, np.abs(expected))
     # Below the smallest normal number of a precision, frameworks and processors may round to zero, and some do.
@@ -135,7 +142,8 @@ def measure_noise(observed: Observation, oracle: Observation) -> Errors:
         return measure_errors(observed, oracle)
     assert oracle.margins is not None
     assert observed.margins is not None
-    moved = np.abs(np.asarray(observed.margins, np.float64) - oracle.margins)
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = np.abs(np.asarray(observed.margins, np.float64) - oracle.margins)
     return _relative(moved.max(initial=0.0), np.max(oracle.margins, initial=0.0))
 
 
@@ -197,9 +205,12 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     if problem:
         return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
     errors = measure_errors(observed, expectation.observation)
+    outcomes = outcomes_of(observed, expectation.observation, expectation.overflown)
     allowance, floor = np.broadcast_arrays(expectation.allowance, expectation.floor)
-    place = _most_telling(errors, allowance, floor, expectation.limit)
+    place = _most_telling(errors, allowance, floor, expectation.limit, outcomes)
     step = key.step + place if key.kind == "curve" else key.step
+    if outcomes[place] != Outcome.COMPARED:
+        return _out_of_range(observed, expectation, place, outcomes[place])
     verdict, cause = Verdict.PASS, ""
     if floor[place] > expectation.limit:
         verdict = Verdict.INCONCLUSIVE
@@ -218,10 +229,29 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     )  # fmt: skip
 
 
-def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float) -> int:
+def _out_of_range(observed: Observation, expectation: Expectation, place: int, outcome: Outcome) -> Comparison:
+    key = expectation.observation.key
+    step = key.step + place if key.kind == "curve" else key.step
+    if outcome == Outcome.ALONE:
+        verdict, cause = Verdict.FAIL, _describe_range(observed, expectation, place)
+    elif outcome == Outcome.TOGETHER:
+        verdict, cause = Verdict.DIVERGED, f"{key.tensor} diverges in the reference from step {step}"
+    else:
+        verdict = Verdict.INCONCLUSIVE
+        cause = f"rounding alone decides whether {key.tensor} leaves the range of {expectation.dtype}"
+    return verdict_alone(key, verdict, cause)._replace(step=step)
+
+
+def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float, outcomes: Outcomes) -> int:
     """The first failing step; without one, the first that says nothing; without one, the one nearest its allowance."""
-    failing = ~(errors <= allowance) & (floor <= limit)
-    for steps in (failing, floor > limit):
+    compared = outcomes == Outcome.COMPARED
+    failing = ~(errors <= allowance) & (floor <= limit) & compared
+    silent = (floor > limit) & compared
+    for steps in (
+        failing | (outcomes == Outcome.ALONE),
+        silent | (outcomes == Outcome.UNCERTAIN),
+        outcomes == Outcome.TOGETHER,
+    ):
         if steps.any():
             return int(np.argmax(steps))
     return int(np.argmax(errors / allowance))
@@ -243,9 +273,6 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
         return f"has dtype {value.dtype}: must be {expectation.dtype}"
     if kind == "decision" and not np.issubdtype(value.dtype, np.integer):
         return f"has dtype {value.dtype}: must be integers"
-    if not np.isfinite(value).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-        return f"is {value[index]} at {index}, the oracle {expected[index]}"
     return ""
 
 
@@ -263,6 +290,15 @@ def worst_element(observed: Observation, oracle: Observation, place: int = 0) ->
         return (place,)
     difference = np.abs(np.asarray(observed.value, np.float64) - np.asarray(oracle.value, np.float64))
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+
+
+def _describe_range(observed: Observation, expectation: Expectation, place: int) -> str:
+    """Which value left the range where the oracle's did not, or the other way round."""
+    value, expected = np.asarray(observed.value), np.asarray(expectation.observation.value)
+    beyond, here = ~np.isfinite(expected), ~np.isfinite(value)
+    wrong = beyond & ~here if beyond.any() and expectation.observation.key.kind != "curve" else beyond ^ here
+    index = (place,) if expectation.observation.key.kind == "curve" else tuple(int(i) for i in np.argwhere(wrong)[0])
+    return f"{observed.key.tensor} is {value[index]} at {index}, the oracle {expected[index]}"
 
 
 def _describe(observed: Observation, oracle: Observation, place: int) -> str:

@@ -135,7 +135,7 @@ def _add_event(events: Events, step: int, sights: list[Sight]) -> None:
         reach = FLOOR_FACTOR * noise.max() + ROUNDOFFS * unit_roundoff * distance.max()
         distance[(distance == 0) & (noise == 0)] = np.inf  # exactly there in every run: no rounding moves it
         index = np.unravel_index(int(np.argmin(distance)), distance.shape)
-        if distance[index] <= reach:
+        if distance[index] <= reach < np.inf:  # what leaves the range of the precision is told otherwise
             sentence = _SENTENCES[switch.kind].format(
                 name=switch.name, layer=switch.layer, index=[int(i) for i in index], distance=distance[index],
                 unit=index[-1] + 1, example=index[0],

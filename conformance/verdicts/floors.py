@@ -5,7 +5,8 @@ in rounding (``conformance/verdicts/rerounding.py``): with examples, input featu
 so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; and with the
 optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest error
 of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
-neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from.
+neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. Where the oracle
+or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``).
 """
 
 from dataclasses import replace
@@ -19,6 +20,7 @@ from conformance.checks.observation import Key, Observation
 from conformance.problems.tensors import Array
 from conformance.verdicts.compare import Errors, Expectation, measure_noise
 from conformance.verdicts.events import free_running_events, local_events
+from conformance.verdicts.ranges import is_beyond, overflown
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
@@ -30,6 +32,7 @@ _CHANGES = {"parameter_change": "previous_parameter", "gradient_change": "previo
 Expectations = dict[str, list[Expectation]]
 
 
+@np.errstate(all="ignore")  # a training may diverge
 def measure(case: Case) -> Expectations:
     """For each check, what the oracle saw and how far the re-rounded references were from it."""
     case = replace(case, problem=case.problem.fit_once())  # what is expected is the training as a whole
@@ -44,14 +47,15 @@ def measure(case: Case) -> Expectations:
     for check, observe in CHECKS.items():
         oracles = list(observe(oracle, double))
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
+        beyond = [overflown(o, [run[o.key] for run in runs]) for o in oracles]
         events = {"initialization": {}, "free_running": cumulative}.get(check, local)
-        floors = [_floor(o, runs) for o in oracles]
+        floors = [_floor(o, runs, shares) for o, shares in zip(oracles, beyond, strict=True)]
         if check in LONG:
             floors = _steadied(oracles, floors)
             floors = _carried(case, oracles, floors, accumulated=check == "free_running")
         found[check] = [
-            Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype)
-            for o, floor in zip(oracles, floors, strict=True)
+            Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype, shares)
+            for o, floor, shares in zip(oracles, floors, beyond, strict=True)
         ]
     return found
 
@@ -68,8 +72,8 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
     steadied = list(floors)
     for places in by_tensor.values():
         own = np.concatenate([floors[place] for place in places])
-        medians = [np.median(own[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
-        steps = np.maximum(own, medians)
+        around = [_known(own[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
+        steps = np.maximum(own, [np.median(near) if near.size else np.nan for near in around])
         sizes = np.cumsum([floors[place].size for place in places])[:-1]
         for place, floor in zip(places, np.split(steps, sizes), strict=True):
             steadied[place] = floor
@@ -79,9 +83,11 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
             by_stage.setdefault((key.stage, key.step), []).append(place)
     for places in by_stage.values():
         # The lower one of an even number: two ill-conditioned biases are not to speak for two weights.
-        median = np.quantile([steadied[place][0] for place in places], 0.5, method="lower")
-        for place in places:
-            steadied[place] = np.maximum(steadied[place], median)
+        known = _known(np.asarray([steadied[place][0] for place in places]))
+        if known.size:
+            median = np.quantile(known, 0.5, method="lower")
+            for place in places:
+                steadied[place] = np.maximum(steadied[place], median)
     return steadied
 
 
@@ -105,7 +111,9 @@ def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accum
         operand = _operand(key)
         if operand is not None:
             own, was = _size(value), before[max(step for step in before if step <= key.step)][operand]
-            if was > own and (own or key.stage == "parameter"):  # a difference of 0 is one that has not been made yet
+            if (
+                np.isfinite(was) and was > own and (own or key.stage == "parameter")
+            ):  # a difference of 0 is one that has not been made yet
                 floor = np.maximum(floor, case.problem.unit_roundoff * was / own if own else np.inf)
         carried.append(floor)
     return carried
@@ -127,10 +135,16 @@ def informative_steps(expectations: Expectations) -> int:
     """How many steps of the free-running training say something: those before an event or a floor above the limit."""
     (cost,) = (e for e in expectations["free_running"] if e.observation.key.tensor == "cost")
     steps = np.size(cost.observation.value)
-    silent = [step for step in range(1, steps + 1) if step in cost.events or cost.floor[step - 1] > cost.limit]
+    silent = [step for step in range(1, steps + 1) if step in cost.events or not cost.floor[step - 1] <= cost.limit]
     return min(silent, default=steps + 1) - 1
 
 
-def _floor(oracle: Observation, runs: list[dict[Key, Observation]]) -> Errors:
+def _floor(oracle: Observation, runs: list[dict[Key, Observation]], shares: Errors) -> Errors:
+    """The largest error of the runs; NaN where any of them, or the oracle, leaves the range."""
     noise: Errors = np.max([measure_noise(run[oracle.key], oracle) for run in runs], axis=0)
-    return noise
+    return np.where((shares > 0) | is_beyond(oracle), np.nan, noise)
+
+
+def _known(floors: Array) -> Array:
+    """Those of the floors that are known."""
+    return floors[~np.isnan(floors)]

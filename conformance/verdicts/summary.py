@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from conformance.checks.observation import STAGES, Seen
 from conformance.verdicts.compare import (
     NO_CEILING,
@@ -16,6 +18,7 @@ from conformance.verdicts.order import most_telling
 from conformance.verdicts.record import Context, Record
 
 
+@np.errstate(all="ignore")  # of values that are not finite
 def judge(
     context: Context,
     seen: Seen,
