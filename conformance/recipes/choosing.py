@@ -16,8 +16,7 @@ from conformance.recipes.suites import SUITES
 def find(name_or_path: str | Path) -> Recipe:
     """A recipe by its name in some suite, or from a file.
 
-    A name of the catalogue means the catalogue's recipe; a file of that very name can be had as ``./NAME``. Raises
-    RecipeError (a ValueError) for an unknown name, with the nearest known ones, and for a file that is no recipe.
+    Raises RecipeError for an unknown name, with the nearest known ones, and for a file that is no recipe.
 
     >>> find("flower-shallow-tanh").optimizer.name
     'gradient_descent'

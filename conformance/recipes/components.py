@@ -120,7 +120,8 @@ def _refusals(
 
 def _refusal(trial: Trial, make: Callable[..., Any], keywords: dict[str, Any]) -> str | None:
     try:
-        trial(make, keywords)
+        with np.errstate(all="ignore"):  # a trial's numbers are not looked at
+            trial(make, keywords)
     except (ValueError, TypeError, OverflowError) as error:
         return cut(str(error), LONGEST_REFUSAL)
     return None

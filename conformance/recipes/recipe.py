@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -217,7 +218,8 @@ class Recipe(BaseModel):
 
     def _try_model(self) -> None:
         try:
-            self.build_model(models, features=1, classes=2)
+            with np.errstate(all="ignore"):  # a trial's numbers are not looked at
+                self.build_model(models, features=1, classes=2)
         except ValueError as error:
             field = "regularizers" if str(error).startswith("keep_probability") else "model.normalization"
             raise ValueError(f"{field}: {cut(str(error), LONGEST_REFUSAL)}") from error
