@@ -16,7 +16,6 @@ nothing.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.results.run import Run, load_run
+
+    __version__: str
 
 __all__ = ["Recipe", "Run", "__version__", "load_recipe", "load_run", "run"]
 
@@ -35,16 +36,22 @@ _HOMES = {
     "run": "api",
 }
 
-try:
-    __version__ = version("framework-conformance")
-except PackageNotFoundError:  # a copy that was never installed
-    __version__ = "unknown"
-
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'conformance' has no attribute {name!r}: must be one of {', '.join(__all__)}")
     return getattr(import_module(f"conformance.{_HOMES[name]}"), name)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # it takes longer than all else here
+
+    try:
+        return version("framework-conformance")
+    except PackageNotFoundError:  # a copy that was never installed
+        return "unknown"
 
 
 def __dir__() -> list[str]:

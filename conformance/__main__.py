@@ -3,7 +3,8 @@
 import sys
 from importlib.util import find_spec
 
-INSTALL = "pip install 'framework-conformance[conformance]'"
+from conformance.adapters.installation import install_command
+
 NEEDED = ("h5py", "pandas", "PIL", "pydantic", "rich", "safetensors", "sklearn", "typer")  # the extra's, as imported
 BAD_INPUT = 2  # conformance.cli.display.Exit.BAD_INPUT, which cannot be imported yet
 
@@ -12,7 +13,10 @@ def main() -> None:
     """Entry point of the ``conformance`` command. Ends with status 2 and one line where a package is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        print(f"conformance: {', '.join(missing)} not found; the harness needs: {INSTALL}", file=sys.stderr)
+        print(
+            f"conformance: {', '.join(missing)} not found; the harness needs: {install_command('conformance')}",
+            file=sys.stderr,
+        )
         sys.exit(BAD_INPUT)
     from conformance.cli import main as command
 

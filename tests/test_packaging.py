@@ -126,7 +126,7 @@ def test_without_the_harness_s_packages_the_command_says_in_one_line_how_to_get_
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stdout == ""
-    needs = "the harness needs: pip install 'framework-conformance[conformance]'"
+    needs = "the harness needs: pip install '.[conformance]'"
     assert ended.stderr == f"conformance: pandas, pydantic, typer not found; {needs}\n"
 
 

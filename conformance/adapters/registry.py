@@ -8,7 +8,9 @@ import importlib
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
+from conformance.adapters.installation import install_command
 from conformance.adapters.session import Adapter
+from conformance.data.wording import nearest, shown
 
 OWN = ("numpy", "torch", "tf", "jax")
 MODULES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow",), "jax": ("jax", "optax")}  # what each needs
@@ -33,7 +35,8 @@ def resolve(name: str) -> str:
     if ":" in name:
         return name
     raise ValueError(
-        f"implementation={name!r} is not allowed: must be one of {', '.join(available())}, or package.module:Class"
+        f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())},"
+        f" or package.module:Class{nearest(name, available())}"
     )
 
 
@@ -44,7 +47,7 @@ def load(target: str) -> type[Adapter]:
         adapter = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         own = module.removeprefix("conformance.adapters.")
-        hint = f" (pip install 'framework-conformance[{own}]')" if own in OWN else ""
+        hint = f" ({install_command(own)})" if own in OWN else ""
         raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:

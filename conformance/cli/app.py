@@ -1,4 +1,4 @@
-"""The commands: ``conformance list``, ``run``, ``report``, ``explain``, ``mutants``, ``soak``."""
+"""The commands: ``conformance list``, ``show``, ``run``, ``report``, ``explain``, ``mutants``, ``soak``."""
 
 import json
 import sys
@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli.display import Exit, console, progress_bars, show_rows, show_run, show_soak, stop
+from conformance.cli.display import Exit, progress_bars, say, show_rows, show_run, show_soak, stop
 
 app = typer.Typer(
     help="Is my model in PyTorch the same model as in JAX, TensorFlow or NumPy, and if not, where?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # what was typed is said as it is, and in a pipe nothing is boxed or wrapped
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -36,12 +37,12 @@ def options(
 
 @app.command("list")
 def list_what(
-    what: Annotated[str, typer.Argument(help="models, optimizers, dialects, regularizers, normalizations, schedules, "
-                                             "initializers, losses, activations, datasets, checks, suites, coverage "
-                                             "or implementations")],
+    what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
+                                             "schedules, initializers, losses, activations, datasets, checks, suites, "
+                                             "coverage or implementations")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
-    """List what can be named in a recipe or on the command line."""
+    """List what can be named in a recipe or on the command line, and the implementations that are installed."""
     from conformance.cli import listing
 
     try:
@@ -51,13 +52,28 @@ def list_what(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    show_rows(rows)
+    numbers = [column for column, value in rows[0].items() if isinstance(value, int) and not isinstance(value, bool)]
+    show_rows(listing.as_cells(what, rows), right=numbers)
+
+
+@app.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="A name that `conformance list recipes` shows, or a file.")],
+) -> None:
+    """Write a recipe as TOML, with every keyword, to be changed and run."""
+    from conformance.cli.showing import written
+    from conformance.recipes.choosing import find
+
+    try:
+        print(written(find(recipe)), end="")
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
 
 
 @app.command()
 def run(
     suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
-    recipe: Annotated[list[Path] | None, typer.Option(help="A recipe file, TOML or JSON; may be repeated.")] = None,
+    recipe: Annotated[list[Path] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
     select: Annotated[
         str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")
     ] = None,
@@ -179,7 +195,7 @@ def mutants(
     else:
         show_rows(mutation.table(found))
         for line in mutation.score(found):
-            console.print(line, highlight=False)
+            say(line)
     raise typer.Exit(Exit.NOT_ALL_PASS if mutation.missed(found) else Exit.ALL_PASS)
 
 
@@ -197,7 +213,7 @@ def _explain_mutants(names: list[str], as_json: bool) -> Exit:
         print(json.dumps([each._asdict() for each in found], indent=2))
     else:
         for line in recognition.score(found):
-            console.print(line, highlight=False, markup=False)
+            say(line)
     return Exit.ALL_PASS if all(each.recognised for each in found) else Exit.NOT_ALL_PASS
 
 

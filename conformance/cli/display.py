@@ -1,33 +1,32 @@
-"""What the commands print: tables, bars, the end of a run, and the exit status that it calls for."""
+"""What the commands print: tables, bars, the end of a run, and the exit status that it calls for.
 
-from collections.abc import Callable, Iterator
+What a user named is printed as it is: no markup, no emoji codes, no highlighting. In a pipe nothing is styled, wrapped
+or cut. rich is imported where a terminal is written to.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from conformance.audit.soak import Soak
 
 FAILURES_SHOWN = 5  # the rest is in the report
 FALSE_ALARMS_SHOWN = 20  # of a soak; the rest is in the reports of its runs
 ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
-console = Console()
-error_console = Console(stderr=True)
+TENTHS = 10  # lines of progress for each worker where there is no terminal
+SECONDS_BETWEEN = 30.0  # after which a line comes before the next tenth
+
+Progress = Callable[[str, int, int], None]
+Part = str | tuple[str, str]  # text, or text and its style
 
 
 class Exit(IntEnum):
@@ -39,27 +38,116 @@ class Exit(IntEnum):
     INCOMPLETE = 3
 
 
-def show_rows(rows: list[dict[str, str]]) -> None:
-    """Print rows as a table."""
-    table = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row.values()))
-    console.print(table)
+def say(*parts: Part, error: bool = False) -> None:
+    """Print a line, styled on a terminal alone."""
+    stream = sys.stderr if error else sys.stdout
+    if stream.isatty():
+        from rich.console import Console
+
+        Console(file=stream).print(_text(parts), soft_wrap=True)
+    else:
+        _write(stream, "".join(part if isinstance(part, str) else part[0] for part in parts))
+
+
+def visible(text: str) -> str:
+    r"""``text`` without what would steer a terminal or cannot be encoded, other than the ends of lines.
+
+    >>> visible("\x1b[31mred\x00")
+    '\\x1b[31mred\\x00'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" or sign.isspace() else sign.encode("unicode_escape").decode()
+        for sign in text.replace("\r", "\\r")
+    )
+
+
+def _write(stream: TextIO, line: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(visible(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _text(parts: Iterable[Part]) -> "Text":
+    from rich.text import Text
+
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((visible(text), style) for text, style in pairs))
+
+
+def show_rows(rows: Sequence[dict[str, str]], right: Collection[str] = ()) -> None:
+    """Print rows as a table, with the columns of numbers ``right`` aligned."""
+    if rows:
+        show_table(list(rows[0]), [list(row.values()) for row in rows], right)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Print a table: folded to the width of a terminal; in a pipe every row is one line, whole."""
+    cells = [[visible(str(cell)).replace("\n", "\\n") for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        for row in [list(columns), *cells]:
+            padded = (
+                cell.rjust(width) if column in right else cell.ljust(width)
+                for column, cell, width in zip(columns, row, widths, strict=True)
+            )
+            _write(sys.stdout, "  ".join(padded).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console(file=sys.stdout).print(table)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each worker, with counts and time left."""
-    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=error_console) as bars:
+def progress_bars() -> Iterator[Progress]:
+    """A bar for each worker, with counts and time left; where there is no terminal, a plain line at each tenth."""
+    if not sys.stderr.isatty():
+        yield plain_progress()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    name = TextColumn("{task.description:10}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(worker: str, done: int, total: int) -> None:
             if worker not in tasks:
-                tasks[worker] = bars.add_task(worker, total=total)
+                tasks[worker] = bars.add_task(visible(worker), total=total)
             bars.update(tasks[worker], completed=done)
 
         yield show
+
+
+def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
+    """Progress as lines on standard error: a worker's first, one at each tenth, and at least one in half a minute."""
+    told: dict[str, tuple[int, float]] = {}
+
+    def show(worker: str, done: int, total: int) -> None:
+        before, when = told.get(worker, (-1, clock()))
+        tenth = before < 0 or TENTHS * done // max(total, 1) > TENTHS * before // max(total, 1)
+        if done != before and (tenth or clock() - when >= SECONDS_BETWEEN):
+            told[worker] = (done, clock())
+            _write(sys.stderr, f"{worker}: {done} of {total}")
+
+    return show
 
 
 def show_run(folder: Path, *, require_all: bool = False) -> Exit:
@@ -77,25 +165,21 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
     matrix = frames.verdict_matrix(records)
     if len(matrix) > ROWS_SHOWN:
         passing = (matrix.drop(columns="recipe") == "pass").all(axis=1)
-        console.print(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
+        say(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
         matrix = matrix[~passing]
-    table = Table(*matrix.columns, box=None, header_style="bold", pad_edge=False)
-    for row in matrix.itertuples(index=False):
-        table.add_row(*row)
-    console.print(table)
+    show_table(list(map(str, matrix.columns)), [list(row) for row in matrix.itertuples(index=False)])
     for failure in frames.first_failures(records).head(FAILURES_SHOWN).to_dict("records"):
         place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure)
-        text = f"[bold red]{failure['implementation']}[/] {escape(place)}. {escape(failure['cause'])}"
-        console.print(text, highlight=False)
+        say((f"{failure['implementation']}", "bold red"), f" {place}. {failure['cause']}")
     counts = records["verdict"].value_counts()
-    console.print("\n" + ", ".join(f"{counts[v]} {v}" for v in frames.VERDICTS if v in counts) + " records")
+    say("\n" + ", ".join(f"{counts[v]} {v}" for v in frames.VERDICTS if v in counts) + " records")
     reused = run.facts.get("reused", 0)
     if reused:
         trainings = len(run.facts["plan"]["tasks"]) * len(run.facts["plan"]["implementations"])
-        console.print(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
+        say(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
     if run.incomplete:
-        console.print(f"INCOMPLETE: {run.incomplete}", soft_wrap=True, markup=False, highlight=False)
-    console.print(f"report: {folder / 'summary.md'}", soft_wrap=True, markup=False, highlight=False)
+        say(("INCOMPLETE", "bold red"), f": {run.incomplete}")
+    say(f"report: {folder / 'summary.md'}")
     if run.incomplete and not run.stopped:
         return Exit.INCOMPLETE
     return Exit.ALL_PASS if run.not_passing(require_all=require_all).empty else Exit.NOT_ALL_PASS
@@ -106,23 +190,21 @@ def show_soak(asked: "Soak") -> Exit:
     from conformance.audit import soak as soaking
 
     tally = soaking.tally(asked)
-    table = Table("check", "dtype", box=None, header_style="bold", pad_edge=False)
-    for column in ("records", "pass", "inconclusive", "share", "false alarms"):
-        table.add_column(column, justify="right")
-    for row in (*tally.counts, tally.total):
-        numbers = (row.records, row.passed, row.inconclusive, f"{row.share:.2%}", row.false_alarms)
-        table.add_row(row.check, row.dtype, *map(str, numbers))
-    console.print(table)
+    numbers = ("records", "pass", "inconclusive", "share", "false alarms")
+    rows = [
+        [row.check, row.dtype, f"{row.records}", f"{row.passed}", f"{row.inconclusive}", f"{row.share:.2%}",
+         f"{row.false_alarms}"]
+        for row in (*tally.counts, tally.total)
+    ]  # fmt: skip
+    show_table(["check", "dtype", *numbers], rows, right=numbers)
     for alarm in tally.first_false_alarms.head(FALSE_ALARMS_SHOWN).to_dict("records"):
         place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(alarm)
         size = "error {error:.3g}, allowance {allowance:.3g}".format_map(alarm)
-        text = f"[bold red]{alarm['implementation']}[/] {escape(place)}, {size}. {escape(alarm['cause'])}"
-        console.print(text, highlight=False)
-    console.print(
+        say((f"{alarm['implementation']}", "bold red"), f" {place}, {size}. {alarm['cause']}")
+    say(
         f"\n{tally.recipes} of {asked.recipes} recipes x {asked.seeds} seeds x {len(asked.implementations)}"
         f" implementations in {tally.seconds / 60:.0f} minutes: {tally.total.records} records,"
-        f" {tally.total.inconclusive} inconclusive, {tally.total.false_alarms} false alarms",
-        soft_wrap=True,
+        f" {tally.total.inconclusive} inconclusive, {tally.total.false_alarms} false alarms"
     )
     if not tally.total.records:
         return Exit.INCOMPLETE
@@ -131,5 +213,5 @@ def show_soak(asked: "Soak") -> Exit:
 
 def stop(status: Exit, message: str) -> NoReturn:
     """Say why on standard error, and end with a status."""
-    error_console.print(f"[bold]conformance:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    say(("conformance:", "bold"), f" {message}", error=True)
     raise typer.Exit(status)

@@ -1,86 +1,63 @@
-"""The rows of ``conformance list``."""
+"""``conformance list``: tables that were made before (see ``tables``), and the implementations as they are here."""
 
-from collections.abc import Callable
-from functools import partial
+import json
+from importlib import resources
+from typing import Any
 
-from conformance.recipes import coverage, suites
-from conformance.recipes.catalogue import KINDS, Rows, components, first_line
+from conformance.data.wording import nearest, shown
 
+Rows = list[dict[str, Any]]
+
+# The tables of the file, named here so that an unknown one is refused without reading it; a test holds them equal.
+TABLES = (
+    "recipes", "activations", "initializers", "losses", "models", "normalizations", "optimizers", "regularizers",
+    "schedules", "dialects", "datasets", "checks", "suites", "coverage",
+)  # fmt: skip
+LISTINGS = (*TABLES, "implementations")
 MISSING_SHOWN = 3  # values or pairs that a suite lacks, in a row of the coverage; the number tells how many there are
 
 
 def listing(what: str) -> Rows:
-    """The rows of ``conformance list WHAT``. Raises ValueError for an unknown WHAT."""
+    """The rows of ``conformance list WHAT``, typed. Raises ValueError for an unknown WHAT, with the nearest."""
     if what not in LISTINGS:
-        raise ValueError(f"WHAT={what!r} is not allowed: must be one of {', '.join(map(repr, LISTINGS))}")
-    return LISTINGS[what]()
+        allowed = ", ".join(map(repr, LISTINGS))
+        raise ValueError(f"WHAT={shown(what)} is not allowed: must be one of {allowed}{nearest(what, LISTINGS)}")
+    return _implementations() if what == "implementations" else made()[what]
 
 
-def _datasets() -> Rows:
-    from conformance.data.datasets import DATASETS
-
-    return [
-        {"name": info.name, "kind": info.kind, "task": info.task, "description": info.description}
-        for info in DATASETS.values()
-    ]
+def made() -> dict[str, Rows]:
+    """All tables of the file, by name."""
+    text = resources.files("conformance.cli").joinpath("tables.json").read_text(encoding="utf-8")
+    tables: dict[str, Rows] = json.loads(text)
+    return tables
 
 
-def _checks() -> Rows:
-    from conformance.checks import CHECKS
-
-    return [
-        {"name": name, "description": first_line(__import__(check.__module__, fromlist=["observe"]))}
-        for name, check in CHECKS.items()
-    ]
+def as_cells(what: str, rows: Rows) -> list[dict[str, str]]:
+    """The rows as they are shown in a table."""
+    return [{column: _cell(what, value) for column, value in row.items()} for row in rows]
 
 
-def _suites() -> Rows:
-    return [
-        {"name": name, "recipes": str(len(recipes)), "description": suites.SUITE_DESCRIPTIONS[name]}
-        for name, recipes in suites.SUITES.items()
-    ]
-
-
-def _dialects() -> Rows:
-    from conformance.recipes.dialects import dialects
-
-    return [
-        {
-            "dialect": f"{found.framework}.{found.builtin}",
-            "optimizer": found.optimizer,
-            "keywords": ", ".join(f"{name}={value!r}" for name, value in found.keywords.items()),
-            "note": found.note,
-        }
-        for found in dialects()
-    ]
-
-
-def _coverage() -> Rows:
-    return [
-        {
-            "suite": name,
-            "factors": row.factors,
-            "covered": str(row.held),
-            "allowed": str(row.allowed),
-            "missing": "; ".join(row.missing[:MISSING_SHOWN]) + (" ..." if len(row.missing) > MISSING_SHOWN else ""),
-        }
-        for name in suites.SUITES
-        for row in coverage.coverage(suites.suite(name))
-    ]
+def _cell(what: str, value: Any) -> str:
+    """A value in a few words: nothing for None, a list with commas, keywords as in a call."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={setting!r}" for name, setting in value.items())
+    if isinstance(value, list):
+        shown_few = what == "coverage" and len(value) > MISSING_SHOWN
+        return ("; ".join(value[:MISSING_SHOWN]) + " ...") if shown_few else ", ".join(map(str, value))
+    return str(value)
 
 
 def _implementations() -> Rows:
+    """Each implementation: whether it can be loaded here, its framework's version and devices, or what is wrong."""
+    from conformance.adapters.probing import probe_all
     from conformance.adapters.registry import available
 
-    return [{"name": name, "adapter": target} for name, target in available().items()]
-
-
-LISTINGS: dict[str, Callable[[], Rows]] = {
-    **{kind: partial(components, table) for kind, table in KINDS.items()},
-    "dialects": _dialects,
-    "datasets": _datasets,
-    "checks": _checks,
-    "suites": _suites,
-    "coverage": _coverage,
-    "implementations": _implementations,
-}
+    targets = available()
+    return [
+        {"name": name, "adapter": targets[name], "installed": found.problem is None, **found._asdict()}
+        for name, found in probe_all(targets).items()
+    ]

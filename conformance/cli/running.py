@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.registry import OWN, installed
-from conformance.cli.display import Exit, console, progress_bars, show_run, stop
-from conformance.recipes.files import load_recipe
+from conformance.cli.display import Exit, progress_bars, say, show_run, stop
+from conformance.recipes.choosing import find
 from conformance.reports import write_reports
 from conformance.results.store import StoreError
 from conformance.runs import run
@@ -37,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
 def begin(asked: Asked, *, require_all: bool) -> Exit:
     """Carry out a run. The exit status that its end calls for."""
     try:
-        recipes = [load_recipe(path) for path in asked.recipes]
+        recipes = [find(path) for path in asked.recipes]
         plan = plan_of(recipes, implementations=asked.implementations, **asked.options)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
@@ -109,4 +109,4 @@ def _say_what_is_installed() -> None:
     there = installed()
     absent = [name for name in OWN if name not in there]
     hint = f"; not installed: {', '.join(absent)} (pip install '.[{','.join(absent)}]')" if absent else ""
-    console.print(f"implementations: {', '.join(there)}{hint}", highlight=False, markup=False, soft_wrap=True)
+    say(f"implementations: {', '.join(there)}{hint}")

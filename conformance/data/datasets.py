@@ -14,11 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.data.archives import read_npz
 from conformance.data.drawn import attribute_points, flower_points, houses, moon_points, xor_points
-from conformance.data.files import DataError, RawData, Targets, read_course_hdf5, read_image_folder, read_npz
+from conformance.data.files import DataError, RawData, Targets
 from conformance.data.hand_signs import CLASS_COUNT, draw_hand_signs
+from conformance.data.hdf5 import read_course_hdf5
+from conformance.data.images import read_image_folder
 from conformance.data.leaks import JPEG_COPY_THRESHOLD, near_duplicate_rows
 from conformance.data.randomness import keyed_generator
+from conformance.data.wording import nearest, shown
 from reference_numpy.normalization import standardization_statistics, standardize
 
 __all__ = [
@@ -315,7 +319,7 @@ def _scale(name: str, raw: RawData, train: Matrix, test: Matrix, scaling: Scalin
 
 def _check_request(name: str, request: Request, scaling: str) -> None:
     if name not in DATASETS:
-        raise DataError(f"data set is {name!r}; allowed: {', '.join(DATASETS)}")
+        raise DataError(f"data set is {shown(name)}; allowed: {', '.join(DATASETS)}{nearest(name, DATASETS)}")
     if scaling not in SCALINGS:
         raise DataError(f"data set {name}: scaling is {scaling!r}; allowed: {', '.join(SCALINGS)}")
     if request.path is not None and DATASETS[name].kind != "files":

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.data.datasets import DataError, Dataset, load_dataset
+from conformance.data.extents import Extent
 from conformance.data.randomness import keyed_generator
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape, draw_tape
 from conformance.problems.tensors import Array, Tensors
 from conformance.recipes.recipe import Recipe
+from conformance.recipes.size import require_bounded
 from reference_numpy import models, training
 from reference_numpy.optimizers import gradient_descent
 
@@ -26,6 +28,7 @@ def prepare(recipe: Recipe, dtype: str) -> Problem:
         test_examples=choice.test_examples,
     )
     _check_fits(recipe, dataset)
+    _check_size(recipe, dataset)
     tape = draw_tape(recipe, dataset.train_x.shape[1], dataset.n_classes, len(dataset.train_x), dataset.image_shape)
     problem = assemble(recipe, dataset, tape, "float64")
     if recipe.transfer is not None:
@@ -48,6 +51,15 @@ def assemble(recipe: Recipe, dataset: Dataset, tape: Tape, dtype: str) -> Proble
         tape=tape,
     )
     return replace(problem.rounded(np.dtype(dtype)), working_dtype=np.dtype(dtype))
+
+
+def _check_size(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a training that is too large, which of data in files is seen only now."""
+    extent = Extent(len(dataset.train_x), len(dataset.test_x), dataset.train_x.shape[1], dataset.n_classes)
+    try:
+        require_bounded(recipe, extent)
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _check_fits(recipe: Recipe, dataset: Dataset) -> None:

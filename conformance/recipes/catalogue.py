@@ -16,8 +16,6 @@ from reference_numpy import (
     schedules,
 )
 
-Rows = list[dict[str, str]]
-
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     "activations": activations.ACTIVATIONS,
     "initializers": initializers.INITIALIZERS,
@@ -28,14 +26,6 @@ KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     "regularizers": regularizers.REGULARIZERS,
     "schedules": schedules.SCHEDULES,
 }
-
-
-def components(table: dict[str, Callable[..., Any]]) -> Rows:
-    """Name, keywords with their defaults, and purpose of each component of one of the reference's tables."""
-    return [
-        {"name": name, "keywords": ", ".join(written_keywords(function)), "description": first_line(function)}
-        for name, function in table.items()
-    ]
 
 
 def written_keywords(*functions: Callable[..., Any]) -> list[str]:

@@ -4,18 +4,22 @@ Names, keywords and defaults are those of ``reference_numpy`` and stand only the
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from conformance.recipes.dialects import dialect
-from reference_numpy import activations, initializers, losses, models, normalization, optimizers, schedules
+from conformance.data.wording import cut, listed, nearest, shown
+from conformance.recipes.dialects import dialect, dialects
+from reference_numpy import initializers, losses, models, normalization, optimizers, schedules
 
 # Arguments that are keywords of a recipe although the reference takes them by position.
 POSITIONAL_KEYWORDS = ("learning_rate", "strength", "limit")
 
+
+LONGEST_REFUSAL = 400  # characters of what the reference says of a keyword
 
 # The losses of labels, and which outputs of a model each loss goes with: the first of them where a recipe names none.
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_from_probabilities")
@@ -47,7 +51,10 @@ def plain(value: Any) -> Any:
 
 
 def resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) -> Any:
-    """``value`` with the keywords it leaves out; raises ValueError for an unknown name or keyword or a bad value."""
+    """``value`` with the keywords it leaves out.
+
+    Raises ValueError for an unknown name or keyword or a bad value; its message has a line for each.
+    """
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         return value  # pydantic says what is wrong
     kind = field.split(".")[0]
@@ -55,18 +62,76 @@ def resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) -> 
     given = {k: v for k, v in value.items() if k != "name" and k not in extra}
     name = choose(f"{field}.name", value["name"], table)
     defaults = keyword_defaults(table[name], () if kind == "schedule" else POSITIONAL_KEYWORDS)
-    for keyword in given:
-        choose(f"{field} keyword", keyword, defaults, f" for {name!r}")
     keywords = defaults | {keyword: _hashable(setting) for keyword, setting in given.items()}
-    for keyword, setting in keywords.items():
-        if setting is inspect.Parameter.empty:
-            raise ValueError(f"{field}.{keyword} is missing: {name!r} needs it")
-    try:
-        if kind in _TRIALS or field in _TRIALS:
-            _TRIALS[field if field in _TRIALS else kind](table[name], keywords)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{field}: {error}") from error
+    refuse(_wrong_keywords(field, name, given, defaults))
+    trial = _TRIALS.get(field, _TRIALS.get(kind))
+    if trial is not None:
+        refuse(f"{field}: {problem}" for problem in _refusals(trial, table[name], keywords, given, defaults))
     return {"name": name, **extra, **keywords}
+
+
+def _wrong_keywords(field: str, name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the keywords of a component before the reference is asked."""
+    for keyword, setting in given.items():
+        if keyword not in defaults:
+            yield not_allowed(f"{field} keyword", keyword, defaults, f" for {name!r}")
+        else:
+            yield from _wrong_kind(f"{field}.{keyword}", setting, isinstance(defaults[keyword], bool))
+    for keyword, default in defaults.items():
+        if default is inspect.Parameter.empty and keyword not in given:
+            yield f"{field}.{keyword} is missing: {name!r} needs it"
+
+
+def _wrong_kind(field: str, setting: Any, switch: bool) -> Iterator[str]:
+    """A truth value where a number or a word is meant, the other way round, and what is no finite number."""
+    if switch and not isinstance(setting, bool):
+        yield f"{field}={shown(setting)} is not allowed: must be true or false"
+    elif isinstance(setting, bool) and not switch:
+        yield f"{field}={setting!r} is not allowed: must be no truth value"
+    elif isinstance(setting, float) and not math.isfinite(setting):
+        yield f"{field}={setting!r} is not allowed: must be a finite number"
+    elif isinstance(setting, (Mapping, list, tuple)):
+        for place, part in setting.items() if isinstance(setting, Mapping) else enumerate(setting):
+            yield from _wrong_kind(f"{field}.{place}", part, False)
+
+
+Trial = Callable[[Callable[..., Any], dict[str, Any]], Any]
+
+
+def _refusals(
+    trial: Trial,
+    make: Callable[..., Any],
+    keywords: dict[str, Any],
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> list[str]:
+    """What the reference says of the keywords, and, where it refuses them, of each without the others."""
+    whole = _refusal(trial, make, keywords)
+    if whole is None:
+        return []
+    found = {}
+    for keyword in given:
+        others = {k: v for k, v in defaults.items() if k != keyword and v is not inspect.Parameter.empty}
+        problem = _refusal(trial, make, keywords | others)
+        if problem is not None:
+            found[problem] = True
+    return list(found) or [whole]
+
+
+def _refusal(trial: Trial, make: Callable[..., Any], keywords: dict[str, Any]) -> str | None:
+    try:
+        with np.errstate(all="ignore"):  # a trial's numbers are not looked at
+            trial(make, keywords)
+    except (ValueError, TypeError, OverflowError) as error:
+        return cut(str(error), LONGEST_REFUSAL)
+    return None
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise ValueError with a line for each problem, if there is any."""
+    found = list(problems)
+    if found:
+        raise ValueError("\n".join(found))
 
 
 def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,9 +140,17 @@ def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = dialect(framework, builtin)
     except ValueError as error:
-        raise ValueError(f"optimizer.dialect={optimizer['dialect']!r}: {error}") from error
+        near = nearest(str(optimizer["dialect"]), [f"{known.framework}.{known.builtin}" for known in dialects()])
+        raise ValueError(
+            f"optimizer.dialect={shown(optimizer['dialect'])}: {cut(str(error), LONGEST_REFUSAL)}{near}"
+        ) from error
     changed = {name: value for name, value in optimizer.items() if name != "dialect"}
-    choose("optimizer.name", changed.get("name", found.optimizer), (found.optimizer,), f" for {optimizer['dialect']!r}")
+    choose(
+        "optimizer.name",
+        str(changed.get("name", found.optimizer)),
+        (found.optimizer,),
+        f" for {optimizer['dialect']!r}",
+    )
     return {"name": found.optimizer, **found.keywords, **changed}
 
 
@@ -86,17 +159,13 @@ def _hashable(setting: Any) -> Any:
     return tuple(map(_hashable, setting)) if isinstance(setting, list) else setting
 
 
-def resolve_model(model: Mapping[str, Any], loss: Any) -> dict[str, Any]:
+def fill_in_model(model: Mapping[str, Any], loss: Any) -> dict[str, Any]:
     """``model`` with what it leaves out: the reference's activation for a model of its name, and the loss's output."""
     make = models.MODELS.get(str(model.get("name")))
     activation = str(keyword_defaults(make).get("activation", "identity")) if make else "identity"
     loss_name = loss.get("name") if isinstance(loss, Mapping) else None
     output = OUTPUTS.get(str(loss_name), ("sigmoid",))[0]
-    resolved = {"activation": activation, "output": output, **model}
-    resolved["activation"] = resolve("model.activation", plain(resolved["activation"]), activations.ACTIVATIONS)
-    if resolved.get("normalization") is not None:
-        resolved["normalization"] = resolve("model.normalization", plain(resolved["normalization"]), _NORMALIZATIONS)
-    return resolved
+    return {"activation": activation, "output": output, **model}
 
 
 def keyword_defaults(function: Callable[..., Any], positional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -125,7 +194,7 @@ def _batch_norm(
     """Batch norm's keywords: those of the normalisation and those of its running averages."""
 
 
-_NORMALIZATIONS: dict[str, Callable[..., Any]] = {"batch_norm": _batch_norm, "layer_norm": normalization.layer_norm}
+NORMALIZATIONS: dict[str, Callable[..., Any]] = {"batch_norm": _batch_norm, "layer_norm": normalization.layer_norm}
 
 
 TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
@@ -135,13 +204,25 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "schedule": schedules.SCHEDULES,
 }
 
-# The reference is the judge of keywords: each is tried on the smallest arguments it takes. (Regularizers are tried
-# when the recipe is put together.)
-_TRIALS: dict[str, Callable[[Callable[..., Any], dict[str, Any]], Any]] = {
+
+def _try_regularizer(make: Callable[..., Any], keywords: dict[str, Any]) -> None:
+    images = ((1, 1),) if needs_images(make) else ()
+    if "keep_probability" not in keywords:  # that of dropout is the model's to try, which has the layers
+        make(*images, **keywords)
+
+
+def needs_images(augmentation: Callable[..., Any]) -> bool:
+    """Whether an augmentation is of inputs that are images."""
+    return "image_shape" in inspect.signature(augmentation).parameters
+
+
+# The reference is the judge of keywords: each is tried on the smallest arguments it takes.
+_TRIALS: dict[str, Trial] = {
     "initializer": lambda make, keywords: make(np.random.default_rng(0), (1, 1), **keywords),
     "loss": _try_loss,
     "optimizer": lambda make, keywords: make(**keywords),
     "schedule": lambda make, keywords: make(1.0, **keywords),
+    "regularizers": _try_regularizer,
     "model.activation": lambda activation, keywords: activation(np.zeros((1, 1)), **keywords),
 }
 
@@ -151,11 +232,19 @@ def choose_all(option: str, values: Iterable[str], allowed: Collection[str]) -> 
     chosen = list(dict.fromkeys(values))
     for value in chosen:
         if value not in allowed:
-            raise ValueError(f"{option}={value!r} is not allowed: must be among {', '.join(allowed)}")
+            near = nearest(value, allowed)
+            raise ValueError(f"{option}={shown(value)} is not allowed: must be among {', '.join(allowed)}{near}")
     return chosen
 
 
 def choose(field: str, value: str, allowed: Collection[str], context: str = "") -> str:
+    """``value``. Raises ValueError, naming the field, what is allowed and what is nearest, if it is not allowed."""
     if value not in allowed:
-        raise ValueError(f"{field}={value!r} is not allowed{context}: must be one of {', '.join(map(repr, allowed))}")
+        raise ValueError(not_allowed(field, value, allowed, context))
     return value
+
+
+def not_allowed(field: str, value: str, allowed: Collection[str], context: str = "") -> str:
+    """The words in which a name is refused."""
+    named = f"must be one of {listed(allowed)}" if allowed else "there is none"
+    return f"{field}={shown(value)} is not allowed{context}: {named}{nearest(value, allowed)}"

@@ -1,37 +1,184 @@
-"""Recipes in files: TOML and JSON."""
+"""Recipes in files, TOML and JSON: read with a limit to everything, and refused with every fault that they have."""
 
 import json
+import os
+import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from conformance.recipes.recipe import Recipe
+from conformance.data.wording import cut, listed, nearest, shown
+from conformance.recipes.recipe import DatasetChoice, ModelChoice, Recipe, Transfer
+from conformance.recipes.size import require_bounded
+
+MOST_BYTES = 256 * 1024  # of a file; a recipe has about one thousand
+MOST_LEVELS = 10  # of tables and lists in each other
+MOST_FIELDS = 100  # of a table
+FAULTS_SHOWN = 20  # of a file
+KINDS = {".toml": "TOML", ".json": "JSON"}
+OTHER_KINDS = {".yaml": "YAML", ".yml": "YAML", ".py": "Python", ".ini": "INI", ".xml": "XML", ".csv": "CSV"}
+
+_PARTS: dict[str, type[BaseModel]] = {"dataset": DatasetChoice, "model": ModelChoice, "transfer": Transfer}
+
+
+_TYPES = {
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "int_type": "must be an integer",
+    "model_type": "must be a table",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+}
 
 
 class RecipeError(ValueError):
-    """A recipe file that cannot be read or does not describe a training; the message names the field."""
+    """A recipe that cannot be read or does not describe a training; the message has a line for each fault of it."""
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from a ``.toml`` or ``.json`` file. Raises RecipeError, naming the file and the field."""
+    """Read a recipe from a ``.toml`` or ``.json`` file. Raises RecipeError, naming file, field and value."""
+    path = Path(path)
+    kind = _kind(path)
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from error
+        values = _parsers[kind](text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not valid {kind}: {_reason(error)}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: holds {shown(values)}; must be a table of fields")
     try:
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: not valid {path.suffix[1:].upper() or 'TOML'}: {error}") from error
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_problem(item) for item in error.errors(include_url=False))
-        raise RecipeError(f"{path}: {problems}") from error
+        _require_small(values)
+        recipe = Recipe.model_validate(values)
+        require_bounded(recipe)
+    except ValueError as error:
+        raise RecipeError(_told(path, error)) from error
+    return recipe
 
 
-def _problem(item: Any) -> str:
-    place = ".".join(map(str, item["loc"]))
-    given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
-    return f"{place + ': ' if place else ''}{item['msg'].removeprefix('Value error, ')}{given}"
+def faults(error: ValueError) -> list[str]:
+    """What is wrong with a recipe, one line each: the field, the value, what is allowed, the nearest name."""
+    if isinstance(error, ValidationError):
+        return [line for item in error.errors(include_url=False)[:FAULTS_SHOWN] for line in _lines(item)]
+    return str(error).splitlines()
+
+
+def _told(path: Path, error: ValueError) -> str:
+    found = faults(error)[:FAULTS_SHOWN]
+    hidden = error.error_count() - FAULTS_SHOWN if isinstance(error, ValidationError) else 0
+    return "\n".join(f"{path}: {line}" for line in found + [f"and {hidden} more"] * (hidden > 0))
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in KINDS:
+        named = f"has the suffix {cut(suffix)!r}" if suffix else "has no suffix"
+        what = f"is {OTHER_KINDS[suffix]}" if suffix in OTHER_KINDS else named
+        raise RecipeError(f"{path}: {what}: must be TOML or JSON (.toml or .json)")
+    return KINDS[suffix]
+
+
+def _text(path: Path) -> str:
+    """The text of a regular file of at most MOST_BYTES; what is no file is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise RecipeError(f"{path}: cannot be read: is {'a folder' if stat.S_ISDIR(mode) else 'no file'}")
+            content = file.read(MOST_BYTES + 1)
+    except IsADirectoryError as error:
+        raise RecipeError(f"{path}: cannot be read: is a folder") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        if isinstance(error, RecipeError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise RecipeError(f"{path}: cannot be read: {reason}") from error
+    if len(content) > MOST_BYTES:
+        raise RecipeError(f"{path}: is larger than {MOST_BYTES} bytes: must be a recipe")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: cannot be read: not UTF-8 at byte {error.start}") from error
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_repetition)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shown(key)} stands there twice")
+        found[key] = value
+    return found
+
+
+_parsers: dict[str, Callable[[str], Any]] = {"TOML": tomllib.loads, "JSON": _from_json}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if "integer string conversion" in str(error):
+        return "an integer has too many digits"
+    return cut(str(error), 200)
+
+
+def _require_small(values: Any) -> None:
+    """Refuse what is nested too deep, or a table of too many fields, without recursion."""
+    held = [values]
+    for _ in range(MOST_LEVELS):
+        tables = [value for value in held if isinstance(value, dict)]
+        largest = max(map(len, tables), default=0)
+        if largest > MOST_FIELDS:
+            raise RecipeError(f"holds a table of {largest} fields; must be at most {MOST_FIELDS}")
+        lists = [value for value in held if isinstance(value, list)]
+        held = [part for table in tables for part in table.values()] + [part for one in lists for part in one]
+    if any(isinstance(value, (dict, list)) for value in held):
+        raise RecipeError(f"is nested more than {MOST_LEVELS} deep")
+
+
+def _lines(item: Any) -> list[str]:
+    """The lines of one of pydantic's errors, in the words of this project."""
+    place = ".".join(cut(str(part)) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return [_unknown_field(item["loc"])]
+    if item["type"] == "missing":
+        return [f"{place} is missing"]
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return [_placed(place, line) for line in message.splitlines()]
+    required = _TYPES.get(item["type"]) or _requirement(message)
+    return [f"{place}={shown(item['input'])} is not allowed: {required}"]
+
+
+def _placed(place: str, line: str) -> str:
+    """A line with the whole name of the field that it is about, of which it may begin with a part or with none."""
+    top, last = place.partition(".")[0], place.rpartition(".")[2]
+    if line.startswith(place):
+        return line
+    if line.startswith((f"{top}.", f"{top}:", f"{top} ")):
+        return place + line[len(top) :]
+    if line.startswith(f"{last}="):
+        return place + line[len(last) :]
+    return f"{place}.{line}" if line.partition("=")[0].isidentifier() else f"{place}: {line}"
+
+
+def _requirement(message: str) -> str:
+    """Pydantic's message as what must be."""
+    for beginning in ("Input should", "String should", "Tuple should"):
+        if message.startswith(beginning):
+            return "must" + message.removeprefix(beginning)
+    return message
+
+
+def _unknown_field(location: tuple[Any, ...]) -> str:
+    part = _PARTS.get(str(location[0])) if len(location) > 1 else Recipe
+    known = list(part.model_fields) if part is not None else []
+    place = ".".join(cut(str(part)) for part in location)
+    named = f": must be one of {listed(known)}" if known else ""
+    return f"{place} is no field{named}{nearest(str(location[-1]), known)}"

@@ -6,30 +6,55 @@ so that two recipes that mean the same training have the same content hash, whic
 """
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from conformance.data.datasets import DATASETS
+from conformance.data.extents import EXTENTS
+from conformance.data.wording import cut, shown
+from conformance.recipes.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_REGULARIZERS, MOST_UNITS
 from conformance.recipes.components import (
     BINARY,
     CATEGORICAL,
+    LONGEST_REFUSAL,
+    NORMALIZATIONS,
     OUTPUTS,
     TABLES,
     Component,
     choose,
+    fill_in_model,
+    needs_images,
+    not_allowed,
     plain,
+    refuse,
     resolve,
-    resolve_model,
     speak,
 )
-from reference_numpy import models, regularizers, schedules
+from reference_numpy import activations, models, regularizers, schedules
 
 Dtype = Literal["float64", "float32"]
-PositiveInt = Annotated[int, Field(ge=1)]
+# Strict: a truth value, a text or 1.0 is no number of epochs.
+Epochs = Annotated[int, Field(strict=True, ge=1, le=MOST_EPOCHS)]
+Examples = Annotated[int, Field(strict=True, ge=1, le=MOST_EXAMPLES)]
+Layers = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
+Units = Annotated[int, Field(strict=True, ge=1, le=MOST_UNITS)]
+Regularizer = Annotated[
+    Component, BeforeValidator(lambda value: resolve("regularizers", plain(value), regularizers.REGULARIZERS))
+]
 
 _ANY_HEAD = (*BINARY, "mean_squared_error")
 _LOSSES_BY_TASK = {
@@ -53,10 +78,10 @@ class DatasetChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     path: str | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     scaling: Literal["standardize", "unit", "none"] = "standardize"
-    examples: PositiveInt | None = None
-    test_examples: PositiveInt | None = None
+    examples: Examples | None = None
+    test_examples: Examples | None = None
 
     @field_validator("name")
     @classmethod
@@ -69,7 +94,7 @@ class ModelChoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
-    hidden_units: tuple[PositiveInt, ...] = ()
+    hidden_units: tuple[Units, ...] = ()
     activation: Component
     normalization: Component | None = None
     bias: StrictBool = True
@@ -80,15 +105,21 @@ class ModelChoice(BaseModel):
     def _known(cls, name: str) -> str:
         return choose("name", name, models.MODELS)
 
+    @field_validator("activation", "normalization", mode="before")
+    @classmethod
+    def _resolved(cls, value: Any, info: ValidationInfo) -> Any:
+        table = activations.ACTIVATIONS if info.field_name == "activation" else NORMALIZATIONS
+        return resolve(f"model.{info.field_name}", plain(value), table)
+
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
         single = ("single_neuron", "logistic_regression")
         allowed = dict.fromkeys(single, (0, 0)) | {"shallow_network": (1, 1), "multi_task_network": (1, 99)}
         fewest, most = allowed.get(self.name, (0, 99))
         if not fewest <= len(self.hidden_units) <= most:
-            number = f"{fewest} or more" if most > fewest else str(fewest)
+            number = f"{fewest} to {most}" if most > fewest else str(fewest)
             raise ValueError(
-                f"hidden_units={list(self.hidden_units)!r} is not allowed: {self.name} has {number} hidden layers"
+                f"hidden_units={shown(list(self.hidden_units))} is not allowed: {self.name} has {number} hidden layers"
             )
         if self.name in single and self.activation.name != "identity":
             raise ValueError(f"activation={self.activation.name!r}: {self.name} has no hidden layer to use it")
@@ -105,9 +136,16 @@ class Transfer(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    frozen_layers: PositiveInt = 1
-    pretraining_epochs: PositiveInt = 20
-    pretraining_rate: Annotated[float, Field(gt=0)] = 0.1
+    frozen_layers: Layers = 1
+    pretraining_epochs: Epochs = 20
+    pretraining_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+
+    @field_validator("pretraining_rate", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"pretraining_rate={value!r} is not allowed: must be no truth value")
+        return value
 
 
 class Schedule(Component):
@@ -133,54 +171,58 @@ class Recipe(BaseModel):
     initializer: Component
     loss: Component
     reduction: Literal["mean", "sum"] = "mean"
-    regularizers: tuple[Component, ...] = ()
+    regularizers: Annotated[tuple[Regularizer, ...], Field(max_length=MOST_REGULARIZERS)] = ()
     example_weights: Literal["none", "drawn"] = "none"
     transfer: Transfer | None = None
     frozen_biases: StrictBool = False
     optimizer: Component
     schedule: Schedule
-    batch_size: PositiveInt | None = None
-    epochs: PositiveInt = 1
+    batch_size: Examples | None = None
+    epochs: Epochs = 1
     fit: Fit = "once"
-    seed: Annotated[int, Field(ge=0)] = 0
-    dtypes: tuple[Dtype, ...] = ("float64", "float32")
+    seed: Seed = 0
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float64", "float32")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
-        """Check every component against the reference and write out its defaults."""
+        """Write out what is left out, other than the keywords of components."""
         if not isinstance(values, Mapping):
             return values
         values = {"initializer": "he_normal", "schedule": "constant", **values}
-        if isinstance(values.get("optimizer"), Mapping) and "dialect" in values["optimizer"]:
-            values["optimizer"] = speak(values["optimizer"])
-        for field, table in TABLES.items():
-            if field in values:
-                values[field] = resolve(field, plain(values[field]), table)
-        if isinstance(values.get("regularizers"), (list, tuple)):
-            values["regularizers"] = [
-                resolve(f"regularizers.{i}", plain(item), regularizers.REGULARIZERS)
-                for i, item in enumerate(values["regularizers"])
-            ]
         if isinstance(plain(values.get("model")), Mapping):
-            values["model"] = resolve_model(plain(values["model"]), plain(values.get("loss")))
+            values["model"] = fill_in_model(plain(values["model"]), plain(values.get("loss")))
         return values
+
+    @field_validator(*TABLES, mode="before")
+    @classmethod
+    def _resolved(cls, value: Any, info: ValidationInfo) -> Any:
+        """A component checked against the reference, with all its keywords."""
+        field = str(info.field_name)
+        if isinstance(value, Mapping) and "dialect" in value:
+            value = speak(value) if field == "optimizer" else value
+        return resolve(field, plain(value), TABLES[field])
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         """Refuse what cannot be put together, by the rules and by building the parts in the reference."""
-        _check_fits(self)
+        refuse(_misfits(self))
         try:
-            self.build_model(models, features=1, classes=2)
+            self._try_model()
             self.build_schedule(schedules)
-            self.build_penalties(regularizers)
-            self.build_clipping(regularizers)
-            self.build_constraint(regularizers)
-            self.build_augmentations(regularizers, (1, 1))
-            self.build_early_stopping(regularizers)
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"a keyword's value is of the wrong type or size: {error}") from error
+            raise ValueError(
+                f"a keyword's value is of the wrong type or size: {cut(str(error), LONGEST_REFUSAL)}"
+            ) from error
         return self
+
+    def _try_model(self) -> None:
+        try:
+            with np.errstate(all="ignore"):  # a trial's numbers are not looked at
+                self.build_model(models, features=1, classes=2)
+        except ValueError as error:
+            field = "regularizers" if str(error).startswith("keep_probability") else "model.normalization"
+            raise ValueError(f"{field}: {cut(str(error), LONGEST_REFUSAL)}") from error
 
     @property
     def hash(self) -> str:
@@ -207,7 +249,7 @@ class Recipe(BaseModel):
     @property
     def image_augmentations(self) -> bool:
         """Whether some augmentation needs inputs that are images."""
-        return any(_needs_images(regularizers.AUGMENTATIONS[c.name]) for c in self.named(*regularizers.AUGMENTATIONS))
+        return any(needs_images(regularizers.AUGMENTATIONS[c.name]) for c in self.named(*regularizers.AUGMENTATIONS))
 
     @property
     def components(self) -> frozenset[str]:
@@ -262,7 +304,7 @@ class Recipe(BaseModel):
         made = []
         for component in self.named(*regularizers.AUGMENTATIONS):
             make = package.AUGMENTATIONS[component.name]
-            shape = (image_shape,) if _needs_images(regularizers.AUGMENTATIONS[component.name]) else ()
+            shape = (image_shape,) if needs_images(regularizers.AUGMENTATIONS[component.name]) else ()
             made.append(make(*shape, **component.keywords))
         return tuple(made)
 
@@ -280,40 +322,55 @@ class Recipe(BaseModel):
         return table[found[0].name](**found[0].keywords) if found else None
 
 
-def _needs_images(augmentation: Callable[..., Any]) -> bool:
-    return "image_shape" in inspect.signature(augmentation).parameters
-
-
-def _check_fits(recipe: Recipe) -> None:
-    """Raise ValueError, naming the field, for parts that do not go together."""
-    data = DATASETS[recipe.dataset.name]
-    if data.kind != "files":  # files say only when they are read how many classes they hold
-        context = f" for the {data.task} data set {data.name!r}"
-        choose("loss.name", recipe.loss.name, _LOSSES_BY_TASK[data.task], context)
-        if (recipe.model.name == "multi_task_network") != (data.task == "multilabel"):
-            raise ValueError(f"model.name={recipe.model.name!r} is not allowed{context}")
-    choose(
-        "loss.name", recipe.loss.name, _LOSSES_BY_MODEL.get(recipe.model.name, _ANY_HEAD), f" for {recipe.model.name!r}"
-    )
-    choose("model.output", recipe.model.output, OUTPUTS[recipe.loss.name], f" for {recipe.loss.name!r}")
-    if recipe.model.name == "multi_task_network" and recipe.loss.keywords["class_weights"] is not None:
-        raise ValueError("loss.class_weights is not allowed for several outputs: must be left out")
+def _misfits(recipe: Recipe) -> Iterator[str]:
+    """Which parts do not go together, each naming the field."""
+    yield from _misfits_of_data(recipe)
+    yield from _misfits_of_loss(recipe)
     for names in _ONE_OF:
         found = [c.name for c in recipe.regularizers if c.name in names]
         if len(found) > 1:
-            raise ValueError(f"regularizers names {', '.join(map(repr, found))}: at most one of them")
+            yield f"regularizers names {', '.join(map(repr, found))}: at most one of them"
     if recipe.named("inverted_dropout") and not recipe.model.hidden_units:
-        raise ValueError("regularizers names 'inverted_dropout': there is no hidden layer to drop units of")
+        yield "regularizers names 'inverted_dropout': there is no hidden layer to drop units of"
     if recipe.optimizer.name == "lbfgs" and recipe.batch_size is not None:
-        raise ValueError(f"batch_size={recipe.batch_size!r} is not allowed for 'lbfgs': must be left out (full batch)")
+        yield f"batch_size={recipe.batch_size!r} is not allowed for 'lbfgs': must be left out (full batch)"
     if recipe.fit == "in_halves" and recipe.named("early_stopping"):
-        raise ValueError("fit='in_halves' is not allowed with 'early_stopping': must be one of 'once', 'twice'")
+        yield "fit='in_halves' is not allowed with 'early_stopping': must be one of 'once', 'twice'"
     if recipe.fit == "in_halves" and recipe.epochs < 2:
-        raise ValueError(f"fit='in_halves' is not allowed with epochs={recipe.epochs}: must be one of 'once', 'twice'")
+        yield f"fit='in_halves' is not allowed with epochs={recipe.epochs}: must be one of 'once', 'twice'"
     if recipe.frozen_biases and not recipe.model.bias:
-        raise ValueError("frozen_biases=True is not allowed with model.bias=False: must be False or left out")
+        yield "frozen_biases=True is not allowed with model.bias=False: must be False or left out"
     if recipe.frozen_layers > len(recipe.model.hidden_units):
-        raise ValueError(
+        yield (
             f"transfer.frozen_layers={recipe.frozen_layers!r} is not allowed: must leave one of"
             f" {len(recipe.model.hidden_units) + 1} layers to train"
         )
+
+
+def _misfits_of_data(recipe: Recipe) -> Iterator[str]:
+    """What the data set rules out; files say only when they are read what they hold."""
+    data, extent = DATASETS[recipe.dataset.name], EXTENTS.get(recipe.dataset.name)
+    if extent is None:
+        return
+    context = f" for the {data.task} data set {data.name!r}"
+    if recipe.loss.name not in _LOSSES_BY_TASK[data.task]:
+        yield not_allowed("loss.name", recipe.loss.name, _LOSSES_BY_TASK[data.task], context)
+    if (recipe.model.name == "multi_task_network") != (data.task == "multilabel"):
+        yield f"model.name={recipe.model.name!r} is not allowed{context}"
+    if recipe.dataset.path is not None:
+        yield f"dataset.path={shown(recipe.dataset.path)} is not allowed for {data.name!r}: it is {data.kind}"
+    for field, most in (("examples", extent.examples), ("test_examples", extent.test_examples)):
+        wanted = getattr(recipe.dataset, field)
+        if wanted is not None and wanted > most and not extent.drawn_as_asked:
+            yield f"dataset.{field}={wanted} is not allowed: {data.name!r} has {most}"
+
+
+def _misfits_of_loss(recipe: Recipe) -> Iterator[str]:
+    loss, model = recipe.loss, recipe.model
+    by_model = _LOSSES_BY_MODEL.get(model.name, _ANY_HEAD)
+    if loss.name not in by_model:
+        yield not_allowed("loss.name", loss.name, by_model, f" for {model.name!r}")
+    if model.output not in OUTPUTS[loss.name]:
+        yield not_allowed("model.output", model.output, OUTPUTS[loss.name], f" for {loss.name!r}")
+    if model.name == "multi_task_network" and loss.keywords.get("class_weights") is not None:
+        yield "loss.class_weights is not allowed for several outputs: must be left out"

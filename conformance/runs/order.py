@@ -1,12 +1,12 @@
 """From what is asked to a plan: names resolved, everything refused that can be refused before it costs."""
 
 import os
-from fnmatch import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from conformance.adapters.registry import installed, resolve
+from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
@@ -46,7 +46,8 @@ def plan_of(
     found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
     names(recipe for _, recipe in found)
     if select is not None:
-        found = [(name, recipe) for name, recipe in found if fnmatch(recipe.name, select)]
+        kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
+        found = [(name, recipe) for name, recipe in found if recipe.name in kept]
     targets = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from sklearn.datasets import load_diabetes
 
-from conformance.data import datasets, files, leaks
+from conformance.data import datasets, files, hdf5, leaks
 from conformance.data.datasets import (
     DATASETS,
     SCALINGS,
@@ -525,5 +525,5 @@ def test_no_jpeg_copy_of_a_sign_can_exceed_the_threshold(signs):
 
 
 def test_course_images_are_flattened_row_by_row_with_colours_last(cats, course_data):
-    raw = files.read_course_hdf5(course_data, "catvnoncat")
+    raw = hdf5.read_course_hdf5(course_data, "catvnoncat")
     np.testing.assert_array_equal(cats.train_x.reshape(209, 64, 64, 3), raw.train_x)

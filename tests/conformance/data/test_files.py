@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from conformance.data.files import DataError, RawData, read_course_hdf5, read_image_folder, read_npz
+from conformance.data.archives import read_npz
+from conformance.data.files import DataError, RawData
+from conformance.data.hdf5 import read_course_hdf5
+from conformance.data.images import read_image_folder
 
 IMAGES = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
 LABELS = np.array([0, 1, 2, 0, 1, 2])

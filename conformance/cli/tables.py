@@ -1,0 +1,126 @@
+"""The rows of ``conformance list``, made from what they tell of.
+
+Making them imports NumPy, pydantic and all recipes. So they are made once, into a file that ``listing`` reads::
+
+    python -m conformance.cli.tables > conformance/cli/tables.json
+
+A test holds the file equal to what is made.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from conformance.recipes import coverage, suites
+from conformance.recipes.catalogue import KINDS, first_line
+from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
+from conformance.recipes.size import estimate
+
+Rows = list[dict[str, Any]]
+
+
+def _components(table: dict[str, Callable[..., Any]]) -> Rows:
+    """Each component of one of the reference's tables: the keywords it must be given, and the others' defaults."""
+    rows = []
+    for name, function in table.items():
+        keywords = keyword_defaults(function, POSITIONAL_KEYWORDS)
+        required = [keyword for keyword, default in keywords.items() if default is inspect.Parameter.empty]
+        others = {keyword: default for keyword, default in keywords.items() if keyword not in required}
+        rows.append({"name": name, "required": required, "keywords": others, "description": first_line(function)})
+    return rows
+
+
+def _datasets() -> Rows:
+    from conformance.data.datasets import DATASETS
+    from conformance.data.extents import EXTENTS
+
+    rows = []
+    for info in DATASETS.values():
+        extent = EXTENTS.get(info.name)
+        sizes = dict.fromkeys(("examples", "test_examples", "features", "classes")) if extent is None else {
+            "examples": extent.examples, "test_examples": extent.test_examples, "features": extent.features,
+            "classes": extent.classes,
+        }  # fmt: skip
+        rows.append({"name": info.name, "kind": info.kind, "task": info.task, **sizes, "description": info.description})
+    return rows
+
+
+def _checks() -> Rows:
+    from conformance.checks import CHECKS
+
+    return [
+        {"name": name, "description": first_line(__import__(check.__module__, fromlist=["observe"]))}
+        for name, check in CHECKS.items()
+    ]
+
+
+def _suites() -> Rows:
+    return [
+        {"name": name, "recipes": len(recipes), "description": suites.SUITE_DESCRIPTIONS[name]}
+        for name, recipes in suites.SUITES.items()
+    ]
+
+
+def _recipes() -> Rows:
+    """Every recipe of every suite, each once."""
+    held: dict[str, list[str]] = {}
+    for name in suites.SUITES:
+        for recipe in suites.suite(name):
+            held.setdefault(recipe.name, []).append(name)
+    rows = []
+    for recipe in {recipe.name: recipe for name in suites.SUITES for recipe in suites.suite(name)}.values():
+        size = estimate(recipe)
+        rows.append({
+            "name": recipe.name, "suites": held[recipe.name], "model": recipe.model.name,
+            "optimizer": recipe.optimizer.name, "dataset": recipe.dataset.name, "epochs": recipe.epochs,
+            "steps": size and size.steps, "parameters": size and size.parameters, "hash": recipe.hash,
+        })  # fmt: skip
+    return rows
+
+
+def _dialects() -> Rows:
+    from conformance.recipes.dialects import dialects
+
+    return [
+        {
+            "dialect": f"{found.framework}.{found.builtin}",
+            "optimizer": found.optimizer,
+            "keywords": found.keywords,
+            "note": found.note or None,
+        }
+        for found in dialects()
+    ]
+
+
+def _coverage() -> Rows:
+    return [
+        {"suite": name, "factors": row.factors, "covered": row.held, "allowed": row.allowed, "missing": row.missing}
+        for name in suites.SUITES
+        for row in coverage.coverage(suites.suite(name))
+    ]
+
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "recipes": _recipes,
+    **{kind: partial(_components, table) for kind, table in KINDS.items()},
+    "dialects": _dialects,
+    "datasets": _datasets,
+    "checks": _checks,
+    "suites": _suites,
+    "coverage": _coverage,
+}
+
+
+def text() -> str:
+    """What stands in the file: all tables as JSON, a row a line."""
+    parts = [
+        f"{json.dumps(what)}: [\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in make()) + "\n]"
+        for what, make in TABLES.items()
+    ]
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")

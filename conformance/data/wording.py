@@ -1,0 +1,63 @@
+"""How a refusal writes what it found: cut where it is long, and with the known name that is nearest."""
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+LONGEST_VALUE = 80  # characters of a value in a message
+LONGEST_COMPARED = 100  # difflib's time grows with the square of a name's length
+NAMES_SHOWN = 40  # of a long list of what is allowed
+
+
+def cut(text: str, limit: int = LONGEST_VALUE) -> str:
+    """``text``, of which only the two ends are left where it is longer than ``limit``.
+
+    >>> cut("abcdefghij" * 100, 20)
+    'abcdefgh...ghij (1000 characters)'
+    """
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit * 2 // 5]}...{text[-limit // 5 :]} ({len(text)} characters)"
+
+
+def shown(value: Any) -> str:
+    """The value as Python writes it, cut where that is long. A long string or list is cut before it is written.
+
+    >>> shown([1, "two"]), shown("x" * 10**6)
+    ("[1, 'two']", "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxx' (1000000 characters)")
+    """
+    if isinstance(value, str) and len(value) > LONGEST_VALUE:
+        ends = value[: LONGEST_VALUE * 2 // 5 - 1], value[-(LONGEST_VALUE // 5) + 1 :]
+        return f"{'...'.join(ends)!r} ({len(value)} characters)"
+    if isinstance(value, (list, tuple)) and len(value) > LONGEST_VALUE:
+        return f"a list of {len(value)}, {cut(repr(value[:5])[:-1])}, ...{']' if isinstance(value, list) else ')'}"
+    if isinstance(value, dict) and len(value) > LONGEST_VALUE:
+        return f"a table of {len(value)} keys"
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_VALUE:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to write one of more than 4300 digits
+    return cut(repr(value))
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What a message ends with where some known name is like ``name``, else nothing.
+
+    >>> nearest("adamm", ["adam", "adagrad", "lion"])
+    "; did you mean 'adam'?"
+    >>> nearest("sgd", ["adam"])
+    ''
+    """
+    if len(name) > LONGEST_COMPARED:
+        return ""
+    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def listed(names: Collection[Any]) -> str:
+    """Names one after the other, of many only the first.
+
+    >>> listed(["adam", "lion"])
+    "'adam', 'lion'"
+    """
+    chosen = list(names)[:NAMES_SHOWN]
+    more = f" and {len(names) - len(chosen)} more" if len(names) > len(chosen) else ""
+    return ", ".join(map(shown, chosen)) + more

@@ -1,0 +1,11 @@
+"""How large a recipe may be. What is larger is refused before anything is loaded, drawn or built."""
+
+MOST_EPOCHS = 100_000
+MOST_EXAMPLES = 1_000_000
+MOST_UNITS = 65_536  # of a layer
+MOST_REGULARIZERS = 20
+MOST_STEPS = 1_000_000
+MOST_PARAMETERS = 20_000_000
+MOST_UPDATES = 10**11  # steps x parameters: hours in each implementation
+MOST_TAPE_BYTES = 2 * 2**30
+MOST_DATA_BYTES = 2 * 2**30

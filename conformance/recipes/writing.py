@@ -1,0 +1,49 @@
+"""A recipe as TOML that can be read again."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.recipes.recipe import Recipe
+
+
+def as_toml(recipe: Recipe) -> str:
+    """The recipe with every keyword written out; read again it has the same content hash.
+
+    What is None is left out: it is the default everywhere.
+
+    >>> from conformance.recipes.suites import suite
+    >>> print(as_toml(suite("quick")[1]).splitlines()[0])
+    name = "flower-shallow-tanh"
+    """
+    values = _present(recipe.model_dump(mode="json"))
+    components = values.pop("regularizers")
+    lines = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, table in values.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{key}]", *_pairs(table)]
+    for component in components:
+        lines += ["", "[[regularizers]]", *_pairs(component)]
+    return "\n".join(lines) + "\n"
+
+
+def _present(values: Any) -> Any:
+    """Without what is None: TOML has no word for it."""
+    if isinstance(values, Mapping):
+        return {key: _present(value) for key, value in values.items() if value is not None}
+    return [_present(value) for value in values] if isinstance(values, list) else values
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, which has no surrogates and must have DEL escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(_pairs(value)) + " }" if value else "{}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,167 @@
+"""What the commands that run nothing print: tables whole, names as they are, JSON with types, and soon."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from conformance.adapters.installation import install_command
+from conformance.adapters.probing import probe, probe_all
+from conformance.cli import listing, tables
+from conformance.recipes.recipe import Recipe
+from conformance.recipes.suites import suite
+
+ROOT = Path(__file__).parents[3]
+
+
+def conformance(*arguments, **options):
+    command = [sys.executable, "-m", "conformance", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_the_tables_are_the_ones_that_are_made_now():
+    made = json.loads(tables.text())
+    assert list(made) == list(listing.TABLES) == list(tables.TABLES)
+    assert listing.made() == made, "run the command at the head of conformance/cli/tables.py"
+
+
+@pytest.mark.parametrize("what", listing.TABLES)
+def test_a_table_in_a_pipe_has_every_cell_whole_on_one_line_a_row(what):
+    result = conformance("list", what, env=os.environ | {"COLUMNS": "40", "FORCE_COLOR": "1"})
+    assert (result.returncode, result.stderr) == (0, "")
+    cells = listing.as_cells(what, listing.made()[what])
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1 + len(cells)
+    assert "\x1b" not in result.stdout
+    for line, row in zip(lines[1:], cells, strict=True):
+        assert all(cell in line for cell in row.values())
+
+
+def test_json_has_numbers_lists_and_nothing_as_what_they_are():
+    recipes = json.loads(conformance("list", "recipes", "--json").stdout)
+    assert [row["name"] for row in recipes if "quick" in row["suites"]] == [r.name for r in suite("quick")]
+    assert {len(row["suites"]) for row in recipes} == {1, 2, 3}
+    assert all(type(row[column]) is int for row in recipes for column in ("epochs", "steps", "parameters"))
+    momentum = next(row for row in listing.made()["optimizers"] if row["name"] == "momentum")
+    assert momentum["keywords"]["nesterov"] is False
+    assert momentum["keywords"]["learning_rate"] == 0.01
+    assert next(row for row in listing.made()["optimizers"] if row["name"] == "adam")["keywords"]["amsgrad"] is None
+    assert listing.made()["coverage"][0]["covered"] < listing.made()["coverage"][0]["allowed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [(["--help"], 0.3), (["list", "optimizers"], 0.3), (["list", "recipes"], 0.3), (["list", "coverage"], 1.0)],
+)
+def test_a_table_is_printed_soon(arguments, seconds):
+    """Processor time, the least of five: how long it takes where nothing else runs."""
+    spent = []
+    for _ in range(5):
+        before = os.times()
+        assert conformance(*arguments).returncode == 0
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(spent) < seconds
+
+
+@pytest.mark.parametrize("name", ["digits-layer-norm-augmented", "pair-000"])
+def test_show_writes_a_recipe_that_is_the_same_when_it_is_read(name, tmp_path):
+    shown = conformance("show", name)
+    recipe = Recipe.model_validate(tomllib.loads(shown.stdout))
+    assert f"# content hash {recipe.hash}; in the suites " in shown.stdout
+    (tmp_path / "again.toml").write_text(shown.stdout, encoding="utf-8")
+    assert conformance("show", tmp_path / "again.toml").stdout == shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "optimiser"], "did you mean 'optimizers'?"),
+        (["list", "[bold]:smile:[/bold]"], "WHAT='[bold]:smile:[/bold]' is not allowed"),
+        (["show", "digits-batch-nor"], "did you mean 'digits-batch-norm'"),
+        (["show", "[red]x[/red].toml"], "[red]x[/red].toml: cannot be read"),
+        (["show", ":smile:"], "recipe=':smile:' is not known"),
+        (["show", os.fsdecode(b"a\xff.toml")], r"a\udcff.toml: cannot be read"),
+        (["show", "a\x1b[31m.toml"], r"a\x1b[31m.toml: cannot be read"),
+        (["run", "--recipe", "flower-shallow-tan"], "did you mean 'flower-shallow-tanh'"),
+        (["run", "--recipe", f"{'long ' * 60}.toml"], "long long"),
+        (["run", "--[bold]x"], "No such option: --[bold]x"),
+    ],
+)
+def test_a_refusal_says_a_name_as_it_is_in_one_line(arguments, message, tmp_path):
+    result = conformance(*arguments, cwd=tmp_path, env=os.environ | {"COLUMNS": "40", "PYTHONPATH": str(ROOT)})
+    assert result.returncode == 2
+    assert any(message in line for line in result.stderr.splitlines())
+    assert "Traceback" not in result.stderr
+
+
+# --- implementations --------------------------------------------------------------------------------------------------
+
+PLUGIN = """
+import os, subprocess, sys, time
+what = {what!r}
+print("noise on standard output")
+if what == "hangs":
+    subprocess.Popen(["sleep", "100"])
+    time.sleep(100)
+if what == "dies":
+    os.abort()
+if what == "exits":
+    sys.exit("no licence")
+if what == "is not there":
+    import no_such_framework
+
+class Adapter:
+    def __init__(self, device):
+        if device != "cpu":
+            raise RuntimeError(device)
+        self.device = device
+    versions = lambda self: {{"other": "1.2"}}
+    settings = lambda self: {{}}
+    session = lambda self, problem: None
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    def write(what):
+        (tmp_path / "plugin_of_ours.py").write_text(PLUGIN.format(what=what))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+        return "plugin_of_ours:Adapter"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("hangs", "no answer within 3 s"),
+        ("dies", "exit status -6: "),
+        ("exits", "exit status 1: no licence"),
+        ("is not there", "cannot be loaded: No module named 'no_such_framework'"),
+    ],
+)
+def test_a_broken_implementation_costs_itself_alone(plugin, what, problem):
+    began = time.monotonic()
+    found = probe("ours", plugin(what), seconds=3 if what == "hangs" else 60)
+    assert problem in found.problem
+    assert (found.version, found.devices) == (None, [])
+    assert time.monotonic() - began < 60
+
+
+def test_a_sound_implementation_says_its_version_and_its_devices(plugin):
+    targets = {"ours": plugin("works"), "numpy": "conformance.adapters.numpy:NumpyAdapter"}
+    found = probe_all(targets)
+    assert found["ours"] == ("1.2", ["cpu"], None)
+    assert found["numpy"].devices == ["cpu"]
+
+
+def test_a_framework_that_is_not_installed_comes_with_the_command_that_installs_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("conformance.adapters.probing.find_spec", lambda name: None)
+    assert probe("torch", "conformance.adapters.torch:TorchAdapter").problem == "not installed: pip install '.[torch]'"
+    assert install_command("tf", tmp_path) == "pip install 'framework-conformance[tf]'"
