@@ -1,6 +1,7 @@
 """Adapter of ``impl_tf``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ class TfAdapter:
         if device == "cpu":
             tf.config.set_visible_devices([], "GPU")
         tf.config.experimental.enable_tensor_float_32_execution(False)
+        # Single steps are traced and otherwise left as they are: each op computes what it does eagerly.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
     def versions(self) -> Mapping[str, str]:
         return {"tensorflow": tf.__version__}
@@ -50,7 +53,9 @@ class TfSession(Session):
         self.objective = self.parts.objective
         models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=self.dtype)
         self.optimizer = self._optimizer()  # one for all trainings, as a user would have it
-        self.built: dict[Any, tuple[dict[str, tf.Variable], Any]] = {}
+        # Traced once for each size of batch: a training in single steps takes the same many times.
+        self.look = tf.function(self._look, autograph=False)
+        self.steppers: dict[Any, Any] = {}
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.recipe.initializer.name]
@@ -73,21 +78,12 @@ class TfSession(Session):
         return _arrays(models.intermediates(self.model, x, masks=masks, training=statistics is None))
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        self._set(parameters)
-        result = training.loss_and_gradients(self.model, x, y, masks=masks, example_weights=weights, **self.objective)
-        values = models.intermediates(self.model, x, masks=masks, training=True)
-        letter = "Z" if self.objective["loss"] in losses.FROM_LOGITS else "A"
-        per_example = losses.LOSSES[self.objective["loss"]](
-            values[f"{letter}{self.model.depth}"], tf.convert_to_tensor(y), weights, **self.objective["loss_options"]
-        )
+        per_example, result = self.look(parameters, x, y, masks, weights)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
         return _arrays({"per_example": per_example, **parts})
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        self._set(parameters)
-        result = training.loss_and_gradients(
-            self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
-        )
+        _, result = self.look(parameters, x, y, masks, weights)
         return _arrays({"cost": result.cost, **result.gradients})
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
@@ -107,43 +103,49 @@ class TfSession(Session):
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
-        variables, optimizer = self._variables_and_optimizer(parameters)
-        for name, variable in variables.items():
-            variable.assign(parameters[name])
-        optimizer.step.assign(state.step)
-        for slot, tensors in state.slots.items():
-            for name, value in tensors.items():
-                optimizer.slots[slot][name].assign(value)
-        gradients = {name: tf.convert_to_tensor(gradients[name]) for name in parameters}
-        optimizer.update(gradients, variables, learning_rate=learning_rate)
-        return _arrays(variables), State(
-            int(optimizer.step), {slot: _arrays(held) for slot, held in optimizer.slots.items()}
-        )
+        gradients = {name: gradients[name] for name in parameters}
+        step, rate = tf.constant(state.step, tf.int64), tf.constant(learning_rate, tf.float64)
+        found, after = self._stepper(parameters)(parameters, gradients, state.slots, step, rate)
+        return _arrays(found), State(state.step + 1, {slot: _arrays(held) for slot, held in after.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
-        history = training.fit(
-            self.model,
-            problem.train_x,
-            problem.train_y,
-            optimizer=self.optimizer,
-            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
-            statistics=None if start is None else start.statistics,
-            example_weights=problem.train_weights,
-            validation=problem.validation,
-            **self.parts.of_fit(problem, checkpoint_epochs),
-        )
+        with _graphs_optimized():
+            history = training.fit(
+                self.model,
+                problem.train_x,
+                problem.train_y,
+                optimizer=self.optimizer,
+                optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
+                statistics=None if start is None else start.statistics,
+                example_weights=problem.train_weights,
+                validation=problem.validation,
+                **self.parts.of_fit(problem, checkpoint_epochs),
+            )
         return training_of(history, _arrays)
 
-    def _variables_and_optimizer(self, parameters: Tensors) -> tuple[dict[str, tf.Variable], Any]:
-        """Variables of these names and shapes with an optimizer built for them: made once, since that is slow."""
+    def _look(self, parameters: Any, x: Any, y: Any, masks: Any, weights: Any) -> tuple[tf.Tensor, training.Gradients]:
+        """The loss of each example, and everything that comes of differentiating the cost."""
+        self._set(parameters)
+        result = training.loss_and_gradients(
+            self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
+        )
+        values = models.intermediates(self.model, x, masks=masks, training=True)
+        letter = "Z" if self.objective["loss"] in losses.FROM_LOGITS else "A"
+        outputs = values[f"{letter}{self.model.depth}"]
+        return losses.LOSSES[self.objective["loss"]](outputs, y, weights, **self.objective["loss_options"]), result
+
+    def _stepper(self, parameters: Tensors) -> Any:
+        """One step on parameters of these names and shapes, with variables and an optimizer of its own.
+
+        Compiled for those of the model, on which many steps are taken; it would not pay for the few on others.
+        """
         shapes = tuple((name, value.shape) for name, value in parameters.items())
-        if shapes not in self.built:
-            variables = {name: tf.Variable(value) for name, value in parameters.items()}
-            optimizer = self._optimizer()
-            optimizer.build(variables)
-            self.built[shapes] = variables, optimizer
-        return self.built[shapes]
+        if shapes not in self.steppers:
+            take = _Stepper(self._optimizer(), parameters)
+            of_model = parameters.keys() <= self.model.parameter_dict().keys()
+            self.steppers[shapes] = tf.function(take, autograph=False) if of_model else take
+        return self.steppers[shapes]
 
     def _optimizer(self) -> Any:
         return optimizers.OPTIMIZERS[self.recipe.optimizer.name](**self.recipe.optimizer.keywords)
@@ -153,6 +155,45 @@ class TfSession(Session):
             variable.assign(parameters[name])
         for name, value in (statistics or {}).items():
             self.model.statistics_dict()[name].assign(value)
+
+
+class _Stepper:
+    """Steps of an optimizer from given states."""
+
+    def __init__(self, optimizer: optimizers.Optimizer, parameters: Tensors) -> None:
+        self.optimizer = optimizer
+        self.variables = {name: tf.Variable(value) for name, value in parameters.items()}
+        optimizer.build(self.variables)
+
+    def __call__(
+        self, parameters: Any, gradients: Any, slots: Any, step: tf.Tensor, learning_rate: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, dict[str, tf.Tensor]]]:
+        for name, variable in self.variables.items():
+            variable.assign(parameters[name])
+        self.optimizer.step.assign(step)
+        for slot, held in self.optimizer.slots.items():
+            for name, variable in held.items():
+                variable.assign(slots[slot][name])
+        self.optimizer.update(
+            {name: tf.convert_to_tensor(g) for name, g in gradients.items()},
+            self.variables,
+            learning_rate=learning_rate,
+        )
+        return _values(self.variables), {slot: _values(held) for slot, held in self.optimizer.slots.items()}
+
+
+@contextmanager
+def _graphs_optimized() -> Iterator[None]:
+    """With TensorFlow's graph optimizer on, as it is by default: training is compiled as a user has it."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def _values(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    return {name: variable.read_value() for name, variable in variables.items()}
 
 
 def _array(tensor: Any) -> Array:
