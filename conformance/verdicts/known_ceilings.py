@@ -24,6 +24,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from conformance.adapters.cache import cache_folder
 from conformance.checks.case import Case
 from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe
@@ -157,12 +158,8 @@ def ship(file: Path, entries: Mapping[str, Entry]) -> None:
 
 def _place(recipe: Recipe, dtype: str, made_from: str) -> Path | None:
     """The file that keeps the bounds of a recipe for this user; None where there is no home for it."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        root = given if given.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return root / "framework-conformance" / "ceilings" / made_from / f"{name_of(recipe, dtype)}.json"
+    folder = cache_folder("ceilings")
+    return None if folder is None else folder / made_from / f"{name_of(recipe, dtype)}.json"
 
 
 def _seal(problem: Problem, made_from: str) -> str:
