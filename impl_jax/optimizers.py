@@ -13,7 +13,7 @@ in the cost; ``optax.chain(optax.add_decayed_weights(weight_decay), ...)`` is th
 the gradient is left alone, and the step is ``w <- w - alpha (d + weight_decay w)``, where ``alpha d`` is the formula's
 own step and ``w`` the parameter before it.
 
-This file needs JAX, optax and ``_common.py`` only, and can be copied out together with that.
+This file needs JAX, NumPy, optax and ``_common.py`` only, and can be copied out together with that.
 """
 
 import itertools
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
@@ -639,11 +640,12 @@ def _optimizer(
         update_array, needs_parameters = _decayed(update_array, float(weight_decay), decoupled), True
 
     def init(parameters: Any) -> OptimizerState:
+        # Filled by NumPy: jnp.full_like would compile a program for every shape.
         slots = {
-            slot: jax.tree.map(lambda w, value=value: jnp.full_like(w, value), parameters)
+            slot: jax.tree.map(lambda w, value=value: np.full(jnp.shape(w), value, jnp.result_type(w)), parameters)
             for slot, value in initial_slots.items()
         }
-        return OptimizerState(jnp.zeros((), jnp.int32), slots)
+        return OptimizerState(jnp.zeros((), jnp.int32), jax.device_put(slots))
 
     def update(
         gradients: Any, state: OptimizerState, parameters: Any = None, *, learning_rate: Any = None, **extra: Any

@@ -170,7 +170,7 @@ def fit(
     rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps, first_step)
     step = _Step(cost, optimizer, clipping, constraint, tuple(augmentations), batch_size)
     tape = _tape(step, x, epochs, seed, first_step // steps, batch_order, dropout_masks, augmentation_draws)
-    data = x, y, None if example_weights is None else jnp.asarray(example_weights)
+    data = x, y, None if example_weights is None else jax.device_put(example_weights)
     return _train(step, carry, frozen, data, tape, rates, first_step, validation, early_stopping, checkpoint_epochs)
 
 
@@ -412,9 +412,9 @@ def _hashable(value: Any) -> Any:
 
 def _arrays(parameters: models.Tensors, x: Array, y: Array) -> tuple[Tensors, jax.Array, jax.Array]:
     """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters."""
-    arrays = {name: jnp.asarray(w) for name, w in parameters.items()}
+    # A copy, as jnp.asarray makes: that would compile a program for every shape.
+    arrays, y = jax.device_put((dict(parameters), y), may_alias=False)
     dtype = arrays["W1"].dtype
-    y = jnp.asarray(y)
     return arrays, jnp.asarray(x, dtype), y.astype(dtype) if jnp.issubdtype(y.dtype, jnp.floating) else y
 
 

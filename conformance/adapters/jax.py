@@ -1,5 +1,6 @@
 """Adapter of ``impl_jax``."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -8,18 +9,26 @@ import jax
 import numpy as np
 import optax
 
+from conformance.adapters.cache import cache_folder, prune
 from conformance.adapters.parts import Parts, training_of
 from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
+MOST_CACHED_BYTES = 1 << 29
+
 
 class JaxAdapter:
-    """float32 runs with 64-bit types off, as JAX starts up; float64 needs them on."""
+    """float32 runs with 64-bit types off, as JAX starts up; float64 needs them on.
+
+    Nearly all the time goes into compiling, so compiled programs are kept for the next run, in JAX's own cache. Its own
+    variables hold: ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off, ``JAX_COMPILATION_CACHE_DIR`` puts it elsewhere.
+    """
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.cache = _keep_programs()
         try:
             self.jax_device = jax.devices(device)[0]
         except RuntimeError as error:
@@ -32,7 +41,13 @@ class JaxAdapter:
         return {"jax": jax.__version__, "optax": optax.__version__}
 
     def settings(self) -> Mapping[str, Any]:
-        return {"device": self.jax_device.device_kind, "matmul_precision": "highest", "x64": "on for float64 only"}
+        return {
+            "device": self.jax_device.device_kind,
+            "matmul_precision": "highest",
+            "x64": "on for float64 only",
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "compilation_cache": self.cache,
+        }
 
     def session(self, problem: Problem) -> "JaxSession":
         return JaxSession(problem)
@@ -87,7 +102,9 @@ class JaxSession(Session):
     @_in_precision
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         result = self._loss_and_gradients(parameters, x, y, masks, weights)
-        values = self._intermediates(parameters, x, masks, None)
+        # Without batch norm and dropout the two modes are one: its program is there since the forward pass was looked at.
+        one_mode = not masks and self.model.normalization != "batch_norm"
+        values = self._intermediates(parameters, x, masks or None, {} if one_mode else None)
         outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
         per_example = self.per_example(outputs, y, weights)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
@@ -163,6 +180,22 @@ _standardization_statistics = jax.jit(normalization.standardization_statistics)
 _standardize = jax.jit(normalization.standardize)
 _update_statistics = jax.jit(models.update_statistics, static_argnums=0)
 _augment = jax.jit(training.augment, static_argnums=1)
+
+
+def _keep_programs() -> str:
+    """Let JAX keep every compiled program on disk, and tell where: a folder, or ``"off"``."""
+    if not jax.config.jax_enable_compilation_cache:
+        return "off"
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache_folder("jax")
+        if folder is None:
+            return "off"
+        prune(folder, MOST_CACHED_BYTES)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # Small programs too: a run compiles hundreds of them.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return str(jax.config.jax_compilation_cache_dir)
 
 
 def _arrays(tensors: Mapping[str, Any]) -> Tensors:

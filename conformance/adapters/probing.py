@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from conformance.adapters.installation import install_command
+from conformance.adapters.installation import FRAMEWORKS, install_command
 
 DEVICES = ("cpu", "gpu", "tpu")
-FRAMEWORKS = {"numpy": "numpy", "torch": "torch", "tf": "tensorflow", "jax": "jax"}  # the project's own, as imported
 SECONDS = 60.0
 AT_ONCE = 4
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}

@@ -6,14 +6,12 @@ named on the command line as ``package.module:Class``.
 
 import importlib
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 
-from conformance.adapters.installation import install_command
+from conformance.adapters.installation import FRAMEWORKS, install_command
 from conformance.adapters.session import Adapter
 from conformance.data.wording import nearest, shown
 
-OWN = ("numpy", "torch", "tf", "jax")
-MODULES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow",), "jax": ("jax", "optax")}  # what each needs
+OWN = tuple(FRAMEWORKS)
 ENTRY_POINTS = "conformance.implementations"
 
 
@@ -21,11 +19,6 @@ def available() -> dict[str, str]:
     """Implementations by name, each as ``module:Class``: the project's own and those of installed entry points."""
     own = {name: f"conformance.adapters.{name}:{name.capitalize()}Adapter" for name in OWN}
     return own | {point.name: point.value for point in entry_points(group=ENTRY_POINTS) if point.name not in own}
-
-
-def installed() -> tuple[str, ...]:
-    """Those of the project's own implementations whose framework is installed; none of them is imported."""
-    return tuple(name for name in OWN if all(find_spec(module) is not None for module in MODULES[name]))
 
 
 def resolve(name: str) -> str:

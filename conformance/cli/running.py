@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.registry import OWN, installed
+from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.display import Exit, progress_bars, say, show_run, stop
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
@@ -107,6 +107,6 @@ def _interruptible() -> Iterator[None]:
 
 def _say_what_is_installed() -> None:
     there = installed()
-    absent = [name for name in OWN if name not in there]
-    hint = f"; not installed: {', '.join(absent)} (pip install '.[{','.join(absent)}]')" if absent else ""
+    absent = [name for name in FRAMEWORKS if name not in there]
+    hint = f"; not installed: {', '.join(absent)} ({install_command(','.join(absent))})" if absent else ""
     say(f"implementations: {', '.join(there)}{hint}")

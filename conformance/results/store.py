@@ -94,9 +94,9 @@ class Store(Traces):
                     raise StoreError(f"{self.database}: {column}={value!r} is not allowed: must be one of {must}")
 
     def enter(self, done: Done, records: Iterable[Record] = (), points: Iterable[CurvePoint] = ()) -> None:
-        """Enter something done with its records and curves, all or nothing; what is there already stays. Raises OSError.
+        """Enter something done with its records and curves, all or nothing; what is done already stays.
 
-        Records of the same check that tell of a failed attempt give way.
+        Records of the same check that tell of a failed attempt give way. Raises OSError.
         """
         with self._writing() as connection:
             if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.registry import installed, resolve
+from conformance.adapters.installation import installed
+from conformance.adapters.registry import resolve
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
@@ -35,8 +36,8 @@ def plan_of(
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
 
     ``implementations`` are names, or ``package.module:Class``; by default those of the project's own whose framework is
-    installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select`` chooses
-    recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
+    installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select``
+    chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
     """
     choose_all("device", [device], DEVICES)
     precisions = choose_all("dtype", dtypes, DTYPES)

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.caches import cache_folder, write_whole
+from conformance.adapters.cache import cache_folder, write_whole
 from conformance.adapters.registry import OWN, available
 from conformance.data.datasets import DATASETS
 from conformance.results.store import CurvePoint, Done, Store
@@ -38,8 +38,8 @@ class Kept:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        root = cache_folder()
-        self.folder = root and root / "results" / _state(plan.device)
+        root = cache_folder("results")
+        self.folder = root and root / _state(plan.device)
 
     def take(self, store: Store) -> int:
         """Enter what is kept of a plan's trainings; how many there were."""
@@ -119,8 +119,9 @@ def _rows(store: Store, table: str, place: tuple[str, str, str]) -> list[dict[st
 @cache
 def _state(device: str) -> str:
     """A digest of everything that a result depends on but the recipe."""
-    parts = [source_digest(), device, installed(), WORKER_ENVIRONMENT, platform.python_version(), platform.platform(),
-             _processor(), {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SWITCHES)}]  # fmt: skip
+    switches = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)}
+    machine = [platform.python_version(), platform.platform(), _processor()]
+    parts = [source_digest(), device, installed(), WORKER_ENVIRONMENT, machine, switches]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -23,7 +23,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from conformance.adapters.caches import cache_folder, write_whole
+from conformance.adapters.cache import cache_folder, write_whole
 from conformance.checks.case import Case
 from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe
@@ -157,8 +157,8 @@ def ship(file: Path, entries: Mapping[str, Entry]) -> None:
 
 def _place(recipe: Recipe, dtype: str, made_from: str) -> Path | None:
     """The file that keeps the bounds of a recipe for this user; None where there is no home for it."""
-    root = cache_folder()
-    return root and root / "ceilings" / made_from / f"{name_of(recipe, dtype)}.json"
+    folder = cache_folder("ceilings")
+    return None if folder is None else folder / made_from / f"{name_of(recipe, dtype)}.json"
 
 
 def _seal(problem: Problem, made_from: str) -> str:
