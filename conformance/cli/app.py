@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli.display import Exit, progress_bars, say, show_rows, show_run, show_soak, stop
+from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
     help="Is my model in PyTorch the same model as in JAX, TensorFlow or NumPy, and if not, where?",
@@ -146,19 +146,27 @@ def explain(
     implementation: Annotated[str | None, typer.Option(help="One implementation of it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say where an implementation first leaves the oracle, and why. Status 1 if something remains unexplained."""
+    """Say where an implementation first leaves the oracle, and why.
+
+    Status 1 if something remains unexplained, 3 for a run that did not come to its end.
+    """
     from conformance.diagnosis import explain as explaining
     from conformance.diagnosis.explanation import as_dict, text
+    from conformance.results.run import load_run
     from conformance.results.store import StoreError
 
     try:
         found = explaining.explain(folder, recipe, implementation)
+        run = load_run(folder)
+        lacking = run.incomplete
     except StoreError as error:
         stop(Exit.BAD_INPUT, str(error))
     if as_json:
         print(json.dumps([as_dict(explanation) for explanation in found], indent=2))
     else:
         print("\n\n".join(map(text, found)) or "nothing to explain: no record failed")
+    if lacking and not run.stopped:
+        stop(Exit.INCOMPLETE, f"INCOMPLETE: {lacking}")
     raise typer.Exit(Exit.ALL_PASS if all(explanation.explained for explanation in found) else Exit.NOT_ALL_PASS)
 
 

@@ -162,7 +162,7 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
     records = run.records
     if records.empty:
         return Exit.INCOMPLETE
-    matrix = frames.verdict_matrix(records)
+    matrix = run.verdicts
     if len(matrix) > ROWS_SHOWN:
         passing = (matrix.drop(columns="recipe") == "pass").all(axis=1)
         say(f"{passing.sum()} recipes pass in every implementation and precision; the others:")

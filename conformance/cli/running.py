@@ -1,4 +1,4 @@
-"""``conformance run``, ``run --resume`` and ``report``: what is asked, carried out, and every way in which it may end."""
+"""``conformance run``, its ``--resume``, and ``report``: what is asked, carried out, and every way in which it ends."""
 
 import contextlib
 import signal

@@ -28,17 +28,28 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
         known = [name for (name,) in store.select(f"SELECT DISTINCT {column} FROM records")]
         if wanted is not None and wanted not in known:
             raise StoreError(f"{column}={wanted!r} is not in this run: must be one of {', '.join(map(repr, known))}")
-    recipes = {name: Recipe.model_validate(values) for name, values in store.facts()["recipes"].items()}
+    recipes = _recipes(store)
     failing = store.select(
         "SELECT DISTINCT recipe, implementation, dtype FROM records"
         f" WHERE verdict NOT IN ({', '.join('?' * len(NOT_FAILING))}) ORDER BY rowid",
         tuple(map(str, NOT_FAILING)),
     )
+    unknown = [name for name, *_ in failing if name not in recipes]
+    if unknown:
+        raise StoreError(f"{store.database}: has a record of the recipe {unknown[0]!r}, of which it says nothing else")
     return [
         _inquiry(store, recipes[name], tested, dtype).explanation()
         for name, tested, dtype in failing
         if recipe in (None, name) and implementation in (None, tested)
     ]
+
+
+def _recipes(store: Store) -> dict[str, Recipe]:
+    """The recipes of the run by name. Raises StoreError."""
+    try:
+        return {name: Recipe.model_validate(values) for name, values in store.fact("recipes").items()}
+    except (AttributeError, ValueError) as error:
+        raise StoreError(f"{store.database}: its recipes cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> Inquiry:

@@ -6,19 +6,21 @@ from typing import Any
 import pandas as pd
 
 from conformance.results import frames
+from conformance.results.run import Run
 from conformance.verdicts.compare import Verdict
 
 WORST = 12
 
 
-def summarize(records: pd.DataFrame, curves: pd.DataFrame, facts: dict[str, Any], incomplete: str = "") -> str:
-    """The page, in Markdown; ``incomplete``: what the run lacks."""
+def summarize(run: Run) -> str:
+    """The page of a run, in Markdown."""
+    records, curves, facts = run.records, run.curves, run.facts
     if records.empty:
         return "# Conformance report\n\n**INCOMPLETE**: the run ended before anything was compared.\n"
     sections = [
-        ("", _headline(records, incomplete)),
+        ("", _headline(records, run.incomplete)),
         ("First failures", _failures(records)),
-        ("Verdicts", markdown(frames.verdict_matrix(records))),
+        ("Verdicts", markdown(run.verdicts)),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
         ("Largest error of each check", markdown(frames.largest_errors(records))),
         ("Noise floors by stage", markdown(frames.floors(records))),

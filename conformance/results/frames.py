@@ -1,11 +1,13 @@
 """A run's records and curves as pandas tables, and the tables derived from them."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 
 from conformance.checks.observation import STAGES
+from conformance.results.completeness import Missing
 from conformance.results.store import INFORMATIVE, Store
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.order import LADDER, place
@@ -38,10 +40,17 @@ def count_verdicts(records: pd.DataFrame, by: str) -> pd.DataFrame:
     return counts[order].rename_axis(columns=None).reset_index()
 
 
-def verdict_matrix(records: pd.DataFrame) -> pd.DataFrame:
-    """Recipes by implementations: ``pass``, or the verdicts that are not, with their number and precision."""
+def verdict_matrix(records: pd.DataFrame, lacking: Iterable[Missing] = ()) -> pd.DataFrame:
+    """Recipes by implementations: ``pass``, or the verdicts that are not, with their number and precision.
+
+    ``lacking``: what was planned and is not done, of which the cells say so.
+    """
     keys = ["recipe", "implementation"]
     cells = {key: _cell(group) for key, group in records.groupby(keys, sort=False)}
+    for each in lacking:
+        key = (each.recipe, each.implementation)
+        found = cells.get(key, "")
+        cells[key] = f"INCOMPLETE ({each.dtype})" + ("" if found in ("", "pass") else f", {found}")
     index = pd.MultiIndex.from_tuples(cells, names=keys)
     table = pd.Series(list(cells.values()), index).unstack("implementation", sort=False)
     return table.fillna("").rename_axis(columns=None).reset_index()
@@ -172,11 +181,13 @@ def _by_check(table: pd.DataFrame) -> pd.DataFrame:
 def _in_order(table: pd.DataFrame, store: Store) -> pd.DataFrame:
     facts = store.facts()
     environment = facts.get("environment", {})
-    orders = {
+    orders: dict[str, list[str]] = {
         "recipe": list(facts.get("recipes", {})),
         "implementation": list(environment.get("implementations", {})),
         "dtype": list(environment.get("dtypes", [])),
     }
+    if "check" in table:
+        orders["check"] = list(LADDER)
     places = pd.DataFrame({key: table[key].map({v: i for i, v in enumerate(order)}) for key, order in orders.items()})
     return table.loc[places.sort_values(list(orders), kind="stable").index].reset_index(drop=True)
 

@@ -36,7 +36,7 @@ class Run:
     @property
     def verdicts(self) -> pd.DataFrame:
         """Recipes by implementations."""
-        return frames.verdict_matrix(self.records)
+        return frames.verdict_matrix(self.records, missing(self._store))
 
     @property
     def first_failures(self) -> pd.DataFrame:
