@@ -6,17 +6,22 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.parts import Parts, training_of
-from conformance.adapters.session import Session, State, Training, TrainingState
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
 
 class NumpyAdapter:
-    """NumPy computes on the CPU alone, whatever device the run asks for; its records say so."""
+    """NumPy computes on the CPU alone. The oracle is no implementation: it is made there for every device."""
 
     def __init__(self, device: str) -> None:
-        self.device = "cpu"
+        if device != "cpu":
+            raise DeviceNotFound(
+                f"device={device!r} is not there: NumPy computes on the cpu alone. Name the implementations that have"
+                " the device (--implementation torch,tf,jax); they are held against the same oracle"
+            )
+        self.device = device
 
     def versions(self) -> Mapping[str, str]:
         return {"numpy": np.__version__}
