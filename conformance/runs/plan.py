@@ -62,8 +62,8 @@ class Plan:
 
     @property
     def run(self) -> str:
-        """The run's name."""
-        return self.folder.name
+        """The run's name, as text that can be stored."""
+        return os.fsencode(self.folder.name).decode("utf-8", "backslashreplace")
 
     @property
     def tasks(self) -> list[Task]:

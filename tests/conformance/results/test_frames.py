@@ -1,11 +1,14 @@
 """The tables of a report, from a handful of records made by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from conformance.reports.summary import markdown, summarize
 from conformance.results import frames
+from conformance.results.completeness import Missing
 from conformance.results.store import INFORMATIVE
 
 NAN = float("nan")
@@ -151,7 +154,30 @@ def test_without_both_trainings_there_is_no_amplification(check):
 def page():
     curves = curve_points().assign(implementation="", unit="", quantity="")
     environment = dict.fromkeys(("started", "python", "platform", "processors", "device"), "known")
-    return lambda *rows: summarize(records(*rows), curves, {"environment": environment})
+
+    def written(*rows, incomplete=""):
+        made = records(*rows)
+        facts = {"environment": environment}
+        matrix = frames.verdict_matrix(made)
+        run = SimpleNamespace(records=made, curves=curves, facts=facts, verdicts=matrix, incomplete=incomplete)
+        return summarize(run)
+
+    return written
+
+
+def test_a_run_that_lacks_something_does_not_conform(page):
+    assert "**Every implementation conforms**" in page({})
+    lacking = page({}, incomplete="jax lacks 1 of 2 trainings")
+    assert "**INCOMPLETE: jax lacks 1 of 2 trainings**" in lacking
+    assert "conforms" not in lacking
+
+
+def test_what_was_planned_and_is_not_there_is_said_in_its_cell():
+    made = records({"recipe": "one", "implementation": "numpy"}, {"recipe": "two", "implementation": "numpy"})
+    lacking = [Missing("numpy", "two", "float32", ("loss",)), Missing("jax", "one", "float64", ("loss",))]
+    matrix = frames.verdict_matrix(made, lacking).set_index("recipe")
+    assert matrix.loc["one"].to_dict() == {"numpy": "pass", "jax": "INCOMPLETE (float64)"}
+    assert matrix.loc["two", "numpy"] == "INCOMPLETE (float32)"
 
 
 def test_the_page_has_both_margins_and_what_is_not_known_stays_blank(page):
