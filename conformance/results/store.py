@@ -56,6 +56,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     "curves": dict(CurvePoint.__annotations__),
     "done": dict(Done.__annotations__),
 }
+_KINDS = {"plan": dict, "environment": dict, "recipes": dict, "implementation": dict, "lost": list}  # of facts
 _KEY = ("recipe", "dtype", "implementation", "check")  # what is entered once: something done, with what came of it
 
 
@@ -96,12 +97,15 @@ class Store(Traces):
     def enter(self, done: Done, records: Iterable[Record] = (), points: Iterable[CurvePoint] = ()) -> None:
         """Enter something done with its records and curves, all or nothing; what is done already stays.
 
-        Records of the same check that tell of a failed attempt give way. Raises OSError.
+        Records of the same check that tell of a failed attempt give way, and curves of the same training. Raises OSError.
         """
         with self._writing() as connection:
             if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:
                 self._replace(connection, records, done[:4])
-                connection.executemany(_insert("curves", len(CurvePoint._fields)), points)
+                curves = list(points)
+                if curves:
+                    connection.execute("DELETE FROM curves WHERE recipe=? AND dtype=? AND implementation=?", done[:3])
+                    connection.executemany(_insert("curves", len(CurvePoint._fields)), curves)
 
     def set_aside(self, record: Record) -> None:
         """Enter the record of a check that is not done: its worker was lost. Raises OSError."""
@@ -128,9 +132,14 @@ class Store(Traces):
         """Every fact by name. Raises StoreError."""
         rows = self.select("SELECT name, value FROM facts")
         try:
-            return {name: json.loads(value) for name, value in rows}
-        except (TypeError, ValueError) as error:
+            facts = {name: json.loads(value) for name, value in rows}
+        except (TypeError, ValueError, RecursionError) as error:
             raise StoreError(f"{self.database}: a fact cannot be read: {error}") from error
+        for name, value in facts.items():
+            kinds = _KINDS.get(name.partition(" ")[0])
+            if kinds is not None and not isinstance(value, kinds):
+                raise StoreError(f"{self.database}: the fact {name!r} is damaged: must be a JSON {kinds.__name__}")
+        return facts
 
     def fact(self, name: str) -> Any:
         """One fact, an object or a list that is not empty. Raises StoreError if there is none."""

@@ -91,8 +91,9 @@ class Kept:
             return False
         store.set_fact(f"implementation {name}", stand._asdict())
         for check, own in by_check.items():
-            curves = points if check == self.plan.checks[-1] else ()
+            curves = [point for point in points if point.implementation == name and check == self.plan.checks[-1]]
             store.enter(Done(*task.name, name, check, NOTE), own, curves)
+        store.enter(Done(*task.name, ORACLE, NOTE), (), [point for point in points if point.implementation == ORACLE])
         return True
 
     def _record(self, row: dict[str, Any], task: Task) -> Record:

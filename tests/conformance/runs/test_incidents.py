@@ -1,4 +1,4 @@
-"""What becomes of a run when something happens to it: it says so, loses nothing, leaves nothing behind, and can go on."""
+"""What becomes of a run when something happens to it: it says so, loses nothing, leaves nothing, and can go on."""
 
 import json
 import os
@@ -98,7 +98,8 @@ class Place:
         (folder / "plug.py").write_text(PLUGIN, encoding="utf-8")
 
     def start(self, *arguments):
-        environment = os.environ | {"PYTHONPATH": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
+        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(self.folder / "tmp")}
         command = [sys.executable, "-m", "conformance", *map(str, arguments)]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

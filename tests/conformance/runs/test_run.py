@@ -67,7 +67,8 @@ def place(tmp_path_factory):
 
 
 def conformance(place, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(place), "COLUMNS": "200"}
+    path = os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
     command = [sys.executable, "-m", "conformance.cli", *map(str, arguments)]
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=240)
 
