@@ -7,7 +7,6 @@ of the observations, in order, as JSON in the file's metadata.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from conformance.checks.observation import Key, Observation
@@ -54,7 +53,7 @@ def observed_tree(observations: Iterable[Observation]) -> tuple[Tree, str]:
     tree: Tree = {}
     for place, (_, value, margins) in enumerate(listed):
         tree[str(place)] = {"value": value} if margins is None else {"value": value, "margins": margins}
-    return tree, json.dumps([asdict(observation.key) for observation in listed])
+    return tree, json.dumps([vars(observation.key) for observation in listed])
 
 
 def observations(tree: Mapping[str, Any], keys: str) -> list[Observation]:

@@ -8,6 +8,9 @@ of these runs against the float64 oracle is the noise floor; over the steps of a
 neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from.
 """
 
+import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +71,8 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
     steadied = list(floors)
     for places in by_tensor.values():
         own = np.concatenate([floors[place] for place in places])
-        medians = [np.median(own[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
+        numbers = own.tolist()
+        medians = [_median(numbers[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
         steps = np.maximum(own, medians)
         sizes = np.cumsum([floors[place].size for place in places])[:-1]
         for place, floor in zip(places, np.split(steps, sizes), strict=True):
@@ -79,10 +83,17 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
             by_stage.setdefault((key.stage, key.step), []).append(place)
     for places in by_stage.values():
         # The lower one of an even number: two ill-conditioned biases are not to speak for two weights.
-        median = np.quantile([steadied[place][0] for place in places], 0.5, method="lower")
+        median = _median([float(steadied[place][0]) for place in places], lower=True)
         for place in places:
             steadied[place] = np.maximum(steadied[place], median)
     return steadied
+
+
+def _median(numbers: Sequence[float], lower: bool = False) -> float:
+    """The median of a few numbers, ``lower``: of the two in the middle the lower one; NaN if one of them is."""
+    if any(map(math.isnan, numbers)):
+        return math.nan
+    return statistics.median_low(numbers) if lower else statistics.median(numbers)
 
 
 def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accumulated: bool) -> list[Errors]:
@@ -132,5 +143,5 @@ def informative_steps(expectations: Expectations) -> int:
 
 
 def _floor(oracle: Observation, runs: list[dict[Key, Observation]]) -> Errors:
-    noise: Errors = np.max([measure_noise(run[oracle.key], oracle) for run in runs], axis=0)
+    noise: Errors = np.maximum.reduce([measure_noise(run[oracle.key], oracle) for run in runs])
     return noise
