@@ -7,7 +7,6 @@ of the observations, in order, as JSON in the file's metadata.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from conformance.checks.observation import Key, Lost, Observation
@@ -54,7 +53,7 @@ def observed_tree(observations: Iterable[Observation]) -> tuple[Tree, str]:
     tree: Tree = {}
     for place, (_, value, margins, _) in enumerate(listed):
         tree[str(place)] = {"value": value} if margins is None else {"value": value, "margins": margins}
-    keys = [asdict(found.key) | ({"malformed": found.malformed} if found.malformed else {}) for found in listed]
+    keys = [vars(found.key) | ({"malformed": found.malformed} if found.malformed else {}) for found in listed]
     return tree, json.dumps(keys)
 
 

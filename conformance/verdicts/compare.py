@@ -132,8 +132,10 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
     if oracle.key.kind == "curve":
         return _relative(difference, np.abs(expected))
     # Below the smallest normal number of a precision, frameworks and processors may round to zero, and some do.
-    difference = np.where(difference < np.finfo(observed.value.dtype).tiny, 0.0, difference)
-    return _relative(difference.max(initial=0.0), np.abs(expected).max(initial=0.0))
+    largest = float(difference.max(initial=0.0))
+    if largest < np.finfo(observed.value.dtype).tiny:
+        largest = 0.0
+    return _ratio(largest, float(np.abs(expected).max(initial=0.0)))
 
 
 def measure_noise(observed: Observation, oracle: Observation) -> Errors:
@@ -206,7 +208,7 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
         return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
     errors = measure_errors(observed, expectation.observation)
     outcomes = outcomes_of(observed, expectation.observation, expectation.overflown)
-    allowance, floor = np.broadcast_arrays(expectation.allowance, expectation.floor)
+    allowance, floor = expectation.allowance, expectation.floor
     place = _most_telling(errors, allowance, floor, expectation.limit, outcomes)
     step = key.step + place if key.kind == "curve" else key.step
     if outcomes[place] != Outcome.COMPARED:
@@ -244,6 +246,8 @@ def _out_of_range(observed: Observation, expectation: Expectation, place: int, o
 
 def _most_telling(errors: Errors, allowance: Errors, floor: Errors, limit: float, outcomes: Outcomes) -> int:
     """The first failing step; without one, the first that says nothing; without one, the one nearest its allowance."""
+    if errors.size == 1:
+        return 0
     compared = outcomes == Outcome.COMPARED
     failing = ~(errors <= allowance) & (floor <= limit) & compared
     silent = (floor > limit) & compared
@@ -323,6 +327,13 @@ def verdict_alone(key: Key, verdict: Verdict, cause: str) -> Comparison:
     """A comparison that has no numbers."""
     nan = float("nan")
     return Comparison(key, key.step, nan, nan, nan, nan, verdict, cause)
+
+
+def _ratio(difference: float, scale: float) -> Errors:
+    """The same as :func:`_relative` for two numbers, which is what most errors are made of."""
+    if difference == 0:
+        return np.zeros(1)
+    return np.array([difference / scale if scale else difference * np.inf])
 
 
 def _relative(difference: Any, scale: Any) -> Errors:

@@ -9,6 +9,9 @@ neighbours, and of what is made by subtraction it is at least one rounding of wh
 or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``).
 """
 
+import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,8 +75,9 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
     steadied = list(floors)
     for places in by_tensor.values():
         own = np.concatenate([floors[place] for place in places])
-        around = [_known(own[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
-        steps = np.maximum(own, [np.median(near) if near.size else np.nan for near in around])
+        numbers = own.tolist()
+        medians = [_median(numbers[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(own))]
+        steps = np.maximum(own, medians)
         sizes = np.cumsum([floors[place].size for place in places])[:-1]
         for place, floor in zip(places, np.split(steps, sizes), strict=True):
             steadied[place] = floor
@@ -83,12 +87,19 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
             by_stage.setdefault((key.stage, key.step), []).append(place)
     for places in by_stage.values():
         # The lower one of an even number: two ill-conditioned biases are not to speak for two weights.
-        known = _known(np.asarray([steadied[place][0] for place in places]))
-        if known.size:
-            median = np.quantile(known, 0.5, method="lower")
+        median = _median([float(steadied[place][0]) for place in places], lower=True)
+        if not math.isnan(median):
             for place in places:
                 steadied[place] = np.maximum(steadied[place], median)
     return steadied
+
+
+def _median(numbers: Sequence[float], lower: bool = False) -> float:
+    """The median of those of a few numbers that are known, ``lower``: of the two in the middle the lower one."""
+    known = [number for number in numbers if not math.isnan(number)]
+    if not known:
+        return math.nan
+    return statistics.median_low(known) if lower else statistics.median(known)
 
 
 def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accumulated: bool) -> list[Errors]:
@@ -141,10 +152,5 @@ def informative_steps(expectations: Expectations) -> int:
 
 def _floor(oracle: Observation, runs: list[dict[Key, Observation]], shares: Errors) -> Errors:
     """The largest error of the runs; NaN where any of them, or the oracle, leaves the range."""
-    noise: Errors = np.max([measure_noise(run[oracle.key], oracle) for run in runs], axis=0)
+    noise: Errors = np.maximum.reduce([measure_noise(run[oracle.key], oracle) for run in runs])
     return np.where((shares > 0) | is_beyond(oracle), np.nan, noise)
-
-
-def _known(floors: Array) -> Array:
-    """Those of the floors that are known."""
-    return floors[~np.isnan(floors)]

@@ -27,6 +27,9 @@ R = TypeVar("R")
 # A sum of fewer terms a library takes in one block, that is in turn, anyway.
 SHORTEST = 64
 
+# The terms of a small product are made so many numbers at a time: what fits into a processor's cache.
+BLOCK = 16384
+
 
 # Numbers that are chosen from a few and not computed with.
 CHOSEN = ("threshold",)
@@ -64,9 +67,24 @@ class SequentialNetwork(DenseNetwork):
             return np.asarray(super().product(a, b, out=out))
         total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
         total[...] = 0
-        for column, row in zip(np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b), strict=True):
-            total += column * row
+        columns, rows = np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b)[:, None, :]
+        if 8 * total.size <= BLOCK:
+            _add_in_blocks(columns, rows, total)
+        else:
+            for column, row in zip(columns, rows, strict=True):
+                total += column * row
         return total
+
+
+def _add_in_blocks(columns: Array, rows: Array, total: Array) -> None:
+    """Add ``columns[k] rows[k]`` to ``total`` for each ``k`` in turn: along its first axis NumPy adds in this order."""
+    size = min(BLOCK // total.size, len(rows))
+    block = np.empty((size + 1, *total.shape), total.dtype)
+    for start in range(0, len(rows), size):
+        terms = block[: len(rows[start : start + size]) + 1]
+        terms[0] = total
+        np.multiply(columns[start : start + size], rows[start : start + size], out=terms[1:])
+        np.add.reduce(terms, axis=0, out=total)
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class Rerounded(Session):
         sizes = self.session.model.layer_sizes
         features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
         self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
+        self.inverses = [np.argsort(order) for order in self.orders]
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         """Other weights than those of ``seed``: what differs between two draws is what chance alone moves."""
@@ -136,7 +155,8 @@ class Rerounded(Session):
         found = self._run(
             self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows), mixed
         )
-        return {n: _undo(_undo(value, rows), self.orders[layer_of(n)], axis=1) for n, value in found.items()}
+        back = np.argsort(rows)
+        return {n: value.take(back, axis=0).take(self.inverses[layer_of(n)], axis=1) for n, value in found.items()}
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         rows = self._order(len(x))
@@ -147,7 +167,7 @@ class Rerounded(Session):
         rows = self._order(len(x))
         found = self._run(self.session.gradients, *self._mixed_batch(parameters, x, y, masks, weights, rows))
         cost, input_gradient = found.pop("cost"), found.pop("A0")
-        input_gradient = _undo(_undo(input_gradient, rows), self.orders[0], axis=1)
+        input_gradient = _undo(input_gradient, rows).take(self.inverses[0], axis=1)
         return self._restored(found) | {"cost": cost, "A0": input_gradient}
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
@@ -206,13 +226,15 @@ class Rerounded(Session):
         return self.generator.permutation(size) if self.variant.reordered else np.arange(size)
 
     def _jitter(self, value: Array) -> Array:
-        if not self.variant.jittered or not np.issubdtype(value.dtype, np.floating):
+        if not self.variant.jittered or value.dtype.kind != "f":
             return value
         relative = self.problem.unit_roundoff * self.generator.uniform(-1.0, 1.0, value.shape)
         jittered: Array = value + value * relative.astype(value.dtype)
         return jittered
 
     def _jitter_all(self, tensors: Tensors) -> Tensors:
+        if not self.variant.jittered:
+            return tensors
         return {name: self._jitter(value) for name, value in tensors.items()}
 
     def _mixed(self, parameters: Tensors, x: Array, rows: Array) -> tuple[Tensors, Array]:
@@ -238,8 +260,8 @@ class Rerounded(Session):
         restored = {}
         for name, value in tensors.items():
             layer = layer_of(name)
-            value = _undo(value, self.orders[layer])
-            restored[name] = _undo(value, self.orders[layer - 1], axis=1) if value.ndim == 2 else value
+            value = value.take(self.inverses[layer], axis=0)
+            restored[name] = value.take(self.inverses[layer - 1], axis=1) if value.ndim == 2 else value
         return restored
 
     def _mixed_masks(self, masks: Masks | None, rows: Array) -> Masks | None:
@@ -312,6 +334,6 @@ def _orthogonalized(w: Array, gain: float) -> Array:
     return nearest
 
 
-def _undo(value: Array, order: Array, axis: int = 0) -> Array:
-    """The inverse of ``value[order]`` along ``axis``."""
-    return np.take(value, np.argsort(order), axis=axis)
+def _undo(value: Array, order: Array) -> Array:
+    """The inverse of ``value[order]``."""
+    return value.take(np.argsort(order), axis=0)

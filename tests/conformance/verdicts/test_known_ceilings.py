@@ -304,7 +304,7 @@ def sources(tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "same"),
     [
-        ("reference_numpy/_common.py", "if not 0 <= value", "if not 0 < value", False),
+        ("reference_numpy/_common.py", "if not 0 <= _number", "if not 0 < _number", False),
         ("reference_numpy/schedules.py", '"""', '"""Another word. ', True),
         ("reference_numpy/schedules.py", "\ndef ", "\n# a remark\n\ndef ", True),
         ("conformance/checks/loss.py", "batch(0)", "batch(1)", False),
