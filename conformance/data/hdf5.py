@@ -1,5 +1,8 @@
 """The course's HDF5 files. h5py is imported where it is used: listing the data sets must not cost its import."""
 
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from conformance.data.wording import cut, shown
 
 Array = NDArray[Any]
 
+ALLOWED = "a complete HDF5 file"
+SECONDS = 60.0  # in which a file must have been read
 LONGEST_NAME = 1000  # bytes of a class name
 
 
@@ -64,12 +69,25 @@ def _class_names(file: Any, path: Path) -> tuple[str, ...]:
     return decoded
 
 
+def _require_harmless(path: Path, part: str) -> None:
+    """Refuse a file on which the HDF5 library does not come back: it is read in another process first.
+
+    Damaged bytes may send the library, which is C, round in a circle for ever or end its process.
+    """
+    command = [sys.executable, "-m", "conformance.data.hdf5", str(path), part]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"{path}: reading it does not end in {SECONDS:.0f} s; allowed: {ALLOWED}") from error
+    if ended.returncode < 0:
+        raise DataError(f"{path}: reading it ends a process by signal {-ended.returncode}; allowed: {ALLOWED}")
+
+
 def _read_course_file(path: Path, part: str) -> tuple[Array, Array, tuple[str, ...]]:
     """Images (m, h, w, 3), labels as stored and class names of train_*.h5 or test_*.h5 (part: train or test)."""
     import h5py
 
-    require_file(path, "an HDF5 file of the course")
-    with reading(str(path), "a complete HDF5 file"), h5py.File(path, "r") as file:
+    with reading(str(path), ALLOWED), h5py.File(path, "r") as file:
         x, y = _hdf5_array(file, path, f"{part}_set_x"), _hdf5_array(file, path, f"{part}_set_y")
         names = _class_names(file, path)
     check_examples(x, f"{path}: {part}_set_x", (4,), "(m, h, w, 3)")
@@ -90,6 +108,9 @@ def read_course_hdf5(folder: Path, stem: str) -> RawData:
         DataError: if a file is missing, damaged or inconsistent.
     """
     train_path, test_path = Path(folder) / f"train_{stem}.h5", Path(folder) / f"test_{stem}.h5"
+    for path, part in ((train_path, "train"), (test_path, "test")):
+        require_file(path, "an HDF5 file of the course")
+        _require_harmless(path, part)
     train_x, train_labels, names = _read_course_file(train_path, "train")
     test_x, test_labels, test_names = _read_course_file(test_path, "test")
     if test_names != names:
@@ -100,3 +121,8 @@ def read_course_hdf5(folder: Path, stem: str) -> RawData:
     train_y = check_labels(train_labels, f"{train_path}: train_set_y", len(train_x), len(names))
     test_y = check_labels(test_labels, f"{test_path}: test_set_y", len(test_x), len(names))
     return RawData(train_x, train_y, test_x, test_y, names, train_x.shape[1:])
+
+
+if __name__ == "__main__":
+    with suppress(DataError):  # which is told by the process that waits for this one
+        _read_course_file(Path(sys.argv[1]), sys.argv[2])

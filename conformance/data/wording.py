@@ -6,6 +6,8 @@ from typing import Any
 
 LONGEST_VALUE = 80  # characters of a value in a message
 LONGEST_COMPARED = 100  # difflib's time grows with the square of a name's length
+LEAST_LIKENESS = 0.5  # "l3" is as like "l2"
+ABOUT_AS_LIKE = 0.1  # as the nearest, and named beside it
 NAMES_SHOWN = 40  # of a long list of what is allowed
 
 
@@ -48,8 +50,10 @@ def nearest(name: str, known: Collection[str]) -> str:
     """
     if len(name) > LONGEST_COMPARED:
         return ""
-    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+    found = difflib.get_close_matches(name, known, n=3, cutoff=LEAST_LIKENESS)
+    likeness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
+    near = [other for other, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - ABOUT_AS_LIKE]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def listed(names: Collection[Any]) -> str:

@@ -2,7 +2,9 @@
 
 import io
 import os
+import signal
 import struct
+import subprocess
 import time
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.lib import format as npy
 from PIL import Image
 
+from conformance.data import hdf5
 from conformance.data.archives import read_npz
 from conformance.data.datasets import load_dataset
 from conformance.data.files import DataError, RawData
@@ -200,7 +203,36 @@ def test_a_hostile_course_file_is_refused_before_its_values_are_read(fault, tmp_
     assert "train_toy.h5" in found
 
 
+def test_a_file_on_which_the_library_goes_round_in_a_circle_is_refused(tmp_path, monkeypatch):
+    """Found by fuzzing, with HDF5 1.14.6: the length of the last text of a heap reaches into what is free of it."""
+    monkeypatch.setattr(hdf5, "SECONDS", 10.0)
+    for part in ("train", "test"):
+        write_course(tmp_path, part)
+    path = tmp_path / "train_toy.h5"
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 72] = 150
+    path.write_bytes(content)
+    try:
+        found = read_course_hdf5(tmp_path, "toy")
+    except DataError as error:
+        found = str(error)
+    if h5py.version.hdf5_version == "1.14.6":
+        assert found == f"{path}: reading it does not end in 10 s; allowed: a complete HDF5 file"
+    else:  # another version may see what is wrong, or not mind
+        assert isinstance(found, RawData) or str(path) in found
+
+
+def test_a_file_that_ends_the_process_which_reads_it_is_refused(tmp_path, monkeypatch):
+    for part in ("train", "test"):
+        write_course(tmp_path, part)
+    ended = subprocess.CompletedProcess([], -signal.SIGSEGV)
+    monkeypatch.setattr(hdf5.subprocess, "run", lambda *arguments, **options: ended)
+    assert "reading it ends a process by signal 11" in refused(read_course_hdf5, tmp_path, "toy")
+
+
 def test_a_missing_key_is_named_with_the_nearest(tmp_path):
+    write_course(tmp_path, "test")
     write_course(tmp_path, "train", lambda file, key: file.move(key, "train_sex_x"))
     assert "did you mean 'train_sex_x' or 'train_set_y'?" in refused(read_course_hdf5, tmp_path, "toy")
 
@@ -279,8 +311,8 @@ def mutated(content, mutation):
 
 
 def fuzz(examples, path, read):
-    """Read ``path`` with bytes of it changed, many times; returns how often it was still read."""
-    content, still_read = path.read_bytes(), []
+    """Read ``path`` with bytes of it changed, many times."""
+    content = path.read_bytes()
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(mutations(len(content)))
@@ -291,10 +323,8 @@ def fuzz(examples, path, read):
         except DataError as error:
             found = str(error)
         assert isinstance(found, RawData) or str(path.parent) in found
-        still_read.append(isinstance(found, RawData))
 
     once()
-    return sum(still_read)
 
 
 def fuzz_all(examples, folder):
@@ -317,17 +347,20 @@ def fuzz_all(examples, folder):
         "png": (tree / "train" / "cat" / "0.png", lambda: read_image_folder(tree)),
         "jpeg": (tree / "train" / "dog" / "1.jpg", lambda: read_image_folder(tree)),
     }
-    for path, read in targets.values():
+    for name, (path, read) in targets.items():
         content = path.read_bytes()
-        assert fuzz(examples, path, read) < examples * 2
+        # Each HDF5 file is read in a process of its own, a hundred times as slow.
+        fuzz(max(5, examples // 20) if name == "hdf5" else examples, path, read)
         path.write_bytes(content)
 
 
-def test_a_damaged_file_is_read_or_refused(tmp_path):
+def test_a_damaged_file_is_read_or_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "SECONDS", 10.0)
     fuzz_all(60, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_damaged_files_are_read_or_refused(tmp_path):
-    fuzz_all(10_000, tmp_path)
+def test_many_damaged_files_are_read_or_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "SECONDS", 10.0)
+    fuzz_all(4_000, tmp_path)

@@ -39,7 +39,7 @@ LINES = (
     "epoch is no field: must be one of 'name', ... did you mean 'epochs'?",
     "name='A B' is not allowed",
     "epochs=0 is not allowed: must be greater than or equal to 1",
-    "loss.name='binary_cros_entropy' is not allowed: must be one of ... did you mean 'binary_cross_entropy' or",
+    "loss.name='binary_cros_entropy' is not allowed: must be one of ... did you mean 'binary_cross_entropy'?",
     "dataset.name='xors' is not allowed: must be one of ... did you mean 'xor'?",
     "dataset.sed is no field: must be one of ... did you mean 'seed'?",
     "model.name='deep_net' is not allowed: must be one of ... did you mean 'deep_network'?",
