@@ -413,9 +413,11 @@ def _hashable(value: Any) -> Any:
 def _arrays(parameters: models.Tensors, x: Array, y: Array) -> tuple[Tensors, jax.Array, jax.Array]:
     """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters."""
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
-    arrays, y = jax.device_put((dict(parameters), y), may_alias=False)
+    arrays: Tensors = {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
+    targets: Any = jax.device_put(y, may_alias=False)
     dtype = arrays["W1"].dtype
-    return arrays, jnp.asarray(x, dtype), y.astype(dtype) if jnp.issubdtype(y.dtype, jnp.floating) else y
+    real = jnp.issubdtype(targets.dtype, jnp.floating)
+    return arrays, jnp.asarray(x, dtype), targets.astype(dtype) if real else targets
 
 
 def _learning_rates(

@@ -18,26 +18,30 @@ def cache_folder(name: str) -> Path | None:
     return root / "framework-conformance" / name
 
 
-def prune(folder: Path, most_bytes: int) -> None:
-    """Once the files of a folder hold more than ``most_bytes``, remove the oldest until they hold half of that.
+def prune(folder: Path, most_bytes: int) -> bool:
+    """Make a folder, and once its files hold more than ``most_bytes``, remove the oldest until they hold half of that.
 
-    Other processes may write, read and prune at the same time: what is gone meanwhile is passed over.
+    Other processes may write, read and prune at the same time: what is gone meanwhile is passed over. Returns whether
+    the folder can be written to.
     """
     found = []
-    with suppress(OSError):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         for file in folder.iterdir():
             with suppress(OSError):
                 status = file.stat()
                 found.append((status.st_mtime, status.st_size, file))
+    except OSError:
+        return False
     held = sum(size for _, size, _ in found)
-    if held <= most_bytes:
-        return
+    target = held if held <= most_bytes else most_bytes // 2
     for _, size, file in sorted(found):
-        if held <= most_bytes // 2:
-            return
+        if held <= target:
+            break
         with suppress(OSError):
             file.unlink()
         held -= size
+    return os.access(folder, os.W_OK)
 
 
 def write_whole(file: Path, data: bytes) -> None:

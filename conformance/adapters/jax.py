@@ -16,14 +16,14 @@ from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from impl_jax import initializers, losses, models, normalization, optimizers, regularizers, schedules, training
 
-MOST_CACHED_BYTES = 1 << 29
+MOST_CACHED_BYTES = 1 << 29  # the default suite's programs take some 12 million
 
 
 class JaxAdapter:
     """float32 runs with 64-bit types off, as JAX starts up; float64 needs them on.
 
-    Nearly all the time goes into compiling, so compiled programs are kept for the next run, in JAX's own cache. Its own
-    variables hold: ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off, ``JAX_COMPILATION_CACHE_DIR`` puts it elsewhere.
+    Nearly all the time goes into compiling, so compiled programs are kept for the next run, in JAX's own cache.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off, ``JAX_COMPILATION_CACHE_DIR`` puts it elsewhere.
     """
 
     def __init__(self, device: str) -> None:
@@ -102,7 +102,7 @@ class JaxSession(Session):
     @_in_precision
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         result = self._loss_and_gradients(parameters, x, y, masks, weights)
-        # Without batch norm and dropout the two modes are one: its program is there since the forward pass was looked at.
+        # Without batch norm and dropout the two modes are one, and so is the program that the forward pass compiled.
         one_mode = not masks and self.model.normalization != "batch_norm"
         values = self._intermediates(parameters, x, masks or None, {} if one_mode else None)
         outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
@@ -184,18 +184,18 @@ _augment = jax.jit(training.augment, static_argnums=1)
 
 def _keep_programs() -> str:
     """Let JAX keep every compiled program on disk, and tell where: a folder, or ``"off"``."""
-    if not jax.config.jax_enable_compilation_cache:
+    settings: Any = jax.config
+    if not settings.jax_enable_compilation_cache:
         return "off"
-    if jax.config.jax_compilation_cache_dir is None:
+    if settings.jax_compilation_cache_dir is None:
         folder = cache_folder("jax")
-        if folder is None:
+        if folder is None or not prune(folder, MOST_CACHED_BYTES):
             return "off"
-        prune(folder, MOST_CACHED_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # Small programs too: a run compiles hundreds of them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return str(jax.config.jax_compilation_cache_dir)
+    return str(settings.jax_compilation_cache_dir)
 
 
 def _arrays(tensors: Mapping[str, Any]) -> Tensors:

@@ -49,7 +49,9 @@ def _recipes(store: Store) -> dict[str, Recipe]:
     try:
         return {name: Recipe.model_validate(values) for name, values in store.fact("recipes").items()}
     except (AttributeError, ValueError) as error:
-        raise StoreError(f"{store.database}: its recipes cannot be read: {' '.join(str(error).split())[:200]}") from error
+        raise StoreError(
+            f"{store.database}: its recipes cannot be read: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> Inquiry:
