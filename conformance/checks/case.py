@@ -10,6 +10,7 @@ precision after every step, so that a step from it measures that step's own roun
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,7 +172,8 @@ def trajectory_steps(problem: Problem, oracle: NumpySession) -> list[int]:
     return sorted({int(step) for step in np.linspace(1, problem.steps, count).round()})
 
 
-def gradient_sequence(seed: int, step: int) -> Tensors:
+@lru_cache(maxsize=2 * UPDATE_STEPS[-1])  # recipes share seeds, and a recipe's two precisions do
+def gradient_sequence(seed: int, step: int) -> Mapping[str, Array]:
     """The gradients of step ``step`` of the update check, one tensor for each kind of sequence.
 
     ``ordinary`` ones are normal; ``zeros``; ``tiny`` (1e-10) and ``huge`` (1e10); ``sign_flips`` alternate;

@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.adapters.guarded import Unreadable, demand
 from conformance.adapters.session import Session, Training, TrainingState
-from conformance.checks.case import Case
+from conformance.checks.case import Case, Point
 from conformance.checks.observation import STAGES, Check, Key, Observation, Part, key_of, returned
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
@@ -21,27 +21,32 @@ from reference_numpy import regularizers
 def observe(session: Session, case: Case) -> Iterator[Part]:
     """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end."""
     problem, finished = case.problem, list[Training]()
-    yield Part(_trained(session, problem, finished), STAGES)
+    like = case.points[problem.steps]
+    yield Part(_trained(session, problem, finished, like), STAGES)
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
             tensor = f"predicted classes ({rows})"
-            yield Part(_predicted(session, problem, finished, tensor, x), ("decision",), problem.steps, tensor)
+            yield Part(_predicted(session, problem, finished, like, tensor, x), ("decision",), problem.steps, tensor)
 
 
-def _trained(session: Session, problem: Problem, finished: list[Training]) -> Iterator[Observation]:
-    finished.append(train(session, problem))
+def _trained(session: Session, problem: Problem, finished: list[Training], like: Point) -> Iterator[Observation]:
+    finished.append(train(session, problem, like))
     yield from observe_training(problem, finished[0])
 
 
-def train(session: Session, problem: Problem) -> Training:
-    """The training as the recipe has it asked for: in one call of ``fit``, in two halves, or a second time."""
+def train(session: Session, problem: Problem, like: Point | None = None) -> Training:
+    """The training as the recipe has it asked for: in one call of ``fit``, in two halves, or a second time.
+
+    ``like``: what the first half must end with, if that is to be demanded. Raises Malformed if it does not.
+    """
     chosen, epochs = checkpoint_epochs(problem), problem.recipe.epochs
     if problem.recipe.fit == "in_halves":
         half = epochs // 2
         first = session.fit(problem.epochs(0, half), tuple(e for e in chosen if e <= half), None)
         start = TrainingState(half * problem.batches_per_epoch + 1, first.parameters, first.slots, first.statistics)
         rest = tuple(epoch - half for epoch in chosen if epoch > half)
-        _demand_whole(first)
+        if like is not None:
+            _demand_whole(first, like)
         return _joined(first, session.fit(problem.epochs(half, epochs), rest, start), half)
     if problem.recipe.fit == "twice":
         session.fit(problem, ())
@@ -67,9 +72,12 @@ def _end_to_end(first: Array, second: Array) -> Array:
     return np.concatenate([first, second])
 
 
-def _demand_whole(training: Training) -> None:
+def _demand_whole(training: Training, like: Point) -> None:
     """Raise Malformed for a training from whose end nothing can go on."""
-    for tensors in (training.parameters, training.statistics, *training.slots.values()):
+    for own, others in ((training.parameters, like.parameters), (training.statistics, like.statistics)):
+        for name, other in others.items():
+            demand(name, own.get(name), other.shape)
+    for tensors in training.slots.values():
         for name, value in tensors.items():
             demand(name, value)
 
@@ -119,11 +127,10 @@ def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observat
 
 
 def _predicted(
-    session: Session, problem: Problem, finished: list[Training], tensor: str, x: Array
+    session: Session, problem: Problem, finished: list[Training], like: Point, tensor: str, x: Array
 ) -> Iterator[Observation]:
     for training in finished:  # one, or none
-        for name, value in (training.parameters | training.statistics).items():
-            demand(name, value)
+        _demand_whole(training, like)
         classes = session.predict_classes(training.parameters, x, training.statistics)
         margins = session.decision_margins(training.parameters, x, training.statistics)
         yield Observation(Key("decision", problem.steps, tensor, "decision"), classes, margins)

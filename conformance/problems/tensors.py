@@ -1,5 +1,6 @@
 """Tensors by name: what each name stands for, and how tensors are rounded."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -56,10 +57,10 @@ def named(kind: TensorKind, layer: int) -> str:
 
 def round_floats(value: Array, dtype: np.dtype[Any]) -> Array:
     """``value`` rounded to ``dtype`` if it is of real numbers, else as it is."""
-    return value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value
+    return value.astype(dtype) if value.dtype.kind == "f" else value
 
 
-def cast_floats(tensors: Tensors, dtype: np.dtype[Any]) -> Tensors:
+def cast_floats(tensors: Mapping[str, Array], dtype: np.dtype[Any]) -> Tensors:
     """Every tensor of real numbers rounded to ``dtype``."""
     return {name: round_floats(value, dtype) for name, value in tensors.items()}
 

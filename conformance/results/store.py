@@ -97,7 +97,8 @@ class Store(Traces):
     def enter(self, done: Done, records: Iterable[Record] = (), points: Iterable[CurvePoint] = ()) -> None:
         """Enter something done with its records and curves, all or nothing; what is done already stays.
 
-        Records of the same check that tell of a failed attempt give way, and curves of the same training. Raises OSError.
+        Records of the same check that tell of a failed attempt give way, and curves of the same training. Raises
+        OSError.
         """
         with self._writing() as connection:
             if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.checks.observation import Key, Lost, Observation
-from conformance.verdicts.ranges import Outcome, Outcomes
+from conformance.verdicts.ranges import Outcome, Outcomes, fitted, is_beyond
 from conformance.verdicts.ranges import outcomes as outcomes_of
 
 Errors = NDArray[np.float64]
@@ -52,7 +52,7 @@ class Expectation:
 
     ``events`` tells, by step, why rounding alone may have sent this implementation the other way at a switch.
     Where the reference leaves the range of the working precision there is no floor, and it is NaN: ``overflown`` is the
-    share of the re-rounded runs that are not finite where the oracle is not, or, if it is finite, anywhere.
+    share of the re-rounded runs that do, less than 1 where nobody else need do as they do (see ``ranges.doubted``).
     """
 
     observation: Observation
@@ -162,7 +162,7 @@ def compare(
     for expectation in expectations:
         key = expectation.observation.key
         found = observed.pop(key, None)
-        comparison = _without(key, parts.covering(key)) if found is None else _judge(found, expectation)
+        comparison = _without(expectation, parts.covering(key)) if found is None else _judge(found, expectation)
         told.add(comparison.cause)
         yield comparison
     for key in observed:
@@ -192,17 +192,26 @@ class _Parts:
         return [part for part in self._lost if part.how != "unsupported"]
 
 
-def _without(key: Key, lost: list[Lost]) -> Comparison:
-    """The comparison of what was not seen: as the worst of the parts for which it was not."""
+def _without(expectation: Expectation, lost: list[Lost]) -> Comparison:
+    """The comparison of what was not seen: as the worst of the parts for which it was not.
+
+    A training that leaves the range may stop before it comes to what the oracle's makes.
+    """
+    key = expectation.observation.key
     for verdict in (Verdict.FAIL, Verdict.CRASHED, Verdict.UNSUPPORTED):
         reasons = dict.fromkeys(part.reason for part in lost if part.how == str(verdict))
         if reasons:
             return verdict_alone(key, verdict, "; ".join(reasons))
+    if key.kind != "curve" and expectation.overflown.any() and not is_beyond(expectation.observation).any():
+        certain = bool((expectation.overflown == 1).all())
+        return _out_of_range(expectation, key.step, Outcome.TOGETHER if certain else Outcome.UNCERTAIN)
     return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
 
 
 def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     key = expectation.observation.key
+    if key.kind == "curve" and expectation.overflown.any() and not observed.malformed:
+        observed = fitted(observed, expectation.observation)
     problem = _malformed(observed, expectation)
     if problem:
         return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
@@ -212,7 +221,8 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     place = _most_telling(errors, allowance, floor, expectation.limit, outcomes)
     step = key.step + place if key.kind == "curve" else key.step
     if outcomes[place] != Outcome.COMPARED:
-        return _out_of_range(observed, expectation, place, outcomes[place])
+        cause = _describe_range(observed, expectation, place) if outcomes[place] == Outcome.ALONE else ""
+        return _out_of_range(expectation, step, outcomes[place], cause)
     verdict, cause = Verdict.PASS, ""
     if floor[place] > expectation.limit:
         verdict = Verdict.INCONCLUSIVE
@@ -231,16 +241,14 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     )  # fmt: skip
 
 
-def _out_of_range(observed: Observation, expectation: Expectation, place: int, outcome: Outcome) -> Comparison:
-    key = expectation.observation.key
-    step = key.step + place if key.kind == "curve" else key.step
-    if outcome == Outcome.ALONE:
-        verdict, cause = Verdict.FAIL, _describe_range(observed, expectation, place)
-    elif outcome == Outcome.TOGETHER:
+def _out_of_range(expectation: Expectation, step: int, outcome: Outcome | np.int64, cause: str = "") -> Comparison:
+    """The comparison of what has no error, since it is not finite, the oracle is not, or nobody knows."""
+    key, verdict = expectation.observation.key, Verdict.FAIL
+    if outcome == Outcome.TOGETHER:
         verdict, cause = Verdict.DIVERGED, f"{key.tensor} diverges in the reference from step {step}"
-    else:
+    elif outcome == Outcome.UNCERTAIN:
         verdict = Verdict.INCONCLUSIVE
-        cause = f"rounding alone decides whether {key.tensor} leaves the range of {expectation.dtype}"
+        cause = f"whether {key.tensor} must be finite in {expectation.dtype} here is not known"
     return verdict_alone(key, verdict, cause)._replace(step=step)
 
 

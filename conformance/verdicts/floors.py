@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from conformance.checks.observation import Key, Observation
 from conformance.problems.tensors import Array
 from conformance.verdicts.compare import Errors, Expectation, measure_noise
 from conformance.verdicts.events import free_running_events, local_events
-from conformance.verdicts.ranges import is_beyond, overflown
+from conformance.verdicts.ranges import doubted, fitted, is_beyond, overflown
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
@@ -50,15 +51,16 @@ def measure(case: Case) -> Expectations:
     for check, observe in CHECKS.items():
         oracles = list(observe(oracle, double))
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
-        beyond = [overflown(o, [run[o.key] for run in runs]) for o in oracles]
+        fitting = [[fitted(run.get(o.key), o) for run in runs] for o in oracles]
+        shares = [overflown(o, found) for o, found in zip(oracles, fitting, strict=True)]
         events = {"initialization": {}, "free_running": cumulative}.get(check, local)
-        floors = [_floor(o, runs, shares) for o, shares in zip(oracles, beyond, strict=True)]
+        floors = [_floor(*found) for found in zip(oracles, fitting, shares, strict=True)]
         if check in LONG:
             floors = _steadied(oracles, floors)
             floors = _carried(case, oracles, floors, accumulated=check == "free_running")
         found[check] = [
-            Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype, shares)
-            for o, floor, shares in zip(oracles, floors, beyond, strict=True)
+            Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype, share)
+            for o, floor, share in zip(oracles, floors, doubted(oracles, shares, _lost(case, check)), strict=True)
         ]
     return found
 
@@ -150,7 +152,25 @@ def informative_steps(expectations: Expectations) -> int:
     return min(silent, default=steps + 1) - 1
 
 
-def _floor(oracle: Observation, runs: list[dict[Key, Observation]], shares: Errors) -> Errors:
+def _floor(oracle: Observation, runs: list[Observation], shares: Errors) -> Errors:
     """The largest error of the runs; NaN where any of them, or the oracle, leaves the range."""
-    noise: Errors = np.maximum.reduce([measure_noise(run[oracle.key], oracle) for run in runs])
+    noise: Errors = np.maximum.reduce([measure_noise(run, oracle) for run in runs])
     return np.where((shares > 0) | is_beyond(oracle), np.nan, noise)
+
+
+def _lost(case: Case, check: str) -> set[int]:
+    """The steps of a check at which what is given to all is not finite, since the oracle's training has diverged."""
+    if check in ("initialization", "free_running"):
+        return set()
+    given: dict[str, dict[int, Any]] = {
+        "teacher_forced": {state.step: state for state in case.trajectory},
+        "update": {exercise.step: exercise for exercise in case.exercises},
+    }
+    situations = given.get(check, dict(case.points))
+    return {step for step, situation in situations.items() if not _is_finite(situation._asdict())}
+
+
+def _is_finite(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return all(map(_is_finite, tree.values()))
+    return bool(np.isfinite(tree).all())

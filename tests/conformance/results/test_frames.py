@@ -189,3 +189,16 @@ def test_the_page_has_both_margins_and_what_is_not_known_stays_blank(page):
 def test_no_section_of_the_page_is_empty(page):
     for written in (page({}), page({"verdict": "crashed", "stage": "", "error": NAN, "floor": NAN, "allowance": NAN})):
         assert "\n\n\n" not in written
+
+
+def test_what_is_not_offered_counts_only_if_all_is_required():
+    found = records({"tensor": "right"}, *({"tensor": v, "verdict": v} for v in ("unsupported", "diverged", "fail")))
+    assert list(frames.not_passing(found)["tensor"]) == ["fail"]
+    assert list(frames.not_passing(found, require_all=True)["tensor"]) == ["unsupported", "fail"]
+    assert list(frames.first_failures(found)["tensor"]) == ["fail"]
+
+
+def test_a_cell_says_first_what_fails():
+    found = records(*({"tensor": v, "verdict": v} for v in ("unsupported", "inconclusive", "fail", "crashed")))
+    (cell,) = frames.verdict_matrix(found).drop(columns="recipe").to_numpy().ravel()
+    assert cell.index("FAIL 1") < cell.index("CRASHED 1") < cell.index("inconclusive 1") < cell.index("unsupported 1")

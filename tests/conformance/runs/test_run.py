@@ -50,6 +50,16 @@ class Dead(NumpyAdapter):
         print("last words", file=__import__("sys").stderr, flush=True)
         os._exit(7)
 
+class OptimizerAlone(NumpyAdapter):
+    def session(self, problem):
+        own = NumpySession(problem)
+        return type("Alone", (), {"optimizer_step": staticmethod(own.optimizer_step)})()
+
+class WrongOptimizerAlone(Wrong):
+    def session(self, problem):
+        own = Wrong.session(self, problem)
+        return type("Alone", (), {"optimizer_step": staticmethod(own.optimizer_step)})()
+
 class Picky(NumpyAdapter):
     def session(self, problem):
         if problem.dtype == np.float32:
@@ -125,7 +135,12 @@ def test_an_exception_is_a_record_of_that_check_and_the_others_go_on(finished):
     assert set(broken[broken["check"] == "gradients"]["verdict"]) == {"crashed"}
     assert "RuntimeError: boom" in broken[broken["check"] == "gradients"]["cause"].iloc[0]
     assert set(broken[broken["check"] == "forward"]["verdict"]) == {"pass"}
-    assert set(broken[broken["check"] == "free_running"]["verdict"]) == {"unsupported"}
+    training = broken[broken["check"] == "free_running"].groupby("verdict")["tensor"].agg(set)
+    assert training["unsupported"] == {"predicted classes (training)", "predicted classes (test)"}
+    assert {"cost", "W1"} <= training["pass"]
+    stepped = broken[broken["check"] == "teacher_forced"].groupby("verdict")["tensor"].agg(set)
+    assert {"cost", "dW1"} <= stepped["crashed"]
+    assert "W1" in stepped["pass"]  # the optimizer was given the reference's gradients
 
 
 def test_a_worker_that_dies_leaves_a_record_for_everything_it_did_not_get_to(finished):
@@ -204,6 +219,27 @@ def test_a_device_that_is_not_there_is_refused_with_what_was_found(place):
     assert result.returncode == 2
     assert "device='tpu' is not there: PyTorch" in result.stderr
     assert "found cpu" in result.stderr
+
+
+def test_numpy_has_no_device_but_the_cpu(place):
+    result = conformance(place, "run", "--recipe", "small.toml", "--implementation", "numpy", "--device", "gpu")
+    assert result.returncode == 2
+    assert "device='gpu' is not there: NumPy computes on the cpu alone" in result.stderr.replace("\n", " ")
+    assert "--implementation torch,tf,jax" in result.stderr.replace("\n", " ")
+
+
+def test_a_partial_implementation_that_is_right_passes_and_a_wrong_one_is_explained(place):
+    arguments = ["run", "--recipe", "small.toml", "--dtype", "float64", "--implementation"]
+    right = conformance(place, *arguments, "plugin:OptimizerAlone", "--output", "partial")
+    assert right.returncode == 0, right.stdout + right.stderr
+    assert "FAIL" not in right.stdout
+    wrong = conformance(place, *arguments, "plugin:WrongOptimizerAlone", "--output", "wrong")
+    assert wrong.returncode == 1
+    assert "first_moment of" in wrong.stdout
+    explained = conformance(place, "explain", "wrong")
+    assert "Traceback" not in explained.stderr
+    assert "first divergence: check update" in explained.stdout
+    assert conformance(place, "explain", "partial").returncode == 0
 
 
 def test_data_that_cannot_be_had_is_refused_with_the_recipe_and_the_reason(place, monkeypatch):

@@ -62,8 +62,9 @@ def test_a_value_that_is_not_finite_fails_even_where_the_floor_is_large(bad):
     assert "at (1,)" in comparison.cause
 
 
-def test_nan_does_not_equal_nan():
-    assert judge([np.nan], expect([np.nan])).verdict == Verdict.FAIL
+def test_nan_is_never_a_pass_and_agrees_with_nan_alone():
+    assert judge([np.nan], expect([np.nan])).verdict == Verdict.DIVERGED
+    assert judge([np.nan], expect([1.0])).verdict == Verdict.FAIL
 
 
 def test_another_shape_fails_even_if_it_would_broadcast():
