@@ -1,10 +1,17 @@
 """Where runs are: a folder for each, and a link to the latest."""
 
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from conformance.runs.outcome import Incomplete
+from conformance.runs.outcome import BadInput, Incomplete
+from conformance.runs.plan import FILE
+
+WAIT_SECONDS = 30.0  # for what cleans up after a run that was killed
 
 
 def new_folder(root: Path) -> Path:
@@ -29,3 +36,22 @@ def point_latest_to(folder: Path) -> None:
         fresh.replace(link)
     except OSError as error:
         raise Incomplete(f"{link}: cannot be written: {error}") from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Nobody else works in a run's folder meanwhile. Yields a file descriptor: a process that is given it holds it too.
+
+    Raises BadInput where another process does not leave.
+    """
+    with (folder / FILE).open("rb") as plan:
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(plan, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise BadInput(f"{folder}: another process works on this run: must end first") from None
+                time.sleep(0.1)
+        yield plan.fileno()

@@ -7,6 +7,7 @@ from conformance.reports import write_reports
 from conformance.results.completeness import incompleteness
 from conformance.results.store import DATABASE, Store, StoreError
 from conformance.runs.environment import environment
+from conformance.runs.folders import claimed
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress, WorkerPool
@@ -41,30 +42,38 @@ def resume(folder: Path, progress: Progress) -> Plan:
 
 
 def _work(plan: Plan, progress: Progress) -> None:
-    scratch = plan.folder / SCRATCH
-    pool = None
+    """Do what of a plan is not done. A run that is killed meanwhile is cleaned up after by its warden."""
     try:
-        store = Store(plan.folder, create=True)
-        store.set_fact("plan", plan.summary)
-        if "environment" not in store.facts():
-            store.set_fact("environment", environment(plan))
-        store.set_fact("recipes", {recipe.name: recipe.model_dump(mode="json") for _, recipe in plan.recipes})
-        shutil.rmtree(scratch, ignore_errors=True)
-        (scratch / "traces").mkdir(parents=True)
-        if plan.reuse:
-            store.set_fact("reused", Kept(plan).take(store))
-        warden = Warden(plan.folder, scratch)
-        try:
-            pool = WorkerPool(plan, store, scratch, warden, progress)
-            pool.work()
-        finally:
-            _finish(plan, store, pool, scratch)
-            warden.dismiss()
+        with claimed(plan.folder) as claim:
+            scratch = plan.folder / SCRATCH
+            shutil.rmtree(scratch, ignore_errors=True)
+            store = _begin(plan, scratch)
+            warden = Warden(plan.folder, scratch, claim)
+            pool = None
+            try:
+                if plan.reuse:
+                    store.set_fact("reused", Kept(plan).take(store))
+                pool = WorkerPool(plan, store, scratch, warden, progress)
+                pool.work()
+            finally:
+                _finish(plan, store, pool, scratch)
+                warden.dismiss()
+            lacking = incompleteness(store)
     except (OSError, StoreError) as error:
         raise Incomplete(f"{plan.folder}: {error}") from error
-    lacking = incompleteness(store)
     if lacking and not store.facts().get("stopped"):
         raise Incomplete(lacking)
+
+
+def _begin(plan: Plan, scratch: Path) -> Store:
+    """The store of a run with what is known beforehand, and an empty scratch folder."""
+    store = Store(plan.folder, create=True)
+    store.set_fact("plan", plan.summary)
+    store.set_fact("recipes", {recipe.name: recipe.model_dump(mode="json") for _, recipe in plan.recipes})
+    if "environment" not in store.facts():
+        store.set_fact("environment", environment(plan))
+    (scratch / "traces").mkdir(parents=True)
+    return store
 
 
 def _finish(plan: Plan, store: Store, pool: WorkerPool | None, scratch: Path) -> None:

@@ -17,9 +17,9 @@ FAREWELL = "farewell"
 
 
 class Warden:
-    """The run's end of the pipe."""
+    """The run's end of the pipe. ``claim`` is what holds the run's folder, which the warden does as long as it lives."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path, claim: int) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "conformance.runs.warden", str(folder), str(scratch)],
             stdin=subprocess.PIPE,
@@ -27,6 +27,7 @@ class Warden:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            pass_fds=(claim,),
         )
 
     def watch(self, group: int) -> None:
