@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 from conformance.adapters.installation import install_command
 
-NEEDED = ("h5py", "pandas", "PIL", "pydantic", "rich", "safetensors", "sklearn", "typer")  # the extra's, as imported
+# What the extra of the harness brings, as imported.
+NEEDED = ("h5py", "pandas", "PIL", "psutil", "pydantic", "rich", "safetensors", "sklearn", "typer")
 BAD_INPUT = 2  # conformance.cli.display.Exit.BAD_INPUT, which cannot be imported yet
 
 

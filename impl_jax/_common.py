@@ -162,5 +162,5 @@ def _number(value: Any) -> float:
     """As a float; what is no number is NaN, which is in no range."""
     try:
         return math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

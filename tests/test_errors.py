@@ -27,7 +27,7 @@ REFERENCE_LOSSES = (
     "mean_squared_error",
 )
 
-rates = dict.fromkeys((-1.0, NAN, INF, "much", None), NOT_NEGATIVE)
+rates = dict.fromkeys((-1.0, NAN, INF, 10**400, "much", None), NOT_NEGATIVE)
 decays = dict.fromkeys((1.0, -0.1, NAN, 2.0, "0.9"), DECAY)
 fractions = dict.fromkeys((2.0, -0.1, NAN, "half"), FRACTION)
 counts = dict.fromkeys((0, -1, 1.5), WHOLE)

@@ -21,7 +21,7 @@ from reference_numpy import regularizers
 def observe(session: Session, case: Case) -> Iterator[Part]:
     """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end."""
     problem, finished = case.problem, list[Training]()
-    like = case.points[problem.steps]
+    like = case.points[max(case.points)]
     yield Part(_trained(session, problem, finished, like), STAGES)
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):

@@ -17,7 +17,7 @@ FAREWELL = "farewell"
 
 
 class Warden:
-    """The run's end of the pipe. ``claim`` is what holds the run's folder, which the warden does as long as it lives."""
+    """The run's end of the pipe. ``claim`` is what holds the run's folder: the warden too, as long as it lives."""
 
     def __init__(self, folder: Path, scratch: Path, claim: int) -> None:
         self._process = subprocess.Popen(

@@ -263,8 +263,11 @@ def test_what_is_no_recipe_is_refused_by_a_validation_error(values):
 @pytest.mark.parametrize(
     ("part", "told"),
     [
-        ({"regularizers": [{"name": "max_norm", "limit": None}]}, "wrong type or size"),
-        ({"regularizers": [{"name": "early_stopping", "min_delta": "small"}]}, "wrong type or size"),
+        (
+            {"regularizers": [{"name": "max_norm", "limit": None}]},
+            "limit=None is not allowed: must be a finite number > 0",
+        ),
+        ({"regularizers": [{"name": "early_stopping", "min_delta": "small"}]}, "min_delta='small' is not allowed"),
         ({"optimizer": {"name": "adam", "epsilon": 10**400}}, "optimizer: "),
         ({"optimizer": {"name": "adam", "beta1": None}}, "optimizer: "),
     ],

@@ -240,7 +240,7 @@ def test_a_portion_that_loses_a_worker_is_not_finished(place):
     result = conformance(place, *arguments)
     assert result.returncode == 3
     assert "0 of 1 recipes" in result.stdout
-    assert "worker plugin:Dead: exit status 7" in result.stderr
+    assert "worker plugin:Dead, recipe soak-000-0, float64: exit status 7" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from conformance.checks.look import look
 from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_seen, save_seen
-from conformance.results.store import Store
+from conformance.results.store import Done, Store
 from conformance.verdicts import floors
 from conformance.verdicts.record import Context
 from conformance.verdicts.summary import judge
@@ -219,7 +219,8 @@ def test_an_odd_name_is_told_and_can_be_stored(tmp_path, name):
     assert {r.tensor for r in found if r.verdict == "missing"} == {"dW1 (first batch)", "dW1 (last batch)"}
     assert len(causes(found)) == 2
     store, seen = Store(tmp_path, create=True), look(session, case, "gradients")
-    store.add_records(found)
+    store.enter(Done("small", "float64", "tested", "gradients"), found)
+    store.close()
     save_seen(store, "small", "float64", "tested", "gradients", seen)
     again = load_seen(store, "small", "float64", "tested", "gradients")
     assert [o.key for o in again.observations] == [o.key for o in seen.observations]
@@ -239,7 +240,8 @@ def test_all_that_was_seen_can_be_written_and_read_again(tmp_path):
         assert (again.lost, again.crashed, again.unsupported) == (seen.lost, seen.crashed, seen.unsupported)
         records = [judge(context, sight, expectations[check], {}, check, 0.0) for sight in (seen, again)]
         assert list(map(repr, records[0])) == list(map(repr, records[1]))
-        store.add_records(records[0])
+        store.enter(Done("small", "float64", "t", check), records[0])
+    store.close()
 
 
 class ChangesItsInputs:

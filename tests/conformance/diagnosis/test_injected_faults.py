@@ -293,7 +293,7 @@ TF = [
         "momentum",
         {"impl_tf/training.py": ("REDUCTIONS[reduction](per_example)", "tf.reduce_sum(per_example)")},
         ("loss", "loss", "data_loss", 0),
-        ("the fault 'cost: the sum of the losses for their mean'",),
+        ("the sum over the examples", "the fault 'cost: the sum of the losses for their mean'"),
         layout="multiplied by 9",
     ),
     Fault(

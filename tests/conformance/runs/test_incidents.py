@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 import conformance
+from conformance.cli.app import app
 from conformance.verdicts.order import LADDER
 
 RECIPE = """
@@ -169,7 +172,7 @@ def verdicts(records, implementation):
     return {(recipe, verdict) for recipe, verdict in zip(own["recipe"], own["verdict"], strict=True)}
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGHUP", "SIGKILL"])
 def test_a_run_that_was_ended_says_so_everywhere_and_leaves_nothing_behind(place, name):
     process = place.start(*place.begin("numpy,plug:Hangs"))
     place.await_the_hanging_one(process)
@@ -191,7 +194,7 @@ def test_a_run_that_was_ended_says_so_everywhere_and_leaves_nothing_behind(place
     assert "INCOMPLETE" in err
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 50))])
 def test_a_run_goes_on_after_kills_of_any_of_its_processes_and_then_has_the_records_of_an_undisturbed_one(place, seed):
     (place.folder / "hanging").touch()
     assert place.run(*place.begin("numpy,plug:Honest", output="whole"))[0] == 0
@@ -327,26 +330,31 @@ def test_tensors_are_kept_where_something_failed_or_all_are_asked_for(place):
     ],
 )
 def test_a_damaged_run_is_an_error_that_names_the_file(failed_run, tmp_path, damage, command):
-    place = failed_run(tmp_path / "copy")
-    with sqlite3.connect(place.folder / "out" / "run.sqlite") as connection:
+    folder = shutil.copytree(failed_run, tmp_path / "copy")
+    with sqlite3.connect(folder / "run.sqlite") as connection:
         connection.execute(damage)
-    status, _, err = place.run(command, "out")
-    assert status in (1, 2, 3)
-    assert "run.sqlite" in err or status != 2
+    ended = CliRunner().invoke(app, [command, str(folder)])
+    assert ended.exception is None or isinstance(ended.exception, SystemExit)
+    assert ended.exit_code in (1, 2, 3)
+    assert "run.sqlite" in ended.output or ended.exit_code != 2
+
+
+def test_a_damaged_file_of_tensors_is_an_error_that_names_it(failed_run, tmp_path):
+    for number, name in enumerate(sorted(os.listdir(failed_run / "traces"))):
+        folder = shutil.copytree(failed_run, tmp_path / str(number))
+        whole = (folder / "traces" / name).read_bytes()
+        (folder / "traces" / name).write_bytes(whole[: len(whole) // 2])
+        ended = CliRunner().invoke(app, ["explain", str(folder)])
+        assert ended.exit_code == 2, name
+        assert name in ended.output
 
 
 @pytest.fixture(scope="module")
 def failed_run(tmp_path_factory):
-    """Copies of a run in which something failed."""
-    first = Place(tmp_path_factory.mktemp("failed") / "place")
-    first.run(*first.begin("plug:Elsewhere", recipes=("s1",)))
-
-    def copy(folder):
-        made = Place(folder)
-        subprocess.run(["cp", "-r", first.folder / "out", folder / "out"], check=True)
-        return made
-
-    return copy
+    """The folder of a run in which something failed."""
+    place = Place(tmp_path_factory.mktemp("failed") / "place")
+    place.run(*place.begin("plug:Elsewhere", recipes=("s1",)))
+    return place.folder / "out"
 
 
 def test_results_of_an_unchanged_implementation_are_taken_again_and_it_is_said(place):
