@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# One thread a process. JAX's compiled programs, which are the same bits when they are compiled anew, are kept.
+TESTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+
 .PHONY: install run test sweep slow mutants ceilings soak vectorization wheel matrix check format clean
 
 install: $(INSTALLED)
@@ -21,7 +25,7 @@ run: install
 
 # Everything but the long tests, in two processes; a file's tests stay together, as does what they import.
 test: install
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	$(TESTING) $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
 # Every formulation alone and every allowed pair of them, in all four implementations.
 sweep: install
@@ -29,7 +33,7 @@ sweep: install
 
 # The long tests, in two processes: the course's results on the course's own files, many random recipes, every mutant.
 slow: install
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2
+	$(TESTING) $(BIN)/python -m pytest -m slow -n 2
 
 # The tester tested: every known fault is injected into every implementation, and must be caught.
 mutants: install

@@ -96,8 +96,8 @@ class WorkerProcess:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            for message in read_messages(self._process.stdout):
+        with contextlib.suppress(OSError, ValueError), self._process.stdout as lines:
+            for message in read_messages(lines):
                 self.events.put((self, message))
 
     def _await_end(self) -> None:

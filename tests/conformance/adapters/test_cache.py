@@ -24,7 +24,8 @@ print(json.dumps([kept_in, events.count("/jax/compilation_cache/cache_misses"), 
 
 
 def _run(cache: Path, **variables: str) -> tuple[str, int, list[object]]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONWARNINGS": "ignore"} | variables
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment = clean | {"XDG_CACHE_HOME": str(cache), "PYTHONWARNINGS": "ignore"} | variables
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
     kept_in, missed, values = json.loads(done.stdout)
     return kept_in, missed, values

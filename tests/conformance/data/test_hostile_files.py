@@ -203,6 +203,7 @@ def test_a_hostile_course_file_is_refused_before_its_values_are_read(fault, tmp_
     assert "train_toy.h5" in found
 
 
+@pytest.mark.slow
 def test_a_file_on_which_the_library_goes_round_in_a_circle_is_refused(tmp_path, monkeypatch):
     """Found by fuzzing, with HDF5 1.14.6: the length of the last text of a heap reaches into what is free of it."""
     monkeypatch.setattr(hdf5, "SECONDS", 10.0)

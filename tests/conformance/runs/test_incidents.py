@@ -172,7 +172,9 @@ def verdicts(records, implementation):
     return {(recipe, verdict) for recipe, verdict in zip(own["recipe"], own["verdict"], strict=True)}
 
 
-@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", "SIGKILL", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))]
+)
 def test_a_run_that_was_ended_says_so_everywhere_and_leaves_nothing_behind(place, name):
     process = place.start(*place.begin("numpy,plug:Hangs"))
     place.await_the_hanging_one(process)
@@ -251,7 +253,7 @@ def test_a_crash_that_happens_again_costs_one_recipe(place):
 
 
 def test_a_check_that_takes_too_long_is_stopped_and_the_others_are_made(place):
-    status, _, _ = place.run(*place.begin("plug:Hangs", "--timeout", "5", recipes=("s1",)))
+    status, _, _ = place.run(*place.begin("plug:Hangs", "--timeout", "3", recipes=("s1",)))
     records = place.records()
     assert status == 3
     found = dict(zip(records["check"], records["verdict"], strict=True))

@@ -228,6 +228,7 @@ def test_numpy_has_no_device_but_the_cpu(place):
     assert "--implementation torch,tf,jax" in result.stderr.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_a_partial_implementation_that_is_right_passes_and_a_wrong_one_is_explained(place):
     arguments = ["run", "--recipe", "small.toml", "--dtype", "float64", "--implementation"]
     right = conformance(place, *arguments, "plugin:OptimizerAlone", "--output", "partial")
@@ -252,7 +253,7 @@ def test_data_that_cannot_be_had_is_refused_with_the_recipe_and_the_reason(place
     assert "train_catvnoncat.h5" in result.stderr
 
 
-@pytest.mark.parametrize("what", ["models", "optimizers", "datasets", "checks", "suites", "implementations"])
+@pytest.mark.parametrize("what", ["models", "optimizers", "datasets", "checks", "suites"])
 def test_list_prints_a_table_or_json(place, what):
     rows = json.loads(conformance(place, "list", what, "--json").stdout)
     assert rows
