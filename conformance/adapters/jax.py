@@ -28,7 +28,7 @@ class JaxAdapter:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.cache = _keep_programs()
+        self.keeps_programs = _keep_programs()
         try:
             self.jax_device = jax.devices(device)[0]
         except RuntimeError as error:
@@ -46,7 +46,7 @@ class JaxAdapter:
             "matmul_precision": "highest",
             "x64": "on for float64 only",
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
-            "compilation_cache": self.cache,
+            "compilation_cache": "on" if self.keeps_programs else "off",
         }
 
     def session(self, problem: Problem) -> "JaxSession":
@@ -182,20 +182,20 @@ _update_statistics = jax.jit(models.update_statistics, static_argnums=0)
 _augment = jax.jit(training.augment, static_argnums=1)
 
 
-def _keep_programs() -> str:
-    """Let JAX keep every compiled program on disk, and tell where: a folder, or ``"off"``."""
+def _keep_programs() -> bool:
+    """Let JAX keep every compiled program on disk, and tell whether it does."""
     settings: Any = jax.config
     if not settings.jax_enable_compilation_cache:
-        return "off"
+        return False
     if settings.jax_compilation_cache_dir is None:
         folder = cache_folder("jax")
         if folder is None or not prune(folder, MOST_CACHED_BYTES):
-            return "off"
+            return False
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # Small programs too: a run compiles hundreds of them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return str(settings.jax_compilation_cache_dir)
+    return True
 
 
 def _arrays(tensors: Mapping[str, Any]) -> Tensors:

@@ -179,10 +179,16 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
         say(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
     if run.incomplete:
         say(("INCOMPLETE", "bold red"), f": {run.incomplete}")
-    say(f"report: {folder / 'summary.md'}")
+    say(f"report: {short(folder) / 'summary.md'}")
     if run.incomplete and not run.stopped:
         return Exit.INCOMPLETE
     return Exit.ALL_PASS if run.not_passing(require_all=require_all).empty else Exit.NOT_ALL_PASS
+
+
+def short(folder: Path) -> Path:
+    """The folder as seen from the working folder, if it is below that."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def show_soak(asked: "Soak") -> Exit:

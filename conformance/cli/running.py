@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
-from conformance.cli.display import Exit, progress_bars, say, show_run, stop
+from conformance.cli.display import Exit, progress_bars, say, short, show_run, stop
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
 from conformance.results.store import StoreError
@@ -82,7 +82,7 @@ def _carry_out(work: Callable[[Progress], Any], folder: Path, require_all: bool)
     except KeyboardInterrupt as error:
         stop(
             Exit.INCOMPLETE,
-            f"{error or 'interrupted'}; `conformance run --resume {folder}` goes on with what is missing",
+            f"{error or 'interrupted'}; `conformance run --resume {short(folder)}` goes on with what is missing",
         )
 
 
