@@ -12,7 +12,7 @@ from conformance.results.store import Store
 from conformance.results.traces import StoreError, Traces
 from conformance.runs.judging import Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
-from conformance.runs.plan import Plan
+from conformance.runs.plan import CHECK_SECONDS, Plan
 from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
 from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
 from conformance.runs.warden import Warden
@@ -229,8 +229,9 @@ class WorkerPool:
 
     def _excess(self, worker: Worker) -> tuple[Verdict, str] | None:
         plan, process = self.plan, worker.process
-        if time.monotonic() - worker.since > plan.check_seconds:
-            return Verdict.TIMEOUT, f"took longer than {plan.check_seconds:g} s and was stopped"
+        limit = plan.check_seconds if worker.check else CHECK_SECONDS  # for loading, and for the oracle's part
+        if time.monotonic() - worker.since > limit:
+            return Verdict.TIMEOUT, f"took longer than {limit:g} s and was stopped"
         if plan.memory_bytes and process.memory() > plan.memory_bytes:
             return Verdict.CRASHED, f"took more than {plan.memory_bytes / 2**20:.0f} MiB of memory and was stopped"
         if process.logged() > LOG_BYTES:
