@@ -47,7 +47,7 @@ def member(array=None, *, shape=None, descr="<f8", content=b"", version=(1, 0)):
     """The bytes of a ``.npy``: an array's own, or a header that declares what it likes."""
     stream = io.BytesIO()
     if array is not None:
-        npy.write_array(stream, np.asarray(array), version, allow_pickle=True)
+        npy.write_array(stream, np.asarray(array), version, allow_pickle=False)
     else:
         header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
         stream.write(npy.magic(*version) + struct.pack("<H", len(header)) + header + content)
