@@ -69,11 +69,6 @@ class WorkerProcess:
         return self._process.pid
 
     @property
-    def returncode(self) -> int | None:
-        """Its exit status; None while it runs."""
-        return self._process.returncode
-
-    @property
     def how_it_ended(self) -> str:
         """Its exit status or signal, and the last line that it wrote."""
         code = self._process.returncode
