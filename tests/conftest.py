@@ -53,7 +53,8 @@ def agrees() -> Callable[..., None]:
     ``agrees(observed, reference, *arguments, dtype="float32", **keywords)``: the oracle is ``reference`` in float64 on
     the arguments as ``dtype`` has them; the noise floor is the largest error of runs in ``dtype`` whose arguments are
     moved by half a unit in the last place. GELU's distribution function moves by units of 1/2 beside, which is what a
-    library is left with by a difference. Both may return an array, a number, or tuples, lists and dicts of them.
+    library is left with by a difference; of other ``kinds`` of functions, if any are named, each value moves by one unit
+    in its last place, as in the harness. Both may return an array, a number, or tuples, lists and dicts of them.
     """
     return assert_agrees
 
@@ -62,7 +63,12 @@ RUNS = 6
 
 
 def assert_agrees(
-    observed: Any, reference: Callable[..., Any], *arguments: Any, dtype: str = "float32", **keywords: Any
+    observed: Any,
+    reference: Callable[..., Any],
+    *arguments: Any,
+    dtype: str = "float32",
+    kinds: tuple[str, ...] = ("distribution",),
+    **keywords: Any,
 ) -> None:
     """See the fixture ``agrees``."""
     working = np.dtype(dtype)
@@ -74,12 +80,12 @@ def assert_agrees(
     def moved(array: Any) -> Any:
         return (array * (1 + unit * generator.uniform(-1, 1, array.shape))).astype(working)
 
-    def distribution_moved(kind: str, value: Any) -> Any:
-        return AnotherLibrary(generator.uniform(1e5, 1e6))(kind, value) if kind == "distribution" else value
+    def by_another_library(kind: str, value: Any) -> Any:
+        return AnotherLibrary(generator.uniform(1e5, 1e6))(kind, value) if kind in kinds else value
 
     runs = []
     for _ in range(RUNS):
-        with rounded_otherwise(value=distribution_moved):
+        with rounded_otherwise(value=by_another_library):
             runs.append(_named(reference(*_mapped(given, moved), **keywords)))
     expectations = []
     for name, value in oracle.items():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -146,6 +146,7 @@ finite = st.floats(-1e100, 1e100, allow_subnormal=False)
 
 @given(arrays(float, (3,), elements=finite), st.floats(1e-3, 1e3))
 def test_the_error_does_not_depend_on_the_scale(value, scale):
+    assume(not np.any((value != 0) & (np.abs(value) < 1e-290)))  # differences below normal numbers count as none
     other = value * (1 + 1e-3)
     error = measure_errors(Observation(KEY, other), Observation(KEY, value))[0]
     scaled = measure_errors(Observation(KEY, scale * other), Observation(KEY, scale * value))[0]
