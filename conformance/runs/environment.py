@@ -13,7 +13,9 @@ from typing import Any
 from conformance.faults.injection import PACKAGES as OURS
 from conformance.runs.plan import Plan
 
-PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "tensorflow-cpu", "tensorflow", "jax", "optax")
+PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "tensorflow-cpu", "tensorflow", "jax", "jaxlib", "optax")
+
+SOURCES = (".py", ".toml", ".json", ".gz")  # of code, and of what it looks up
 
 # One thread a process: two workers side by side are faster than one with two threads, and sums keep their order.
 WORKER_ENVIRONMENT = {
@@ -57,14 +59,16 @@ def installed() -> dict[str, str]:
 
 
 @cache
-def source_digest() -> str:
-    """A digest of the harness and the four packages, so that results of one state are not taken for another's."""
+def source_digest(*packages: str) -> str:
+    """A digest of the sources of packages, so that results of one state are not taken for another's.
+
+    Without any named: of the harness and of the four implementations.
+    """
     digest = hashlib.sha256()
-    for package in ("conformance", *OURS.values()):
+    for package in packages or ("conformance", *OURS.values()):
         found = find_spec(package)
         assert found is not None
         assert found.origin is not None
-        folder = Path(found.origin).parent
-        for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.toml"))):
+        for path in sorted(path for path in Path(found.origin).parent.rglob("*") if path.suffix in SOURCES):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from conformance.runs.judging import Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import CHECK_SECONDS, Plan
 from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
+from conformance.runs.reuse import KeptCases
 from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
 from conformance.runs.warden import Warden
 from conformance.verdicts.compare import Verdict
@@ -173,7 +174,10 @@ class WorkerPool:
             worker.check, worker.since = message["check"], time.monotonic()
         elif kind == "made":
             assert worker.task is not None
-            self.judge.case_made(worker.task, message["informative_steps"], message["steps"])
+            reach = float(message["informative_steps"]), int(message["steps"])
+            self.judge.case_made(worker.task, *reach)
+            if self.plan.reuse:
+                KeptCases(self.plan).keep(self.store, self.judge.tasks[worker.task], *reach)
             self.schedule.case_made(worker.task)
         elif kind == "seen":
             self._judge(worker, message)

@@ -1,8 +1,9 @@
 """Results of earlier runs, taken again where nothing has changed of what they depend on.
 
 Kept are trainings of the project's own implementations in which everything passed: by the recipe, the precision and the
-device, the source of the harness and of the four packages, the versions of the libraries, and the machine. A training
-on data that lie in files is not kept, for these may change, nor one of somebody's own implementation.
+device, the source of the harness and of the implementation, the versions of its libraries, and the machine. A training
+on data that lie in files is not kept, for these may change, nor one of somebody's own implementation. Kept too are the
+oracle's cases, which serve every implementation, somebody's own as well.
 """
 
 import gzip
@@ -10,27 +11,35 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.cache import cache_folder, write_whole
+from conformance.adapters.cache import cache_folder, prune, write_whole
 from conformance.adapters.registry import OWN, available
 from conformance.data.datasets import DATASETS
+from conformance.faults.injection import PACKAGES
+from conformance.results.cases import case_files, seal_case
 from conformance.results.store import CurvePoint, Done, Store
 from conformance.runs.environment import WORKER_ENVIRONMENT, installed, source_digest
-from conformance.runs.judging import Stand
+from conformance.runs.judging import CASE, Stand, enter_case
 from conformance.runs.plan import Plan, Task
 from conformance.runs.schedule import ORACLE
 from conformance.verdicts.compare import NOT_FAILING
 from conformance.verdicts.record import Record
 
-FOLDERS = 4  # of different sources or machines that are kept, the newest
+MOST_BYTES = 1 << 28  # of trainings, and of cases, that are kept; the default suite's take 1 and 80 million
+MOST_CASE_BYTES = 1 << 24  # of one file of a case: a larger one is made anew
 NOTE = "of an earlier run"
 SWITCHES = ("XLA_", "JAX_", "TF_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_")
+LIBRARIES: Mapping[str, tuple[str, ...]] = {  # that an implementation stands on, beside those that all do
+    "torch": ("torch",),
+    "tf": ("tensorflow", "tensorflow-cpu"),
+    "jax": ("jax", "jaxlib", "optax"),
+}
 
 
 class Kept:
@@ -38,8 +47,7 @@ class Kept:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        root = cache_folder("results")
-        self.folder = root and root / _state(plan.device)
+        self.folder = cache_folder("results")
 
     def take(self, store: Store) -> int:
         """Enter what is kept of a plan's trainings; how many there were."""
@@ -53,27 +61,24 @@ class Kept:
 
     def keep(self, store: Store) -> None:
         """Keep those trainings of a run that are done and in which everything passed, and drop what is old."""
-        if self.folder is None:
+        if self.folder is None or not prune(self.folder, MOST_BYTES):
             return
         done, facts = store.done(), store.facts()
         with suppress(OSError):  # a folder that nobody may write to keeps nothing
-            self.folder.mkdir(parents=True, exist_ok=True)
             for task in self.plan.tasks:
                 for name in self.plan.implementations:
                     file = self._file(task, name)
                     whole = all((*task.name, name, check) in done for check in self.plan.checks)
                     if whole and file is not None and not file.exists():
                         _keep(store, (*task.name, name), facts[f"implementation {name}"], file)
-            others = sorted(self.folder.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-            for old in others[FOLDERS:]:
-                shutil.rmtree(old, ignore_errors=True)
 
     def _file(self, task: Task, name: str) -> Path | None:
         """Where a training is kept; None for one that is not."""
         own = name in OWN and self.plan.implementations[name] == available()[name]
-        if self.folder is None or not own or DATASETS[task.recipe.dataset.name].kind == "files":
+        if self.folder is None or not own or not _is_embedded(task):
             return None
-        return self.folder / f"{task.recipe.hash}.{task.dtype}.{name}.json.gz"
+        state = _state_of_implementation(name, self.plan.device)
+        return self.folder / f"{task.recipe.hash}.{task.dtype}.{name}.{state}.json.gz"
 
     def _take(self, store: Store, task: Task, name: str) -> bool:
         file = self._file(task, name)
@@ -117,12 +122,83 @@ def _rows(store: Store, table: str, place: tuple[str, str, str]) -> list[dict[st
     return [dict(zip(store.columns(table), row, strict=True)) for row in store.select(query, place)]
 
 
+class KeptCases:
+    """What is kept of the oracle's part, which no implementation has a part in: the cases."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.folder = cache_folder("cases")
+
+    def take(self, store: Store) -> None:
+        """Put the kept cases of those trainings into a store of which something is left to do. Raises OSError."""
+        done = store.done()
+        for task in self.plan.tasks:
+            wanted = [(*task.name, name, check) for name in self.plan.implementations for check in self.plan.checks]
+            if (*task.name, ORACLE, CASE) not in done and not done.keys() >= set(wanted):
+                self._take(store, task)
+
+    def keep(self, store: Store, task: Task, informative_steps: float, steps: int) -> None:
+        """Keep a case that the oracle has just made, if it is none too large."""
+        names = case_files(task.recipe, task.dtype)
+        if self.folder is None or not _is_embedded(task) or not prune(self.folder, MOST_BYTES):
+            return
+        if any(store.trace(name).stat().st_size > MOST_CASE_BYTES for name in names):
+            return
+        seal = seal_case(store, task.recipe, task.dtype)
+        with suppress(OSError):
+            *files, note = _places(self.folder, task)
+            for name, file in zip(names, files, strict=True):
+                if not file.exists():
+                    write_whole(file, store.trace(name).read_bytes())
+            values = {"digests": list(json.loads(seal).values()), "informative": informative_steps, "steps": steps}
+            write_whole(note, json.dumps(values).encode())
+
+    def _take(self, store: Store, task: Task) -> None:
+        if self.folder is None or not _is_embedded(task):
+            return
+        *files, note = _places(self.folder, task)
+        try:
+            values = json.loads(note.read_bytes())
+            held = [file.read_bytes() for file in files]
+            if [hashlib.sha256(data).hexdigest() for data in held] != values["digests"]:
+                return
+            reach = float(values["informative"]), int(values["steps"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # not there, not ours or damaged: made anew
+        for name, data in zip(case_files(task.recipe, task.dtype), held, strict=True):
+            write_whole(store.trace(name), data)
+        enter_case(store, task, *reach)
+
+
+def _places(folder: Path, task: Task) -> tuple[Path, Path, Path]:
+    """Where a case is kept: its own file, that of its data, and a note on them."""
+    own = f"{task.recipe.hash}.{task.dtype}.{_state()}"
+    data = case_files(task.recipe, task.dtype)[1]
+    return folder / own, folder / f"{data}.{_state()}", folder / f"{own}.json"
+
+
+def _is_embedded(task: Task) -> bool:
+    """Whether a task's data are the project's own, and not somebody's files."""
+    return DATASETS[task.recipe.dataset.name].kind != "files"
+
+
 @cache
-def _state(device: str) -> str:
-    """A digest of everything that a result depends on but the recipe."""
-    switches = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)}
+def _state_of_implementation(name: str, device: str) -> str:
+    """A digest of everything that the result of an implementation depends on but the recipe."""
+    versions = {package: installed().get(package) for package in LIBRARIES.get(name, ())}
+    return _digest([_state(), source_digest(PACKAGES[name]), versions, device])
+
+
+@cache
+def _state() -> str:
+    """A digest of everything that a case depends on but the recipe."""
+    versions = {package: installed().get(package) for package in ("numpy", "scikit-learn")}
     machine = [platform.python_version(), platform.platform(), _processor()]
-    parts = [source_digest(), device, installed(), WORKER_ENVIRONMENT, machine, switches]
+    switches = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)}
+    return _digest([source_digest("conformance", PACKAGES["numpy"]), versions, machine, WORKER_ENVIRONMENT, switches])
+
+
+def _digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
