@@ -28,7 +28,7 @@ from conformance.runs.environment import environment
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress
-from conformance.runs.run import carry_out
+from conformance.runs.run import carry_out, resume
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.order import LADDER
 
@@ -195,7 +195,7 @@ def _moved(component: dict[str, Any], generator: np.random.Generator) -> dict[st
 
 
 def work_through(soak: Soak, progress: Progress) -> None:
-    """Run every portion that is not finished; one that was broken off is begun anew.
+    """Run every portion that is not finished; one that was broken off goes on with what it lacks.
 
     Raises BadInput where the folder holds anything but this very soak, of the same code, and Incomplete, after the last
     portion, where one could not be finished.
@@ -206,11 +206,9 @@ def work_through(soak: Soak, progress: Progress) -> None:
     before, lost = 0, []
     for portion in portions:
         if not _finished(portion.folder):
-            if portion.folder.exists():
-                shutil.rmtree(portion.folder)
             started = time.monotonic()
             try:
-                carry_out(portion, _overall(progress, before, total))
+                _go_on(portion, _overall(progress, before, total))
             except Incomplete as error:
                 lost.append(str(error))
             else:
@@ -218,6 +216,16 @@ def work_through(soak: Soak, progress: Progress) -> None:
         before += len(portion.tasks)
     if lost:
         raise Incomplete("; ".join(lost))
+
+
+def _go_on(portion: Plan, progress: Progress) -> None:
+    """Carry out a portion, or what it lacks if it was broken off; one whose folder cannot be read is begun anew."""
+    try:
+        resume(portion.folder, progress)
+    except StoreError:
+        if portion.folder.exists():
+            shutil.rmtree(portion.folder)
+        carry_out(portion, progress)
 
 
 def _overall(progress: Progress, before: int, total: int) -> Progress:

@@ -179,10 +179,25 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
         say(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
     if run.incomplete:
         say(("INCOMPLETE", "bold red"), f": {run.incomplete}")
+    for name in run.offering_nothing:
+        say((name, "bold red"), " offers nothing of what was asked for: nothing of it was compared")
     say(f"report: {short(folder) / 'summary.md'}")
     if run.incomplete and not run.stopped:
         return Exit.INCOMPLETE
-    return Exit.ALL_PASS if run.not_passing(require_all=require_all).empty else Exit.NOT_ALL_PASS
+    passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
+    return Exit.ALL_PASS if passes else Exit.NOT_ALL_PASS
+
+
+def span(seconds: float) -> str:
+    """A time as one says it.
+
+    >>> span(4.2), span(150.0), span(9000.0)
+    ('5 s', '3 min', '2 h 30 min')
+    """
+    if seconds < 60:
+        return f"{5 * max(1, round(seconds / 5))} s"
+    minutes = max(1, round(seconds / 60 + 0.499))
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def short(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
-from conformance.cli.display import Exit, progress_bars, say, short, show_run, stop
+from conformance.cli.display import Exit, progress_bars, say, short, show_run, span, stop
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
 from conformance.results.store import StoreError
@@ -16,6 +16,7 @@ from conformance.runs import run
 from conformance.runs.folders import point_latest_to
 from conformance.runs.order import plan_of
 from conformance.runs.outcome import BadInput, Incomplete
+from conformance.runs.pace import Forecast, forecast
 from conformance.runs.pool import Progress
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -43,6 +44,7 @@ def begin(asked: Asked, *, require_all: bool) -> Exit:
         stop(Exit.BAD_INPUT, str(error))
     if asked.implementations is None:
         _say_what_is_installed()
+    _say_how_much(forecast(plan))
 
     def work(progress: Progress) -> None:
         if asked.options["output"] is None:
@@ -110,3 +112,19 @@ def _say_what_is_installed() -> None:
     absent = [name for name in FRAMEWORKS if name not in there]
     hint = f"; not installed: {', '.join(absent)} ({install_command(','.join(absent))})" if absent else ""
     say(f"implementations: {', '.join(there)}{hint}")
+
+
+def _say_how_much(found: Forecast) -> None:
+    """A line on what a run will be: trainings, steps, time and memory."""
+    parts = [f"{found.trainings} trainings"]
+    if found.kept:
+        parts[0] += f", {found.kept} of them kept of earlier runs"
+    if found.kept < found.trainings:
+        steps = f"{found.steps:,} steps" + (f" and {found.unsized} recipes on files" if found.unsized else "")
+        least = f"at least {span(found.seconds)} ({', '.join(found.unknown)} not counted)"
+        parts += [
+            steps,
+            least if found.unknown else f"about {span(found.seconds)} by the last runs on this machine",
+            f"at most {found.data_bytes / 1e6:.1f} MB of data and random draws in one",
+        ]
+    say("; ".join(parts))

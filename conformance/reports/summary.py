@@ -7,7 +7,6 @@ import pandas as pd
 
 from conformance.results import frames
 from conformance.results.run import Run
-from conformance.verdicts.compare import Verdict
 
 WORST = 12
 
@@ -18,7 +17,7 @@ def summarize(run: Run) -> str:
     if records.empty:
         return "# Conformance report\n\n**INCOMPLETE**: the run ended before anything was compared.\n"
     sections = [
-        ("", _headline(records, run.incomplete)),
+        ("", _headline(run)),
         ("First failures", _failures(records)),
         ("Verdicts", markdown(run.verdicts)),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
@@ -46,13 +45,15 @@ def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _headline(records: pd.DataFrame, incomplete: str) -> str:
+def _headline(run: Run) -> str:
+    records, incomplete, silent = run.records, run.incomplete, run.offering_nothing
     counts = records["verdict"].value_counts()
     failing = len(frames.not_passing(records))
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in frames.VERDICTS if verdict in counts)
     result = "Every implementation conforms" if not failing else f"{failing} records did not pass"
-    if not failing and set(counts.index) == {Verdict.UNSUPPORTED}:
-        result = "Nothing was compared: nothing that was asked for is offered"
+    if silent:
+        result = f"Nothing of {', '.join(map(_text, silent))} was compared: nothing that was asked for is offered"
+        result += f". {failing} records did not pass" if failing else ""
     if incomplete:
         result = f"INCOMPLETE: {_text(incomplete)}" + (f". {failing} records did not pass" if failing else "")
     return (

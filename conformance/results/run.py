@@ -9,6 +9,7 @@ import pandas as pd
 from conformance.results import frames
 from conformance.results.completeness import incompleteness, missing
 from conformance.results.store import Store
+from conformance.verdicts.compare import Verdict
 
 
 class Run:
@@ -64,9 +65,17 @@ class Run:
         return frames.not_passing(self.records, require_all=require_all)
 
     @property
+    def offering_nothing(self) -> list[str]:
+        """The implementations of which nothing at all could be compared."""
+        offers = (self.records["verdict"] != Verdict.UNSUPPORTED).groupby(self.records["implementation"]).any()
+        return [str(name) for name in offers.index[~offers]]
+
+    @property
     def passed(self) -> bool:
-        """Whether the run came to its end, and all that was offered passes or is inconclusive."""
-        return not self.incomplete and not self.records.empty and self.not_passing().empty
+        """Whether the run came to its end, and all that was offered, of each something, passes or is inconclusive."""
+        return (
+            not self.incomplete and bool(len(self.records)) and self.not_passing().empty and not self.offering_nothing
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -55,6 +55,7 @@ class WorkerPool:
         self.workers: list[Worker] = []
         self.lost: list[str] = []
         self.failed = False
+        self._refusals: list[str] = []  # of the device, by those who do not have it
         self._looked = 0.0
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
@@ -104,6 +105,9 @@ class WorkerPool:
             self._start(name)
         while any(worker.stand is None for worker in self.workers):
             self._listen()
+        if self._refusals:
+            having = f"; {', '.join(self.stands)} can be had on it" if self.stands else ""
+            raise BadInput("; ".join(self._refusals) + having)
         if names and not self.workers:
             raise BadInput("; ".join(self.lost))
 
@@ -163,7 +167,8 @@ class WorkerPool:
                 self.stands[worker.name] = worker.stand
                 self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
         elif kind == "refused":
-            raise BadInput(f"{worker.name}: {message['text']}")
+            self._refusals.append(f"{worker.name}: {message['text']}")
+            worker.stopped = (Verdict.CRASHED, message["text"])
         elif kind == "bad input":
             raise BadInput(message["text"])
         elif kind == "unwritable":
@@ -201,8 +206,8 @@ class WorkerPool:
     def _finish(self, worker: Worker) -> None:
         assert worker.task is not None
         task, worker.task = worker.task, None
+        self.schedule.took(worker.name, time.monotonic() - worker.begun)
         if worker.name != ORACLE:
-            self.schedule.took(worker.name, time.monotonic() - worker.begun)
             self._put_away(Unit(worker.name, task))
 
     def _put_away(self, unit: Unit) -> None:

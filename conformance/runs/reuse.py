@@ -59,6 +59,11 @@ class Kept:
                     found += self._take(store, task, name)
         return found
 
+    def holds(self, task: Task, name: str) -> bool:
+        """Whether a training is kept."""
+        file = self._file(task, name)
+        return file is not None and file.exists()
+
     def keep(self, store: Store) -> None:
         """Keep those trainings of a run that are done and in which everything passed, and drop what is old."""
         if self.folder is None or not prune(self.folder, MOST_BYTES):

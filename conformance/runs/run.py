@@ -6,6 +6,7 @@ from pathlib import Path
 from conformance.reports import write_reports
 from conformance.results.completeness import incompleteness
 from conformance.results.store import DATABASE, Store, StoreError
+from conformance.runs import pace
 from conformance.runs.environment import environment
 from conformance.runs.folders import claimed
 from conformance.runs.outcome import BadInput, Incomplete
@@ -82,6 +83,7 @@ def _finish(plan: Plan, store: Store, pool: WorkerPool | None, scratch: Path) ->
     try:
         if pool is not None:
             pool.stop()
+            pace.remember(pool.schedule.seconds)
             store.set_fact("lost", pool.lost)
             store.set_fact("stopped", pool.stopped)
     finally:

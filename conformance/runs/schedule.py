@@ -20,7 +20,8 @@ class Schedule:
     """What is left to do, and in which order.
 
     The oracle makes a task's case before any implementation can take the task. It is kept ahead of the implementations
-    by twice the number of workers, so that none waits for it, and cases do not pile up.
+    by twice the number of workers, so that none waits for it, and cases do not pile up. ``seconds``: what each worker's
+    name took for its tasks.
     """
 
     def __init__(self, left: Iterable[Unit], made: Iterable[TaskName], at_once: int) -> None:
@@ -33,7 +34,7 @@ class Schedule:
         for name, task in units:
             (self.ready if task in there else self.waiting).setdefault(name, []).append(task)
         self._ahead = 2 * at_once
-        self._seconds: dict[str, list[float]] = {}
+        self.seconds: dict[str, list[float]] = {}
 
     @property
     def finished(self) -> bool:
@@ -65,7 +66,7 @@ class Schedule:
 
     def took(self, name: str, seconds: float) -> None:
         """A worker took so long for a task."""
-        self._seconds.setdefault(name, []).append(seconds)
+        self.seconds.setdefault(name, []).append(seconds)
 
     def again(self, unit: Unit) -> None:
         """A unit that was given out is to be done again, before all others."""
@@ -85,6 +86,6 @@ class Schedule:
 
     def _left(self, name: str) -> float:
         """Seconds of work that a worker's name has left, as far as is known."""
-        known = self._seconds.get(name, [])
+        known = self.seconds.get(name, [])
         mean = sum(known) / len(known) if known else float("inf")
         return mean * (len(self.ready.get(name, ())) + len(self.waiting.get(name, ())))

@@ -181,6 +181,28 @@ def test_what_was_finished_is_kept_and_what_was_broken_off_is_begun_anew(tmp_pat
     assert len(carried_out) == 4
 
 
+def test_a_portion_that_was_broken_off_goes_on_with_what_it_lacks(tmp_path, monkeypatch):
+    def break_off(worker, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    def never(*arguments):
+        raise AssertionError("begun anew")
+
+    soak = Soak(1, 2, {"numpy": resolve("numpy")}, tmp_path / "soak")
+    with pytest.raises(KeyboardInterrupt):
+        work_through(soak, break_off)
+    assert tally(soak).recipes == 0
+    store = Store(soak.portions[0].folder)
+    before = store.select("SELECT rowid, * FROM records ORDER BY rowid")
+    assert before
+    monkeypatch.setattr(soaking, "carry_out", never)
+    work_through(soak, silent)
+    assert store.select("SELECT rowid, * FROM records ORDER BY rowid")[: len(before)] == before
+    assert tally(soak).recipes == 1
+    assert tally(soak).total.false_alarms == 0
+
+
 def test_the_folder_of_another_soak_is_refused(tmp_path, carried_out, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         work_through(small(tmp_path / "soak"), silent)

@@ -55,10 +55,19 @@ class OptimizerAlone(NumpyAdapter):
         own = NumpySession(problem)
         return type("Alone", (), {"optimizer_step": staticmethod(own.optimizer_step)})()
 
+class Silent(NumpyAdapter):
+    def session(self, problem):
+        raise Unsupported("not this one")
+
 class WrongOptimizerAlone(Wrong):
     def session(self, problem):
         own = Wrong.session(self, problem)
         return type("Alone", (), {"optimizer_step": staticmethod(own.optimizer_step)})()
+
+class OnAnything(NumpyAdapter):
+    def __init__(self, device):
+        super().__init__("cpu")
+        self.device = device
 
 class Picky(NumpyAdapter):
     def session(self, problem):
@@ -221,11 +230,27 @@ def test_a_device_that_is_not_there_is_refused_with_what_was_found(place):
     assert "found cpu" in result.stderr
 
 
+def test_of_a_device_it_is_said_who_does_not_have_it_and_who_has(place):
+    arguments = ["run", "--recipe", "small.toml", "--device", "gpu"]
+    result = conformance(place, *arguments, "--implementation", "numpy,plugin:OnAnything")
+    assert result.returncode == 2
+    assert "numpy: device='gpu' is not there" in result.stderr
+    assert "plugin:OnAnything can be had on it" in result.stderr
+
+
 def test_numpy_has_no_device_but_the_cpu(place):
     result = conformance(place, "run", "--recipe", "small.toml", "--implementation", "numpy", "--device", "gpu")
     assert result.returncode == 2
     assert "device='gpu' is not there: NumPy computes on the cpu alone" in result.stderr.replace("\n", " ")
     assert "--implementation torch,tf,jax" in result.stderr.replace("\n", " ")
+
+
+def test_an_implementation_that_offers_nothing_does_not_conform(place):
+    arguments = ["run", "--recipe", "small.toml", "--dtype", "float64", "--implementation", "numpy,plugin:Silent"]
+    result = conformance(place, *arguments, "--output", "silent")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "plugin:Silent offers nothing of what was asked for" in result.stdout
+    assert "**Nothing of plugin:Silent was compared" in (place / "silent" / "summary.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
