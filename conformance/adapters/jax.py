@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
@@ -74,12 +73,13 @@ class JaxSession(Session):
         recipe = problem.recipe
         self.recipe = recipe
         self.double = problem.dtype == np.float64
+        self.examples = len(problem.train_x)
         self.parts = Parts(problem, models, regularizers, schedules)
         self.model = self.parts.model
         self.objective = self.parts.objective
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
         # Compiled whole: JAX would compile every operation by itself, for every shape.
-        self.per_example = jax.jit(partial(losses.LOSSES[recipe.loss.name], **recipe.loss.keywords))
+        self.differentiate = jax.jit(self._differentiate)
         self.update = jax.jit(self._update)
 
     @_in_precision
@@ -101,19 +101,12 @@ class JaxSession(Session):
 
     @_in_precision
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        result = self._loss_and_gradients(parameters, x, y, masks, weights)
-        # Without batch norm and dropout the two modes are one, and so is the program that the forward pass compiled.
-        one_mode = not masks and self.model.normalization != "batch_norm"
-        values = self._intermediates(parameters, x, masks or None, {} if one_mode else None)
-        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
-        per_example = self.per_example(outputs, y, weights)
-        parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
-        return _arrays({"per_example": per_example, **parts})
+        return _arrays(self.differentiate(parameters, x, y, masks, weights)[0])
 
     @_in_precision
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        result = self._loss_and_gradients(parameters, x, y, masks, weights)
-        return _arrays({"cost": result.cost, **result.gradients})
+        found, gradients = self.differentiate(parameters, x, y, masks, weights)
+        return _arrays({"cost": found["cost"], **gradients})
 
     @_in_precision
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
@@ -121,7 +114,10 @@ class JaxSession(Session):
 
     @_in_precision
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
-        return np.asarray(_predict_classes(self.model, parameters, x, statistics))
+        # Filled up to the number of training examples, so that the test set needs no program of its own.
+        rows = np.zeros((max(len(x), self.examples), *x.shape[1:]), x.dtype)
+        rows[: len(x)] = x
+        return np.asarray(_predict_classes(self.model, parameters, rows, statistics))[: len(x)]
 
     @_in_precision
     def clip(self, gradients: Tensors) -> Tensors:
@@ -160,13 +156,19 @@ class JaxSession(Session):
     def _intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Any:
         return _intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)
 
-    def _loss_and_gradients(
+    def _differentiate(
         self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None
-    ) -> Any:
-        # Always with the input's gradient, so that there is one function to compile and not two.
-        return training.loss_and_gradients(
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """All that is asked about a batch, in one program and not in three: losses, and gradients with the input's."""
+        result = training.loss_and_gradients(
             self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
         )
+        values = self._intermediates(parameters, x, masks, None)
+        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        loss = self.recipe.loss
+        per_example = losses.LOSSES[loss.name](outputs, y, weights, **loss.keywords)
+        parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
+        return {"per_example": per_example, **parts}, result.gradients
 
     def _update(self, gradients: Any, state: Any, parameters: Any, learning_rate: Any) -> Any:
         updates, state = self.optimizer.update(gradients, state, parameters, learning_rate=learning_rate)
