@@ -12,6 +12,7 @@ from conformance.results.traces import StoreError
 from conformance.verdicts.order import LADDER
 
 FILE = "plan.json"
+PART = f"{FILE}.part"  # all that a run may leave that is killed before it has begun
 CHECK_SECONDS = 900.0  # a check that takes longer is stopped
 
 
@@ -88,7 +89,7 @@ class Plan:
         """Write the plan into its folder; it appears whole or not at all. Raises OSError."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
         values["recipes"] = [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]
-        part = self.folder / f"{FILE}.part"
+        part = self.folder / PART
         part.write_text(json.dumps(values), encoding="utf-8")
         part.replace(self.folder / FILE)
 
@@ -96,6 +97,8 @@ class Plan:
     def read(cls, folder: Path) -> "Plan":
         """The plan in a folder. Raises StoreError, naming the file."""
         path = folder / FILE
+        if not path.exists():
+            raise StoreError(f"{folder}: holds no {FILE}, for no run was begun in it: nothing can be gone on with")
         try:
             values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             recipes = [(suite, Recipe.model_validate(recipe)) for suite, recipe in values["recipes"]]

@@ -212,10 +212,25 @@ def test_a_run_goes_on_after_kills_of_any_of_its_processes_and_then_has_the_reco
     process.kill()
     process.communicate(timeout=60)
     place.await_the_end()
-    status, _, err = place.run("run", "--resume", "out")
+    if (place.folder / "out" / "plan.json").exists():
+        status, _, err = place.run("run", "--resume", "out")
+    else:  # killed before it had begun
+        status, _, err = place.run(*place.begin("numpy,plug:Honest"))
     assert status == 0, err
     pd.testing.assert_frame_equal(place.records().drop(columns=["run", "seconds"]), expected, check_exact=True)
     assert place.load().passed
+
+
+def test_where_no_run_was_begun_none_is_gone_on_with_but_one_can_begin(place):
+    out = place.folder / "out"
+    assert place.run("run", "--resume", "out")[0] == 2
+    out.mkdir()
+    (out / "plan.json.part").write_text("{", encoding="utf-8")
+    status, _, err = place.run("run", "--resume", "out")
+    assert status == 2
+    assert "holds no plan.json, for no run was begun in it" in err
+    assert place.run(*place.begin("numpy", recipes=("s1",)))[0] == 0
+    assert not (out / "plan.json.part").exists()
 
 
 def test_a_resumed_run_that_lacks_nothing_stays_as_it_is(place):
