@@ -28,6 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import activations, initializers, normalization, regularizers
 from ._common import check_choice, check_layer_sizes
+from .arithmetic import total
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
@@ -134,7 +135,7 @@ class DenseNetwork:
         for layer in range(self.depth, 0, -1):
             gradients[f"W{layer}"] = self.product(dz.T, values[f"A{layer - 1}"], out=buffers[f"dW{layer}"])
             if f"b{layer}" in parameters:
-                gradients[f"b{layer}"] = np.sum(dz, axis=0, out=buffers[f"db{layer}"])
+                gradients[f"b{layer}"] = np.positive(total(dz, axis=0)[0], out=buffers[f"db{layer}"])
             if layer == 1 and not input_gradient:
                 break
             da = self.product(dz, parameters[f"W{layer}"], out=buffers[f"dA{layer - 1}"])

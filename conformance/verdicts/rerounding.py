@@ -31,6 +31,15 @@ SHORTEST = 64
 BLOCK = 16384
 
 
+# A graphics processor takes a product's sum in slices of so many terms, side by side, and adds these up in a tree; sums
+# without a product by so many threads, each of which takes every so-manyeth term (NVIDIA's CUTLASS: split and stream K;
+# "Optimizing Parallel Reduction in CUDA").
+SLICE = 32
+THREADS = 128
+
+# Above so many numbers at once a slice's terms are left to a library: NumPy's own multiplies and adds in one rounding.
+MOST_FUSED = 1 << 16
+
 # Numbers that are chosen from a few and not computed with.
 CHOSEN = ("threshold",)
 
@@ -43,6 +52,7 @@ class Variant(NamedTuple):
     jittered: bool = False  # inputs moved by about half a unit in the last place
     functions: bool = False  # activations, norms and losses moved by a unit, 1 - beta^t subtracted, as libraries may
     rounded: bool = False  # the optimizer's scalars rounded to the working precision
+    side_by_side: bool = False  # sums in slices and trees, with fused multiply-add, and functions moved by two units
 
 
 VARIANTS = (
@@ -52,7 +62,9 @@ VARIANTS = (
     Variant(jittered=True, functions=True),
     Variant(reordered=True, rounded=True, functions=True),
     Variant(reordered=True, one_by_one=True, jittered=True, rounded=True, functions=True),
+    Variant(reordered=True, side_by_side=True, functions=True),
 )
+REORDERED, ALL_MOVED = 1, 5  # the places of those that accompany a whole training
 
 
 class SequentialNetwork(DenseNetwork):
@@ -76,6 +88,51 @@ class SequentialNetwork(DenseNetwork):
         return total
 
 
+class ParallelNetwork(DenseNetwork):
+    """The reference's network with its matrix products summed as a graphics processor sums them."""
+
+    def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
+        """``a b``: slices of its terms with fused multiply-add, side by side, and a tree over the slices."""
+        slices = -(-a.shape[1] // SLICE)
+        missing = slices * SLICE - a.shape[1] if slices > 1 else 0
+        left = np.pad(a, ((0, 0), (0, missing))).reshape(len(a), slices, -1).transpose(1, 0, 2)
+        right = np.pad(b, ((0, missing), (0, 0))).reshape(slices, -1, b.shape[1])
+        small = slices * len(a) * b.shape[1] <= MOST_FUSED
+        parts = _fused(left, right) if small else np.matmul(left, right)
+        return np.positive(_tree(parts), out=out)
+
+
+def _fused(left: Array, right: Array) -> Array:
+    """The matrix products ``left[i] right[i]``, term after term, each multiplied and added in one rounding."""
+    wide: type = np.float64 if left.dtype == np.float32 else np.longdouble
+    total = np.zeros((*left.shape[:2], right.shape[2]), left.dtype)
+    columns: Array = left.astype(wide).transpose(2, 0, 1)[..., None]
+    rows: Array = right.astype(wide).transpose(1, 0, 2)[:, :, None]
+    terms = columns * rows if len(columns) * total.size <= BLOCK else map(np.multiply, columns, rows)
+    for term in terms:
+        np.add(total, term, out=total, casting="same_kind")  # in the wider precision, then rounded
+    return total
+
+
+def _tree(parts: Array) -> Array:
+    """The sum along the first axis: of halves, of halves of these, and so on."""
+    while len(parts) > 1:
+        half = len(parts) // 2
+        parts = np.concatenate([parts[:half] + parts[half : 2 * half], parts[2 * half :]])
+    first: Array = parts[0]
+    return first
+
+
+def _total_by_threads(values: Array, *, axis: int | None = None) -> Any:
+    """The sum of the reference, as threads take it that each add up every so-manyeth term, and a tree over them."""
+    terms = values.ravel() if axis is None else np.moveaxis(values, axis, 0)
+    missing = -len(terms) % THREADS if len(terms) > THREADS else 0
+    padded = np.pad(terms, ((0, missing), *((0, 0),) * (terms.ndim - 1)))
+    of_threads = padded.reshape(-1, min(len(padded), THREADS), *terms.shape[1:])
+    last = _tree(np.add.accumulate(of_threads, axis=0)[-1])
+    return last if axis is None else np.expand_dims(last, axis)
+
+
 def _add_in_blocks(columns: Array, rows: Array, total: Array) -> None:
     """Add ``columns[k] rows[k]`` to ``total`` for each ``k`` in turn: along its first axis NumPy adds in this order."""
     size = min(BLOCK // total.size, len(rows))
@@ -89,7 +146,7 @@ def _add_in_blocks(columns: Array, rows: Array, total: Array) -> None:
 
 @dataclass(frozen=True)
 class AnotherLibrary:
-    """What another library's function might return: each value one unit in the last place higher or lower.
+    """What another library's function might return: each value ``units`` in the last place higher or lower.
 
     Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. The
     value of every activation moves: what a rectifier or a linear output passes on is a sum, which a library rounds
@@ -98,10 +155,11 @@ class AnotherLibrary:
     """
 
     salt: float
+    units: int = 1
 
     def __call__(self, kind: str, value: Array) -> Array:
         fraction, _ = np.modf(np.abs(value.astype(np.float64)) * self.salt)
-        unit = np.where(fraction < 0.5, -1, 1) * np.finfo(value.dtype).eps
+        unit = np.where(fraction < 0.5, -self.units, self.units) * np.finfo(value.dtype).eps
         moved: Array = value + (0.5 if kind == "distribution" else value) * unit.astype(value.dtype)
         return moved
 
@@ -131,6 +189,8 @@ class Rerounded(Session):
         self.session = NumpySession(replace(problem, recipe=recipe))
         if self.variant.one_by_one:
             self.session.model = SequentialNetwork(**vars(self.session.model))
+        elif self.variant.side_by_side:
+            self.session.model = ParallelNetwork(**vars(self.session.model))
         sizes = self.session.model.layer_sizes
         features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
         self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
@@ -216,9 +276,13 @@ class Rerounded(Session):
 
     def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
         with rounded_otherwise(
-            total=_total_in_turn if self.variant.one_by_one else None,
+            total=_total_in_turn
+            if self.variant.one_by_one
+            else _total_by_threads
+            if self.variant.side_by_side
+            else None,
             one_minus_power=_subtracted if self.variant.functions else None,
-            value=AnotherLibrary(self.salt) if self.variant.functions else None,
+            value=AnotherLibrary(self.salt, 2 if self.variant.side_by_side else 1) if self.variant.functions else None,
         ):
             return function(*arguments, **keywords)
 
