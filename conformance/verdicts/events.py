@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from conformance.adapters.session import Session, TrainingState
-from conformance.checks.case import Case, replay, take_step
+from conformance.checks.case import Case, places, replay, take_step
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, named
 from conformance.recipes.recipe import Recipe
@@ -52,8 +52,8 @@ def local_events(case: Case, sessions: Sequence[Session]) -> Events:
         _add_event(events, state.step, [_switches(session, problem, state, state.step) for session in sessions])
     for taken, (parameters, statistics) in case.points.items():
         still = TrainingState(0, parameters, {}, statistics)
-        for step in {1, problem.batches_per_epoch}:
-            _add_event(events, taken, [_switches(session, problem, still, step) for session in sessions])
+        for batch in places(problem).values():
+            _add_event(events, taken, [_switches(session, problem, still, batch + 1) for session in sessions])
     return events
 
 

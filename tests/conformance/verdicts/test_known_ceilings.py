@@ -307,7 +307,7 @@ def sources(tmp_path):
         ("reference_numpy/_common.py", "if not 0 <= _number", "if not 0 < _number", False),
         ("reference_numpy/schedules.py", '"""', '"""Another word. ', True),
         ("reference_numpy/schedules.py", "\ndef ", "\n# a remark\n\ndef ", True),
-        ("conformance/checks/loss.py", "batch(0)", "batch(1)", False),
+        ("conformance/checks/loss.py", "problem.batch(batch)", "problem.batch(0)", False),
         ("conformance/problems/problem.py", "return epoch, slice", "return 0, slice", False),
         ("conformance/verdicts/ceilings.py", "STEPS = 100", "STEPS = 50", False),
         ("conformance/verdicts/floors.py", "NEIGHBOURS = 10", "NEIGHBOURS = 9", True),
