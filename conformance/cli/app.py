@@ -39,7 +39,7 @@ def options(
 def list_what(
     what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
                                              "schedules, initializers, losses, activations, datasets, checks, suites, "
-                                             "coverage or implementations")],
+                                             "coverage, faults or implementations")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line, and the implementations that are installed."""

@@ -297,6 +297,34 @@ _MORE: tuple[dict[str, Any], ...] = (
     },
 )  # fmt: skip
 
+_SHOWCASES: tuple[dict[str, Any], ...] = (
+    {
+        "name": "showcase-hand-signs",
+        "description": "A softmax classifier learns 120 drawn hands: over 90 % of the training images.",
+        "dataset": {"name": "hand_signs", "examples": 120, "test_examples": 60}, **_softmax("tanh", 25),
+        "initializer": "xavier_normal", "batch_size": 40, "epochs": 20, "every_epoch": True,
+        "optimizer": _optimizer("adam", 0.0002),
+    },
+    {
+        "name": "showcase-digits",
+        "description": "Handwritten digits, all of them: over 95 % of the test images.",
+        "dataset": {"name": "digits"}, **_softmax("tanh", 32), "initializer": "xavier_normal", "batch_size": 128,
+        "epochs": 14, "every_epoch": True, "optimizer": _optimizer("adam", 0.003),
+    },
+    {
+        "name": "showcase-flower",
+        "description": "The course's planar flower: over 85 % of its points, which no straight line tells apart.",
+        "dataset": _flower, **_shallow("tanh", 8), "initializer": {"name": "scaled_normal", "scale": 0.3},
+        "batch_size": 100, "epochs": 30, "every_epoch": True, "optimizer": _optimizer("adam", 0.03),
+    },
+    {
+        "name": "showcase-breast-cancer",
+        "description": "A deep yes-or-no classifier, as the course's for cats, on data that need no files: over 95 %.",
+        "dataset": _cancer, **_deep("relu", 20, 7, 5), "batch_size": 64, "epochs": 15, "every_epoch": True,
+        "optimizer": _optimizer("momentum", 0.1),
+    },
+)  # fmt: skip
+
 _ALONE = tuple(
     coverage.recipe_values(f"alone-{number:03}", choice) for number, choice in enumerate(coverage.single_changes())
 )
@@ -304,12 +332,13 @@ _PAIRS = tuple(
     coverage.recipe_values(f"pair-{number:03}", choice) for number, choice in enumerate(coverage.covering_array())
 )
 
-SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS}
+SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS, "showcases": _SHOWCASES}
 
 SUITE_DESCRIPTIONS = {
     "quick": "one recipe for each kind of model, optimizer and regularizer",
     "default": "the course's models and the formulations that matter most, small and on real data where there is some",
     "full": "default, every formulation on its own, and every allowed pair of them (see `conformance list coverage`)",
+    "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
 }
 
 

@@ -1,6 +1,6 @@
 """What a worker saw, judged in the run's own process, where no implementation can reach, and entered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,11 +49,16 @@ class Judge:
         self._stored = lru_cache(CASES_AT_HAND)(self._load)
 
     def case_made(self, task: TaskName, informative_steps: float, steps: int) -> None:
-        """Seal a case that the oracle has made."""
+        """Seal a case that the oracle has made, and enter its own curves. Raises StoreError."""
         recipe, dtype = self.tasks[task].recipe, task[1]
         self.seals[task] = seal_case(self.store, recipe, dtype)
         point = CurvePoint(task[0], ORACLE, dtype, "step", steps, INFORMATIVE, informative_steps)
-        self.store.enter(Done(*task, ORACLE, CASE, self.seals[task]), (), [point])
+        self.store.enter(Done(*task, ORACLE, CASE, self.seals[task]), (), [point, *self._curves_of_oracle(task)])
+
+    def _curves_of_oracle(self, task: TaskName) -> Iterator[CurvePoint]:
+        stored, context = self._stored(task), self._context(ORACLE, Stand("", {}, {}), task)
+        seen = [expectation.observation for expectation in stored.expectations.get("free_running", ())]
+        yield from curve_points(context, stored.problem, seen)
 
     def made(self) -> list[TaskName]:
         """The tasks whose case is there."""

@@ -99,6 +99,12 @@ def test_the_ceilings_of_the_default_suite_are_shipped_and_not_stale():
     assert stale(suite("default")) == [], ADVICE
 
 
+def test_what_each_recipe_of_the_default_suite_sees_is_shipped():
+    entries = shipped(SHIPPED)
+    unknown = [r.name for r in suite("default") if not any(entries[name_of(r, d)].seen for d in r.dtypes)]
+    assert unknown == [], ADVICE
+
+
 @pytest.mark.slow
 def test_the_ceilings_of_the_full_suite_are_shipped_and_not_stale():
     assert stale(suite("full")) == [], ADVICE
