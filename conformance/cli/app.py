@@ -72,7 +72,7 @@ def show(
 
 @app.command()
 def run(
-    suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, default, full or showcases (see `list suites`).")] = None,
     recipe: Annotated[list[Path] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
     select: Annotated[
         str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")

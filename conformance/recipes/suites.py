@@ -303,7 +303,7 @@ _SHOWCASES: tuple[dict[str, Any], ...] = (
         "description": "A softmax classifier learns 120 drawn hands: over 90 % of the training images.",
         "dataset": {"name": "hand_signs", "examples": 120, "test_examples": 60}, **_softmax("tanh", 25),
         "initializer": "xavier_normal", "batch_size": 40, "epochs": 20, "every_epoch": True,
-        "optimizer": _optimizer("adam", 0.0002),
+        "optimizer": _optimizer("adam", 0.0001),
     },
     {
         "name": "showcase-digits",
