@@ -75,8 +75,9 @@ def faults(recipes: Rows, seen: dict[str, list[str]], known: list[str]) -> Rows:
     whole = None not in found.values()
     unseen = [fault for fault in known if fault not in sights] if whole else []
     counts = (len(set(sights)), len(unseen)) if whole else (None, None)
-    together = {"recipe": "(all together)", "faults": counts[0], "only_here": None, "which": []}
-    return [*rows, together, {"recipe": "(none)", "faults": counts[1], "only_here": None, "which": unseen}]
+    rows.append({"recipe": "(all together)", "faults": counts[0], "only_here": None, "which": []})
+    rows.append({"recipe": "(none)", "faults": counts[1], "only_here": None, "which": unseen})
+    return rows
 
 
 def _seen() -> dict[str, list[str]]:
