@@ -257,7 +257,7 @@ _MORE: tuple[dict[str, Any], ...] = (
         "name": "breast-cancer-lbfgs",
         "description": "A quasi-Newton method on the convex cost of logistic regression.",
         "dataset": _cancer, **_logistic, "initializer": "zeros", "epochs": 8,
-        "regularizers": [{"name": "l2", "strength": 5.0}], "optimizer": _optimizer("lbfgs", 0.5, history=3),
+        "regularizers": [{"name": "l2", "strength": 5.0}], "optimizer": _optimizer("lbfgs", 0.5),
     },
     {
         "name": "moons-lion-weighted",
@@ -315,7 +315,7 @@ _SHOWCASES: tuple[dict[str, Any], ...] = (
         "name": "showcase-flower",
         "description": "The course's planar flower: over 85 % of its points, which no straight line tells apart.",
         "dataset": _flower, **_shallow("tanh", 8), "initializer": {"name": "scaled_normal", "scale": 0.3},
-        "batch_size": 100, "epochs": 30, "every_epoch": True, "optimizer": _optimizer("adam", 0.03),
+        "batch_size": 100, "epochs": 25, "every_epoch": True, "optimizer": _optimizer("adam", 0.03),
     },
     {
         "name": "showcase-breast-cancer",

@@ -10,7 +10,6 @@ import pytest
 
 from conformance.adapters.numpy import NumpySession
 from conformance.checks.case import BATCHES, FIRST, build_case, learning_rate, places, replay, take_step
-from conformance.checks.free_running import train
 from conformance.problems.preparation import prepare
 from conformance.recipes.suites import suite
 from reference_numpy import regularizers
@@ -62,28 +61,31 @@ def is_decided_by_all(costs, patience, min_delta):
 @pytest.mark.parametrize("name", holding("early_stopping"))
 def test_early_stopping_ends_before_the_last_epoch_and_goes_back_by_its_patience_and_its_least_change(name):
     recipe = DEFAULT[name]
-    problem = prepare(recipe, "float64")
     patience, least = (keyword(name, "early_stopping", key) for key in ("patience", "min_delta"))
-    with_limit = train(NumpySession(problem), problem)
-    endless = recipe.regularizers[:0] + tuple(r for r in recipe.regularizers if r.name != "early_stopping")
-    free = prepare(recipe.model_copy(update={"regularizers": endless}), "float64")
-    session = NumpySession(free)
-    checkpoints = session.fit(free, tuple(range(1, recipe.epochs + 1)))
-    restored = checkpoints.checkpoints[with_limit.best_epoch]
-    assert {n: w.tolist() for n, w in with_limit.parameters.items()} == {n: w.tolist() for n, w in restored.items()}
-    # The costs of all epochs: as if it never stopped.
+    assert keyword(name, "early_stopping", "restore_best")
+    training = trained_whole(recipe)
+    never = trained_whole(without_stopping(recipe))
+    assert len(never.validation_costs) == recipe.epochs
+    assert is_decided_by_all(never.validation_costs, patience, least), np.round(never.validation_costs, 4)
+    best = never.checkpoints[training.best_epoch]
+    assert all(np.array_equal(training.parameters[n], w) for n, w in best.items())
+
+
+def trained_whole(recipe):
+    """The training in float64, with the parameters after every epoch."""
+    problem = prepare(recipe, "float64")
+    return NumpySession(problem).fit(problem, tuple(range(1, recipe.epochs + 1)))
+
+
+def without_stopping(recipe):
+    """The recipe with so much patience that every epoch is made."""
     patient = tuple(
-        r if r.name != "early_stopping" else regularizer_of(r, patience=recipe.epochs) for r in recipe.regularizers
+        type(found)(name=found.name, **found.keywords | {"patience": recipe.epochs})
+        if found.name == "early_stopping"
+        else found
+        for found in recipe.regularizers
     )
-    never = prepare(recipe.model_copy(update={"regularizers": patient}), "float64")
-    costs = NumpySession(never).fit(never, ()).validation_costs
-    assert len(costs) == recipe.epochs
-    assert np.array_equal(costs[: len(with_limit.validation_costs)], with_limit.validation_costs)
-    assert is_decided_by_all(costs, patience, least), np.round(costs, 4)
-
-
-def regularizer_of(component, **keywords):
-    return type(component)(name=component.name, **component.keywords | keywords)
+    return recipe.model_copy(update={"regularizers": patient})
 
 
 @pytest.mark.parametrize(
