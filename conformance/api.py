@@ -22,7 +22,7 @@ def run(
 
     Args:
         recipes: one, or several; with neither these nor ``suite`` the default suite.
-        suite: ``quick``, ``default`` or ``full``.
+        suite: ``quick``, ``default``, ``full`` or ``showcases``.
         implementations: names, or ``package.module:Class``; by default the project's own whose framework is installed.
         dtypes: ``float64``, ``float32``.
         device: ``cpu``, ``gpu`` or ``tpu``.

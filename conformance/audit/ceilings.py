@@ -1,8 +1,8 @@
-"""The ceilings that ship with the package, made anew: ``python -m conformance.audit.ceilings [SUITE]``.
+"""The ceilings that ship with the package, made anew: ``python -m conformance.audit.ceilings [SUITE ...]``.
 
-In two processes every recipe of the suite (``full`` if none is named), in each of its precisions, has its bounds
-measured. What stands in the file and is made from the same reference, checks and faults is kept; what no suite needs
-is left out. What was finished when the command was broken off is kept too.
+In two processes every recipe of the suites (``full`` and ``showcases`` if none is named) has in each of its precisions
+its bounds measured. What stands in the file and is made from the same reference, checks and faults is kept; what no
+suite needs is left out. What was finished when the command was broken off is kept too.
 """
 
 import os
@@ -52,6 +52,10 @@ def remake(file: Path, recipes: Iterable[Recipe], all_recipes: Iterable[Recipe],
     yield f"{file}: {len(entries)} entries, {file.stat().st_size} bytes, {time.monotonic() - started:.0f} s"
 
 
+def _of(suites: Iterable[str]) -> list[Recipe]:
+    return [recipe for name in suites for recipe in suite(name)]
+
+
 def _tasks(recipes: Iterable[Recipe]) -> Mapping[str, Task]:
     return {name_of(recipe, dtype): (recipe, dtype) for recipe in recipes for dtype in recipe.dtypes}
 
@@ -59,7 +63,7 @@ def _tasks(recipes: Iterable[Recipe]) -> Mapping[str, Task]:
 def made(task: Task) -> tuple[str, Entry]:
     """The entry of a recipe in a precision, with its name."""
     case, expectations = situation(*task)
-    return name_of(*task), Entry.of(digest(*task), ceilings.measure(case, expectations))
+    return name_of(*task), Entry.of(digest(*task), *ceilings.measure_all(case, expectations))
 
 
 def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
@@ -69,11 +73,12 @@ def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
     return case, floors.measure(case)
 
 
-def main(name: str = "full") -> None:
-    """Make the shipped file anew for a suite."""
+def main(*names: str) -> None:
+    """Make the shipped file anew for some suites, all if none is named."""
+    everything = ("full", "showcases")
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes that are about to start
     with ProcessPoolExecutor(processors(), mp_context=get_context("spawn")) as pool:
-        for line in remake(SHIPPED, suite(name), suite("full"), pool.map):
+        for line in remake(SHIPPED, _of(names or everything), _of(everything), pool.map):
             print(line, flush=True)
 
 

@@ -4,6 +4,9 @@
 * ``trajectory``: parameters and optimizer state before steps of a training, for the teacher-forced check.
 * ``exercises``: gradients and optimizer states on which single updates are compared.
 
+Loss and gradients are looked at on the batches of the first epoch (:func:`places`), so that every example and every
+class is seen.
+
 All of them are in the working precision: the trajectory is a float64 training whose state is rounded to that
 precision after every step, so that a step from it measures that step's own rounding and nothing else.
 """
@@ -28,6 +31,9 @@ TRAJECTORY_BYTES = 48e6  # a training too large to keep whole is looked at in ev
 UPDATE_STEPS = (1, 2, 10, 1000)
 FULL_BATCH_STEPS = (1, 2, 4, 8)
 EXERCISE_SIZE = 6
+MODEL_SHAPES = {"W1": (4, 3), "b1": (4,)}  # of an exercise's parameters that go by the names of a model's
+FIRST = "first batch"
+BATCHES = 32  # of a longer epoch so many are looked at, evenly spaced, and further ones for classes that these lack
 
 
 class Step(NamedTuple):
@@ -74,6 +80,25 @@ class Case:
             tuple(Exercise(e.step, cast_floats(e.parameters, double), _cast_slots(e.slots, double),
                            cast_floats(e.gradients, double)) for e in self.exercises),
         )  # fmt: skip
+
+
+def places(problem: Problem) -> dict[str, int]:
+    """The batches on which losses and gradients are compared, as steps counted from 0, by what they are called.
+
+    All of the first epoch, or ``BATCHES`` of them and the first with each class that these lack.
+    """
+    last = problem.batches_per_epoch - 1
+    if last == 0:
+        return {FIRST: 0}
+    chosen = {int(batch) for batch in np.linspace(0, last, min(last + 1, BATCHES)).round()}
+    if len(chosen) <= last and problem.recipe.decides_classes and problem.train_y.shape[1:] in ((), (1,)):
+        missing = set(problem.train_y.flat) - {label for batch in chosen for label in problem.batch(batch).y.flat}
+        for batch in range(last + 1) if missing else ():
+            found = missing & set(problem.batch(batch).y.flat)
+            chosen |= {batch} if found else set()
+            missing -= found
+    names = {0: FIRST, last: "last batch"}
+    return {names.get(batch, f"batch {batch + 1}"): batch for batch in sorted(chosen)}
 
 
 def learning_rate(problem: Problem, step: int) -> float:
@@ -177,7 +202,8 @@ def gradient_sequence(seed: int, step: int) -> Mapping[str, Array]:
     """The gradients of step ``step`` of the update check, one tensor for each kind of sequence.
 
     ``ordinary`` ones are normal; ``zeros``; ``tiny`` (1e-10) and ``huge`` (1e10); ``sign_flips`` alternate;
-    ``constant`` ones never change; ``bursts`` are huge at every seventh step and tiny otherwise.
+    ``constant`` ones never change; ``bursts`` are huge at every seventh step and tiny otherwise. ``W1`` and ``b1``,
+    a matrix and a vector, are ordinary ones of a model's weights and biases, which an optimizer is not to tell apart.
     """
     normal = keyed_generator(seed, "update gradients", step).standard_normal((3, EXERCISE_SIZE))
     steady = keyed_generator(seed, "update gradients").standard_normal(EXERCISE_SIZE)
@@ -189,20 +215,31 @@ def gradient_sequence(seed: int, step: int) -> Mapping[str, Array]:
         "sign_flips": steady * (-1.0) ** step,
         "constant": steady,
         "bursts": normal[0] * (1e5 if step % 7 == 0 else 1e-5),
+        **_of_a_model(seed, "update gradients", step),
     }
+
+
+def _of_a_model(seed: int, purpose: str, *keys: int) -> Tensors:
+    """Normal numbers in the shape of a small layer's weights and biases."""
+    sizes = {name: int(np.prod(shape)) for name, shape in MODEL_SHAPES.items()}
+    drawn = keyed_generator(seed, f"{purpose} of a model", *keys).standard_normal(sum(sizes.values()))
+    parts = np.split(drawn, np.cumsum(list(sizes.values()))[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(MODEL_SHAPES.items(), parts, strict=True)}
 
 
 def _exercises(problem: Problem, oracle: NumpySession) -> Iterator[Exercise]:
     """States after long runs of each sequence, with parameters at 0 so that the smallest step is seen in full.
 
-    The ``ordinary`` parameters alone are not 0, for formulas in which the parameter itself has a part.
+    The ``ordinary`` parameters and the model's alone are not 0, for formulas in which the parameter itself has a part.
     """
-    start: Tensors = {name: np.zeros(EXERCISE_SIZE) for name in gradient_sequence(problem.recipe.seed, 1)}
-    start["ordinary"] = keyed_generator(problem.recipe.seed, "update parameters").standard_normal(EXERCISE_SIZE)
+    seed = problem.recipe.seed
+    start: Tensors = {name: np.zeros(EXERCISE_SIZE) for name in gradient_sequence(seed, 1)}
+    start["ordinary"] = keyed_generator(seed, "update parameters").standard_normal(EXERCISE_SIZE)
+    start |= _of_a_model(seed, "update parameters")
     slots = initial_slots(oracle, start)
     rate = float(problem.recipe.optimizer.keywords["learning_rate"])
     for step in range(1, UPDATE_STEPS[-1] + 1):
-        gradients = cast_floats(gradient_sequence(problem.recipe.seed, step), problem.dtype)
+        gradients = cast_floats(gradient_sequence(seed, step), problem.dtype)
         if step in UPDATE_STEPS:
             yield Exercise(step, cast_floats(start, problem.dtype), _cast_slots(slots, problem.dtype), gradients)
         double = cast_floats(gradients, np.dtype(np.float64))
@@ -214,14 +251,15 @@ def _full_batch_exercises(problem: Problem, oracle: NumpySession) -> Iterator[Ex
 
     Quasi-Newton methods learn from how the gradient changes with the parameters, so here these move.
     """
-    double = np.dtype(np.float64)
-    curvatures = np.geomspace(0.5, 2.0, EXERCISE_SIZE)
-    w: Tensors = {"bowl": keyed_generator(problem.recipe.seed, "update parameters").standard_normal(EXERCISE_SIZE)}
+    double, seed = np.dtype(np.float64), problem.recipe.seed
+    w: Tensors = {"bowl": keyed_generator(seed, "update parameters").standard_normal(EXERCISE_SIZE)}
+    w |= _of_a_model(seed, "update parameters")
+    curvatures = {name: np.geomspace(0.5, 2.0, value.size).reshape(value.shape) for name, value in w.items()}
     slots = initial_slots(oracle, w)
     rate = 0.5 * float(problem.recipe.optimizer.keywords["learning_rate"])
     for step in range(1, FULL_BATCH_STEPS[-1] + 1):
         w, slots = cast_floats(w, problem.dtype), _cast_slots(slots, problem.dtype)
-        gradients = {"bowl": (curvatures * w["bowl"]).astype(problem.dtype)}
+        gradients = {name: (curvatures[name] * value).astype(problem.dtype) for name, value in w.items()}
         if step in FULL_BATCH_STEPS:
             yield Exercise(step, w, slots, gradients)
         state = State(step - 1, _cast_slots(slots, double))

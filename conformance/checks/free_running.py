@@ -16,16 +16,26 @@ from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
 from reference_numpy import regularizers
 
+VALIDATION = "validation cost"  # the curve that has one value an epoch, not one a step
+MOST_WATCHED = 200  # epochs after which classes are predicted
+WATCHED_NUMBERS = 2**25  # of the parameters after these epochs, all together
+
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end."""
+    """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end.
+
+    Decisions also after every epoch, if the recipe has it so.
+    """
     problem, finished = case.problem, list[Training]()
     like = case.points[max(case.points)]
     yield Part(_trained(session, problem, finished, like), STAGES)
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
             tensor = f"predicted classes ({rows})"
+            for epoch in watched_epochs(problem)[:-1]:
+                part = _predicted_after(session, problem, finished, like, epoch, tensor, x)
+                yield Part(part, ("decision",), epoch * problem.batches_per_epoch, tensor)
             yield Part(_predicted(session, problem, finished, like, tensor, x), ("decision",), problem.steps, tensor)
 
 
@@ -39,7 +49,8 @@ def train(session: Session, problem: Problem, like: Point | None = None) -> Trai
 
     ``like``: what the first half must end with, if that is to be demanded. Raises Malformed if it does not.
     """
-    chosen, epochs = checkpoint_epochs(problem), problem.recipe.epochs
+    epochs = problem.recipe.epochs
+    chosen = tuple(sorted({*checkpoint_epochs(problem), *watched_epochs(problem)}))
     if problem.recipe.fit == "in_halves":
         half = epochs // 2
         first = session.fit(problem.epochs(0, half), tuple(e for e in chosen if e <= half), None)
@@ -61,6 +72,7 @@ def _joined(first: Training, second: Training, half: int) -> Training:
         learning_rates=_end_to_end(first.learning_rates, second.learning_rates),
         gradient_norms=_end_to_end(first.gradient_norms, second.gradient_norms),
         checkpoints=first.checkpoints | later,
+        validation_costs=_end_to_end(first.validation_costs, second.validation_costs),
     )
 
 
@@ -87,7 +99,10 @@ def observe_training(problem: Problem, training: Training) -> Iterator[Observati
     yield Observation(Key("curve", 1, "learning rate", "curve"), training.learning_rates)
     yield Observation(Key("curve", 1, "cost", "curve"), training.costs)
     yield Observation(Key("curve", 1, "gradient norm", "curve"), training.gradient_norms)
+    watched = set(watched_epochs(problem)) - set(checkpoint_epochs(problem))  # whose parameters are not compared
     for epoch, parameters in training.checkpoints.items():
+        if epoch in watched:
+            continue
         for name, value in parameters.items():
             key = key_of(problem, "parameter", epoch * problem.batches_per_epoch, name, name)
             yield Observation(key, value)
@@ -98,12 +113,13 @@ def observe_training(problem: Problem, training: Training) -> Iterator[Observati
     for name, value in training.statistics.items():
         yield Observation(key_of(problem, "running statistic", problem.steps, name, name), value)
     # With early stopping those of the best epoch, perhaps; else those of the last checkpoint.
-    known = () if problem.validation is not None else problem.tape.initial_parameters
+    known = () if problem.stops_early else problem.tape.initial_parameters
     for name, value in returned(training.parameters, (), beside=known):
         key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
         yield Observation(key, value)
     if problem.validation is not None:
-        yield Observation(Key("curve", 1, "validation cost", "curve"), training.validation_costs)
+        yield Observation(Key("curve", 1, VALIDATION, "curve"), training.validation_costs)
+    if problem.stops_early:
         yield from _observe_stopping(problem, training)
 
 
@@ -134,6 +150,31 @@ def _predicted(
         classes = session.predict_classes(training.parameters, x, training.statistics)
         margins = session.decision_margins(training.parameters, x, training.statistics)
         yield Observation(Key("decision", problem.steps, tensor, "decision"), classes, margins)
+
+
+def _predicted_after(
+    session: Session, problem: Problem, finished: list[Training], like: Point, epoch: int, tensor: str, x: Array
+) -> Iterator[Observation]:
+    """The classes that are predicted after an epoch, if the training came to it."""
+    for training in finished:
+        if epoch in training.checkpoints:
+            parameters = training.checkpoints[epoch]
+            _demand_whole(training._replace(parameters=parameters), like)
+            classes = session.predict_classes(parameters, x, {})
+            margins = session.decision_margins(parameters, x, {})
+            yield Observation(Key("decision", epoch * problem.batches_per_epoch, tensor, "decision"), classes, margins)
+
+
+def watched_epochs(problem: Problem) -> tuple[int, ...]:
+    """The epochs after which classes are predicted: every one if the recipe has it so, else none.
+
+    Of a long training, or a large model, evenly spaced ones; the last is always among them.
+    """
+    recipe, size = problem.recipe, sum(w.size for w in problem.tape.initial_parameters.values())
+    if not (recipe.every_epoch and recipe.decides_classes):
+        return ()
+    count = min(recipe.epochs, MOST_WATCHED, max(2, WATCHED_NUMBERS // size))
+    return tuple(sorted({int(epoch) for epoch in np.linspace(1, recipe.epochs, count).round()} | {recipe.epochs}))
 
 
 def checkpoint_epochs(problem: Problem) -> tuple[int, ...]:

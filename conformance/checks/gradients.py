@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from conformance.adapters.session import Session
-from conformance.checks.case import Case
+from conformance.checks.case import Case, places
 from conformance.checks.observation import Check, Observation, Part, key_of, returned
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Tensors
@@ -11,13 +11,11 @@ from conformance.problems.tensors import Tensors
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """At the initial and the trained parameters, on the first and on the last, smallest batch of the first epoch."""
+    """At the initial and the trained parameters, on the batches of the first epoch, the last of which may be small."""
     problem = case.problem
-    places = {"first batch": 0, "last batch": problem.batches_per_epoch - 1}
-    if problem.batches_per_epoch == 1:
-        del places["last batch"]
+    batches = places(problem)
     for step, (parameters, _) in case.points.items():
-        for place, batch in places.items():
+        for place, batch in batches.items():
             yield Part(_gradients(session, problem, step, parameters, place, batch), ("gradient",), step)
 
 

@@ -9,9 +9,9 @@ from conformance.checks.observation import Check, Key, Observation, Part
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """At t = 1, 2, 10 and 1000 of seven kinds of gradient sequence (see ``case.gradient_sequence``).
+    """At t = 1, 2, 10 and 1000 of seven kinds of gradient sequence, and of a model's weights and biases.
 
-    Methods for full batches alone: at the first steps down a quadratic bowl.
+    See ``case.gradient_sequence``. Methods for full batches alone: at the first steps down a quadratic bowl.
     """
     rate = float(case.problem.recipe.optimizer.keywords["learning_rate"])
     for exercise in case.exercises:

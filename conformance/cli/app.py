@@ -39,7 +39,7 @@ def options(
 def list_what(
     what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
                                              "schedules, initializers, losses, activations, datasets, checks, suites, "
-                                             "coverage or implementations")],
+                                             "coverage, faults or implementations")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line, and the implementations that are installed."""
@@ -72,7 +72,7 @@ def show(
 
 @app.command()
 def run(
-    suite: Annotated[str | None, typer.Option(help="quick, default or full (see `conformance list suites`).")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, default, full or showcases (see `list suites`).")] = None,
     recipe: Annotated[list[Path] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
     select: Annotated[
         str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")

@@ -1,6 +1,11 @@
-"""``conformance list``: tables that were made before (see ``tables``), and the implementations as they are here."""
+"""``conformance list``: tables that were made before (see ``tables``), and what is told as it is here.
 
+That are the implementations, and of the default suite which of the known faults each of its recipes sees.
+"""
+
+import gzip
 import json
+import tomllib
 from importlib import resources
 from typing import Any
 
@@ -13,7 +18,7 @@ TABLES = (
     "recipes", "activations", "initializers", "losses", "models", "normalizations", "optimizers", "regularizers",
     "schedules", "dialects", "datasets", "checks", "suites", "coverage",
 )  # fmt: skip
-LISTINGS = (*TABLES, "implementations")
+LISTINGS = (*TABLES, "faults", "implementations")
 MISSING_SHOWN = 3  # values or pairs that a suite lacks, in a row of the coverage; the number tells how many there are
 
 
@@ -22,7 +27,9 @@ def listing(what: str) -> Rows:
     if what not in LISTINGS:
         allowed = ", ".join(map(repr, LISTINGS))
         raise ValueError(f"WHAT={shown(what)} is not allowed: must be one of {allowed}{nearest(what, LISTINGS)}")
-    return _implementations() if what == "implementations" else made()[what]
+    if what == "implementations":
+        return _implementations()
+    return faults(made()["recipes"], _seen(), _known()) if what == "faults" else made()[what]
 
 
 def made() -> dict[str, Rows]:
@@ -46,9 +53,48 @@ def _cell(what: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={setting!r}" for name, setting in value.items())
     if isinstance(value, list):
-        shown_few = what == "coverage" and len(value) > MISSING_SHOWN
+        shown_few = what in ("coverage", "faults") and len(value) > MISSING_SHOWN
         return ("; ".join(value[:MISSING_SHOWN]) + " ...") if shown_few else ", ".join(map(str, value))
     return str(value)
+
+
+def faults(recipes: Rows, seen: dict[str, list[str]], known: list[str]) -> Rows:
+    """For each recipe of the default suite how many of the ``known`` faults it sees, and which it alone sees.
+
+    ``seen``: faults by the recipe's hash. Of a recipe that it lacks nothing is known: it has None, and so have the two
+    rows at the end, for what all see together and for what none of them does. A fault is counted with the recipes that
+    it concerns, where the first two of the checks that must catch it are asked.
+    """
+    found = {row["name"]: seen.get(row["hash"]) for row in recipes if "default" in row["suites"]}
+    sights = [fault for sight in found.values() for fault in sight or ()]
+    rows: Rows = []
+    for name, sight in found.items():
+        alone = [fault for fault in sight or () if sights.count(fault) == 1]
+        counts = (None, None) if sight is None else (len(sight), len(alone))
+        rows.append({"recipe": name, "faults": counts[0], "only_here": counts[1], "which": alone})
+    whole = None not in found.values()
+    unseen = [fault for fault in known if fault not in sights] if whole else []
+    counts = (len(set(sights)), len(unseen)) if whole else (None, None)
+    rows.append({"recipe": "(all together)", "faults": counts[0], "only_here": None, "which": []})
+    rows.append({"recipe": "(none)", "faults": counts[1], "only_here": None, "which": unseen})
+    return rows
+
+
+def _seen() -> dict[str, list[str]]:
+    """The faults that are seen in either precision, by the recipe's hash, from what ships with the package."""
+    data = resources.files("conformance.verdicts").joinpath("ceilings.json.gz").read_bytes()
+    found: dict[str, set[str]] = {}
+    for name, entry in json.loads(gzip.decompress(data)).items():
+        if entry.get("seen"):
+            found.setdefault(name.partition(".")[0], set()).update(entry["seen"])
+    return {recipe: sorted(names) for recipe, names in found.items()}
+
+
+def _known() -> list[str]:
+    """The names of all known faults."""
+    tables = resources.files("conformance.faults").joinpath("library").iterdir()
+    rows = [tomllib.loads(file.read_text("utf-8")).get("fault", []) for file in tables if file.name.endswith(".toml")]
+    return sorted(row["name"] for table in rows for row in table)
 
 
 def _implementations() -> Rows:

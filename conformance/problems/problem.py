@@ -47,9 +47,13 @@ class Problem:
 
     @property
     def validation(self) -> tuple[Array, Array] | None:
-        """What early stopping listens to: the test set, which stands in for a dev set here."""
-        stops = any(component.name == "early_stopping" for component in self.recipe.regularizers)
-        return (self.test_x, self.test_y) if stops else None
+        """What early stopping listens to: the test set, for want of a dev set. Also if every epoch is looked at."""
+        return (self.test_x, self.test_y) if self.stops_early or self.recipe.every_epoch else None
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the training may end before its last epoch."""
+        return bool(self.recipe.named("early_stopping"))
 
     @property
     def train_weights(self) -> Array | None:

@@ -180,6 +180,7 @@ class Recipe(BaseModel):
     batch_size: Examples | None = None
     epochs: Epochs = 1
     fit: Fit = "once"
+    every_epoch: StrictBool = False  # whether accuracies and the validation cost are looked at after every epoch
     seed: Seed = 0
     dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float64", "float32")
 
@@ -227,7 +228,8 @@ class Recipe(BaseModel):
     @property
     def hash(self) -> str:
         """Content hash, 12 hexadecimal digits: the recipe's identity. Name and description do not count."""
-        content = self.model_dump(mode="json", exclude={"name", "description", "dtypes"})
+        exclude = {"name", "description", "dtypes"} | (set() if self.every_epoch else {"every_epoch"})
+        content = self.model_dump(mode="json", exclude=exclude)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -338,6 +340,8 @@ def _misfits(recipe: Recipe) -> Iterator[str]:
         yield "fit='in_halves' is not allowed with 'early_stopping': must be one of 'once', 'twice'"
     if recipe.fit == "in_halves" and recipe.epochs < 2:
         yield f"fit='in_halves' is not allowed with epochs={recipe.epochs}: must be one of 'once', 'twice'"
+    if recipe.every_epoch and "batch_norm" in recipe.components:
+        yield "every_epoch=True is not allowed with 'batch_norm': no epoch's running averages are kept but the last's"
     if recipe.frozen_biases and not recipe.model.bias:
         yield "frozen_biases=True is not allowed with model.bias=False: must be False or left out"
     if recipe.frozen_layers > len(recipe.model.hidden_units):

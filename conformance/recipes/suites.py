@@ -157,6 +157,22 @@ _MORE: tuple[dict[str, Any], ...] = (
         "optimizer": _optimizer("gradient_descent", 0.1),
     },
     {
+        "name": "moons-relu-off",
+        "description": "As above, off at 0 too; probabilities and norms that are clipped, and an elastic net.",
+        "dataset": _moons,
+        **_deep("relu", 2, 4, bias=False, loss={"name": f"{_binary}_from_probabilities", "clip": 0.01}),
+        "initializer": {"name": "scaled_normal", "scale": 2.5}, "batch_size": 40, "epochs": 8,
+        "regularizers": [{"name": "elastic_net", "strength": 0.5}, {"name": "clip_by_norm", "limit": 0.5}],
+        "optimizer": _optimizer("gradient_descent", 0.2),
+    },
+    {
+        "name": "breast-cancer-saturated",
+        "description": "Sigmoids so far out, hidden and at the output, that they are 0 or 1; every number clipped.",
+        "dataset": _cancer | {"examples": 150}, **_shallow("sigmoid", 8),
+        "initializer": {"name": "scaled_normal", "scale": 30.0}, "batch_size": 64, "epochs": 4, "seed": 5,
+        "regularizers": [{"name": "clip_by_value", "limit": 0.1}], "optimizer": _optimizer("gradient_descent", 0.5),
+    },
+    {
         "name": "xor-mse-half",
         "description": "Half the squared error.",
         "dataset": _xor, **_deep("tanh", 6, 4, loss={"name": "mean_squared_error", "convention": "half"}),
@@ -213,12 +229,15 @@ _MORE: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "digits-batch-norm",
-        "description": "Batch norm with unbiased running variances, early stopping, max-norm and label smoothing.",
+        "description": "Batch norm with unbiased running variances beside L2, early stopping, max-norm, smooth labels.",
         "dataset": _digits | {"scaling": "unit"},
         **(_softmax("relu", 16, 12, normalization={"name": "batch_norm", "running_variance": "unbiased"})
            | {"loss": {"name": "categorical_cross_entropy", "label_smoothing": 0.1}}),
-        "regularizers": [{"name": "early_stopping", "patience": 2}, {"name": "max_norm", "limit": 2.0}],
-        "batch_size": 40, "epochs": 8, "optimizer": _optimizer("nadam", 0.01),
+        "regularizers": [
+            {"name": "l2", "strength": 0.1}, {"name": "early_stopping", "patience": 2, "min_delta": 0.05},
+            {"name": "max_norm", "limit": 1.5},
+        ],
+        "batch_size": 40, "epochs": 9, "optimizer": _optimizer("nadam", 0.05),
     },
     {
         "name": "digits-layer-norm-augmented",
@@ -226,7 +245,7 @@ _MORE: tuple[dict[str, Any], ...] = (
         "dataset": _digits | {"scaling": "unit"}, **_softmax("gelu", 16, normalization="layer_norm"),
         "regularizers": ["random_flip", "random_shift", {"name": "gaussian_noise", "scale": 0.1}],
         "batch_size": 50, "epochs": 6, "optimizer": _optimizer("radam", 0.01),
-        "schedule": {"name": "warmup", "unit": "step", "steps": 5, "after": "cosine", "after_options": {"steps": 13}},
+        "schedule": {"name": "warmup", "unit": "step", "steps": 5, "after": "cosine", "after_options": {"steps": 10}},
     },
     {
         "name": "digits-transfer",
@@ -278,6 +297,34 @@ _MORE: tuple[dict[str, Any], ...] = (
     },
 )  # fmt: skip
 
+_SHOWCASES: tuple[dict[str, Any], ...] = (
+    {
+        "name": "showcase-hand-signs",
+        "description": "A softmax classifier learns 120 drawn hands: over 90 % of the training images.",
+        "dataset": {"name": "hand_signs", "examples": 120, "test_examples": 60}, **_softmax("tanh", 25),
+        "initializer": "xavier_normal", "batch_size": 40, "epochs": 20, "every_epoch": True,
+        "optimizer": _optimizer("adam", 0.0001),
+    },
+    {
+        "name": "showcase-digits",
+        "description": "Handwritten digits, all of them: over 95 % of the test images.",
+        "dataset": {"name": "digits"}, **_softmax("tanh", 32), "initializer": "xavier_normal", "batch_size": 128,
+        "epochs": 14, "every_epoch": True, "optimizer": _optimizer("adam", 0.003),
+    },
+    {
+        "name": "showcase-flower",
+        "description": "The course's planar flower: over 85 % of its points, which no straight line tells apart.",
+        "dataset": _flower, **_shallow("tanh", 8), "initializer": {"name": "scaled_normal", "scale": 0.3},
+        "batch_size": 100, "epochs": 25, "every_epoch": True, "optimizer": _optimizer("adam", 0.03),
+    },
+    {
+        "name": "showcase-breast-cancer",
+        "description": "A deep yes-or-no classifier, as the course's for cats, on data that need no files: over 95 %.",
+        "dataset": _cancer, **_deep("relu", 20, 7, 5), "batch_size": 64, "epochs": 15, "every_epoch": True,
+        "optimizer": _optimizer("momentum", 0.1),
+    },
+)  # fmt: skip
+
 _ALONE = tuple(
     coverage.recipe_values(f"alone-{number:03}", choice) for number, choice in enumerate(coverage.single_changes())
 )
@@ -285,12 +332,13 @@ _PAIRS = tuple(
     coverage.recipe_values(f"pair-{number:03}", choice) for number, choice in enumerate(coverage.covering_array())
 )
 
-SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS}
+SUITES = {"quick": _QUICK, "default": _QUICK + _MORE, "full": _QUICK + _MORE + _ALONE + _PAIRS, "showcases": _SHOWCASES}
 
 SUITE_DESCRIPTIONS = {
     "quick": "one recipe for each kind of model, optimizer and regularizer",
     "default": "the course's models and the formulations that matter most, small and on real data where there is some",
     "full": "default, every formulation on its own, and every allowed pair of them (see `conformance list coverage`)",
+    "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
 }
 
 

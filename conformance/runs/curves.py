@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from conformance.checks.free_running import VALIDATION
 from conformance.checks.observation import Observation
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
@@ -13,20 +14,26 @@ from reference_numpy.metrics import accuracy
 
 
 def curve_points(context: Context, problem: Problem, seen: list[Observation]) -> Iterator[CurvePoint]:
-    """Every value of the curves, the mean cost of each epoch, and the accuracies at the end, in per cent."""
+    """Every value of the curves, the mean cost of each epoch, and the accuracies in per cent.
+
+    These at the end, and after every epoch that was watched.
+    """
     row = (context.recipe.name, context.implementation, context.dtype)
     epochs = next((np.size(o.value) for o in seen if o.key.tensor == "cost"), 0) // problem.batches_per_epoch
     for key, value, *_ in seen:
         if key.kind == "curve" and np.ndim(value) == 1:
-            numbers = np.asarray(value, np.float64)
+            numbers, unit = np.asarray(value, np.float64), "epoch" if key.tensor == VALIDATION else "step"
             for step, number in enumerate(numbers, start=key.step):
-                yield CurvePoint(*row, "step", step, key.tensor, float(number))
+                yield CurvePoint(*row, unit, step, key.tensor, float(number))
             if key.tensor == "cost" and len(numbers) == epochs * problem.batches_per_epoch:
                 for epoch, number in enumerate(numbers.reshape(-1, problem.batches_per_epoch).mean(axis=1), start=1):
                     yield CurvePoint(*row, "epoch", epoch, "mean cost", float(number))
         elif key.kind == "decision":
+            at_the_end = key.step == problem.steps
+            epoch = epochs if at_the_end else key.step // problem.batches_per_epoch
             for quantity, percentage in _accuracies(problem, key.tensor, np.asarray(value)):
-                yield CurvePoint(*row, "epoch", epochs, quantity, percentage)
+                if at_the_end or epoch < epochs:  # a training that stops early may end with an earlier epoch's
+                    yield CurvePoint(*row, "epoch", epoch, quantity, percentage)
 
 
 def _accuracies(problem: Problem, tensor: str, classes: Array) -> Iterator[tuple[str, float]]:

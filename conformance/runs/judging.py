@@ -1,6 +1,6 @@
 """What a worker saw, judged in the run's own process, where no implementation can reach, and entered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from conformance.results.cases import (
 from conformance.results.store import INFORMATIVE, CurvePoint, Done, Store
 from conformance.results.traces import Traces
 from conformance.runs.curves import curve_points
-from conformance.runs.plan import Plan, Task
+from conformance.runs.plan import Plan
 from conformance.runs.schedule import ORACLE, TaskName
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.record import Context
@@ -39,14 +39,6 @@ class Stand(NamedTuple):
         return next(iter(self.versions.values()), "")
 
 
-def enter_case(store: Store, task: Task, informative_steps: float, steps: int) -> str:
-    """Seal a case that lies in a store, and enter it. Returns the seal. Raises OSError or StoreError."""
-    seal = seal_case(store, task.recipe, task.dtype)
-    point = CurvePoint(task.recipe.name, ORACLE, task.dtype, "step", steps, INFORMATIVE, informative_steps)
-    store.enter(Done(*task.name, ORACLE, CASE, seal), (), [point])
-    return seal
-
-
 class Judge:
     """Enters cases and verdicts into the store, and keeps of the tensors what somebody will want to look at."""
 
@@ -57,8 +49,16 @@ class Judge:
         self._stored = lru_cache(CASES_AT_HAND)(self._load)
 
     def case_made(self, task: TaskName, informative_steps: float, steps: int) -> None:
-        """Seal a case that the oracle has made."""
-        self.seals[task] = enter_case(self.store, self.tasks[task], informative_steps, steps)
+        """Seal a case that the oracle has made, and enter its own curves. Raises StoreError."""
+        recipe, dtype = self.tasks[task].recipe, task[1]
+        self.seals[task] = seal_case(self.store, recipe, dtype)
+        point = CurvePoint(task[0], ORACLE, dtype, "step", steps, INFORMATIVE, informative_steps)
+        self.store.enter(Done(*task, ORACLE, CASE, self.seals[task]), (), [point, *self._curves_of_oracle(task)])
+
+    def _curves_of_oracle(self, task: TaskName) -> Iterator[CurvePoint]:
+        stored, context = self._stored(task), self._context(ORACLE, Stand("", {}, {}), task)
+        seen = [expectation.observation for expectation in stored.expectations.get("free_running", ())]
+        yield from curve_points(context, stored.problem, seen)
 
     def made(self) -> list[TaskName]:
         """The tasks whose case is there."""

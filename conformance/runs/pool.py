@@ -60,6 +60,9 @@ class WorkerPool:
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
         self.left = self._left()
+        if plan.reuse:
+            for task, informative_steps, steps in KeptCases(plan).take(store):
+                self.judge.case_made(task.name, informative_steps, steps)
         self.schedule = Schedule(self.left, self.judge.made(), plan.at_once)
         self.logs = plan.folder / "logs"
         self.logs.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from conformance.faults.injection import PACKAGES
 from conformance.results.cases import case_files, seal_case
 from conformance.results.store import CurvePoint, Done, Store
 from conformance.runs.environment import WORKER_ENVIRONMENT, installed, source_digest
-from conformance.runs.judging import CASE, Stand, enter_case
+from conformance.runs.judging import CASE, Stand
 from conformance.runs.plan import Plan, Task
 from conformance.runs.schedule import ORACLE
 from conformance.verdicts.compare import NOT_FAILING
@@ -134,13 +134,18 @@ class KeptCases:
         self.plan = plan
         self.folder = cache_folder("cases")
 
-    def take(self, store: Store) -> None:
-        """Put the kept cases of those trainings into a store of which something is left to do. Raises OSError."""
+    def take(self, store: Store) -> Iterator[tuple[Task, float, int]]:
+        """Put the kept cases of those trainings into a store of which something is left to do, to be entered.
+
+        Yields each with its informative steps and its steps. Raises OSError.
+        """
         done = store.done()
         for task in self.plan.tasks:
             wanted = [(*task.name, name, check) for name in self.plan.implementations for check in self.plan.checks]
             if (*task.name, ORACLE, CASE) not in done and not done.keys() >= set(wanted):
-                self._take(store, task)
+                reach = self._take(store, task)
+                if reach is not None:
+                    yield task, *reach
 
     def keep(self, store: Store, task: Task, informative_steps: float, steps: int) -> None:
         """Keep a case that the oracle has just made, if it is none too large."""
@@ -158,21 +163,21 @@ class KeptCases:
             values = {"digests": list(json.loads(seal).values()), "informative": informative_steps, "steps": steps}
             write_whole(note, json.dumps(values).encode())
 
-    def _take(self, store: Store, task: Task) -> None:
+    def _take(self, store: Store, task: Task) -> tuple[float, int] | None:
         if self.folder is None or not _is_embedded(task):
-            return
+            return None
         *files, note = _places(self.folder, task)
         try:
             values = json.loads(note.read_bytes())
             held = [file.read_bytes() for file in files]
             if [hashlib.sha256(data).hexdigest() for data in held] != values["digests"]:
-                return
+                return None
             reach = float(values["informative"]), int(values["steps"])
         except (OSError, ValueError, KeyError, TypeError):
-            return  # not there, not ours or damaged: made anew
+            return None  # not there, not ours or damaged: made anew
         for name, data in zip(case_files(task.recipe, task.dtype), held, strict=True):
             write_whole(store.trace(name), data)
-        enter_case(store, task, *reach)
+        return reach
 
 
 def _places(folder: Path, task: Task) -> tuple[Path, Path, Path]:

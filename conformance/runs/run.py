@@ -12,7 +12,7 @@ from conformance.runs.folders import claimed
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress, WorkerPool
-from conformance.runs.reuse import Kept, KeptCases
+from conformance.runs.reuse import Kept
 from conformance.runs.warden import Warden
 
 SCRATCH = ".scratch"
@@ -54,7 +54,6 @@ def _work(plan: Plan, progress: Progress) -> None:
             try:
                 if plan.reuse:
                     store.set_fact("reused", Kept(plan).take(store))
-                    KeptCases(plan).take(store)
                 pool = WorkerPool(plan, store, scratch, warden, progress)
                 pool.work()
             finally:

@@ -57,6 +57,13 @@ class Bound(NamedTuple):
 Bounds = dict[str, dict[Place, Bound]]
 
 
+class Measured(NamedTuple):
+    """What is known of a case: the bounds of its tensors, and the faults that some tensor shows, by name and sorted."""
+
+    bounds: Bounds
+    seen: tuple[str, ...]
+
+
 def above(expectations: Expectations, bounds: Bounds) -> Ceilings:
     """For each check, the ceilings that ``bounds`` give where these expectations were measured.
 
@@ -85,8 +92,14 @@ def _allowances(expected: list[Expectation]) -> dict[tuple[Place, int], float]:
 
 def measure(case: Case, expectations: Expectations) -> Bounds:
     """For each check, the bounds of the tensors by which it catches the mutants that it must catch."""
+    return measure_all(case, expectations).bounds
+
+
+def measure_all(case: Case, expectations: Expectations) -> Measured:
+    """The bounds, and which of the mutants are seen."""
     double = _shortened(case.in_float64())
     nearest: dict[str, dict[Place, tuple[float, Bound]]] = {check: {} for check in CHECKS}
+    seen = set[str]()
     whole = double.problem.steps == case.problem.steps
     sights = {check: _sights(expected, double.problem) for check, expected in expectations.items()}
     for mutant in concerning(case.problem.recipe, case.problem.dtype.name):
@@ -96,16 +109,19 @@ def measure(case: Case, expectations: Expectations) -> Bounds:
                 with np.errstate(all="ignore"):  # a fault may divide by 0
                     moved = _moved(CHECKS[check](session, double), sights[check])
             except Exception:  # whatever it is: such a fault cannot be overlooked
+                seen.add(mutant.name)
                 continue
             complete = check != "free_running" or whole
             if not complete:  # what does not show yet may show later
                 moved = {place: shift for place, shift in moved.items() if shift.ratio > 1}
             largest = max((shift.ratio for shift in moved.values()), default=0.0)
+            seen |= {mutant.name} if largest > 1 else set()
             for place, (ratio, step, error) in moved.items():
                 if place not in nearest[check] or ratio < nearest[check][place][0]:
                     bound = Bound(mutant.name, step, float(f"{error:.10g}"), complete and ratio == largest)
                     nearest[check][place] = (ratio, bound)
-    return {check: {place: bound for place, (_, bound) in found.items()} for check, found in nearest.items() if found}
+    bounds = {check: {place: b for place, (_, b) in found.items()} for check, found in nearest.items() if found}
+    return Measured(bounds, tuple(sorted(seen)))
 
 
 def concerning(recipe: Recipe, dtype: str) -> list[Mutant]:

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from conformance.adapters.session import Session, TrainingState
-from conformance.checks.case import Case, replay, take_step
+from conformance.checks.case import Case, places, replay, take_step
+from conformance.checks.free_running import VALIDATION
+from conformance.checks.observation import Key
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, named
 from conformance.recipes.recipe import Recipe
@@ -52,8 +54,8 @@ def local_events(case: Case, sessions: Sequence[Session]) -> Events:
         _add_event(events, state.step, [_switches(session, problem, state, state.step) for session in sessions])
     for taken, (parameters, statistics) in case.points.items():
         still = TrainingState(0, parameters, {}, statistics)
-        for step in {1, problem.batches_per_epoch}:
-            _add_event(events, taken, [_switches(session, problem, still, step) for session in sessions])
+        for batch in places(problem).values():
+            _add_event(events, taken, [_switches(session, problem, still, batch + 1) for session in sessions])
     return events
 
 
@@ -73,6 +75,14 @@ def free_running_events(case: Case, sessions: Sequence[Session]) -> Events:
         if events:
             return dict.fromkeys(range(step, problem.steps + 2), f"since step {step}: {events[step]}")
     return {}
+
+
+def events_of(problem: Problem, key: Key, events: Events) -> Events:
+    """The events as the values of ``key`` are counted: a validation cost is that of an epoch, after its last step."""
+    if key.tensor != VALIDATION or not events:
+        return events
+    steps, size = range(1, problem.recipe.epochs + 1), problem.batches_per_epoch
+    return {epoch: events[epoch * size] for epoch in steps if epoch * size in events}
 
 
 def _has_kinks(recipe: Recipe) -> bool:

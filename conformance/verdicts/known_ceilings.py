@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import util
@@ -41,14 +41,18 @@ Row = tuple[str, str, str, int, Annotated[float, Field(gt=0, allow_inf_nan=False
 
 
 class Entry(BaseModel):
-    """The bounds of one recipe in one precision, by check, with the digest of what they were made from."""
+    """The bounds of one recipe in one precision, by check, with the digest of what they were made from.
+
+    ``seen``: the faults that its checks show, by name, which ``conformance list faults`` counts; () if not recorded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     digest: str
     rows: dict[str, list[Row]]
+    seen: list[str] = []
 
     @staticmethod
-    def of(digest: str, bounds: Bounds) -> "Entry":
+    def of(digest: str, bounds: Bounds, seen: Iterable[str] = ()) -> "Entry":
         """An entry of these bounds, whose rows are sorted."""
         rows = {
             check: [
@@ -58,7 +62,7 @@ class Entry(BaseModel):
             for check, found in bounds.items()
             if found
         }
-        return Entry(digest=digest, rows=rows)
+        return Entry(digest=digest, rows=rows, seen=list(seen))
 
     @property
     def bounds(self) -> Bounds:

@@ -143,7 +143,8 @@ def test_a_loss_alone_is_seen_and_its_slope_with_it():
 
 def test_a_loss_that_is_wrong_fails_with_the_right_tensor():
     found = verdicts(records(only(losses=doubled("data_loss", "cost"))))
-    assert found["loss"]["fail"] == {"data_loss", "cost"}
+    places = ("", " (batch 2)", " (last batch)")
+    assert found["loss"]["fail"] == {f"{name}{place}" for name in ("data_loss", "cost") for place in places}
     assert found["gradient_check"]["fail"] == {"slope by differences"}
 
 
@@ -153,7 +154,7 @@ def test_gradients_without_an_optimizer_are_compared_at_every_step():
     assert found["pass"] == {"cost", *gradients}
     wrong = verdicts(records(only("losses", gradients=doubled("W2"))))
     assert wrong["teacher_forced"]["fail"] == {"dW2"}
-    assert wrong["gradients"]["fail"] == {"dW2 (first batch)", "dW2 (last batch)"}
+    assert wrong["gradients"]["fail"] == {"dW2 (first batch)", "dW2 (batch 2)", "dW2 (last batch)"}
     assert wrong["gradient_check"]["fail"] == {"slope by differences", "slope by gradient"}
 
 
@@ -238,6 +239,6 @@ def test_a_missing_tensor_is_missing_although_another_part_is_not_offered():
         return {name: value for name, value in found.items() if name != "W1"}
 
     found = verdicts(records(only("losses", gradients=without_w1)))
-    assert found["gradients"]["missing"] == {"dW1 (first batch)", "dW1 (last batch)"}
+    assert found["gradients"]["missing"] == {"dW1 (first batch)", "dW1 (batch 2)", "dW1 (last batch)"}
     assert "dW1" in found["teacher_forced"]["missing"]
     assert np.all([verdict != "crashed" for check in found.values() for verdict in check])

@@ -13,8 +13,10 @@ import pytest
 from conformance.adapters.installation import install_command
 from conformance.adapters.probing import probe, probe_all
 from conformance.cli import listing, tables
+from conformance.faults.mutants import MUTANTS
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
+from conformance.verdicts.known_ceilings import Entry, ship
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,7 +56,42 @@ def test_json_has_numbers_lists_and_nothing_as_what_they_are():
     assert listing.made()["coverage"][0]["covered"] < listing.made()["coverage"][0]["allowed"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "optimizers"], ["list", "recipes"], ["list", "coverage"]])
+def test_of_each_recipe_is_told_which_faults_it_sees_and_which_it_alone_sees():
+    recipes = [
+        {"name": "one", "hash": "a", "suites": ["quick", "default", "full"]},
+        {"name": "two", "hash": "b", "suites": ["default", "full"]},
+        {"name": "pair", "hash": "c", "suites": ["full"]},
+    ]
+    seen = {"a": ["x: 1", "x: 2"], "b": ["x: 2"], "c": ["x: 3"]}
+    rows = listing.faults(recipes, seen, ["x: 1", "x: 2", "x: 3"])
+    assert [tuple(row.values()) for row in rows] == [
+        ("one", 2, 1, ["x: 1"]),
+        ("two", 1, 0, []),
+        ("(all together)", 2, None, []),
+        ("(none)", 1, None, ["x: 3"]),
+    ]
+    rows = listing.faults(recipes, {"a": ["x: 1"]}, ["x: 1", "x: 2"])
+    assert [row["faults"] for row in rows] == [1, None, None, None]
+
+
+def test_the_faults_that_are_listed_are_the_known_ones_of_the_default_suite_in_its_order(monkeypatch, tmp_path):
+    assert listing._known() == sorted(mutant.name for mutant in MUTANTS)
+    rows = json.loads(conformance("list", "faults", "--json").stdout)
+    assert [row["recipe"] for row in rows[:-2]] == [recipe.name for recipe in suite("default")]
+    first, second = suite("default")[:2]
+    entries = {
+        f"{first.hash}.float64": Entry.of("1" * 16, {}, ["a: b"]),
+        f"{first.hash}.float32": Entry.of("1" * 16, {}, ["a: c"]),
+        f"{second.hash}.float64": Entry.of("1" * 16, {}),
+    }
+    ship(tmp_path / "ceilings.json.gz", entries)
+    monkeypatch.setattr(listing.resources, "files", lambda package: tmp_path)
+    assert listing._seen() == {first.hash: ["a: b", "a: c"]}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "optimizers"], ["list", "recipes"], ["list", "coverage"], ["list", "faults"]]
+)
 def test_a_table_is_printed_without_what_makes_it(arguments):
     code = (
         "import sys; from conformance.cli import app\n"

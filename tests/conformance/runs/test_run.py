@@ -112,7 +112,12 @@ def test_a_run_of_the_reference_alone_passes_with_exit_status_zero(place):
     assert set(records["check"]) == set(LADDER)
     curves = pd.read_csv(latest / "curves.csv")
     assert {"cost", "learning rate", "gradient norm", "mean cost", "test accuracy"} <= set(curves["quantity"])
-    assert len(curves[(curves["quantity"] == "cost") & (curves["dtype"] == "float64")]) == 6
+    costs = curves[(curves["quantity"] == "cost") & (curves["dtype"] == "float64")]
+    by_implementation = {name: own["value"].tolist() for name, own in costs.groupby("implementation")}
+    assert list(by_implementation) == ["numpy", "oracle"]
+    assert len(by_implementation["numpy"]) == 6
+    assert by_implementation["oracle"] == pytest.approx(by_implementation["numpy"], rel=1e-12)
+    assert set(curves[curves["implementation"] == "oracle"]["quantity"]) > set(costs["quantity"]) | {"test accuracy"}
 
 
 def test_records_have_the_documented_columns_in_order(finished):

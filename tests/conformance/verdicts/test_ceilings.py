@@ -228,6 +228,14 @@ def test_under_a_risen_allowance_a_fault_hides_only_where_it_shows_most(situatio
     assert ceilings.above(expectations, {"update": {("parameter", "ordinary"): bound}})["update"]
 
 
+def test_the_faults_that_are_seen_are_told_and_those_that_are_not_are_not(situation, known):
+    large, small = longer_step(1.001), longer_step(1 + 1e-14)
+    known(large, small)
+    measured = ceilings.measure_all(*situation)
+    assert measured.seen == (large.name,)
+    assert measured.bounds == ceilings.measure(*situation)
+
+
 def test_of_the_tensors_that_a_fault_moves_one_moves_most(situation, known):
     case, expectations = situation
     known(longer_step(1.001))

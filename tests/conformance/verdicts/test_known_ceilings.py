@@ -99,6 +99,12 @@ def test_the_ceilings_of_the_default_suite_are_shipped_and_not_stale():
     assert stale(suite("default")) == [], ADVICE
 
 
+def test_what_each_recipe_of_the_default_suite_sees_is_shipped():
+    seeing = {name.partition(".")[0] for name, entry in shipped(SHIPPED).items() if entry.seen}
+    unknown = [recipe.name for recipe in suite("default") if recipe.hash not in seeing]
+    assert unknown == [], ADVICE
+
+
 @pytest.mark.slow
 def test_the_ceilings_of_the_full_suite_are_shipped_and_not_stale():
     assert stale(suite("full")) == [], ADVICE
@@ -307,7 +313,7 @@ def sources(tmp_path):
         ("reference_numpy/_common.py", "if not 0 <= _number", "if not 0 < _number", False),
         ("reference_numpy/schedules.py", '"""', '"""Another word. ', True),
         ("reference_numpy/schedules.py", "\ndef ", "\n# a remark\n\ndef ", True),
-        ("conformance/checks/loss.py", "batch(0)", "batch(1)", False),
+        ("conformance/checks/loss.py", "problem.batch(batch)", "problem.batch(0)", False),
         ("conformance/problems/problem.py", "return epoch, slice", "return 0, slice", False),
         ("conformance/verdicts/ceilings.py", "STEPS = 100", "STEPS = 50", False),
         ("conformance/verdicts/floors.py", "NEIGHBOURS = 10", "NEIGHBOURS = 9", True),
