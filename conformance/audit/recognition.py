@@ -28,6 +28,7 @@ from conformance.faults.mutant import Mutant
 from conformance.recipes.recipe import Recipe
 from conformance.runs.pool import Progress
 from conformance.verdicts.compare import NOT_FAILING, Comparison, Verdict, compare
+from conformance.verdicts.order import first_failing
 
 
 class Recognition(NamedTuple):
@@ -92,7 +93,7 @@ def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) 
         failing = [c for c in compare(found.values(), expected[check]) if c.verdict not in NOT_FAILING]
         if failing:
             observed[check] = found
-            failures.append(_first(check, min(failing, key=lambda comparison: comparison.step)))
+            failures.append(_first(check, first_failing(failing)))
     if not failures:
         return None
     evidence = Evidence(
@@ -101,7 +102,8 @@ def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) 
     return Inquiry(evidence, _workshop(recipe, dtype))
 
 
-def _first(check: str, comparison: Comparison) -> First:
+def _first(check: str, comparison: Comparison | None) -> First:
+    assert comparison is not None
     key: Key = comparison.key
     return First(check, str(comparison.verdict), comparison.cause, key.stage, comparison.step, key.tensor)
 

@@ -26,7 +26,8 @@ def observe(session: Session, case: Case) -> Iterator[Part]:
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
             tensor = f"predicted classes ({rows})"
-            yield Part(_predicted(session, problem, finished, like, tensor, x), ("decision",), problem.steps, tensor)
+            observations = _predicted(session, problem, finished, like, tensor, x)
+            yield Part(observations, ("decision",), afterwards(problem), tensor)
 
 
 def _trained(session: Session, problem: Problem, finished: list[Training], like: Point) -> Iterator[Observation]:
@@ -100,10 +101,12 @@ def observe_training(problem: Problem, training: Training) -> Iterator[Observati
     # With early stopping those of the best epoch, perhaps; else those of the last checkpoint.
     known = () if problem.validation is not None else problem.tape.initial_parameters
     for name, value in returned(training.parameters, (), beside=known):
-        key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
+        key = key_of(problem, "parameter", afterwards(problem), name, f"{name} at the end")
         yield Observation(key, value)
     if problem.validation is not None:
-        yield Observation(Key("curve", 1, "validation cost", "curve"), training.validation_costs)
+        epoch = problem.batches_per_epoch
+        key = Key("curve", epoch, "validation cost", "curve", stride=epoch)
+        yield Observation(key, training.validation_costs)
         yield from _observe_stopping(problem, training)
 
 
@@ -123,7 +126,7 @@ def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observat
     smallest = np.asarray([min(filter(np.isfinite, margins), default=1.0)])
     decided: dict[str, Any] = {"best epoch": training.best_epoch, "last epoch": last}
     for tensor, epoch in decided.items():
-        yield Observation(Key("decision", problem.steps, tensor, "decision"), np.atleast_1d(epoch), smallest)
+        yield Observation(Key("decision", afterwards(problem), tensor, "decision"), np.atleast_1d(epoch), smallest)
 
 
 def _predicted(
@@ -133,7 +136,12 @@ def _predicted(
         _demand_whole(training, like)
         classes = session.predict_classes(training.parameters, x, training.statistics)
         margins = session.decision_margins(training.parameters, x, training.statistics)
-        yield Observation(Key("decision", problem.steps, tensor, "decision"), classes, margins)
+        yield Observation(Key("decision", afterwards(problem), tensor, "decision"), classes, margins)
+
+
+def afterwards(problem: Problem) -> int:
+    """The step of what there is when the training has ended and the best epoch, perhaps, been gone back to."""
+    return problem.steps + 1
 
 
 def checkpoint_epochs(problem: Problem) -> tuple[int, ...]:

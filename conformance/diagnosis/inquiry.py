@@ -358,11 +358,12 @@ _Fits = list[tuple[Candidate, _Fit]]
 def _divergence(
     check: str, comparison: Comparison, observed: Observation | None, expectation: Expectation | None
 ) -> Divergence:
-    key, place = comparison.key, comparison.step - comparison.key.step
+    key = comparison.key
+    place = (comparison.step - key.step) // key.stride
     index: tuple[int, ...] = ()
     value = oracle = float("nan")
     expected = expectation.observation if expectation else None
-    if observed and expected and np.shape(observed.value) == np.shape(expected.value):
+    if observed and expected and _has_both(observed, expected, place):
         index = worst_element(observed, expected, place)
         value, oracle = (float(np.asarray(o.value)[index]) for o in (observed, expected))
     remark = comparison.cause if np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING else ""
@@ -370,6 +371,13 @@ def _divergence(
         check, key.stage, comparison.step, key.tensor, [] if key.kind == "curve" else list(index), value, oracle,
         comparison.error, comparison.allowance, remark,
     )  # fmt: skip
+
+
+def _has_both(observed: Observation, expected: Observation, place: int) -> bool:
+    """Whether there are two values to be told: a curve may be longer or shorter than the oracle's."""
+    shapes = np.shape(observed.value), np.shape(expected.value)
+    both_curves = expected.key.kind == "curve" and len(shapes[0]) == len(shapes[1]) == 1
+    return shapes[0] == shapes[1] or (both_curves and place < min(shapes)[0])
 
 
 def _best(causes: Iterable[Cause]) -> list[Cause]:

@@ -19,8 +19,8 @@ def curve_points(context: Context, problem: Problem, seen: list[Observation]) ->
     for key, value, *_ in seen:
         if key.kind == "curve" and np.ndim(value) == 1:
             numbers = np.asarray(value, np.float64)
-            for step, number in enumerate(numbers, start=key.step):
-                yield CurvePoint(*row, "step", step, key.tensor, float(number))
+            for place, number in enumerate(numbers):
+                yield CurvePoint(*row, "step", key.step_of(place), key.tensor, float(number))
             if key.tensor == "cost" and len(numbers) == epochs * problem.batches_per_epoch:
                 for epoch, number in enumerate(numbers.reshape(-1, problem.batches_per_epoch).mean(axis=1), start=1):
                     yield CurvePoint(*row, "epoch", epoch, "mean cost", float(number))
