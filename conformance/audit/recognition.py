@@ -20,8 +20,9 @@ from conformance.audit.mutation import edits_of, in_processes, injected_in, reci
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import singles
+from conformance.diagnosis.evidence import Evidence, First
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.faults.injection import injected
 from conformance.faults.mutant import Mutant
@@ -56,7 +57,7 @@ def recognitions(mutants: Iterable[Mutant], implementation: str, dtype: str = "f
     chosen = [mutant for mutant in mutants if dtype in mutant.dtypes]
     for mutant in sorted(chosen, key=lambda mutant: recipe_of(mutant).hash):
         with injected(implementation, *edits_of(mutant, implementation)) as adapter:
-            inquiry = _inquiry(recipe_of(mutant), implementation, dtype, adapter("cpu"))
+            inquiry = inquiry_into(recipe_of(mutant), implementation, dtype, adapter("cpu"))
         if inquiry is None:
             yield Recognition(mutant.name, implementation, dtype, False, [], "", "")
         else:
@@ -76,7 +77,7 @@ def _recognition(mutant: Mutant, implementation: str, dtype: str, inquiry: Inqui
     )  # fmt: skip
 
 
-def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) -> Inquiry | None:
+def inquiry_into(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) -> Inquiry | None:
     """The inquiry into what an implementation makes of a recipe; None if no check fails."""
     case, expected = situation(recipe, dtype)
     observed: dict[str, Observations] = {}

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from conformance.checks.observation import Seen
+from conformance.diagnosis.evidence import Evidence, First
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, load_seen

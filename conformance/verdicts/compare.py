@@ -255,9 +255,10 @@ def _judge_length(observed: Observation, expectation: Expectation) -> Comparison
     key, found, expected = oracle.key, np.size(observed.value), np.size(oracle.value)
     common = min(found, expected)
     if common:
-        sizes = {"floor": expectation.floor, "overflown": expectation.overflown}
-        cut = {name: numbers[:common] for name, numbers in sizes.items()}
-        shorter = replace(expectation, observation=oracle._replace(value=oracle.value[:common]), **cut)
+        shorter = replace(
+            expectation, observation=oracle._replace(value=oracle.value[:common]), floor=expectation.floor[:common],
+            overflown=expectation.overflown[:common],
+        )  # fmt: skip
         comparison = _judge(observed._replace(value=observed.value[:common]), shorter)
         if comparison.verdict == Verdict.FAIL:
             return comparison

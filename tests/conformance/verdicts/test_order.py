@@ -4,10 +4,10 @@ import random
 
 import pytest
 
+from conformance.adapters.numpy import NumpySession
 from conformance.checks import CHECKS
 from conformance.checks.case import build_case
 from conformance.checks.observation import Key
-from conformance.adapters.numpy import NumpySession
 from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import Verdict, verdict_alone
@@ -60,8 +60,7 @@ def test_a_trainings_curves_parameters_and_decisions_have_one_clock(seen):
     """Three steps an epoch, two epochs; what there is afterwards is not of any of the steps."""
     steps = {key.tensor: [key.step_of(place) for place in range(o.value.size)] for key, o in seen.items()
              if key.kind == "curve"}  # fmt: skip
-    assert steps == dict.fromkeys(("learning rate", "cost", "gradient norm"), [1, 2, 3, 4, 5, 6]) | {
-        "validation cost": [3, 6]
-    }
+    every = [1, 2, 3, 4, 5, 6]
+    assert steps == {"learning rate": every, "cost": every, "gradient norm": every, "validation cost": [3, 6]}
     assert {key.step for key in seen if key.tensor == "W1"} == {3, 6}
     assert {key.step for key in seen if key.stage == "decision" or key.tensor.endswith("at the end")} == {7}
