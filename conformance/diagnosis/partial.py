@@ -31,7 +31,10 @@ def partial(search: "Search", candidates: Sequence[Candidate]) -> Iterator[Candi
     wrong = _named(key for check in _LOCAL for key in search.evidence.failed[check])
     if not wrong:
         return
-    groups = groups_of({name: places[name] for name in _names(search) if name in places})
+    every = groups_of({name: places[name] for name in _names(search) if name in places})
+    groups = {label: names for label, names in every.items() if wrong <= names}
+    if not groups:
+        return
     for candidate in candidates:
         if candidate.changes:
             continue
@@ -40,7 +43,7 @@ def partial(search: "Search", candidates: Sequence[Candidate]) -> Iterator[Candi
             continue
         unmet = _named(key for keys in left if keys for key in keys)
         for label, names in groups.items():
-            if wrong <= names and not names & unmet and unmet:
+            if unmet and not names & unmet:
                 for exercises in (False, True):
                     change = Only(candidate, names, exercises)
                     yield Candidate(f"{candidate.description} {label}", search.evidence.recipe, changes=(change,))

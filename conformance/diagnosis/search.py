@@ -11,7 +11,7 @@ check by check, since independent differences have causes of their own.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,7 +70,8 @@ class Search:
 
     evidence: Evidence
     workshop: Workshop
-    _known: "dict[str, Fit | None]" = field(default_factory=dict)
+    _fits: dict[tuple[Any, ...], Fit | None] = field(default_factory=dict)
+    _apart: dict[tuple[Any, ...], set[Key] | None] = field(default_factory=dict)
 
     def causes(self, check: str) -> Found:
         """The causes of a failure that begins in ``check``."""
@@ -239,6 +240,13 @@ class Search:
         made = self.workshop.made(candidate, check)
         if made is None:
             return None
+        unchanged = made is self.workshop.unchanged(check)
+        name = (None if unchanged else candidate.identity, check, seen is self.evidence.observed.get(check))
+        if name not in self._apart:
+            self._apart[name] = self._differing(made, check, seen)
+        return self._apart[name]
+
+    def _differing(self, made: Observations, check: str, seen: Observations) -> set[Key]:
         apart = set()
         for expectation in self.evidence.expected[check]:
             key = expectation.observation.key
@@ -269,15 +277,18 @@ class Search:
             return None
         if made is self.workshop.unchanged(check):
             return self._unchanged(check)
-        return self._compared(candidate, made, check)
+        name = (candidate.identity, check)
+        if name not in self._fits:
+            self._fits[name] = self._compared(candidate, made, check)
+        return self._fits[name]
 
     def _unchanged(self, check: str) -> Fit | None:
         """How well the reference reproduces what a check saw, and with it all that leave this check as it is."""
-        if check not in self._known:
-            made = self.workshop.unchanged(check)
-            nothing = Candidate("nothing", self.evidence.recipe)
-            self._known[check] = None if made is None else self._compared(nothing, made, check)
-        return self._known[check]
+        nothing, made = Candidate("nothing", self.evidence.recipe), self.workshop.unchanged(check)
+        name = (nothing.identity, check)
+        if name not in self._fits:
+            self._fits[name] = None if made is None else self._compared(nothing, made, check)
+        return self._fits[name]
 
     def _compared(self, candidate: Candidate, made: Observations, check: str) -> Fit | None:
         observed = self.evidence.seen(check)
