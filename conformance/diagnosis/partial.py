@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from conformance.adapters.session import State
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import Candidate
+from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.stepping import Stepwise
+from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Place, Tensors
-
-if TYPE_CHECKING:
-    from conformance.diagnosis.search import Search
 
 _KINDS = {
     "weight": "weights",
@@ -25,7 +24,25 @@ _KINDS = {
 _LOCAL = ("gradients", "teacher_forced")  # the checks that see each tensor by its name and carry nothing on
 
 
-def partial(search: "Search", candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+class Seeker(Protocol):
+    """Who asks: with its evidence, and what it knows of how candidates compare."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was observed."""
+        ...
+
+    @property
+    def workshop(self) -> Workshop:
+        """Where candidates are carried out."""
+        ...
+
+    def apart(self, candidate: Candidate, check: str, seen: Observations) -> set[Key] | None:
+        """The tensors in which a candidate is not what was seen, or None if it cannot be carried out."""
+        ...
+
+
+def partial(search: Seeker, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """The candidates that explain exactly the tensors of one kind or layer that fail, on those tensors only."""
     places = search.workshop.case.problem.places
     wrong = _named(key for check in _LOCAL for key in search.evidence.failed[check])
@@ -69,7 +86,7 @@ def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _names(search: "Search") -> list[str]:
+def _names(search: Seeker) -> list[str]:
     keys = (e.observation.key for check in _LOCAL for e in search.evidence.expected[check])
     return [name for name in dict.fromkeys(key.name for key in keys) if name != "A0"]
 

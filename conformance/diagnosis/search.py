@@ -80,10 +80,11 @@ class Search:
             return NOTHING
         distance = np.inf if untouched is None else untouched.share
         known: Fits = []
+        alone = singles(self.evidence.recipe)
         levels: list[Callable[[], Iterable[Candidate]]] = [
-            lambda: singles(self.evidence.recipe),
+            lambda: alone,
             lambda: [*self._solved(check), *substitutes(self.evidence.recipe)],
-            lambda: self._pairs(known, distance, check),
+            lambda: self._pairs([(one, fit) for one, fit in known if one in alone], distance, check),
             lambda: roundings(self.evidence.recipe, self.evidence.dtype),
             lambda: partial(self, [candidate for candidate, _ in known]),
         ]

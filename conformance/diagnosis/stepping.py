@@ -11,7 +11,7 @@ import numpy as np
 from conformance.adapters.session import State, Training, TrainingState
 from conformance.checks.case import clip, constrain, initial_state, learning_rate
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Array, Tensors
+from conformance.problems.tensors import Array
 from reference_numpy import losses, regularizers
 
 
@@ -45,7 +45,7 @@ class Stepwise:
         rates: list[float] = []
         norms: list[float] = []
         validation_costs: list[float] = []
-        checkpoints: dict[int, Tensors] = {}
+        checkpoints: dict[int, TrainingState] = {}
         best: TrainingState | None = None
         for epoch in range(1, problem.recipe.epochs + 1):
             for _ in range(problem.batches_per_epoch):
@@ -65,7 +65,7 @@ class Stepwise:
                 parameters = state.parameters | constrain(own, problem, updated)
                 state = TrainingState(state.step + 1, parameters, after.slots, statistics)
             if epoch in checkpoint_epochs:
-                checkpoints[epoch] = state.parameters
+                checkpoints[epoch] = state
             if problem.validation is not None:
                 validation_costs.append(self._validation_cost(problem, state))
             if monitor is not None:
@@ -76,9 +76,12 @@ class Stepwise:
         end = best or state
         return Training(
             costs=np.array(costs, problem.dtype), learning_rates=np.array(rates), gradient_norms=np.array(norms),
-            parameters=end.parameters, slots=state.slots, checkpoints=checkpoints,
+            parameters=end.parameters, slots=state.slots,
+            checkpoints={epoch: kept.parameters for epoch, kept in checkpoints.items()},
             validation_costs=np.array(validation_costs), best_epoch=monitor.best_epoch if monitor else 0,
             statistics=end.statistics,
+            checkpoint_slots={epoch: kept.slots for epoch, kept in checkpoints.items()},
+            checkpoint_statistics={epoch: kept.statistics for epoch, kept in checkpoints.items()},
         )  # fmt: skip
 
     def _validation_cost(self, problem: Problem, state: TrainingState) -> float:
