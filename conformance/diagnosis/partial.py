@@ -70,9 +70,9 @@ def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
     """The names of each kind, of each layer, and of all but these, by what is said of them.
 
     >>> from conformance.problems.tensors import places
-    >>> found = groups_of({name: place for name, place in places(2).items() if name in ("W1", "b1", "W2", "b2")})
+    >>> found = groups_of({name: place for name, place in places(3).items() if place.kind in ("weight", "bias")})
     >>> sorted(found["on biases only"]), sorted(found["but not on layer 2"])
-    (['b1', 'b2'], ['W1', 'b1'])
+    (['b1', 'b2', 'b3'], ['W1', 'W3', 'b1', 'b3'])
     """
     sets = {plural: {n for n, p in places.items() if p.kind == kind} for kind, plural in _KINDS.items()}
     sets |= {f"layer {layer}": {n for n, p in places.items() if p.layer == layer}

@@ -25,7 +25,7 @@ def rounded(value: Array, precision: str) -> Array:
     """``value`` rounded to ``float32``, ``float16``, ``bfloat16`` or ``TF32``, to the even one of two as near.
 
     >>> rounded(np.array([1.0, 1.01, 3.14159]), "bfloat16")
-    array([1.      , 1.0078125, 3.140625 ])
+    array([1.       , 1.0078125, 3.140625 ])
     >>> rounded(np.array([1.0001, 1.001]), "TF32")
     array([1.        , 1.00097656])
     """
