@@ -46,7 +46,8 @@ class History(NamedTuple):
     all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``checkpoints`` maps an epoch's
     number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch``
     counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages. With ``optimizer_state``
-    (an ``optimizers.OptimizerState``; of one of optax's own optimizers, optax's own) and these training can go on.
+    (an ``optimizers.OptimizerState``; of one of optax's own optimizers, optax's own) and these training can go on;
+    ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
     costs: NDArray
@@ -58,6 +59,8 @@ class History(NamedTuple):
     validation_costs: NDArray
     best_epoch: int
     statistics: Tensors
+    checkpoint_states: dict[int, Any]
+    checkpoint_statistics: dict[int, Tensors]
 
 
 def loss_and_gradients(
@@ -252,12 +255,17 @@ def _train(
 ) -> History:  # fmt: skip
     """The epochs of :func:`fit`, from ``carry`` on: trained parameters, optimizer's state, running averages."""
     curves, validation_costs, checkpoints, best = [], [], {}, None
+    checkpoint_states, checkpoint_statistics = {}, {}
+    steps = 0
     for epoch, drawn in enumerate(tape, start=1):
         carry, curve = _train_epoch(step, carry, frozen, data, drawn, None if rates is None else rates[epoch - 1])
         curves.append(curve)
+        steps += len(curve[0])
         parameters, statistics = frozen | carry[0], carry[2]
         if epoch in checkpoint_epochs:
             checkpoints[epoch] = parameters
+            checkpoint_states[epoch] = _state(step.optimizer, carry[1], first_step + steps)
+            checkpoint_statistics[epoch] = statistics
         if validation is not None:
             validation_costs.append(_validation_cost(step.cost, parameters, statistics, *validation))
         if early_stopping is not None:
@@ -268,11 +276,16 @@ def _train(
     costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
     learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
     parameters, statistics = best or (parameters, statistics)
-    state = carry[1]._replace(step=first_step + len(costs)) if _is_ours(step.optimizer) else carry[1]
     return History(
-        costs, learning_rates, norms, parameters, state, checkpoints, np.array(jax.device_get(validation_costs)),
-        early_stopping.best_epoch if early_stopping else 0, statistics,
+        costs, learning_rates, norms, parameters, _state(step.optimizer, carry[1], first_step + steps), checkpoints,
+        np.array(jax.device_get(validation_costs)), early_stopping.best_epoch if early_stopping else 0, statistics,
+        checkpoint_states, checkpoint_statistics,
     )  # fmt: skip
+
+
+def _state(optimizer: Any, state: Any, step: int) -> Any:
+    """The optimizer's state after ``step`` steps; one of optax's own tells no step."""
+    return state._replace(step=step) if _is_ours(optimizer) else state
 
 
 @partial(jax.jit, static_argnames="step")

@@ -38,7 +38,8 @@ class History(NamedTuple):
     name; ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``,
     empty without validation; ``best_epoch`` counts from 1 (0 without early stopping); ``optimizer_state`` is that of
     the last step, of the trained parameters alone, in NumPy arrays; ``statistics`` are batch norm's running averages,
-    tensors by name. Another :func:`fit` can go on from the last two and ``parameters``.
+    tensors by name. Another :func:`fit` can go on from these two and ``parameters``. ``checkpoint_states`` and
+    ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
     costs: np.ndarray
@@ -50,6 +51,8 @@ class History(NamedTuple):
     validation_costs: np.ndarray
     best_epoch: int
     statistics: Tensors
+    checkpoint_states: dict[int, OptimizerState]
+    checkpoint_statistics: dict[int, Tensors]
 
 
 def loss_and_gradients(
@@ -160,6 +163,8 @@ def fit(
     norms: list[np.ndarray] = []
     validation_costs: list[np.ndarray] = []
     checkpoints: dict[int, Tensors] = {}
+    checkpoint_states: dict[int, OptimizerState] = {}
+    checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
         _reset(generator, seed, first_step // steps + epoch)
@@ -173,6 +178,8 @@ def fit(
         norms.append(epoch_norms.numpy())
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(model.parameter_dict())
+            checkpoint_states[epoch + 1] = optimizer.state()
+            checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
         if validation is not None:
             validation_costs.append(_validation_cost(model, validation, loss, loss_options, reduction))
         if early_stopping is not None:
@@ -185,7 +192,8 @@ def fit(
     return History(
         np.concatenate(costs), np.array(rates), np.concatenate(norms), _copies(model.parameter_dict()),
         optimizer.state(), checkpoints, np.array(validation_costs),
-        early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()),
+        early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()), checkpoint_states,
+        checkpoint_statistics,
     )  # fmt: skip
 
 

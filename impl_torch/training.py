@@ -38,7 +38,8 @@ class History(NamedTuple):
     over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
     parameters at its end; ``optimizer_state`` is a copy of the optimizer's, by the names of the trained parameters.
     ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1 (0 without early
-    stopping); ``statistics`` are copies of batch norm's running averages.
+    stopping); ``statistics`` are copies of batch norm's running averages. ``checkpoint_states`` and
+    ``checkpoint_statistics`` are what the optimizer's state and these were at the checkpoints.
     """
 
     costs: np.ndarray
@@ -50,6 +51,8 @@ class History(NamedTuple):
     validation_costs: np.ndarray
     best_epoch: int
     statistics: Tensors
+    checkpoint_states: dict[int, optimizers.OptimizerState]
+    checkpoint_statistics: dict[int, Tensors]
 
 
 class _Objective(NamedTuple):
@@ -193,6 +196,7 @@ def fit(
     norms: list[Tensor] = []
     validation_costs: list[Tensor] = []
     rates, checkpoints, best = [], {}, None
+    checkpoint_states, checkpoint_statistics = {}, {}
     with _rates_left_as_found(optimizer):
         for epoch in range(epochs):
             generator = _generator(seed, first_epoch + epoch, x.device)
@@ -216,6 +220,9 @@ def fit(
                 _step(optimizer, parameters, clipping, constraint)
             if epoch + 1 in checkpoint_epochs:
                 checkpoints[epoch + 1] = _copies(model.parameter_dict())
+                _, slots = optimizers.named_state(optimizer, parameters)
+                checkpoint_states[epoch + 1] = optimizers.OptimizerState(first_step + len(costs), slots)
+                checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
             if validation is not None:
                 validation_costs.append(_validation_cost(model, objective, validation))
             if early_stopping is not None:
@@ -229,7 +236,8 @@ def fit(
     return History(
         _numpy(costs), np.array(rates), _numpy(norms), _copies(model.parameter_dict()),
         optimizers.OptimizerState(first_step + len(costs), slots), checkpoints, _numpy(validation_costs),
-        early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()),
+        early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()), checkpoint_states,
+        checkpoint_statistics,
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ class History(NamedTuple):
     over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
     parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1
     (0 without early stopping); ``optimizer_state`` is that of the last step, of the trained parameters alone;
-    ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from the last two and
-    ``parameters``.
+    ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from these two and ``parameters``.
+    ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
     costs: Array
@@ -57,6 +57,8 @@ class History(NamedTuple):
     validation_costs: Array
     best_epoch: int
     statistics: Tensors
+    checkpoint_states: dict[int, OptimizerState]
+    checkpoint_statistics: dict[int, Tensors]
 
 
 class _Objective(NamedTuple):
@@ -198,6 +200,8 @@ def fit(
     norms: list[Any] = []
     validation_costs: list[Any] = []
     checkpoints: dict[int, Tensors] = {}
+    checkpoint_states: dict[int, OptimizerState] = {}
+    checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
         generator = np.random.default_rng((seed, first_epoch + epoch))
@@ -226,6 +230,8 @@ def fit(
                 _write(constraint(trained), trained)
         if epoch + 1 in checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(parameters)
+            checkpoint_states[epoch + 1] = _named_state(optimizer, state, trained, first_step + len(costs))
+            checkpoint_statistics[epoch + 1] = statistics
         if validation is not None:
             validation_costs.append(_validation_cost(model, parameters, statistics, validation, objective))
         if early_stopping is not None:
@@ -238,6 +244,7 @@ def fit(
     return History(
         np.array(costs), np.array(rates), np.array(norms), parameters, optimizer_state, checkpoints,
         np.array(validation_costs), early_stopping.best_epoch if early_stopping else 0, statistics,
+        checkpoint_states, checkpoint_statistics,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ So a session that changes what it was given, keeps it, or returns the same buffe
 harms nothing. And a value that is no array of numbers is a value that can be told of, not an exception.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -163,8 +163,9 @@ class Guarded(Session):
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         found = self._call("fit", problem, checkpoint_epochs, *(() if start is None else (start,)))
         parts = {name: getattr(found, name, None) for name in Training._fields}
-        if not all(hasattr(found, name) for name in Training._fields):
-            lacking = ", ".join(name for name in Training._fields if not hasattr(found, name))
+        demanded = [name for name in Training._fields if name not in Training._field_defaults]
+        if not all(hasattr(found, name) for name in demanded):
+            lacking = ", ".join(name for name in demanded if not hasattr(found, name))
             self._complain(f"fit returned {described(found)} without {lacking}: must be a Training")
         return Training(
             costs=readable(parts["costs"]),
@@ -176,6 +177,10 @@ class Guarded(Session):
             validation_costs=readable(parts["validation_costs"]),
             best_epoch=cast(int, readable(parts["best_epoch"])),
             statistics=self._tensors("fit", parts["statistics"], "statistics"),
+            checkpoint_slots=self._by_epoch(parts["checkpoint_slots"], "checkpoint_slots", self._slots_of_fit),
+            checkpoint_statistics=self._by_epoch(
+                parts["checkpoint_statistics"], "checkpoint_statistics", self._statistics_of_fit
+            ),
         )
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -212,6 +217,21 @@ class Guarded(Session):
             else:
                 self._complain(f"fit returned a checkpoint of {described(epoch)}: must be of an epoch's number")
         return checkpoints
+
+    def _by_epoch(self, found: Any, part: str, read: Callable[[Any], T]) -> dict[int, T] | None:
+        """What may be offered beside the checkpoints, by epoch; None if it is not."""
+        if found is None:
+            return None
+        if not isinstance(found, Mapping):
+            self._complain(f"fit returned {described(found)} as {part}: must be a dict by epoch")
+            return {}
+        return {int(epoch): read(value) for epoch, value in found.items() if isinstance(epoch, (int, np.integer))}
+
+    def _slots_of_fit(self, found: Any) -> dict[str, Tensors]:
+        return self._slots("fit", found)
+
+    def _statistics_of_fit(self, found: Any) -> Tensors:
+        return self._tensors("fit", found, "statistics")
 
     def _complain(self, text: str) -> None:
         self._complaints.append(text)

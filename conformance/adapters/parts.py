@@ -61,4 +61,9 @@ def training_of(history: Any, arrays: Callable[[Mapping[str, Any]], Tensors]) ->
         validation_costs=history.validation_costs,
         best_epoch=history.best_epoch,
         statistics=arrays(history.statistics),
+        checkpoint_slots={
+            epoch: {slot: arrays(tensors) for slot, tensors in state.slots.items()}
+            for epoch, state in history.checkpoint_states.items()
+        },
+        checkpoint_statistics={epoch: arrays(found) for epoch, found in history.checkpoint_statistics.items()},
     )

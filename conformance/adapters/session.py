@@ -31,7 +31,9 @@ class Training(NamedTuple):
     """What a session's ``fit`` returns: one value a step, and the parameters after each epoch asked for.
 
     ``validation_costs`` has one value an epoch, or none; ``best_epoch`` counts from 1, 0 without early stopping;
-    ``statistics`` are the running averages that training ended with.
+    ``statistics`` are the running averages that training ended with. ``checkpoint_slots`` and
+    ``checkpoint_statistics`` are the optimizer's slots and the running averages after the epochs of ``checkpoints``;
+    None where they are not offered.
     """
 
     costs: Array
@@ -43,6 +45,8 @@ class Training(NamedTuple):
     validation_costs: Array
     best_epoch: int
     statistics: Tensors
+    checkpoint_slots: dict[int, dict[str, Tensors]] | None = None
+    checkpoint_statistics: dict[int, Tensors] | None = None
 
 
 class TrainingState(NamedTuple):

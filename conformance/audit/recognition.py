@@ -20,14 +20,16 @@ from conformance.audit.mutation import edits_of, in_processes, injected_in, reci
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import singles
+from conformance.diagnosis.evidence import Evidence, First
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.faults.injection import injected
 from conformance.faults.mutant import Mutant
 from conformance.recipes.recipe import Recipe
 from conformance.runs.pool import Progress
 from conformance.verdicts.compare import NOT_FAILING, Comparison, Verdict, compare
+from conformance.verdicts.order import first_failing
 
 
 class Recognition(NamedTuple):
@@ -55,7 +57,7 @@ def recognitions(mutants: Iterable[Mutant], implementation: str, dtype: str = "f
     chosen = [mutant for mutant in mutants if dtype in mutant.dtypes]
     for mutant in sorted(chosen, key=lambda mutant: recipe_of(mutant).hash):
         with injected(implementation, *edits_of(mutant, implementation)) as adapter:
-            inquiry = _inquiry(recipe_of(mutant), implementation, dtype, adapter("cpu"))
+            inquiry = inquiry_into(recipe_of(mutant), implementation, dtype, adapter("cpu"))
         if inquiry is None:
             yield Recognition(mutant.name, implementation, dtype, False, [], "", "")
         else:
@@ -75,7 +77,7 @@ def _recognition(mutant: Mutant, implementation: str, dtype: str, inquiry: Inqui
     )  # fmt: skip
 
 
-def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) -> Inquiry | None:
+def inquiry_into(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) -> Inquiry | None:
     """The inquiry into what an implementation makes of a recipe; None if no check fails."""
     case, expected = situation(recipe, dtype)
     observed: dict[str, Observations] = {}
@@ -92,7 +94,7 @@ def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) 
         failing = [c for c in compare(found.values(), expected[check]) if c.verdict not in NOT_FAILING]
         if failing:
             observed[check] = found
-            failures.append(_first(check, min(failing, key=lambda comparison: comparison.step)))
+            failures.append(_first(check, first_failing(failing)))
     if not failures:
         return None
     evidence = Evidence(
@@ -101,7 +103,8 @@ def _inquiry(recipe: Recipe, implementation: str, dtype: str, adapter: Adapter) 
     return Inquiry(evidence, _workshop(recipe, dtype))
 
 
-def _first(check: str, comparison: Comparison) -> First:
+def _first(check: str, comparison: Comparison | None) -> First:
+    assert comparison is not None
     key: Key = comparison.key
     return First(check, str(comparison.verdict), comparison.cause, key.stage, comparison.step, key.tensor)
 

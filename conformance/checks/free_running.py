@@ -3,45 +3,76 @@
 It sees the plumbing that single steps cannot: schedules, epochs, batch order, the last small batch, state carried on.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from conformance.adapters.guarded import Unreadable, demand
-from conformance.adapters.session import Session, Training, TrainingState
+from conformance.adapters.session import Session, Training, TrainingState, Unsupported
 from conformance.checks.case import Case, Point
 from conformance.checks.observation import STAGES, Check, Key, Observation, Part, key_of, returned
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Array
+from conformance.problems.tensors import Array, Tensors
 from reference_numpy import regularizers
 
 VALIDATION = "validation cost"  # the curve that has one value an epoch, not one a step
 MOST_WATCHED = 200  # epochs after which classes are predicted
 WATCHED_NUMBERS = 2**25  # of the parameters after these epochs, all together
+T = TypeVar("T")
 
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """Curves of costs, gradient norms and rates; parameters after some epochs; state and decisions at the end.
+    """Curves of costs, gradient norms and rates; parameters, state and averages after some epochs; decisions.
 
     Decisions also after every epoch, if the recipe has it so.
     """
     problem, finished = case.problem, list[Training]()
     like = case.points[max(case.points)]
     yield Part(_trained(session, problem, finished, like), STAGES)
+    for epoch in checkpoint_epochs(problem)[:-1]:  # the last one's are those at the end
+        step = epoch * problem.batches_per_epoch
+        yield Part(_between(problem, finished, epoch), ("optimizer state",), step)
+        yield Part(_averages_between(problem, finished, epoch), ("running statistic",), step)
     if problem.recipe.decides_classes:
         for rows, x in (("training", problem.train_x), ("test", problem.test_x)):
             tensor = f"predicted classes ({rows})"
             for epoch in watched_epochs(problem)[:-1]:
                 part = _predicted_after(session, problem, finished, like, epoch, tensor, x)
                 yield Part(part, ("decision",), epoch * problem.batches_per_epoch, tensor)
-            yield Part(_predicted(session, problem, finished, like, tensor, x), ("decision",), problem.steps, tensor)
+            observations = _predicted(session, problem, finished, like, tensor, x)
+            yield Part(observations, ("decision",), afterwards(problem), tensor)
 
 
 def _trained(session: Session, problem: Problem, finished: list[Training], like: Point) -> Iterator[Observation]:
     finished.append(train(session, problem, like))
     yield from observe_training(problem, finished[0])
+
+
+def _between(problem: Problem, finished: list[Training], epoch: int) -> Iterator[Observation]:
+    """The optimizer's state after an epoch."""
+    for training in finished:  # one, or none
+        if training.checkpoint_slots is None:
+            raise Unsupported("fit returns no checkpoint_slots")
+        for slot, tensors in training.checkpoint_slots.get(epoch, {}).items():
+            yield from _of_slot(problem, epoch * problem.batches_per_epoch, slot, tensors)
+
+
+def _averages_between(problem: Problem, finished: list[Training], epoch: int) -> Iterator[Observation]:
+    """The running averages after an epoch."""
+    for training in finished:  # one, or none
+        if training.checkpoint_statistics is None:
+            raise Unsupported("fit returns no checkpoint_statistics")
+        for name, value in training.checkpoint_statistics.get(epoch, {}).items():
+            yield Observation(
+                key_of(problem, "running statistic", epoch * problem.batches_per_epoch, name, name), value
+            )
+
+
+def _of_slot(problem: Problem, step: int, slot: str, tensors: Tensors) -> Iterator[Observation]:
+    for name, value in tensors.items():
+        yield Observation(key_of(problem, "optimizer state", step, name, f"{slot} of {name}", slot=slot), value)
 
 
 def train(session: Session, problem: Problem, like: Point | None = None) -> Training:
@@ -66,14 +97,22 @@ def train(session: Session, problem: Problem, like: Point | None = None) -> Trai
 
 def _joined(first: Training, second: Training, half: int) -> Training:
     """A training in two parts, the first of ``half`` epochs, as one."""
-    later = {epoch + half: parameters for epoch, parameters in second.checkpoints.items()}
+    later = _later(second.checkpoints, half)
+    slots, statistics = first.checkpoint_slots, first.checkpoint_statistics
     return second._replace(
         costs=_end_to_end(first.costs, second.costs),
         learning_rates=_end_to_end(first.learning_rates, second.learning_rates),
         gradient_norms=_end_to_end(first.gradient_norms, second.gradient_norms),
         checkpoints=first.checkpoints | later,
         validation_costs=_end_to_end(first.validation_costs, second.validation_costs),
+        checkpoint_slots=None if slots is None else slots | _later(second.checkpoint_slots, half),
+        checkpoint_statistics=None if statistics is None else statistics | _later(second.checkpoint_statistics, half),
     )
+
+
+def _later(found: Mapping[int, T] | None, half: int) -> dict[int, T]:
+    """What is kept by epoch of a second part, by the epochs of the whole."""
+    return {epoch + half: value for epoch, value in (found or {}).items()}
 
 
 def _end_to_end(first: Array, second: Array) -> Array:
@@ -107,18 +146,17 @@ def observe_training(problem: Problem, training: Training) -> Iterator[Observati
             key = key_of(problem, "parameter", epoch * problem.batches_per_epoch, name, name)
             yield Observation(key, value)
     for slot, tensors in training.slots.items():
-        for name, value in tensors.items():
-            key = key_of(problem, "optimizer state", problem.steps, name, f"{slot} of {name}", slot=slot)
-            yield Observation(key, value)
+        yield from _of_slot(problem, problem.steps, slot, tensors)
     for name, value in training.statistics.items():
         yield Observation(key_of(problem, "running statistic", problem.steps, name, name), value)
     # With early stopping those of the best epoch, perhaps; else those of the last checkpoint.
     known = () if problem.stops_early else problem.tape.initial_parameters
     for name, value in returned(training.parameters, (), beside=known):
-        key = key_of(problem, "parameter", problem.steps + 1, name, f"{name} at the end")
+        key = key_of(problem, "parameter", afterwards(problem), name, f"{name} at the end")
         yield Observation(key, value)
     if problem.validation is not None:
-        yield Observation(Key("curve", 1, VALIDATION, "curve"), training.validation_costs)
+        epoch = problem.batches_per_epoch
+        yield Observation(Key("curve", epoch, VALIDATION, "curve", stride=epoch), training.validation_costs)
     if problem.stops_early:
         yield from _observe_stopping(problem, training)
 
@@ -139,7 +177,7 @@ def _observe_stopping(problem: Problem, training: Training) -> Iterator[Observat
     smallest = np.asarray([min(filter(np.isfinite, margins), default=1.0)])
     decided: dict[str, Any] = {"best epoch": training.best_epoch, "last epoch": last}
     for tensor, epoch in decided.items():
-        yield Observation(Key("decision", problem.steps, tensor, "decision"), np.atleast_1d(epoch), smallest)
+        yield Observation(Key("decision", afterwards(problem), tensor, "decision"), np.atleast_1d(epoch), smallest)
 
 
 def _predicted(
@@ -149,7 +187,12 @@ def _predicted(
         _demand_whole(training, like)
         classes = session.predict_classes(training.parameters, x, training.statistics)
         margins = session.decision_margins(training.parameters, x, training.statistics)
-        yield Observation(Key("decision", problem.steps, tensor, "decision"), classes, margins)
+        yield Observation(Key("decision", afterwards(problem), tensor, "decision"), classes, margins)
+
+
+def afterwards(problem: Problem) -> int:
+    """The step of what there is when the training has ended and the best epoch, perhaps, been gone back to."""
+    return problem.steps + 1
 
 
 def _predicted_after(

@@ -10,13 +10,34 @@ from conformance.checks.case import Case
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
 
-# Within a step, tensors come into being in this order; a curve and a decision are of a whole training.
+# Within a step, tensors come into being in this order. A curve is of a whole training, and each of its values has its
+# own place in it (see ``rank``); a decision is made after it.
 STAGES = (
     "initialization", "input", "activation", "loss", "gradient", "clipped gradient", "optimizer state", "parameter",
     "running statistic", "curve", "decision",
 )  # fmt: skip
 
 Mode = Literal["", "training", "inference"]
+
+# What a value of a curve comes into being with: the rate of a step before all else in it, its cost and the norm of its
+# gradient with these, and the cost on the examples that are held back when an epoch's last step is done.
+_CURVES = {
+    "learning rate": STAGES.index("loss") - 0.5,
+    "cost": float(STAGES.index("loss")),
+    "gradient norm": float(STAGES.index("gradient")),
+    "validation cost": STAGES.index("running statistic") + 0.5,
+}
+
+
+def rank(stage: str, tensor: str) -> float:
+    """The place of something within its step: what has a smaller one has come into being before it.
+
+    >>> rank("curve", "learning rate") < rank("curve", "cost") < rank("parameter", "W1")
+    True
+    """
+    if stage == "curve" and tensor in _CURVES:
+        return _CURVES[tensor]
+    return float(STAGES.index(stage)) if stage in STAGES else -1.0
 
 
 @dataclass(frozen=True)
@@ -25,14 +46,15 @@ class Key:
 
     Attributes:
         stage: one of ``STAGES``.
-        step: counted from 1 in a training; of a curve, that of its first value.
+        step: counted from 1 in a training, the one after which it is there; of a curve, that of its first value.
         tensor: how it is called in records, ``"velocity of W1"``.
-        kind: ``tensor``, ``curve`` (one value a step from ``step`` on), ``decision``, or ``statistic`` (of a random
-            draw, which is another in every implementation).
+        kind: ``tensor``, ``curve`` (one value every ``stride`` steps from ``step`` on), ``decision``, or ``statistic``
+            (of a random draw, which is another in every implementation).
         name: of the model's tensor that it is, or is of: ``"W1"``; "" for none.
         layer: of that tensor, counted from 1; 0 for none.
         slot: of the optimizer's state, ``"velocity"``.
         mode: in which the forward pass ran.
+        stride: the steps from one value of a curve to the next; those of an epoch if it has one value an epoch.
     """
 
     stage: str
@@ -43,6 +65,16 @@ class Key:
     layer: int = field(default=0, compare=False)
     slot: str = field(default="", compare=False)
     mode: Mode = field(default="", compare=False)
+    stride: int = field(default=1, compare=False)
+
+    @property
+    def unit(self) -> str:
+        """What a curve has one value for: ``step`` or ``epoch``."""
+        return "epoch" if self.tensor == "validation cost" else "step"
+
+    def step_of(self, place: int) -> int:
+        """The step of a curve's value number ``place``, counted from 0; of anything else, its own."""
+        return self.step + place * self.stride if self.kind == "curve" else self.step
 
 
 class Observation(NamedTuple):

@@ -6,7 +6,7 @@ keywords, each framework's defaults as a whole, and each regularizer left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from conformance.adapters.session import Session, State
 from conformance.checks.case import Case
+from conformance.diagnosis.stepping import Change
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.problem import Problem
@@ -44,24 +45,44 @@ class CannotBeCarriedOut(Exception):
 
 @dataclass(frozen=True)
 class Candidate:
-    """The reference of ``recipe`` with ``mutants`` injected; ``description`` says what that changes."""
+    """The reference of ``recipe`` with ``mutants`` injected and ``changes`` of its session made.
+
+    ``description`` says what that changes; ``parts`` are the single candidates that it was made of, if several.
+    """
 
     description: str
     recipe: Recipe
     mutants: tuple[Mutant, ...] = ()
+    changes: tuple[Change, ...] = ()
+    parts: "tuple[Candidate, ...]" = field(default=(), compare=False)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What it computes with: two of the same make the same."""
+        return self.recipe.hash, tuple(mutant.name for mutant in self.mutants), self.changes
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
     @property
     def is_formulation(self) -> bool:
         """Whether it is something that is published, and no fault."""
-        return not self.mutants
+        return not self.mutants and not self.changes
 
     def session(self, problem: Problem) -> Session:
         """A session on ``problem``; what it keeps of an optimizer's state are the slots that it is given.
 
         It raises nothing but CannotBeCarriedOut.
         """
-        adapter = reference_with(*(mutant.name for mutant in self.mutants))
-        return cast(Session, _Patient(_guarded(adapter.session)(replace(problem, recipe=self.recipe))))
+        return cast(Session, _Guarded(_guarded(self.plain_session)(problem)))
+
+    def plain_session(self, problem: Problem) -> Any:
+        """The same session, which raises whatever it does."""
+        adapter, own = reference_with(*(mutant.name for mutant in self.mutants)), replace(problem, recipe=self.recipe)
+        session: Any = _Patient(adapter.session(own))
+        for change in self.changes:
+            session = change.applied(session, own)
+        return session
 
     def situation(self, case: Case, check: str) -> Case:
         """The case as the candidate takes it: another schedule is followed only by a training that runs free."""
@@ -81,21 +102,38 @@ class _Patient:
         self._session = session
 
     def __getattr__(self, name: str) -> Any:
-        return _guarded(getattr(self._session, name))
+        return getattr(self._session, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_session":
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._session, name, value)
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
         slots = self._session.optimizer.init(parameters).slots | state.slots
-        step = _guarded(self._session.optimizer_step)
-        parameters, after = step(parameters, gradients, State(state.step, slots), learning_rate)
-        return parameters, State(after.step, {slot: after.slots[slot] for slot in state.slots})
+        before = State(state.step, slots)
+        parameters, after = self._session.optimizer_step(parameters, gradients, before, learning_rate)
+        return parameters, State(after.step, {slot: after.slots[slot] for slot in state.slots if slot in after.slots})
 
     def clip(self, gradients: Tensors) -> Tensors:
-        return _guarded(self._session.clip)(gradients) if self._session.parts.clipping else dict(gradients)
+        return self._session.clip(gradients) if self._session.parts.clipping else dict(gradients)
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        return _guarded(self._session.constrain)(parameters) if self._session.parts.constraint else parameters
+        return self._session.constrain(parameters) if self._session.parts.constraint else parameters
+
+
+class _Guarded:
+    """A session whose methods raise nothing but CannotBeCarriedOut."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._session, name)
+        return _guarded(found) if callable(found) else found
 
 
 def _guarded(function: Callable[P, R]) -> Callable[P, R]:
@@ -132,34 +170,37 @@ def pair(one: Candidate, other: Candidate, recipe: Recipe) -> Candidate | None:
         reference_with(*(mutant.name for mutant in mutants))
     except (ValueError, _Conflict):
         return None
-    return Candidate(f"{one.description} and {other.description}", both, mutants)
+    return Candidate(
+        f"{one.description} and {other.description}", both, mutants, (*one.changes, *other.changes),
+        (*(one.parts or (one,)), *(other.parts or (other,))),
+    )  # fmt: skip
 
 
 def _formulations(recipe: Recipe) -> Iterator[Candidate]:
-    for path, component in _components(recipe):
+    for path, component in components_of(recipe):
         label = component.name
         for keyword, settings in _settings(component.name).items():
             for setting in settings:
                 if keyword in component.keywords and component.keywords[keyword] != setting:
-                    yield from _changed(recipe, path, {keyword: setting}, f"{label}({keyword}={setting!r})")
+                    yield from changed(recipe, path, {keyword: setting}, f"{label}({keyword}={setting!r})")
     for dialect in dialects():
         if dialect.optimizer == recipe.optimizer.name:
             keywords = {k: v for k, v in dialect.keywords.items() if k != "learning_rate"}
             label = f"{recipe.optimizer.name} as {dialect.framework}.{dialect.builtin} has it"
-            yield from _changed(recipe, ("optimizer",), keywords, label)
+            yield from changed(recipe, ("optimizer",), keywords, label)
     for place, regularizer in enumerate(recipe.regularizers):
         values = _values(recipe)
         del values["regularizers"][place]
         yield from _valid(values, f"no {regularizer.name}")
     unit = {"epoch": "step", "step": "epoch"}[recipe.schedule.unit]
-    yield from _changed(recipe, ("schedule",), {"unit": unit}, f"schedule by {unit}")
+    yield from changed(recipe, ("schedule",), {"unit": unit}, f"schedule by {unit}")
     reduction = {"mean": "sum", "sum": "mean"}[recipe.reduction]
     yield from _valid(_values(recipe) | {"reduction": reduction}, f"the {reduction} over the examples")
     biases = "trained biases" if recipe.frozen_biases else "frozen biases"
     yield from _valid(_values(recipe) | {"frozen_biases": not recipe.frozen_biases}, biases)
 
 
-def _components(recipe: Recipe) -> Iterator[tuple[Path, Component]]:
+def components_of(recipe: Recipe) -> Iterator[tuple[Path, Component]]:
     """The components that an implementation computes with, and where in the recipe they stand."""
     yield ("optimizer",), recipe.optimizer
     yield ("loss",), recipe.loss
@@ -175,7 +216,7 @@ def _components(recipe: Recipe) -> Iterator[tuple[Path, Component]]:
 def _settings(name: str) -> Mapping[str, list[Any]]:
     """The known settings of the keywords of a component, learning rates left out."""
     found = {keyword: list(settings) for keyword, settings in _LAYERS_ELSEWHERE.get(name, {}).items()}
-    sources = [component.keywords for recipe in _prototypes() for _, component in _components(recipe)
+    sources = [component.keywords for recipe in _prototypes() for _, component in components_of(recipe)
                if component.name == name]  # fmt: skip
     sources += [dialect.keywords for dialect in dialects() if dialect.optimizer == name]
     for keywords in sources:
@@ -194,12 +235,21 @@ def _prototypes() -> tuple[Recipe, ...]:
     return tuple(recipe_with({factor: value}) for factor in FACTORS if factor != "dtype" for value in values_in(factor))
 
 
-def _changed(recipe: Recipe, path: Path, keywords: Mapping[str, Any], description: str) -> Iterator[Candidate]:
+def changed(recipe: Recipe, path: Path, keywords: Mapping[str, Any], description: str) -> Iterator[Candidate]:
+    """The recipe with other keywords of one component; nothing if they do not go with the rest of it."""
+    component: Any = _values(recipe)
+    for step in path:
+        component = component[step]
+    yield from replaced(recipe, path, component | keywords, description)
+
+
+def replaced(recipe: Recipe, path: Path, component: Mapping[str, Any], description: str) -> Iterator[Candidate]:
+    """The recipe with another component; nothing if it does not go with the rest of it."""
     values: Any = _values(recipe)
     place = values
     for step in path[:-1]:
         place = place[step]
-    place[path[-1]] = place[path[-1]] | keywords
+    place[path[-1]] = component
     yield from _valid(values, description)
 
 

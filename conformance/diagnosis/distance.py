@@ -25,7 +25,7 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
     if errors.size != floor.size:
         more = (0, max(0, errors.size - floor.size))
         floor, allowance = (np.pad(numbers, more, "edge")[: errors.size] for numbers in (floor, allowance))
-    steps = expectation.observation.key.step + np.arange(errors.size)
+    steps = map(expectation.observation.key.step_of, range(errors.size))
     told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
     left: Array = (errors / allowance)[told]
     return np.where(np.isnan(left), np.inf, left)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from conformance.checks.observation import Seen
+from conformance.diagnosis.evidence import Evidence, First
 from conformance.diagnosis.explanation import Explanation
-from conformance.diagnosis.inquiry import Evidence, First, Inquiry
+from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, load_seen
@@ -15,6 +16,8 @@ from conformance.results.store import Store, StoreError
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import LADDER, place
+
+PLACE = ("check", "step", "stage", "tensor")  # of a record: by these is told which came first
 
 
 @np.errstate(all="ignore")  # a training may diverge
@@ -59,7 +62,7 @@ def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> I
     stored = load_case(store, recipe, dtype)
     records = _records(store, recipe.name, implementation, dtype)
     failing = [record for record in records if record["verdict"] not in map(str, NOT_FAILING)]
-    first = min(failing, key=lambda record: place(record["check"], record["step"], record["stage"]))
+    first = min(failing, key=lambda record: place(*(record[part] for part in PLACE)))
     seen = _seen(store, recipe.name, implementation, dtype, {record["check"] for record in failing})
     observed = {check: {o.key: o for o in found.observations} for check, found in seen.items() if found.observations}
     expected = _looked_at(stored.expectations, records, observed)

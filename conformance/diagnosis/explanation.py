@@ -1,5 +1,7 @@
 """What is said of a recipe that did not pass: where it leaves the oracle, and why, for people and for programs."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from conformance.verdicts.record import for_json
@@ -27,7 +29,9 @@ class Cause(NamedTuple):
     """A candidate beside the observation.
 
     ``error`` is the largest that is left between them, ``share`` the largest in allowances, of the first check that
-    fails; ``explains`` and ``leaves`` are the checks that it does and does not explain.
+    fails; ``explains`` and ``leaves`` are the checks that it does and does not explain. ``parts``: if it is several
+    differences at once, the checks that failed and that each explains by itself; {} where one does not, without the
+    others. ``mended``: of the nearest, how many of the tensors that failed it explains.
     """
 
     description: str
@@ -37,10 +41,16 @@ class Cause(NamedTuple):
     explains: list[str]
     leaves: list[str]
     builtins: list[str]
+    parts: Mapping[str, list[str]] = MappingProxyType({})
+    mended: int = 0
 
 
 class Explanation(NamedTuple):
-    """What is to be said of one recipe in one implementation and precision. Without ``causes``: ``nearest``."""
+    """What is to be said of one recipe in one implementation and precision.
+
+    Each of ``causes`` explains everything. Without any, ``partly`` are causes that each explain some of the checks, and
+    together all but the ``unexplained``; or ``nearest`` is what mends some of what failed and changes nothing else.
+    """
 
     recipe: str
     implementation: str
@@ -49,6 +59,8 @@ class Explanation(NamedTuple):
     layout: str
     patching: str
     causes: list[Cause]
+    partly: list[Cause]
+    unexplained: list[str]
     nearest: Cause | None
 
     @property
@@ -60,9 +72,14 @@ class Explanation(NamedTuple):
 def as_dict(explanation: Explanation) -> dict[str, Any]:
     """An explanation for programs: what JSON can hold."""
     values = explanation._asdict() | {"divergence": for_json(explanation.divergence._asdict())}
-    values["causes"] = [for_json(cause._asdict()) for cause in explanation.causes]
-    values["nearest"] = for_json(explanation.nearest._asdict()) if explanation.nearest else None
+    for name in ("causes", "partly"):
+        values[name] = [_cause_as_dict(cause) for cause in getattr(explanation, name)]
+    values["nearest"] = _cause_as_dict(explanation.nearest) if explanation.nearest else None
     return values
+
+
+def _cause_as_dict(cause: Cause) -> dict[str, Any]:
+    return for_json(cause._asdict() | {"parts": dict(cause.parts)})
 
 
 def text(explanation: Explanation) -> str:
@@ -87,18 +104,22 @@ def text(explanation: Explanation) -> str:
         lines.append(f"  patching: {explanation.patching}")
     for cause in explanation.causes:
         lines.append(f"  cause: matches {cause.description} to {cause.error:.1g} in all {len(cause.explains)} checks")
+        lines += [f"    {part}: {', '.join(checks)}" for part, checks in cause.parts.items()]
         if cause.builtins:
             lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
-    if not explanation.causes and found.tensor:
-        lines.append("  cause: no known formulation or fault explains this" + _nearest(explanation.nearest))
+    for cause in explanation.partly:
+        lines.append(f"  cause of a part: {cause.description}, to {cause.error:.1g} in {', '.join(cause.explains)}")
+        if cause.builtins:
+            lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
+    if explanation.partly:
+        lines.append(f"  cause: no known formulation or fault explains {', '.join(explanation.unexplained)}")
+    elif not explanation.causes and found.tensor:
+        lines.append("  cause: no known formulation or fault explains this; " + _nearest(explanation.nearest))
     return "\n".join(lines)
 
 
 def _nearest(cause: Cause | None) -> str:
     if cause is None:
-        return ""
-    if cause.share <= EXPLAINED:
-        return f"; {cause.description} explains {', '.join(cause.explains)}, but not {', '.join(cause.leaves)}"
-    return (
-        f"; the nearest is {cause.description}, which leaves {cause.error:.1g} ({cause.share:.2g} of what is allowed)"
-    )
+        return "a nearest is none known"
+    tensors = "1 tensor" if cause.mended == 1 else f"{cause.mended} tensors"
+    return f"the nearest is {cause.description}, which mends {tensors} and changes nothing that passed"

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
+from conformance.problems.tensors import Array
 from conformance.verdicts.compare import measure_errors
 
 DRAWS = 4  # of random weights with other seeds, which say how far chance moves a candidate's statistics
@@ -21,14 +23,14 @@ class Workshop:
     """What candidates make of the checks of a case (in float64), each made once for all inquiries into it."""
 
     case: Case
-    _kept: dict[tuple[str, tuple[str, ...], str], Observations | None] = field(default_factory=dict)
+    _kept: dict[tuple[Any, ...], Observations | None] = field(default_factory=dict)
 
     def made(self, candidate: Candidate, check: str) -> Observations | None:
         """What a candidate makes of a check, or None if it cannot be carried out.
 
         Of what its changes do not touch it is what the unchanged reference makes, the very same object.
         """
-        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
+        name = *candidate.identity, check
         if name not in self._kept:
             made = self._make(candidate, check)
             unchanged = self.unchanged(check) if candidate != self._reference else made
@@ -54,6 +56,16 @@ class Workshop:
                 if made is not None and o.key.kind == "statistic" and o.key in made:
                     found[o.key] = max(found.get(o.key, 0.0), float(measure_errors(o, made[o.key]).max()))
         return found
+
+    def value(self, candidate: Candidate, check: str, key: Key, case: Case) -> Array | None:
+        """What a candidate makes of one tensor, in the situations of ``case`` alone; None if nothing."""
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                session = candidate.session(case.problem)
+                seen = CHECKS[check](session, candidate.situation(case, check))
+                return next((o.value for o in seen if o.key == key), None)
+        except CannotBeCarriedOut:
+            return None
 
     def alike(self, one: Candidate, other: Candidate) -> bool:
         """Whether two candidates make the same of every check, to the last digit."""

@@ -32,7 +32,6 @@ from conformance.results.traces import StoreError, Traces
 from conformance.verdicts import ceilings
 from conformance.verdicts.ceilings import Ceilings
 from conformance.verdicts.compare import Expectation
-from conformance.verdicts.events import events_of
 from conformance.verdicts.floors import Expectations
 
 
@@ -184,6 +183,5 @@ def _expectations(problem: Problem, tree: Tree, keys: str, events: str) -> list[
     unit, dtype, found = problem.unit_roundoff, problem.dtype, []
     for place, seen in enumerate(observations(tree, keys)):
         kept = tree[str(place)]
-        own = events_of(problem, seen.key, by_step)
-        found.append(Expectation(seen, kept["floor"], own, unit, dtype, kept["overflown"]))
+        found.append(Expectation(seen, kept["floor"], by_step, unit, dtype, kept["overflown"]))
     return found

@@ -63,9 +63,10 @@ def not_passing(records: pd.DataFrame, *, require_all: bool = False) -> pd.DataF
 
 
 def first_failures(records: pd.DataFrame) -> pd.DataFrame:
-    """For each recipe, implementation and precision that fails: its first failure, by check, step and stage."""
+    """For each recipe, implementation and precision that fails: its first failure, by check and by what came first."""
     failing = not_passing(records)
-    places = [place(*found) for found in zip(failing["check"], failing["step"], failing["stage"], strict=True)]
+    told = (failing[column] for column in ("check", "step", "stage", "tensor"))
+    places = [place(*found) for found in zip(*told, strict=True)]
     order = sorted(range(len(failing)), key=places.__getitem__)
     columns = ["recipe", "implementation", "dtype", "check", "stage", "tensor", "step", "verdict", "error", "allowance"]
     first = failing.iloc[order].drop_duplicates(["recipe", "implementation", "dtype"])

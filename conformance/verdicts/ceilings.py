@@ -85,8 +85,8 @@ def _allowances(expected: list[Expectation]) -> dict[tuple[Place, int], float]:
     found = {}
     for expectation in expected:
         key = expectation.observation.key
-        for step, allowance in enumerate(np.atleast_1d(expectation.allowance).tolist(), start=key.step):
-            found[(key.stage, key.tensor), step] = allowance
+        for place, allowance in enumerate(np.atleast_1d(expectation.allowance).tolist()):
+            found[(key.stage, key.tensor), key.step_of(place)] = allowance
     return found
 
 
@@ -161,9 +161,9 @@ def _sights(expected: list[Expectation], problem: Problem) -> dict[Key, _Sight]:
         oracle, key = expectation.observation, expectation.observation.key
         floor, allowance = np.broadcast_arrays(np.atleast_1d(expectation.floor), expectation.allowance)
         if key.kind == "curve":
-            end = problem.recipe.epochs if key.tensor == "validation cost" else problem.steps
+            end = problem.steps // key.stride
             oracle, floor, allowance = oracle._replace(value=oracle.value[:end]), floor[:end], allowance[:end]
-        quiet = [step not in expectation.events for step in range(key.step, key.step + floor.size)]
+        quiet = [step not in expectation.events for step in map(key.step_of, range(floor.size))]
         found[key] = _Sight(oracle, allowance, (floor <= expectation.limit) & quiet)
     return found
 
@@ -199,20 +199,20 @@ def _shift(found: Observation, sight: _Sight) -> tuple[float, _Shift | None]:
 
     What is no number, or of another shape, nobody overlooks anywhere, but where the reference leaves the range too.
     """
-    oracle, value, start = sight.oracle.value, np.asarray(found.value), found.key.step
+    oracle, value, key = sight.oracle.value, np.asarray(found.value), found.key
     if value.shape != np.shape(oracle):
-        return np.inf, _Shift(np.inf, start, np.inf)
+        return np.inf, _Shift(np.inf, key.step, np.inf)
     lost = ~np.isfinite(value) & np.isfinite(oracle) & ~np.isnan(sight.allowance)
     if lost.any():
-        place = int(np.argmax(lost)) if found.key.kind == "curve" else 0
-        return np.inf, _Shift(np.inf, start + place, np.inf)
+        return np.inf, _Shift(np.inf, key.step_of(int(np.argmax(lost))), np.inf)
     if not sight.telling.any():
         return 0.0, None
     errors = measure_errors(found, sight.oracle)
     errors = np.where(np.isnan(errors), np.inf, errors)
     ratios = np.where(sight.telling, errors / sight.allowance, -1.0)
-    step = int(np.argmax(ratios))
-    return float(errors[sight.telling].max()), _Shift(float(ratios[step]), start + step, float(errors[step]))
+    place = int(np.argmax(ratios))
+    shift = _Shift(float(ratios[place]), key.step_of(place), float(errors[place]))
+    return float(errors[sight.telling].max()), shift
 
 
 def pack(ceilings: Ceilings) -> str:

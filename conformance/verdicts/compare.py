@@ -8,7 +8,7 @@ differently.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -212,6 +212,8 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     key = expectation.observation.key
     if key.kind == "curve" and expectation.overflown.any() and not observed.malformed:
         observed = fitted(observed, expectation.observation)
+    if _is_of_other_length(observed, expectation.observation):
+        return _judge_length(observed, expectation)
     problem = _malformed(observed, expectation)
     if problem:
         return verdict_alone(key, Verdict.FAIL, f"{key.tensor} {problem}")
@@ -219,7 +221,7 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
     outcomes = outcomes_of(observed, expectation.observation, expectation.overflown)
     allowance, floor = expectation.allowance, expectation.floor
     place = _most_telling(errors, allowance, floor, expectation.limit, outcomes)
-    step = key.step + place if key.kind == "curve" else key.step
+    step = key.step_of(place)
     if outcomes[place] != Outcome.COMPARED:
         cause = _describe_range(observed, expectation, place) if outcomes[place] == Outcome.ALONE else ""
         return _out_of_range(expectation, step, outcomes[place], cause)
@@ -239,6 +241,29 @@ def _judge(observed: Observation, expectation: Expectation) -> Comparison:
         key, step, float(errors[place]), _ulps(observed, expectation, place), float(floor[place]),
         float(allowance[place]), verdict, cause,
     )  # fmt: skip
+
+
+def _is_of_other_length(observed: Observation, oracle: Observation) -> bool:
+    """Whether a curve has another number of values than the oracle's."""
+    sizes = np.shape(observed.value), np.shape(oracle.value)
+    return oracle.key.kind == "curve" and not observed.malformed and len(sizes[0]) == 1 and sizes[0] != sizes[1]
+
+
+def _judge_length(observed: Observation, expectation: Expectation) -> Comparison:
+    """The comparison of a curve that ended elsewhere: as far as both go, then at the first step that only one has."""
+    oracle = expectation.observation
+    key, found, expected = oracle.key, np.size(observed.value), np.size(oracle.value)
+    common = min(found, expected)
+    if common:
+        shorter = replace(
+            expectation, observation=oracle._replace(value=oracle.value[:common]), floor=expectation.floor[:common],
+            overflown=expectation.overflown[:common],
+        )  # fmt: skip
+        comparison = _judge(observed._replace(value=observed.value[:common]), shorter)
+        if comparison.verdict == Verdict.FAIL:
+            return comparison
+    ended = f"{key.tensor} ended after {key.unit} {found}, expected {expected}"
+    return verdict_alone(key, Verdict.FAIL, ended)._replace(step=key.step_of(common))
 
 
 def _out_of_range(expectation: Expectation, step: int, outcome: Outcome | np.int64, cause: str = "") -> Comparison:

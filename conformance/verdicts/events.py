@@ -12,8 +12,6 @@ import numpy as np
 
 from conformance.adapters.session import Session, TrainingState
 from conformance.checks.case import Case, places, replay, take_step
-from conformance.checks.free_running import VALIDATION
-from conformance.checks.observation import Key
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, named
 from conformance.recipes.recipe import Recipe
@@ -75,14 +73,6 @@ def free_running_events(case: Case, sessions: Sequence[Session]) -> Events:
         if events:
             return dict.fromkeys(range(step, problem.steps + 2), f"since step {step}: {events[step]}")
     return {}
-
-
-def events_of(problem: Problem, key: Key, events: Events) -> Events:
-    """The events as the values of ``key`` are counted: a validation cost is that of an epoch, after its last step."""
-    if key.tensor != VALIDATION or not events:
-        return events
-    steps, size = range(1, problem.recipe.epochs + 1), problem.batches_per_epoch
-    return {epoch: events[epoch * size] for epoch in steps if epoch * size in events}
 
 
 def _has_kinks(recipe: Recipe) -> bool:

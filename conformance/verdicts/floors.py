@@ -23,7 +23,7 @@ from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.problems.tensors import Array
 from conformance.verdicts.compare import Errors, Expectation, measure_noise
-from conformance.verdicts.events import events_of, free_running_events, local_events
+from conformance.verdicts.events import free_running_events, local_events
 from conformance.verdicts.ranges import doubted, fitted, is_beyond, overflown
 from conformance.verdicts.rerounding import ALL_MOVED, REORDERED, VARIANTS, Rerounded
 
@@ -59,9 +59,7 @@ def measure(case: Case) -> Expectations:
             floors = _steadied(oracles, floors)
             floors = _carried(case, oracles, floors, accumulated=check == "free_running")
         found[check] = [
-            Expectation(
-                o, floor, events_of(case.problem, o.key, events), case.problem.unit_roundoff, case.problem.dtype, share
-            )
+            Expectation(o, floor, events, case.problem.unit_roundoff, case.problem.dtype, share)
             for o, floor, share in zip(oracles, floors, doubted(oracles, shares, _lost(case, check)), strict=True)
         ]
     return found

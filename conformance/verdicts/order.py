@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 
 from conformance.checks import CHECKS
-from conformance.checks.observation import STAGES
+from conformance.checks.observation import rank
 from conformance.verdicts.compare import NEUTRAL, NOT_FAILING, Comparison
 
 LADDER = tuple(CHECKS)  # from the smallest question to the largest
 
 
-def place(check: str, step: int, stage: str) -> tuple[int, int, int]:
-    """Where something stands: by its check, then its step, then its stage ("" before all)."""
-    return LADDER.index(check), step, STAGES.index(stage) if stage in STAGES else -1
+def place(check: str, step: int, stage: str, tensor: str = "") -> tuple[int, int, float]:
+    """Where something stands: by its check, then its step, then its rank within it (what has no stage before all)."""
+    return LADDER.index(check), step, rank(stage, tensor)
 
 
 def first_failing(comparisons: Iterable[Comparison]) -> Comparison | None:
-    """Of one check's comparisons that do not pass, the first by step and stage; None if all pass."""
+    """Of one check's comparisons that do not pass, the first to have come into being; None if all pass."""
     failing = [comparison for comparison in comparisons if comparison.verdict not in NOT_FAILING]
-    return min(failing, key=lambda found: (found.step, ("", *STAGES).index(found.key.stage)), default=None)
+    return min(failing, key=lambda found: (found.step, rank(found.key.stage, found.key.tensor)), default=None)
 
 
 def most_telling(steps: Iterable[Comparison]) -> Comparison:

@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.checks.observation import STAGES, Observation
+from conformance.checks.observation import Observation, rank
 from conformance.problems.tensors import Array
 
 
@@ -58,20 +58,21 @@ def doubted(oracles: Sequence[Observation], shares: Sequence[Shares], lost: Coll
     first = min((place for oracle in oracles for place in _places(oracle)), default=None)
     found = []
     for oracle, share in zip(oracles, shares, strict=True):
-        steps = oracle.key.step + np.arange(share.size)
-        later = [step in lost or (int(step), _order(oracle)) != first for step in steps]
+        steps = map(oracle.key.step_of, range(share.size))
+        later = [step in lost or (step, _order(oracle)) != first for step in steps]
         found.append(np.where(is_beyond(oracle) & later, np.minimum(share, DOUBT), share))
     return found
 
 
-def _places(oracle: Observation) -> Iterator[tuple[int, int]]:
+def _places(oracle: Observation) -> Iterator[tuple[int, float]]:
     """Where an observation of the oracle leaves the range, in the order in which things come into being."""
     for entry in np.flatnonzero(is_beyond(oracle)):
-        yield oracle.key.step + int(entry), _order(oracle)
+        yield oracle.key.step_of(int(entry)), _order(oracle)
 
 
-def _order(oracle: Observation) -> int:
-    return -1 if oracle.key.kind == "curve" else STAGES.index(oracle.key.stage)  # a step's cost is before all it makes
+def _order(oracle: Observation) -> float:
+    key = oracle.key  # a step's rate, cost and norm are before all that it changes, and as good as of one moment
+    return -1.0 if key.kind == "curve" and key.stride == 1 else rank(key.stage, key.tensor)
 
 
 def is_beyond(oracle: Observation) -> NDArray[np.bool_]:

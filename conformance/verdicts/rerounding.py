@@ -268,6 +268,13 @@ class Rerounded(Session):
             slots={slot: self._restored(tensors) for slot, tensors in training.slots.items()},
             checkpoints={epoch: self._restored(p) for epoch, p in training.checkpoints.items()},
             statistics=self._restored(training.statistics),
+            checkpoint_slots={
+                epoch: {slot: self._restored(tensors) for slot, tensors in slots.items()}
+                for epoch, slots in (training.checkpoint_slots or {}).items()
+            },
+            checkpoint_statistics={
+                epoch: self._restored(found) for epoch, found in (training.checkpoint_statistics or {}).items()
+            },
         )
 
     def _decided(self, decide: Callable[..., Array], parameters: Tensors, x: Array, statistics: Tensors) -> Array:

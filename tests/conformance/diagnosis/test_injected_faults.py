@@ -110,6 +110,7 @@ TORCH = [
         "adam",
         {"impl_torch/optimizers.py": ("betas = beta1, beta2", "betas = beta1, 0.99")},
         ("update", "optimizer state", "second_moment of ordinary", 1),
+        ("adam(beta2=0.99)",),
         layout="multiplied by 10",
     ),
     Fault(
@@ -121,7 +122,7 @@ TORCH = [
                 "for start in range(0, len(self.x) - size + 1, size):",
             )
         },
-        ("free_running", "curve", "learning rate", 1),
+        ("free_running", "curve", "learning rate", 3),
         ("the fault 'batches: the last, small one dropped'",),
     ),
     Fault(
@@ -202,7 +203,7 @@ TORCH = [
                 "self.epoch - self.best_epoch > self.patience",
             )
         },
-        ("free_running", "curve", "learning rate", 1),
+        ("free_running", "curve", "learning rate", 10),
         ("the fault 'early stopping: an epoch more of patience'",),
     ),
     Fault(
@@ -344,7 +345,7 @@ TF = [
         "Adagrad from 0.1, as Keras and optax have it",
         "stopping",
         {"impl_tf/optimizers.py": ('{"square_sum": initial_accumulator}', '{"square_sum": 0.1}')},
-        ("free_running", "curve", "learning rate", 1),  # it goes on for longer
+        ("free_running", "curve", "cost", 2),
         ("adagrad(initial_accumulator=0.1)",),
     ),
 ]

@@ -7,12 +7,10 @@ from conformance.adapters.numpy import NumpySession
 from conformance.checks.case import build_case
 from conformance.checks.free_running import WATCHED_NUMBERS, checkpoint_epochs, watched_epochs
 from conformance.checks.look import look
-from conformance.checks.observation import Key
 from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
 from conformance.runs.curves import curve_points
-from conformance.verdicts.events import events_of
 from conformance.verdicts.record import Context
 
 SHOWCASES = {recipe.name: recipe for recipe in suite("showcases")}
@@ -125,10 +123,3 @@ def test_every_epoch_is_refused_where_the_running_averages_of_an_epoch_are_not_k
     model = {"name": "shallow_network", "hidden_units": [3], "activation": "tanh", "normalization": "batch_norm"}
     with pytest.raises(ValueError, match="every_epoch=True is not allowed with 'batch_norm'"):
         recipe_of(model=model)
-
-
-def test_an_event_bears_upon_the_validation_cost_of_the_epoch_in_which_it_was():
-    problem = prepare(recipe_of(), "float64")  # three steps an epoch
-    events = dict.fromkeys(range(8, 16), "an event")
-    assert list(events_of(problem, Key("curve", 1, "validation cost", "curve"), events)) == [3, 4, 5]
-    assert events_of(problem, Key("curve", 1, "cost", "curve"), events) == events

@@ -123,6 +123,28 @@ def test_a_curve_that_fails_before_it_loses_its_information_fails():
     assert (late.verdict, late.step) == (Verdict.INCONCLUSIVE, 3)
 
 
+def test_a_curve_that_ends_elsewhere_fails_at_the_first_step_that_only_one_has():
+    expectation = expect([3.0, 2.0, 1.0], CURVE, floor=np.zeros(3))
+    for observed, step, length in (([3.0, 2.0], 3, 2), ([3.0, 2.0, 1.0, 0.5], 4, 4), ([], 1, 0)):
+        found = judge(observed, expectation)
+        assert (found.verdict, found.step) == (Verdict.FAIL, step)
+        assert found.cause == f"cost ended after step {length}, expected 3"
+
+
+def test_a_curve_that_differs_before_it_ends_elsewhere_fails_where_it_differs():
+    found = judge([3.0, 2.5], expect([3.0, 2.0, 1.0], CURVE, floor=np.zeros(3)))
+    assert (found.verdict, found.step, found.error) == (Verdict.FAIL, 2, 0.25)
+
+
+def test_a_curve_by_epochs_counts_its_steps_and_says_its_epochs():
+    by_epoch = Key("curve", 3, "validation cost", "curve", stride=3)
+    expectation = expect([3.0, 2.0, 1.0], by_epoch, floor=np.zeros(3), events={9: "unit 1 is at its kink"})
+    assert judge([3.0, 2.5, 1.0], expectation).step == 6
+    assert judge([3.0, 2.0, 1.5], expectation).verdict == Verdict.INCONCLUSIVE
+    found = judge([3.0], expectation)
+    assert (found.step, found.cause) == (6, "validation cost ended after epoch 1, expected 3")
+
+
 DECISION = Key("decision", 9, "predicted classes", "decision")
 
 

@@ -1,0 +1,188 @@
+"""Free numbers: which number, in the place of one keyword, makes the first divergent value what it was seen to be.
+
+It is solved for on that one value, by the secant and, where this leads nowhere, between two numbers of which one makes
+it too large and the other too small; then it is rounded to the shortest decimal that still explains the check.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from conformance.checks.case import Case, learning_rate
+from conformance.checks.observation import Key
+from conformance.diagnosis.candidates import Candidate, changed, components_of
+from conformance.diagnosis.workshop import Workshop
+from conformance.recipes.recipe import Recipe
+
+SECANTS = 25  # steps
+HALVINGS = 60
+SHORT = (
+    6  # digits of a number that somebody may have written; a fraction of what was asked for comes before longer ones
+)
+LARGEST_DENOMINATOR = 100
+GRID = sorted(
+    {0.0, *(10.0**k for k in range(-12, 4)), *(k / 20 for k in range(1, 20)), *(1 - 10.0**-k for k in (2, 3, 4))}
+)
+
+Evaluate = Callable[[float], float]  # what is left of the target; NaN for a number that the keyword may not have
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that was seen: of which tensor of a check and at which index; ``reach``: how near is near enough."""
+
+    workshop: Workshop
+    check: str
+    key: Key
+    index: tuple[int, ...]
+    value: float
+    reach: float
+
+    def left(self, candidate: Candidate) -> float:
+        """What a candidate makes of the value, less what was seen; NaN if nothing."""
+        if self.key.tensor == "learning rate":  # a training need not be made for it
+            problem = replace(self.workshop.case.problem, recipe=candidate.recipe)
+            return learning_rate(problem, self.key.step_of(self.index[0])) - self.value
+        made = self.workshop.value(candidate, self.check, self.key, _around(self.workshop.case, self.check, self.key))
+        if made is None:
+            return float("nan")
+        try:
+            return float(np.asarray(made)[self.index]) - self.value
+        except IndexError:
+            return float("nan")
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether no training need be made for it."""
+        return self.check != "free_running" or self.key.tensor == "learning rate"
+
+
+def _around(case: Case, check: str, key: Key) -> Case:
+    """The situations of a case in which a tensor is seen."""
+    if check == "free_running":
+        return case
+    return replace(
+        case,
+        points={step: point for step, point in case.points.items() if step == key.step} or case.points,
+        trajectory=tuple(state for state in case.trajectory if state.step == key.step),
+        exercises=tuple(exercise for exercise in case.exercises if exercise.step == key.step),
+    )
+
+
+def solved(recipe: Recipe, target: Target, explains: Callable[[Candidate], bool]) -> Iterator[Candidate]:
+    """Each keyword with the number that makes the target's value, if there is one.
+
+    One that explains the whole check comes with as few digits as do; another with as few as make the value.
+    """
+    if not np.isfinite(target.value):
+        return
+    for path, component in components_of(recipe):
+        for keyword, asked in component.keywords.items():
+            if isinstance(asked, bool) or not isinstance(asked, int | float):
+                continue
+
+            def with_number(number: float, remark: str = "", path: Any = path, keyword: str = keyword,
+                            name: str = component.name) -> Candidate | None:  # fmt: skip
+                described = f"{name}({keyword}={number!r}{remark})"
+                return next(changed(recipe, path, {keyword: number}, described), None)
+
+            fitting = _whole_numbers(recipe, target, asked, with_number) if isinstance(asked, int) else (
+                _numbers(target, asked, with_number)
+            )  # fmt: skip
+            found = list(fitting)
+            best = next(filter(explains, found), found[0] if found else None)
+            if best is not None:
+                yield best
+
+
+def _whole_numbers(
+    recipe: Recipe, target: Target, asked: int, made: Callable[[int], Candidate | None]
+) -> Iterator[Candidate]:
+    """Whole numbers that one comes to by miscounting."""
+    epoch, epochs = target.workshop.case.problem.batches_per_epoch, recipe.epochs
+    steps = epoch * epochs
+    likely = (
+        asked + 1, asked - 1, asked + 2, asked - 2, 2 * asked, asked // 2, asked * epoch, asked // epoch, epochs, steps,
+        epochs - 1, steps - 1, epochs + 1, steps + 1, epoch,
+    )  # fmt: skip
+    for number in dict.fromkeys(likely):
+        candidate = made(number) if number >= 0 and number != asked else None
+        if candidate is not None and abs(target.left(candidate)) <= target.reach:
+            yield candidate
+
+
+def _numbers(target: Target, asked: float, made: Callable[..., Candidate | None]) -> Iterator[Candidate]:
+    """The number that makes the target's value, ever more digits of it."""
+
+    def left(number: float) -> float:
+        candidate = made(number)
+        return float("nan") if candidate is None else target.left(candidate)
+
+    root = _root(left, asked, target)
+    if root is None:
+        return
+    for number, remark in _written(root, asked):
+        candidate = made(number, remark) if number != asked else None
+        if candidate is not None and abs(target.left(candidate)) <= target.reach:
+            yield candidate
+
+
+def _written(root: float, asked: float) -> Iterator[tuple[float, str]]:
+    """The number as somebody may have written it: with few digits, as a fraction of what was asked for, in full."""
+    decimals = [float(f"{root:.{digits}e}") for digits in range(17)]
+    yield from ((number, "") for number in dict.fromkeys(decimals[:SHORT]))
+    if asked:
+        share = Fraction(root / asked).limit_denominator(LARGEST_DENOMINATOR)
+        yield asked * float(share), f", {share} of the one asked for"
+    yield from ((number, "") for number in dict.fromkeys(decimals[SHORT:]))
+
+
+def _root(left: Evaluate, asked: float, target: Target) -> float | None:
+    """A number at which nothing is left, or None."""
+    before, at_before = asked, left(asked)
+    for number in (0.99 * asked, 1.01 * asked, 0.01, 1.0):
+        at_number = left(number) if number != asked else float("nan")
+        if np.isfinite(at_number):
+            break
+    else:
+        return None
+    if at_number == at_before:  # it has no part in this value
+        return None
+    found = _secant(left, (before, at_before), (number, at_number), target.reach)
+    if found is None and target.is_cheap:
+        found = _between(left, target.reach)
+    return found
+
+
+def _secant(left: Evaluate, one: tuple[float, float], other: tuple[float, float], reach: float) -> float | None:
+    best, tried = min((one, other), key=lambda point: abs(point[1])), 0
+    while tried < SECANTS and one[1] != other[1] and other[1] != 0:
+        step = -other[1] * (other[0] - one[0]) / (other[1] - one[1])
+        number, value = other[0] + step, float("nan")
+        while tried < SECANTS and not np.isfinite(value):  # what a keyword may not be is too far
+            number = other[0] + step
+            value, step, tried = left(number), step / 2, tried + 1
+        if not np.isfinite(value):
+            break
+        one, other = other, (number, value)
+        best = min((best, other), key=lambda point: abs(point[1]))
+    return best[0] if abs(best[1]) <= reach else None
+
+
+def _between(left: Evaluate, reach: float) -> float | None:
+    points = [(number, left(number)) for number in GRID]
+    known = [(number, value) for number, value in points if np.isfinite(value)]
+    for (low, at_low), (high, at_high) in pairwise(known):
+        if at_low * at_high > 0:
+            continue
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            value = left(middle)
+            low, high = (middle, high) if value * at_low > 0 else (low, middle)
+        if abs(left(high)) <= reach:
+            return high
+    return None
