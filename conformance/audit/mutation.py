@@ -78,6 +78,8 @@ def _trial(mutant: Mutant, implementation: str, adapter: Adapter, dtype: str) ->
         except Exception as error:  # a fault may well make the code crash: then it is caught
             margin, caught, where = np.inf, True, f"{type(error).__name__}: {error}"
         else:
+            if not found:  # a check that looks at other recipes
+                continue
             telling = next((c for c in found if c.verdict not in NOT_FAILING), None) or max(found, key=_margin)
             margin, caught = max(map(_margin, found)), telling.verdict not in NOT_FAILING
             where = f"{telling.key.stage} {telling.key.tensor}, step {telling.step}"

@@ -83,6 +83,9 @@ class _Patient:
     def __getattr__(self, name: str) -> Any:
         return _guarded(getattr(self._session, name))
 
+    def another_session(self, problem: Problem) -> "_Patient":
+        return _Patient(_guarded(self._session.another_session)(problem))
+
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:

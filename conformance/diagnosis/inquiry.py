@@ -279,6 +279,8 @@ class Inquiry:
 
     def _patched(self, check: str, comparison: Comparison) -> str:
         """What the oracle makes of the observed value, beside what else was observed."""
+        if comparison.key.kind == "sample":
+            return ""
         if check == "forward" and comparison.key.stage == "activation":
             return self._patch_activation(comparison.key)
         if check == "teacher_forced" and comparison.key.stage == "gradient":
@@ -367,7 +369,7 @@ def _divergence(
         value, oracle = (float(np.asarray(o.value)[index]) for o in (observed, expected))
     remark = comparison.cause if np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING else ""
     return Divergence(
-        check, key.stage, comparison.step, key.tensor, [] if key.kind == "curve" else list(index), value, oracle,
+        check, key.stage, comparison.step, key.tensor, [] if key.kind in ("curve", "sample") else list(index), value, oracle,
         comparison.error, comparison.allowance, remark,
     )  # fmt: skip
 
