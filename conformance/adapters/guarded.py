@@ -218,7 +218,9 @@ class Guarded(Session):
     def _checkpoints(self, method: str, found: Any) -> dict[int, Tensors]:
         """Arrays by epoch and name."""
         if not isinstance(found, Mapping):
-            self._complain(f"{method} returned {described(found)} as checkpoints: must be a dict of parameters by epoch")
+            self._complain(
+                f"{method} returned {described(found)} as checkpoints: must be a dict of parameters by epoch"
+            )
             return {}
         checkpoints = {}
         for epoch, tensors in found.items():

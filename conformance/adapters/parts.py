@@ -27,9 +27,7 @@ class Parts:
             "penalties": recipe.build_penalties(regularizers),
         }
 
-    def of_fit(
-        self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None
-    ) -> dict[str, Any]:
+    def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
         """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays.
 
         With a ``seed`` there is no tape: the package draws for itself.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.guarded import demand
+from conformance.adapters.guarded import Malformed, demand
 from conformance.adapters.session import Session
 from conformance.checks import chance
 from conformance.data.datasets import Dataset
@@ -29,6 +29,8 @@ Statistic = tuple[str, int, float, chance.Range]  # how it is called, of which l
 def statistics(session: Session, problem: Problem, seeds: tuple[int, int]) -> Iterator[Statistic]:
     """Of a network with the recipe's initializer, drawn with the first seed, with the other and with the first again.
 
+    Weights are in units of the root mean square of the reference's.
+
     The session is one for any problem of the implementation. Raises Malformed for weights that are not there.
     """
     network = _network(problem)
@@ -37,8 +39,10 @@ def statistics(session: Session, problem: Problem, seeds: tuple[int, int]) -> It
     names = [f"W{layer}" for layer in range(1, LAYERS + 1)]
     initializer = problem.recipe.initializer
     sample = _sample(initializer.name, json.dumps(initializer.keywords))
+    scale = float(np.sqrt((sample**2).mean())) or 1.0
+    sample = sample / scale
     for layer, name in enumerate(names, start=1):
-        w = first[name].astype(np.float64).ravel()
+        w = first[name].astype(np.float64).ravel() / scale
         yield f"distribution of {name}", layer, _distance(w, sample), chance.distance(w.size, sample.size)
         yield f"mean of {name}", layer, float(w.mean()), chance.mean(sample, w.size)
         yield f"mean square of {name}", layer, float((w**2).mean()), chance.mean(sample**2, w.size)
@@ -65,7 +69,7 @@ def _bits(value: Array) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def _network(problem: Problem) -> Problem:
-    """Layers of one shape, with the recipe's initializer, activation, biases and normalization; one example of zeros."""
+    """Layers of one shape with the recipe's initializer, activation, biases and normalization, and one example."""
     recipe = problem.recipe
     model = {"name": "deep_network", "hidden_units": (WIDTH,) * LAYERS, "output": "identity"}
     changed: dict[str, Any] = recipe.model_dump() | {
@@ -81,10 +85,14 @@ def _network(problem: Problem) -> Problem:
 
 
 def _drawn(session: Session, network: Problem, seed: int) -> Tensors:
-    """Copies of the initial parameters, with weights of the right shapes. Raises Malformed."""
+    """Copies of the initial parameters, of the right precision, weights of the right shapes. Raises Malformed."""
     found = session.initial_parameters(seed)
     shapes: dict[str, Any] = {name: w.shape for name, w in network.tape.initial_parameters.items()}
-    return {name: demand(name, found.get(name), shapes.get(name)).copy() for name in dict.fromkeys((*shapes, *found))}
+    drawn = {name: demand(name, found.get(name), shapes.get(name)).copy() for name in dict.fromkeys((*shapes, *found))}
+    for name, w in drawn.items():
+        if w.dtype != network.dtype:
+            raise Malformed(f"{name} has dtype {w.dtype}: must be {network.dtype}")
+    return drawn
 
 
 @lru_cache(maxsize=16)

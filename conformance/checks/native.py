@@ -24,7 +24,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from conformance.adapters.guarded import Malformed, demand
+from conformance.adapters.guarded import Malformed, copied, demand
 from conformance.adapters.session import Session, Training
 from conformance.checks import chance, initial_parameters, probe
 from conformance.checks.case import Case
@@ -36,7 +36,6 @@ from conformance.problems.tensors import Array
 
 SEEDS = 32  # of which the costs are compared
 STEPS = 12  # of the recipe's own training, in whole epochs; its first epoch in any case
-FULL = probe.EXAMPLES // probe.BATCH  # batches that are not the last, small one
 MOST_WORK = 3e7  # examples times parameters of such a training; a larger one is not made so many times
 
 
@@ -58,6 +57,7 @@ def observe(session: Session, case: Case) -> Iterator[Part]:
 
 
 def _seen(stage: str, tensor: str, value: float, allowed: chance.Range, layer: int = 0) -> Observation:
+    """A number of no unit, so that its distance from what chance allows has none either."""
     key = Key(stage, 1, tensor, "sample", layer=layer)
     return Observation(key, np.asarray([value], np.float64), np.asarray(allowed, np.float64))
 
@@ -94,7 +94,10 @@ def _orders(first: Array, other: Array, again: Array) -> Iterator[Observation]:
     repeated = float(np.mean([row in rows[:place] for place, row in enumerate(rows)]))
     most = chance.share(probe.EPOCHS, probe.EPOCHS * once)  # each may repeat any before it
     yield _seen("input", "epochs in an order that was there before", repeated, most)
-    for tensor, rows_of in (("the order of the data", probe.IN_TURN[None]), ("the order that another seed draws", other)):
+    for tensor, rows_of in (
+        ("the order of the data", probe.IN_TURN[None]),
+        ("the order that another seed draws", other),
+    ):
         allowed = chance.share(probe.EPOCHS, once)
         yield _seen("input", f"epochs in {tensor}", _equal_rows(first, rows_of), allowed)
     yield _seen("input", "epochs whose order one seed draws twice", _equal_rows(first, again), chance.ALL)
@@ -112,7 +115,9 @@ def _masks(dropping: dict[int, float], kept: list[dict[int, Array]]) -> Iterator
         both = np.stack([first[layer], other[layer]])
         share = chance.share(both.size, keep)
         yield _seen("activation", f"kept units of layer {layer}", float(both.mean()), share, layer)
-        yield _alike(f"masks of layer {layer} from one epoch to the next", both[:, ::2], both[:, 1::2], keep, keep, layer)
+        yield _alike(
+            f"masks of layer {layer} from one epoch to the next", both[:, ::2], both[:, 1::2], keep, keep, layer
+        )
         yield _alike(f"masks of layer {layer} under two seeds", first[layer], other[layer], keep, keep, layer)
     for one, two in pairwise(dropping):
         lower, upper = (np.stack([masks[layer] for masks in kept]) for layer in (one, two))
@@ -125,8 +130,8 @@ def _masks_by_example(keep: float, kept: Array, batches: Array) -> Iterator[Obse
     Which of its examples a batch takes first is not known; of two batches are compared the units that are kept in both
     examples, each with a probability of ``keep^2``.
     """
-    pairs = np.stack([_pairs(masks, row) for masks, row in zip(kept, batches[:, :FULL], strict=True)])
-    both = pairs.all(axis=2)  # (epochs, full batches, units)
+    pairs = np.stack([_pairs(masks, row) for masks, row in zip(kept, batches[:, : probe.FULL], strict=True)])
+    both = np.asarray(pairs.all(axis=2))  # (epochs, full batches, units)
     yield _alike("masks of layer 1 of a batch's examples", pairs[:, :, 0], pairs[:, :, 1], keep, keep, 1)
     for tensor, one, other in (
         ("one batch to the next", both[:, ::2], both[:, 1::2]),
@@ -162,7 +167,7 @@ def _work(problem: Problem) -> float:
 
 def _trained(session: Session, problem: Problem, seeds: list[int]) -> Iterator[Observation]:
     """The recipe's own training with many seeds, and with the first of them again."""
-    first = session.fit_natively(problem, seeds[0], ())
+    first = copied(session.fit_natively(problem, seeds[0], ()))
     costs = [_final_cost(problem, session.fit_natively(_initialized_anew(session, problem, seed), seed, ()))
              for seed in seeds[2:]]  # fmt: skip
     again = session.fit_natively(problem, seeds[0], ())

@@ -34,6 +34,7 @@ from conformance.recipes.recipe import Recipe
 EXAMPLES = 9  # their powers of 2 add up to less than 2^9, which float32 tells apart with room to spare
 BATCH = 2  # so that the last batch is a small one
 SIZES = tuple(min(BATCH, EXAMPLES - first) for first in range(0, EXAMPLES, BATCH))
+FULL = SIZES.count(BATCH)  # batches that are no small ones
 EPOCHS = 32
 LEARNING_RATE = 1e-5
 FEWEST_UNITS, MOST_UNITS = 64, 512
@@ -41,7 +42,9 @@ TARGET = 16.0  # of the single example, far from what is predicted
 UNREADABLE = 1e-15  # how often all units of a layer may be dropped at once, which hides those of other layers
 
 # The batches of an epoch that takes the examples in the order of the data, as bits.
-IN_TURN = np.array([sum(1 << i for i in range(first, min(first + BATCH, EXAMPLES))) for first in range(0, EXAMPLES, BATCH)])
+IN_TURN = np.array(
+    [sum(1 << i for i in range(first, min(first + BATCH, EXAMPLES))) for first in range(0, EXAMPLES, BATCH)]
+)
 
 # Orders of the examples that are told apart, batch by batch.
 ORDERS = math.factorial(EXAMPLES) // math.prod(math.factorial(size) for size in SIZES)
@@ -103,7 +106,9 @@ class Probe:
 
     def kept(self, training: Training) -> dict[int, Array]:
         """Of a training of ``layers``: by layer with dropout, whether each unit was kept, ``(epochs, units)``."""
-        return {layer: _changes(self.layers, training, f"W{layer + 1}").any(axis=1) for layer in self.dropping}
+        return {
+            layer: np.asarray(_changes(self.layers, training, f"W{layer + 1}").any(axis=1)) for layer in self.dropping
+        }
 
     def kept_by_example(self, training: Training) -> Array:
         """Of a training of ``orders``: whether each unit of the first layer was kept, ``(epochs, examples, units)``."""
@@ -112,15 +117,15 @@ class Probe:
     def batches(self, training: Training) -> Array:
         """Of a training of ``orders``: the examples in each batch, as bits of a number, ``(epochs, batches)``.
 
-        Raises Malformed for costs that are not as many in every epoch.
+        Raises Malformed for costs that are not as many in every epoch, or fewer than there are full batches.
         """
         costs = demand("the costs of a training", training.costs)
-        if costs.ndim != 1 or costs.size == 0 or costs.size % EPOCHS:
-            raise Malformed(f"{costs.size} costs were returned for {EPOCHS} epochs: must be as many in each")
+        if costs.ndim != 1 or costs.size % EPOCHS or costs.size < EPOCHS * FULL:
+            raise Malformed(f"{costs.size} costs were returned for {EPOCHS} epochs: must be {len(SIZES)} in each")
         by_epoch = costs.astype(np.float64).reshape(EPOCHS, -1)
         sizes = np.resize(SIZES, by_epoch.shape[1])
         sums = np.rint(by_epoch * sizes)
-        return np.where(np.abs(sums) < 2**EXAMPLES, sums, 0).astype(np.int64)  # NaN is no batch either
+        return np.where((sums > 0) & (sums < 2**EXAMPLES), sums, 0).astype(np.int64)  # NaN is no batch either
 
 
 def members(batch: int) -> list[int]:
@@ -167,4 +172,4 @@ def _changes(problem: Problem, training: Training, name: str) -> Array:
         demand(f"{name} after epoch {epoch}", training.checkpoints.get(epoch, {}).get(name), initial.shape)
         for epoch in range(1, EPOCHS + 1)
     ]
-    return np.diff(np.stack([initial, *after]), axis=0) != 0
+    return np.asarray(np.diff(np.stack([initial, *after]), axis=0) != 0)

@@ -369,8 +369,8 @@ def _divergence(
         value, oracle = (float(np.asarray(o.value)[index]) for o in (observed, expected))
     remark = comparison.cause if np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING else ""
     return Divergence(
-        check, key.stage, comparison.step, key.tensor, [] if key.kind in ("curve", "sample") else list(index), value, oracle,
-        comparison.error, comparison.allowance, remark,
+        check, key.stage, comparison.step, key.tensor, [] if key.kind in ("curve", "sample") else list(index), value,
+        oracle, comparison.error, comparison.allowance, remark,
     )  # fmt: skip
 
 

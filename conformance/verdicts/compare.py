@@ -131,8 +131,7 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
     if oracle.key.kind == "sample":
         assert oracle.margins is not None
         low, high = oracle.margins
-        beyond = np.maximum(0.0, np.maximum(low - observed.value, observed.value - high))
-        return _relative(beyond, max(abs(low), abs(high)))
+        return np.maximum(0.0, np.maximum(low - observed.value, observed.value - high))
     with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
         difference = np.abs(np.asarray(observed.value, np.float64) - expected)
     if oracle.key.kind == "curve":
@@ -297,7 +296,9 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
 def _must_be(observed: Observation, expectation: Expectation) -> str:
     """What should stand where no array of numbers does."""
     kind, shape = expectation.observation.key.kind, np.shape(expectation.observation.value)
-    numbers = {"decision": "integers", "curve": "real numbers", "sample": "real numbers"}.get(kind, str(expectation.dtype))
+    numbers = {"decision": "integers", "curve": "real numbers", "sample": "real numbers"}.get(
+        kind, str(expectation.dtype)
+    )
     found = observed.malformed.startswith("has dtype")
     return numbers if found else f"an array of {numbers} of shape {shape}"
 

@@ -6,8 +6,8 @@ so that every sum is taken in another order; with its inputs moved by about half
 optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest error
 of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
 neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. Where the oracle
-or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``). What the check
-``native`` sees of random draws has no floor: it brings with it the range that chance leaves it.
+or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``). What the
+check ``native`` sees of random draws has no floor: it brings with it the range that chance leaves it.
 """
 
 import math
