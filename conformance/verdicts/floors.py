@@ -53,7 +53,7 @@ def measure(case: Case) -> Expectations:
     for check, observe in CHECKS.items():
         oracles = list(observe(oracle, double))
         if check == SAMPLED:
-            found[check] = [_of_chance(case, o) for o in oracles]
+            found[check] = [of_chance(case, o) for o in oracles]
             continue
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
         fitting = [[fitted(run.get(o.key), o) for run in runs] for o in oracles]
@@ -70,7 +70,7 @@ def measure(case: Case) -> Expectations:
     return found
 
 
-def _of_chance(case: Case, oracle: Observation) -> Expectation:
+def of_chance(case: Case, oracle: Observation) -> Expectation:
     """What is expected of a sample: it lies in a range that theory gives, and no rounding moves it."""
     return Expectation(oracle, np.zeros(1), {}, case.problem.unit_roundoff, case.problem.dtype)
 

@@ -40,7 +40,9 @@ def test_a_rerounded_run_differs_from_the_reference_by_rounding_alone(cases, nam
     """In float64, where there is so little of it that any mistake in the reordering would stand out."""
     case, _ = cases[name, "float64"]
     oracle, rerounded = NumpySession(case.problem), Rerounded(case.problem, variant)
-    for observe in CHECKS.values():
+    for check, observe in CHECKS.items():
+        if check == floors.SAMPLED:  # what it sees no rounding moves
+            continue
         for expected, observed in zip(observe(oracle, case), observe(rerounded, case), strict=True):
             assert observed.key == expected.key
             if expected.key.kind == "statistic":  # of other weights
