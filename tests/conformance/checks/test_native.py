@@ -30,6 +30,7 @@ RECIPES = tuple(recipe for recipe in suite("default") if recipe.named("inverted_
 # The first statistic that sees a fault in the reference; the same in the other three.
 KEPT, ALIKE = "kept units of layer", "units alike in masks of"
 SEEN_BY = {
+    "native: the seed ignored": "epochs in the order that another seed draws",
     "native: the seed of dropout ignored": f"{ALIKE} layer 1 under two seeds",
     "native: one key for the masks of all layers": f"{ALIKE} layers 1 and 2",
     "native: the same masks in every epoch": f"{ALIKE} layer 1 from one epoch to the next",
