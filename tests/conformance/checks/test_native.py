@@ -8,7 +8,7 @@ import pytest
 
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import OWN, available, load
-from conformance.audit.mutation import edits_of, recipe_of
+from conformance.audit.mutation import edits_of, missed, outcomes, recipe_of
 from conformance.checks import CHECKS, native, probe
 from conformance.checks.case import Case
 from conformance.checks.look import look
@@ -120,6 +120,11 @@ def test_an_injected_fault_is_seen_by_its_statistic(mutant, dtype):
 
 def test_every_injected_fault_has_its_statistic():
     assert sorted(SEEN_BY) == sorted(mutant.name for mutant in FAULTS)
+
+
+def test_a_fault_that_names_the_check_on_a_recipe_that_it_does_not_look_at_is_missed():
+    mutant = FAULTS[0]._replace(where={"batches": "full"})
+    assert {outcome.check for outcome in missed(outcomes([mutant], "numpy", ["float64"]))} == {"native"}
 
 
 @pytest.mark.slow
