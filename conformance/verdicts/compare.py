@@ -131,7 +131,7 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
     if oracle.key.kind == "sample":
         assert oracle.margins is not None
         low, high = oracle.margins
-        return np.maximum(0.0, np.maximum(low - observed.value, observed.value - high))
+        return np.asarray(np.maximum(0.0, np.maximum(low - observed.value, observed.value - high)))
     with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
         difference = np.abs(np.asarray(observed.value, np.float64) - expected)
     if oracle.key.kind == "curve":
