@@ -106,13 +106,14 @@ class Guarded(Session):
     ``complaints``: what was wrong with the shape of what was returned since they were last taken.
     """
 
-    def __init__(self, found: Any) -> None:
+    def __init__(self, found: Any, complaints: list[str] | None = None) -> None:
         self._found = found
-        self._complaints: list[str] = []
+        self._complaints = [] if complaints is None else complaints
 
     def complaints(self) -> list[str]:
         """What was returned that is not made as it must be, since the last call."""
-        taken, self._complaints = self._complaints, []
+        taken = list(self._complaints)
+        self._complaints.clear()
         return taken
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
@@ -161,22 +162,36 @@ class Guarded(Session):
         )
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
-        found = self._call("fit", problem, checkpoint_epochs, *(() if start is None else (start,)))
+        return self._training("fit", problem, checkpoint_epochs, *(() if start is None else (start,)))
+
+    def another_session(self, problem: Problem) -> "Guarded":
+        """Its complaints are this session's."""
+        return Guarded(self._call("another_session", problem), self._complaints)
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        return self._tensors("initial_parameters", self._call("initial_parameters", seed))
+
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        return self._training("fit_natively", problem, seed, checkpoint_epochs)
+
+    def _training(self, method: str, *arguments: Any) -> Training:
+        """What a method of the session returns, as a training."""
+        found = self._call(method, *arguments)
         parts = {name: getattr(found, name, None) for name in Training._fields}
         demanded = [name for name in Training._fields if name not in Training._field_defaults]
         if not all(hasattr(found, name) for name in demanded):
             lacking = ", ".join(name for name in demanded if not hasattr(found, name))
-            self._complain(f"fit returned {described(found)} without {lacking}: must be a Training")
+            self._complain(f"{method} returned {described(found)} without {lacking}: must be a Training")
         return Training(
             costs=readable(parts["costs"]),
             learning_rates=readable(parts["learning_rates"]),
             gradient_norms=readable(parts["gradient_norms"]),
-            parameters=self._tensors("fit", parts["parameters"], "parameters"),
-            slots=self._slots("fit", parts["slots"]),
-            checkpoints=self._checkpoints(parts["checkpoints"]),
+            parameters=self._tensors(method, parts["parameters"], "parameters"),
+            slots=self._slots(method, parts["slots"]),
+            checkpoints=self._checkpoints(method, parts["checkpoints"]),
             validation_costs=readable(parts["validation_costs"]),
             best_epoch=cast(int, readable(parts["best_epoch"])),
-            statistics=self._tensors("fit", parts["statistics"], "statistics"),
+            statistics=self._tensors(method, parts["statistics"], "statistics"),
             checkpoint_slots=self._by_epoch(parts["checkpoint_slots"], "checkpoint_slots", self._slots_of_fit),
             checkpoint_statistics=self._by_epoch(
                 parts["checkpoint_statistics"], "checkpoint_statistics", self._statistics_of_fit
@@ -205,17 +220,19 @@ class Guarded(Session):
             return {}
         return {printable(slot): self._tensors(method, tensors, str(slot)) for slot, tensors in found.items()}
 
-    def _checkpoints(self, found: Any) -> dict[int, Tensors]:
+    def _checkpoints(self, method: str, found: Any) -> dict[int, Tensors]:
         """Arrays by epoch and name."""
         if not isinstance(found, Mapping):
-            self._complain(f"fit returned {described(found)} as checkpoints: must be a dict of parameters by epoch")
+            self._complain(
+                f"{method} returned {described(found)} as checkpoints: must be a dict of parameters by epoch"
+            )
             return {}
         checkpoints = {}
         for epoch, tensors in found.items():
             if isinstance(epoch, (int, np.integer)):
-                checkpoints[int(epoch)] = self._tensors("fit", tensors, f"checkpoint {epoch}")
+                checkpoints[int(epoch)] = self._tensors(method, tensors, f"checkpoint {epoch}")
             else:
-                self._complain(f"fit returned a checkpoint of {described(epoch)}: must be of an epoch's number")
+                self._complain(f"{method} returned a checkpoint of {described(epoch)}: must be of an epoch's number")
         return checkpoints
 
     def _by_epoch(self, found: Any, part: str, read: Callable[[Any], T]) -> dict[int, T] | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
@@ -81,6 +82,12 @@ class JaxSession(Session):
         # Compiled whole: JAX would compile every operation by itself, for every shape.
         self.differentiate = jax.jit(self._differentiate)
         self.update = jax.jit(self._update)
+        self.initialize = jax.jit(
+            partial(
+                models.initialize, self.model, initializer=recipe.initializer.name,
+                initializer_options=recipe.initializer.keywords,
+            )
+        )  # fmt: skip
 
     @_in_precision
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
@@ -139,6 +146,20 @@ class JaxSession(Session):
 
     @_in_precision
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+
+    def another_session(self, problem: Problem) -> "JaxSession":
+        return type(self)(problem)
+
+    @_in_precision
+    def initial_parameters(self, seed: int) -> Tensors:
+        return _arrays(self.initialize(jax.random.key(seed)))
+
+    @_in_precision
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+
+    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
         history = training.fit(
             self.model,
             problem.tape.initial_parameters if start is None else start.parameters,
@@ -149,7 +170,7 @@ class JaxSession(Session):
             statistics=None if start is None else start.statistics,
             example_weights=problem.train_weights,
             validation=problem.validation,
-            **self.parts.of_fit(problem, checkpoint_epochs),
+            **keywords,
         )
         return training_of(history, _arrays)
 

@@ -104,6 +104,21 @@ class NumpySession(Session):
         return parameters, State(*after)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+
+    def another_session(self, problem: Problem) -> "NumpySession":
+        return type(self)(problem)
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        return models.initialize(
+            self.model, np.random.default_rng(seed), initializer=self.initializer.name,
+            initializer_options=self.initializer.keywords, dtype=self.dtype,
+        )  # fmt: skip
+
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+
+    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
         history = training.fit(
             self.model,
             problem.tape.initial_parameters if start is None else start.parameters,
@@ -114,6 +129,6 @@ class NumpySession(Session):
             statistics=None if start is None else start.statistics,
             example_weights=problem.train_weights,
             validation=problem.validation,
-            **self.parts.of_fit(problem, checkpoint_epochs),
+            **keywords,
         )
         return training_of(history, dict)

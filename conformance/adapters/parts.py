@@ -27,9 +27,17 @@ class Parts:
             "penalties": recipe.build_penalties(regularizers),
         }
 
-    def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...]) -> dict[str, Any]:
-        """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays."""
+    def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
+        """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays.
+
+        With a ``seed`` there is no tape: the package draws for itself.
+        """
         recipe, tape = problem.recipe, problem.tape
+        taped = {
+            "batch_order": tape.batch_order,
+            "dropout_masks": tape.dropout_masks,
+            "augmentation_draws": tape.augmentation_draws,
+        }
         return {
             **self.objective,
             "clipping": self.clipping,
@@ -40,12 +48,10 @@ class Parts:
             "schedule_unit": recipe.schedule.unit,
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
-            "batch_order": tape.batch_order,
-            "dropout_masks": tape.dropout_masks,
             "augmentations": self.augmentations,
-            "augmentation_draws": tape.augmentation_draws,
             "early_stopping": recipe.build_early_stopping(self._regularizers),
             "checkpoint_epochs": checkpoint_epochs,
+            **(taped if seed is None else {"seed": seed}),
         }
 
 

@@ -130,6 +130,24 @@ class Session:
         """The training as a user runs it, fed with the problem's tape; from ``start``, or from the beginning."""
         self._not_offered("fit")
 
+    def another_session(self, problem: Problem) -> "Session":
+        """A session of the same implementation, on the same device, for another problem."""
+        self._not_offered("another_session")
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        """Every parameter of the recipe's model before training, as a user has them initialized with a generator.
+
+        Drawn by the implementation's own; another ``seed`` gives other weights, the same the same ones.
+        """
+        self._not_offered("initial_parameters")
+
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        """``fit`` without the tape, but for its initial parameters and example weights.
+
+        Batch order, dropout masks and augmentations are drawn by the implementation itself from ``seed``.
+        """
+        self._not_offered("fit_natively")
+
     def _not_offered(self, method: str) -> NoReturn:
         raise Unsupported(f"{type(self).__name__} does not offer {method}")
 

@@ -109,6 +109,22 @@ class TfSession(Session):
         return _arrays(found), State(state.step + 1, {slot: _arrays(held) for slot, held in after.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+
+    def another_session(self, problem: Problem) -> "TfSession":
+        return type(self)(problem)
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        models.initialize(
+            self.model, tf.random.Generator.from_seed(seed), initializer=self.recipe.initializer.name,
+            initializer_options=self.recipe.initializer.keywords, dtype=self.dtype,
+        )  # fmt: skip
+        return {name: w.copy() for name, w in _arrays(self.model.parameter_dict()).items()}
+
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+
+    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
         with _graphs_optimized():
             history = training.fit(
@@ -120,7 +136,7 @@ class TfSession(Session):
                 statistics=None if start is None else start.statistics,
                 example_weights=problem.train_weights,
                 validation=problem.validation,
-                **self.parts.of_fit(problem, checkpoint_epochs),
+                **keywords,
             )
         return training_of(history, _arrays)
 

@@ -117,6 +117,22 @@ class TorchSession(Session):
         return _arrays(held), State(state.step + 1, {slot: _arrays(tensors) for slot, tensors in slots.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+
+    def another_session(self, problem: Problem) -> "TorchSession":
+        return type(self)(problem, self.device)
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        models.initialize(
+            self.model, torch.Generator(self.device).manual_seed(seed), initializer=self.recipe.initializer.name,
+            initializer_options=self.recipe.initializer.keywords,
+        )  # fmt: skip
+        return {name: w.copy() for name, w in _arrays(self.model.parameter_dict()).items()}
+
+    def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
+        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+
+    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
         validation, weights = problem.validation, problem.train_weights
         history = training.fit(
@@ -128,7 +144,7 @@ class TorchSession(Session):
             statistics=None if start is None else self._tensors(start.statistics),
             example_weights=None if weights is None else self._tensor(weights),
             validation=None if validation is None else (self._tensor(validation[0]), self._tensor(validation[1])),
-            **self.parts.of_fit(problem, checkpoint_epochs),
+            **keywords,
         )
         return training_of(history, _arrays)
 

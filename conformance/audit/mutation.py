@@ -78,10 +78,17 @@ def _trial(mutant: Mutant, implementation: str, adapter: Adapter, dtype: str) ->
         except Exception as error:  # a fault may well make the code crash: then it is caught
             margin, caught, where = np.inf, True, f"{type(error).__name__}: {error}"
         else:
-            telling = next((c for c in found if c.verdict not in NOT_FAILING), None) or max(found, key=_margin)
-            margin, caught = max(map(_margin, found)), telling.verdict not in NOT_FAILING
-            where = f"{telling.key.stage} {telling.key.tensor}, step {telling.step}"
+            margin, caught, where = _telling(found)
         yield Outcome(mutant.name, implementation, dtype, check, check in mutant.checks, caught, float(margin), where)
+
+
+def _telling(found: list[Comparison]) -> tuple[float, bool, str]:
+    """The largest margin, whether anything fails, and the first that does, or the nearest to it."""
+    if not found:
+        return 0.0, False, "nothing, since the check does not look at this recipe"
+    telling = next((c for c in found if c.verdict not in NOT_FAILING), None) or max(found, key=_margin)
+    where = f"{telling.key.stage} {telling.key.tensor}, step {telling.step}"
+    return max(map(_margin, found)), telling.verdict not in NOT_FAILING, where
 
 
 def recipe_of(mutant: Mutant) -> Recipe:

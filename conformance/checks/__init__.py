@@ -13,6 +13,7 @@ from conformance.checks import (
     gradients,
     initialization,
     loss,
+    native,
     teacher_forced,
     update,
 )
@@ -20,5 +21,7 @@ from conformance.checks.observation import Check
 
 CHECKS: dict[str, Check] = {
     module.__name__.rpartition(".")[2]: module.observe
-    for module in (initialization, forward, loss, gradients, gradient_check, update, teacher_forced, free_running)
-}
+    for module in (
+        initialization, forward, loss, gradients, gradient_check, update, teacher_forced, free_running, native,
+    )
+}  # fmt: skip

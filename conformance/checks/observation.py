@@ -48,8 +48,9 @@ class Key:
         stage: one of ``STAGES``.
         step: counted from 1 in a training, the one after which it is there; of a curve, that of its first value.
         tensor: how it is called in records, ``"velocity of W1"``.
-        kind: ``tensor``, ``curve`` (one value every ``stride`` steps from ``step`` on), ``decision``, or ``statistic``
-            (of a random draw, which is another in every implementation).
+        kind: ``tensor``, ``curve`` (one value every ``stride`` steps from ``step`` on), ``decision``, ``statistic`` (of
+            a random draw, which is another in every implementation), or ``sample`` (the same, where it is known what
+            chance may make of it).
         name: of the model's tensor that it is, or is of: ``"W1"``; "" for none.
         layer: of that tensor, counted from 1; 0 for none.
         slot: of the optimizer's state, ``"velocity"``.
@@ -79,6 +80,8 @@ class Key:
 
 class Observation(NamedTuple):
     """A value seen in an implementation; a decision carries its margins (non-negative, one for each decided value).
+
+    A sample's are the smallest and the largest value that chance allows.
 
     ``malformed``: what was found where the value should be, if that was no array of numbers: ``"is None"``.
     """

@@ -110,6 +110,9 @@ class _Patient:
         else:
             setattr(self._session, name, value)
 
+    def another_session(self, problem: Problem) -> "_Patient":
+        return _Patient(_guarded(self._session.another_session)(problem))
+
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:

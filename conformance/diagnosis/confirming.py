@@ -26,6 +26,8 @@ class Confirmation:
 
     def words(self, check: str, comparison: Comparison) -> str:
         """What the oracle makes of the observed value, beside what else was observed."""
+        if comparison.key.kind == "sample":
+            return ""
         if check == "forward" and comparison.key.stage == "activation":
             return self._patch_activation(comparison.key)
         if check == "teacher_forced" and comparison.key.stage == "gradient":

@@ -12,10 +12,13 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
 
     They are relative to the larger of what was made and the oracle's, beside which the allowance was measured. NaN is
     as right as NaN, and an infinity as itself. A curve may be longer than the oracle's, whose last allowance then goes
-    on, or shorter.
+    on, or shorter. Of a sample, which comes out otherwise every time, it is told whether both lie beyond the range that
+    chance allows, and on the same side.
     """
     if np.shape(observed.value) != np.shape(made.value):
         return None
+    if expectation.observation.key.kind == "sample":
+        return np.where(_sides(observed, expectation) == _sides(made, expectation), 0.0, np.inf)
     observed, made = _finite(observed, made)
     errors, oracle = measure_errors(observed, made), expectation.observation
     if oracle.key.kind != "decision" and np.shape(oracle.value) == np.shape(made.value):
@@ -29,6 +32,13 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
     told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
     left: Array = (errors / allowance)[told]
     return np.where(np.isnan(left), np.inf, left)
+
+
+def _sides(found: Observation, expectation: Expectation) -> Array:
+    """On which side of the range that chance allows a sample lies: 0 within; 2 for what is no number."""
+    assert expectation.observation.margins is not None
+    low, high = expectation.observation.margins
+    return np.where(np.isnan(found.value), 2, (found.value > high) * 1 - (found.value < low) * 1)
 
 
 def _finite(one: Observation, other: Observation) -> tuple[Observation, Observation]:

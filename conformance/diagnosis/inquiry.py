@@ -86,10 +86,11 @@ def _divergence(
     if observed and expected and _has_both(observed, expected, place):
         index = worst_element(observed, expected, place)
         value, oracle = (float(np.asarray(o.value)[index]) for o in (observed, expected))
-    remark = comparison.cause if np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING else ""
+    told = np.isnan(comparison.error) or comparison.verdict == Verdict.MISSING or key.kind == "sample"
+    remark = comparison.cause if told else ""
     return Divergence(
-        check, key.stage, comparison.step, key.tensor, [] if key.kind == "curve" else list(index), value, oracle,
-        comparison.error, comparison.allowance, remark,
+        check, key.stage, comparison.step, key.tensor, [] if key.kind in ("curve", "sample") else list(index), value,
+        oracle, comparison.error, comparison.allowance, remark,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.adapters.guarded import Malformed
 from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
@@ -76,7 +77,7 @@ class Workshop:
             with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                 session = candidate.session(self.case.problem)
                 return {o.key: o for o in CHECKS[check](session, candidate.situation(self.case, check))}
-        except CannotBeCarriedOut:
+        except (CannotBeCarriedOut, Malformed):
             return None
 
 

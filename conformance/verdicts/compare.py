@@ -4,7 +4,8 @@ The error of a tensor is scale-free, ``max |observed - oracle| / max |oracle|``.
 everywhere, the error is 0 for exact zeros and infinite for anything else. A curve has one error a step. A decision
 (a vector of predicted classes) has as its error the largest margin, relative to the largest of all margins, by which
 the oracle made a decision that was observed to be another: 0 when all agree, tiny when only a coin's toss fell
-differently.
+differently. A sample, a number that is made of random draws, has none within the range that chance allows it, and else
+its distance from there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -82,7 +83,7 @@ class Comparison(NamedTuple):
     """One comparison's outcome: everything a record says but the names of what was compared.
 
     ``ulps``: the difference at the worst element, in units in the last place of the oracle's value there, in the
-    working precision; NaN for decisions.
+    working precision; NaN for decisions and samples.
     """
 
     key: Key
@@ -127,6 +128,10 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
         assert oracle.margins is not None
         flipped = np.asarray(observed.value) != np.asarray(oracle.value)
         return _relative(np.where(flipped, oracle.margins, 0.0).max(initial=0.0), np.max(oracle.margins, initial=0.0))
+    if oracle.key.kind == "sample":
+        assert oracle.margins is not None
+        low, high = oracle.margins
+        return np.asarray(np.maximum(0.0, np.maximum(low - observed.value, observed.value - high)))
     with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
         difference = np.abs(np.asarray(observed.value, np.float64) - expected)
     if oracle.key.kind == "curve":
@@ -316,7 +321,9 @@ def _malformed(observed: Observation, expectation: Expectation) -> str:
 def _must_be(observed: Observation, expectation: Expectation) -> str:
     """What should stand where no array of numbers does."""
     kind, shape = expectation.observation.key.kind, np.shape(expectation.observation.value)
-    numbers = {"decision": "integers", "curve": "real numbers"}.get(kind, str(expectation.dtype))
+    numbers = {"decision": "integers", "curve": "real numbers", "sample": "real numbers"}.get(
+        kind, str(expectation.dtype)
+    )
     found = observed.malformed.startswith("has dtype")
     return numbers if found else f"an array of {numbers} of shape {shape}"
 
@@ -342,13 +349,16 @@ def _describe(observed: Observation, oracle: Observation, place: int) -> str:
     value, expected = np.asarray(observed.value), np.asarray(oracle.value)
     if oracle.key.kind == "decision":
         return f"{oracle.key.tensor}: {int((value != expected).sum())} of {value.size} decisions differ"
+    if oracle.key.kind == "sample":
+        low, high = oracle.margins if oracle.margins is not None else (np.nan, np.nan)
+        return f"{oracle.key.tensor}: {value[0]:.9g}, and chance allows {low:.9g} to {high:.9g}"
     index = worst_element(observed, oracle, place)
     return f"{oracle.key.tensor}{list(index) if index else ''} is {value[index]:.9g}, the oracle {expected[index]:.9g}"
 
 
 def _ulps(observed: Observation, expectation: Expectation, place: int) -> float:
     oracle = expectation.observation
-    if oracle.key.kind == "decision" or np.size(oracle.value) == 0:
+    if oracle.key.kind in ("decision", "sample") or np.size(oracle.value) == 0:
         return float("nan")
     index = worst_element(observed, oracle, place)
     expected = float(np.asarray(oracle.value)[index])

@@ -6,7 +6,8 @@ so that every sum is taken in another order; with its inputs moved by about half
 optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest error
 of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
 neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. Where the oracle
-or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``).
+or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``). What the
+check ``native`` sees of random draws has no floor: it brings with it the range that chance leaves it.
 """
 
 import math
@@ -28,6 +29,7 @@ from conformance.verdicts.ranges import doubted, fitted, is_beyond, overflown
 from conformance.verdicts.rerounding import ALL_MOVED, REORDERED, VARIANTS, Rerounded
 
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
+SAMPLED = "native"  # the check that tells itself how far chance may move what it sees
 NEIGHBOURS = 10  # steps on either side
 
 # What the differences that L-BFGS keeps are made of.
@@ -50,6 +52,9 @@ def measure(case: Case) -> Expectations:
     found = {}
     for check, observe in CHECKS.items():
         oracles = list(observe(oracle, double))
+        if check == SAMPLED:
+            found[check] = [of_chance(case, o) for o in oracles]
+            continue
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
         fitting = [[fitted(run.get(o.key), o) for run in runs] for o in oracles]
         shares = [overflown(o, found) for o, found in zip(oracles, fitting, strict=True)]
@@ -63,6 +68,11 @@ def measure(case: Case) -> Expectations:
             for o, floor, share in zip(oracles, floors, doubted(oracles, shares, _lost(case, check)), strict=True)
         ]
     return found
+
+
+def of_chance(case: Case, oracle: Observation) -> Expectation:
+    """What is expected of a sample: it lies in a range that theory gives, and no rounding moves it."""
+    return Expectation(oracle, np.zeros(1), {}, case.problem.unit_roundoff, case.problem.dtype)
 
 
 def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:

@@ -29,6 +29,8 @@ def judge(
 ) -> list[Record]:
     """The records of what a check saw; ``expectations`` and ``ceilings`` are those of this check."""
     comparisons = list(compare(seen.observations, expectations, seen.lost))
+    if not comparisons and not seen.lost:  # a check that looks at other recipes
+        return []
     if not seen.observations and {c.verdict for c in comparisons} <= {Verdict.UNSUPPORTED, Verdict.CRASHED}:
         verdict = Verdict.CRASHED if seen.crashed else Verdict.UNSUPPORTED
         cause = seen.crashed or "; ".join(seen.unsupported)

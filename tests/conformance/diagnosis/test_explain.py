@@ -269,7 +269,8 @@ def test_a_layout_is_told(explained, name, layout):
 def test_a_formulation_is_found_with_the_built_ins_that_have_it(explained):
     cause, *others = explained["InsideRoot"].causes
     assert cause.description == "adam(epsilon_position='inside_root')"
-    assert (cause.formulation, cause.leaves, cause.explains) == (True, [], list(LADDER))
+    looked_at = [check for check in LADDER if check != "native"]  # which looks at recipes with dropout
+    assert (cause.formulation, cause.leaves, cause.explains) == (True, [], looked_at)
     assert cause.share <= 1
     assert all(other.share >= cause.share or not other.formulation for other in others)
     assert f"matches {cause.description} to {cause.error:.1g} in all 8 checks" in text(explained["InsideRoot"])

@@ -159,7 +159,9 @@ def page():
         made = records(*rows)
         facts = {"environment": environment}
         matrix = frames.verdict_matrix(made)
-        run = SimpleNamespace(records=made, curves=curves, facts=facts, verdicts=matrix, incomplete=incomplete)
+        run = SimpleNamespace(
+            records=made, curves=curves, facts=facts, verdicts=matrix, incomplete=incomplete, offering_nothing=[]
+        )
         return summarize(run)
 
     return written

@@ -16,7 +16,8 @@ from conformance.verdicts import floors
 from conformance.verdicts.compare import Verdict, compare, measure_errors
 from conformance.verdicts.events import local_events
 from conformance.verdicts.order import LADDER
-from conformance.verdicts.rerounding import VARIANTS, Rerounded, SequentialNetwork
+from conformance.verdicts.rerounding import VARIANTS, Rerounded
+from conformance.verdicts.summation import SequentialNetwork
 from reference_numpy import models
 
 RECIPES = {recipe.name: recipe for recipe in suites.suite("default")}
@@ -40,7 +41,9 @@ def test_a_rerounded_run_differs_from_the_reference_by_rounding_alone(cases, nam
     """In float64, where there is so little of it that any mistake in the reordering would stand out."""
     case, _ = cases[name, "float64"]
     oracle, rerounded = NumpySession(case.problem), Rerounded(case.problem, variant)
-    for observe in CHECKS.values():
+    for check, observe in CHECKS.items():
+        if check == floors.SAMPLED:  # what it sees no rounding moves
+            continue
         for expected, observed in zip(observe(oracle, case), observe(rerounded, case), strict=True):
             assert observed.key == expected.key
             if expected.key.kind == "statistic":  # of other weights

@@ -128,7 +128,7 @@ def test_gradients_that_are_zero_throughout_fail(check):
 
 
 def test_nothing_at_all_is_missing_throughout():
-    for expected in situation()[0].values():
+    for expected in filter(None, situation()[0].values()):  # a check may look at other recipes
         assert {comparison.verdict for comparison in compare([], expected)} == {Verdict.MISSING}
 
 

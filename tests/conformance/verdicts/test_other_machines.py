@@ -12,15 +12,8 @@ from conformance.problems.preparation import prepare
 from conformance.recipes.suites import suite
 from conformance.verdicts import floors
 from conformance.verdicts.compare import Verdict, compare
-from conformance.verdicts.rerounding import (
-    SLICE,
-    THREADS,
-    ParallelNetwork,
-    Rerounded,
-    _fused,
-    _total_by_threads,
-    _tree,
-)
+from conformance.verdicts.rerounding import Rerounded
+from conformance.verdicts.summation import SLICE, THREADS, ParallelNetwork, fused, total_by_threads, tree
 from reference_numpy.arithmetic import rounded_otherwise
 from reference_numpy.models import DenseNetwork
 
@@ -44,8 +37,8 @@ def test_a_product_in_slices_is_the_product(terms):
 def test_a_sum_by_threads_is_the_sum(terms, axis):
     values = np.random.default_rng(terms).integers(-9, 10, (terms, 3)).astype(np.float64)
     expected = values.sum(axis=axis, keepdims=axis is not None)
-    np.testing.assert_array_equal(_total_by_threads(values, axis=axis), expected)
-    np.testing.assert_array_equal(_tree(values), values.sum(axis=0))
+    np.testing.assert_array_equal(total_by_threads(values, axis=axis), expected)
+    np.testing.assert_array_equal(tree(values), values.sum(axis=0))
 
 
 @pytest.mark.parametrize(("dtype", "places"), [("float32", 12), ("float64", 27)])
@@ -54,7 +47,7 @@ def test_a_fused_multiply_add_rounds_once(dtype, places):
     a, b = np.array([[[-1, x]]], dtype), np.array([[[1], [x]]], dtype)
     exact = Fraction(float(x)) ** 2 - 1
     assert Fraction(float(x * x - 1)) != exact  # in two roundings the last term is lost
-    assert Fraction(float(_fused(a, b)[0, 0, 0])) == exact
+    assert Fraction(float(fused(a, b)[0, 0, 0])) == exact
 
 
 class Processor(Rerounded):
@@ -74,14 +67,14 @@ class Long(DenseNetwork):
 
     def product(self, a, b, *, out=None):
         parts = np.array_split(np.arange(a.shape[1]), SPLITS if a.shape[1] >= 64 * SPLITS else 1)
-        found = [_fused(np.ascontiguousarray(a[None, :, part]), b[None, part])[0] for part in parts]
+        found = [fused(np.ascontiguousarray(a[None, :, part]), b[None, part])[0] for part in parts]
         return np.positive(np.add.accumulate(found, axis=0)[-1], out=out)
 
 
 def by_warps(values, *, axis=None):
     """Neighbours in warps of 32 first, then the warps in turn."""
     terms = values.ravel() if axis is None else np.moveaxis(values, axis, 0)
-    warps = [_tree(terms[start : start + 32]) for start in range(0, len(terms), 32)]
+    warps = [tree(terms[start : start + 32]) for start in range(0, len(terms), 32)]
     total = np.add.accumulate(warps, axis=0)[-1]
     return total if axis is None else np.expand_dims(total, axis)
 
