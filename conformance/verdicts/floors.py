@@ -41,7 +41,10 @@ Expectations = dict[str, list[Expectation]]
 @np.errstate(all="ignore")  # a training may diverge
 def measure(case: Case) -> Expectations:
     """For each check, what the oracle saw and how far the re-rounded references were from it."""
-    case = replace(case, problem=case.problem.fit_once())  # what is expected is the training as a whole
+    asked, case = (
+        case.in_float64(),
+        replace(case, problem=case.problem.fit_once()),
+    )  # expected is the training as a whole
     double = case.in_float64()
     oracle = NumpySession(double.problem)
     variants = [Rerounded(case.problem, variant) for variant in range(len(VARIANTS))]
@@ -51,10 +54,10 @@ def measure(case: Case) -> Expectations:
     cumulative = free_running_events(case, (oracle, variants[REORDERED], variants[ALL_MOVED]))
     found = {}
     for check, observe in CHECKS.items():
-        oracles = list(observe(oracle, double))
         if check == SAMPLED:
-            found[check] = [of_chance(case, o) for o in oracles]
+            found[check] = [of_chance(case, o) for o in observe(oracle, asked)]
             continue
+        oracles = list(observe(oracle, double))
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
         fitting = [[fitted(run.get(o.key), o) for run in runs] for o in oracles]
         shares = [overflown(o, found) for o, found in zip(oracles, fitting, strict=True)]

@@ -16,7 +16,8 @@ from conformance.faults import mutants
 from conformance.faults.injection import Edit
 from conformance.faults.mutant import Mutant
 from conformance.recipes.coverage import recipe_with
-from conformance.recipes.suites import suite
+from conformance.recipes.recipe import Recipe
+from conformance.recipes.suites import _SEEN_ELSEWHERE, suite
 from conformance.verdicts import ceilings, known_ceilings
 from conformance.verdicts.ceilings import Bound
 from conformance.verdicts.known_ceilings import SHIPPED, Entry, digest, name_of, ship, shipped
@@ -103,6 +104,16 @@ def test_what_each_recipe_of_the_default_suite_sees_is_shipped():
     seeing = {name.partition(".")[0] for name, entry in shipped(SHIPPED).items() if entry.seen}
     unknown = [recipe.name for recipe in suite("default") if recipe.hash not in seeing]
     assert unknown == [], ADVICE
+
+
+def test_the_default_suite_sees_all_that_the_recipes_show_which_it_leaves_to_the_full_one():
+    seen = {}
+    for name, entry in shipped(SHIPPED).items():
+        seen.setdefault(name.partition(".")[0], set()).update(entry.seen)
+    by_default = set().union(*(seen[recipe.hash] for recipe in suite("default")))
+    left_out = [Recipe.model_validate(values) for values in _SEEN_ELSEWHERE]
+    assert {recipe.name for recipe in left_out} < {recipe.name for recipe in suite("full")}
+    assert all(seen[recipe.hash] and seen[recipe.hash] <= by_default for recipe in left_out)
 
 
 @pytest.mark.slow
