@@ -121,7 +121,12 @@ def _masks(dropping: dict[int, float], kept: list[dict[int, Array]]) -> Iterator
         yield _alike(f"masks of layer {layer} under two seeds", first[layer], other[layer], keep, keep, layer)
     for one, two in pairwise(dropping):
         lower, upper = (np.stack([masks[layer] for masks in kept]) for layer in (one, two))
-        yield _alike(f"masks of layers {one} and {two}", lower, upper, dropping[one], dropping[two], two)
+        for tensor, these, those in (
+            (f"masks of layers {one} and {two}", lower, upper),
+            (f"masks of layer {one} and, an epoch before, of layer {two}", lower[:, 1:], upper[:, :-1]),
+            (f"masks of layer {one} and, an epoch later, of layer {two}", lower[:, :-1], upper[:, 1:]),
+        ):
+            yield _alike(tensor, these, those, dropping[one], dropping[two], two)
 
 
 def _masks_by_example(keep: float, kept: Array, batches: Array) -> Iterator[Observation]:

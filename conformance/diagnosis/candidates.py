@@ -138,6 +138,9 @@ class _Guarded:
         found = getattr(self._session, name)
         return _guarded(found) if callable(found) else found
 
+    def another_session(self, problem: Problem) -> "_Guarded":
+        return _Guarded(_guarded(self._session.another_session)(problem))
+
 
 def _guarded(function: Callable[P, R]) -> Callable[P, R]:
     """``function``, whose errors are CannotBeCarriedOut: a fault may raise anything."""

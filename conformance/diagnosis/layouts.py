@@ -42,7 +42,7 @@ def recognise(observed: Array, expected: Array, tolerance: float) -> str:
             return name
     factor = float(np.vdot(expected, observed) / np.vdot(expected, expected))
     if np.abs(observed - factor * expected).max() <= reach * max(1.0, abs(factor)):
-        return "negated" if abs(factor + 1) <= 2 * tolerance else f"multiplied by {factor:.6g}"
+        return "negated" if abs(factor + 1) <= 2 * tolerance else f"multiplied by {_written(factor)}"
     if np.abs(np.sort(observed, axis=None) - np.sort(expected, axis=None)).max() <= reach:
         return "shuffled: the expected numbers in other places"
     return ""
@@ -74,3 +74,13 @@ def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> s
     what = named[axis] if named else f"slices along axis {axis}"
     shown = ", ".join(map(str, order[:8])) + (" ..." if len(order) > 8 else "")
     return f"permuted: its {what} are those numbered {shown} of the expected ones"
+
+
+def _written(factor: float) -> str:
+    """With six digits, or by how much it is more or less than 1, where these are not enough.
+
+    >>> _written(0.5), _written(1 + 2e-7), _written(1 - 2e-7)
+    ('0.5', '1 + 2e-07', '1 - 2e-07')
+    """
+    digits = f"{factor:.6g}"
+    return f"1 {'+' if factor > 1 else '-'} {abs(factor - 1):.2g}" if digits == "1" else digits

@@ -15,6 +15,7 @@ import numpy as np
 from conformance.checks.case import Case, learning_rate
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import Candidate, changed, components_of
+from conformance.diagnosis.roundings import rounded
 from conformance.diagnosis.workshop import Workshop
 from conformance.recipes.recipe import Recipe
 
@@ -24,6 +25,7 @@ SHORT = (
     6  # digits of a number that somebody may have written; a fraction of what was asked for comes before longer ones
 )
 LARGEST_DENOMINATOR = 100
+PRECISIONS = ("float32", "float16", "bfloat16")
 GRID = sorted(
     {0.0, *(10.0**k for k in range(-12, 4)), *(k / 20 for k in range(1, 20)), *(1 - 10.0**-k for k in (2, 3, 4))}
 )
@@ -132,12 +134,17 @@ def _numbers(target: Target, asked: float, made: Callable[..., Candidate | None]
 
 
 def _written(root: float, asked: float) -> Iterator[tuple[float, str]]:
-    """The number as somebody may have written it: with few digits, as a fraction of what was asked for, in full."""
+    """The number as somebody may have written it.
+
+    0, with few digits, as a fraction of what was asked for, as that in a lower precision, in full.
+    """
     decimals = [float(f"{root:.{digits}e}") for digits in range(17)]
-    yield from ((number, "") for number in dict.fromkeys(decimals[:SHORT]))
+    yield from ((number, "") for number in dict.fromkeys([0.0, *decimals[:SHORT]]))
     if asked:
         share = Fraction(root / asked).limit_denominator(LARGEST_DENOMINATOR)
         yield asked * float(share), f", {share} of the one asked for"
+    for precision in PRECISIONS:
+        yield float(rounded(np.asarray(asked), precision)), f", the one asked for in {precision}"
     yield from ((number, "") for number in dict.fromkeys(decimals[SHORT:]))
 
 

@@ -1,4 +1,4 @@
-"""A change of some tensors alone: of one kind, of one layer, or of all but these."""
+"""A change of some tensors alone: of one kind, of one layer, a single one, or of all but these."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Seeker(Protocol):
 
 
 def partial(search: Seeker, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    """The candidates that explain exactly the tensors of one kind or layer that fail, on those tensors only."""
+    """The candidates that explain exactly the tensors that fail, of one kind, layer or name, on those tensors only."""
     places = search.workshop.case.problem.places
     wrong = _named(key for check in _LOCAL for key in search.evidence.failed[check])
     if not wrong:
@@ -67,7 +67,7 @@ def partial(search: Seeker, candidates: Sequence[Candidate]) -> Iterator[Candida
 
 
 def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
-    """The names of each kind, of each layer, and of all but these, by what is said of them.
+    """The names of each kind, of each layer, of each tensor, and of all but these, by what is said of them.
 
     >>> from conformance.problems.tensors import places
     >>> found = groups_of({name: place for name, place in places(3).items() if place.kind in ("weight", "bias")})
@@ -77,6 +77,7 @@ def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
     sets = {plural: {n for n, p in places.items() if p.kind == kind} for kind, plural in _KINDS.items()}
     sets |= {f"layer {layer}": {n for n, p in places.items() if p.layer == layer}
              for layer in sorted({place.layer for place in places.values()})}  # fmt: skip
+    sets |= {name: {name} for name in places}
     found: dict[str, frozenset[str]] = {}
     for form in ("on {} only", "but not on {}"):
         for what, names in sets.items():

@@ -86,7 +86,8 @@ class Search:
             lambda: [*self._solved(check), *substitutes(self.evidence.recipe)],
             lambda: self._pairs([(one, fit) for one, fit in known if one in alone], distance, check),
             lambda: roundings(self.evidence.recipe, self.evidence.dtype),
-            lambda: partial(self, [candidate for candidate, _ in known]),
+            lambda: partial(self, [candidate for candidate, _ in known if candidate in alone]),
+            lambda: partial(self, [candidate for candidate, _ in known if candidate not in alone]),
         ]
         for level in levels:
             tried = self._ranked(level(), check)
@@ -211,7 +212,10 @@ class Search:
         )
 
     def _nearest(self, known: Fits) -> Cause | None:
-        """The candidate that mends most of what failed, of those that leave all that passed as it is."""
+        """The candidate that mends most of what failed, of those that leave all that passed as it is.
+
+        Decisions do not count: there are few, and they may well agree by chance.
+        """
         best: Cause | None = None
         for candidate, fit in known[:NEAREST]:
             mended = 0
@@ -219,7 +223,8 @@ class Search:
                 apart = self.apart(candidate, check, self.evidence.seen(check))
                 if apart is None or apart - self.evidence.failed[check]:
                     break
-                mended += len(self.evidence.failed[check] - apart)
+                made = self.workshop.made(candidate, check) or {}
+                mended += sum(k in made and k.kind != "decision" for k in self.evidence.failed[check] - apart)
             else:
                 if mended > (best.mended if best else 0):
                     best = self._cause(candidate, fit)._replace(mended=mended)
@@ -315,7 +320,7 @@ class Search:
 def _best(causes: Iterable[Cause]) -> list[Cause]:
     """The few best of causes: those that leave the fewest checks, formulations first, then the nearest."""
     ordered = sorted(causes, key=lambda cause: (len(cause.leaves), not cause.formulation, cause.share))
-    return ordered[:SHOWN]
+    return list({cause.description: cause for cause in reversed(ordered)}.values())[::-1][:SHOWN]
 
 
 def _builtins(recipe: Recipe, asked: Recipe) -> list[str]:
