@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from conformance.adapters.guarded import Malformed
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
-from conformance.diagnosis.candidates import Candidate, pair, singles
+from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut, pair, singles
 from conformance.diagnosis.distance import shares
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN, Cause
@@ -28,7 +29,7 @@ from conformance.diagnosis.substitutes import substitutes
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.dialects import dialects
 from conformance.recipes.recipe import Recipe
-from conformance.verdicts.compare import FLOOR_FACTOR, measure_errors, worst_element
+from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, measure_errors, worst_element
 from conformance.verdicts.order import first_failing
 
 TINY = 1e-300
@@ -311,10 +312,24 @@ class Search:
             if key.kind == "statistic" and not np.array_equal(made[key].value, expectation.observation.value):
                 chance = self.workshop.chance(candidate, check)[key]
                 left = np.minimum(left, measure_errors(observed[key], made[key]) / (FLOOR_FACTOR * chance + TINY))
+            otherwise = key.kind == "sample" and left.max(initial=0.0) > EXPLAINED
+            if otherwise and self._may_draw(candidate, check, expectation):
+                left = np.zeros_like(left)
             found.append(float(left.max(initial=0.0)))
             errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
             mended += key in self.evidence.failed[check] and found[-1] <= EXPLAINED
         return Fit(max(found), max(errors), mended)
+
+    def _may_draw(self, candidate: Candidate, check: str, expectation: Expectation) -> bool:
+        """Whether what was observed of a sample lies where the candidate's own does with some other seed."""
+        key = expectation.observation.key
+        observed = self.evidence.seen(check)[key]
+        try:
+            draws = [draw[key] for draw in self.workshop.draws(candidate, check) if key in draw]
+        except (CannotBeCarriedOut, Malformed):
+            return False
+        sides = [shares(observed, draw, expectation) for draw in draws]
+        return any(left is not None and left.max(initial=0.0) <= EXPLAINED for left in sides)
 
 
 def _best(causes: Iterable[Cause]) -> list[Cause]:

@@ -25,6 +25,7 @@ class Workshop:
 
     case: Case
     _kept: dict[tuple[Any, ...], Observations | None] = field(default_factory=dict)
+    _drawn: dict[tuple[str, tuple[str, ...], str], list[Observations]] = field(default_factory=dict)
 
     def made(self, candidate: Candidate, check: str) -> Observations | None:
         """What a candidate makes of a check, or None if it cannot be carried out.
@@ -46,16 +47,25 @@ class Workshop:
     def _reference(self) -> Candidate:
         return Candidate("nothing", self.case.problem.recipe)
 
+    def draws(self, candidate: Candidate, check: str) -> list[Observations]:
+        """What a candidate makes of a check in which chance has a part, with ``DRAWS`` other seeds."""
+        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
+        if name not in self._drawn:
+            recipe, found = self.case.problem.recipe, []
+            for seed in range(1, 1 + DRAWS):
+                other = replace(self.case.problem, recipe=recipe.model_copy(update={"seed": recipe.seed + seed}))
+                observed = CHECKS[check](candidate.session(other), replace(self.case, problem=other))
+                found.append({o.key: o for o in observed})
+            self._drawn[name] = found
+        return self._drawn[name]
+
     def chance(self, candidate: Candidate, check: str) -> dict[Key, float]:
         """By how much chance moves the statistics that a candidate makes of a check, from draw to draw."""
-        found: dict[Key, float] = {}
-        for seed in range(1, 1 + DRAWS):
-            recipe = self.case.problem.recipe
-            other = replace(self.case.problem, recipe=recipe.model_copy(update={"seed": recipe.seed + seed}))
-            made = self.made(candidate, check)
-            for o in CHECKS[check](candidate.session(other), replace(self.case, problem=other)):
-                if made is not None and o.key.kind == "statistic" and o.key in made:
-                    found[o.key] = max(found.get(o.key, 0.0), float(measure_errors(o, made[o.key]).max()))
+        made, found = self.made(candidate, check), dict[Key, float]()
+        for draw in self.draws(candidate, check):
+            for key, o in draw.items():
+                if made is not None and key.kind == "statistic" and key in made:
+                    found[key] = max(found.get(key, 0.0), float(measure_errors(o, made[key]).max()))
         return found
 
     def value(self, candidate: Candidate, check: str, key: Key, case: Case) -> Array | None:
