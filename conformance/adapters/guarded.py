@@ -6,6 +6,7 @@ harms nothing. And a value that is no array of numbers is a value that can be to
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -192,9 +193,9 @@ class Guarded(Session):
             validation_costs=readable(parts["validation_costs"]),
             best_epoch=cast(int, readable(parts["best_epoch"])),
             statistics=self._tensors(method, parts["statistics"], "statistics"),
-            checkpoint_slots=self._by_epoch(parts["checkpoint_slots"], "checkpoint_slots", self._slots_of_fit),
+            checkpoint_slots=self._by_epoch(method, parts, "checkpoint_slots", partial(self._slots, method)),
             checkpoint_statistics=self._by_epoch(
-                parts["checkpoint_statistics"], "checkpoint_statistics", self._statistics_of_fit
+                method, parts, "checkpoint_statistics", lambda kept: self._tensors(method, kept, "statistics")
             ),
         )
 
@@ -235,20 +236,17 @@ class Guarded(Session):
                 self._complain(f"{method} returned a checkpoint of {described(epoch)}: must be of an epoch's number")
         return checkpoints
 
-    def _by_epoch(self, found: Any, part: str, read: Callable[[Any], T]) -> dict[int, T] | None:
+    def _by_epoch(
+        self, method: str, parts: Mapping[str, Any], part: str, read: Callable[[Any], T]
+    ) -> dict[int, T] | None:
         """What may be offered beside the checkpoints, by epoch; None if it is not."""
+        found = parts[part]
         if found is None:
             return None
         if not isinstance(found, Mapping):
-            self._complain(f"fit returned {described(found)} as {part}: must be a dict by epoch")
+            self._complain(f"{method} returned {described(found)} as {part}: must be a dict by epoch")
             return {}
         return {int(epoch): read(value) for epoch, value in found.items() if isinstance(epoch, (int, np.integer))}
-
-    def _slots_of_fit(self, found: Any) -> dict[str, Tensors]:
-        return self._slots("fit", found)
-
-    def _statistics_of_fit(self, found: Any) -> Tensors:
-        return self._tensors("fit", found, "statistics")
 
     def _complain(self, text: str) -> None:
         self._complaints.append(text)

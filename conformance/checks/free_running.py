@@ -11,12 +11,11 @@ import numpy as np
 from conformance.adapters.guarded import Unreadable, demand
 from conformance.adapters.session import Session, Training, TrainingState, Unsupported
 from conformance.checks.case import Case, Point
-from conformance.checks.observation import STAGES, Check, Key, Observation, Part, key_of, returned
+from conformance.checks.observation import STAGES, VALIDATION, Check, Key, Observation, Part, key_of, returned
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
 from reference_numpy import regularizers
 
-VALIDATION = "validation cost"  # the curve that has one value an epoch, not one a step
 MOST_WATCHED = 200  # epochs after which classes are predicted
 WATCHED_NUMBERS = 2**25  # of the parameters after these epochs, all together
 T = TypeVar("T")

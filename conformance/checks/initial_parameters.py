@@ -50,6 +50,8 @@ def statistics(session: Session, problem: Problem, seeds: tuple[int, int]) -> It
     for layer in range(1, LAYERS):
         correlation = _correlation(first[f"W{layer}"], first[f"W{layer + 1}"])
         yield f"correlation of W{layer} and W{layer + 1}", layer + 1, correlation, independent
+        correlation = _correlation(other[f"W{layer}"], first[f"W{layer + 1}"])
+        yield f"correlation of W{layer + 1} and, under the next seed, W{layer}", layer + 1, correlation, independent
     for layer, name in enumerate(names, start=1):
         yield f"correlation of {name} under two seeds", layer, _correlation(first[name], other[name]), independent
     yield "initial parameters that one seed draws twice", 0, same_share(first, again), chance.ALL

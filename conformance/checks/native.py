@@ -46,6 +46,7 @@ def observe(session: Session, case: Case) -> Iterator[Part]:
     if not problem.recipe.named("inverted_dropout") or problem.recipe.fit != "once":
         return
     seeds = [int(seed) for seed in keyed_generator(problem.recipe.seed, "native seeds").integers(2**31, size=2 + SEEDS)]
+    seeds[1] = (seeds[0] + 1) % 2**31  # where an epoch or a layer is added to the seed, this one draws the next one's
     yield Part(_initialized(session, problem, seeds), ("initialization",))
     width = probe.units(problem.recipe)
     if width is not None:
@@ -100,6 +101,9 @@ def _orders(first: Array, other: Array, again: Array) -> Iterator[Observation]:
     ):
         allowed = chance.share(probe.EPOCHS, once)
         yield _seen("input", f"epochs in {tensor}", _equal_rows(first, rows_of), allowed)
+    allowed = chance.share(probe.EPOCHS - 1, once)
+    before = _equal_rows(first[1:], other[:-1])
+    yield _seen("input", "epochs in the order that the next seed draws an epoch before", before, allowed)
     yield _seen("input", "epochs whose order one seed draws twice", _equal_rows(first, again), chance.ALL)
 
 
@@ -119,6 +123,8 @@ def _masks(dropping: dict[int, float], kept: list[dict[int, Array]]) -> Iterator
             f"masks of layer {layer} from one epoch to the next", both[:, ::2], both[:, 1::2], keep, keep, layer
         )
         yield _alike(f"masks of layer {layer} under two seeds", first[layer], other[layer], keep, keep, layer)
+        tensor = f"masks of layer {layer} and, an epoch before, under the next seed"
+        yield _alike(tensor, first[layer][1:], other[layer][:-1], keep, keep, layer)
     for one, two in pairwise(dropping):
         lower, upper = (np.stack([masks[layer] for masks in kept]) for layer in (one, two))
         for tensor, these, those in (

@@ -19,13 +19,15 @@ STAGES = (
 
 Mode = Literal["", "training", "inference"]
 
+VALIDATION = "validation cost"  # the curve that has one value an epoch, not one a step
+
 # What a value of a curve comes into being with: the rate of a step before all else in it, its cost and the norm of its
 # gradient with these, and the cost on the examples that are held back when an epoch's last step is done.
 _CURVES = {
     "learning rate": STAGES.index("loss") - 0.5,
     "cost": float(STAGES.index("loss")),
     "gradient norm": float(STAGES.index("gradient")),
-    "validation cost": STAGES.index("running statistic") + 0.5,
+    VALIDATION: STAGES.index("running statistic") + 0.5,
 }
 
 
@@ -71,7 +73,7 @@ class Key:
     @property
     def unit(self) -> str:
         """What a curve has one value for: ``step`` or ``epoch``."""
-        return "epoch" if self.tensor == "validation cost" else "step"
+        return "epoch" if self.tensor == VALIDATION else "step"
 
     def step_of(self, place: int) -> int:
         """The step of a curve's value number ``place``, counted from 0; of anything else, its own."""

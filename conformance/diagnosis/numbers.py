@@ -21,9 +21,7 @@ from conformance.recipes.recipe import Recipe
 
 SECANTS = 25  # steps
 HALVINGS = 60
-SHORT = (
-    6  # digits of a number that somebody may have written; a fraction of what was asked for comes before longer ones
-)
+SHORT = 6  # digits of a number as it may be written; a fraction of what was asked for comes before longer ones
 LARGEST_DENOMINATOR = 100
 PRECISIONS = ("float32", "float16", "bfloat16")
 GRID = sorted(

@@ -14,7 +14,7 @@ from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
 from conformance.problems.tensors import Array
 from conformance.verdicts.compare import measure_errors
 
-DRAWS = 4  # of random weights with other seeds, which say how far chance moves a candidate's statistics
+DRAWS = 4  # with other seeds, which say how far chance moves what a candidate makes
 
 Observations = dict[Key, Observation]
 
@@ -25,7 +25,7 @@ class Workshop:
 
     case: Case
     _kept: dict[tuple[Any, ...], Observations | None] = field(default_factory=dict)
-    _drawn: dict[tuple[str, tuple[str, ...], str], list[Observations]] = field(default_factory=dict)
+    _drawn: dict[tuple[Any, ...], list[Observations]] = field(default_factory=dict)
 
     def made(self, candidate: Candidate, check: str) -> Observations | None:
         """What a candidate makes of a check, or None if it cannot be carried out.
@@ -49,7 +49,7 @@ class Workshop:
 
     def draws(self, candidate: Candidate, check: str) -> list[Observations]:
         """What a candidate makes of a check in which chance has a part, with ``DRAWS`` other seeds."""
-        name = candidate.recipe.hash, tuple(mutant.name for mutant in candidate.mutants), check
+        name = *candidate.identity, check
         if name not in self._drawn:
             recipe, found = self.case.problem.recipe, []
             for seed in range(1, 1 + DRAWS):

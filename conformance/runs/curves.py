@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.checks.free_running import VALIDATION, afterwards
+from conformance.checks.free_running import afterwards
 from conformance.checks.observation import Observation
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
@@ -22,10 +22,10 @@ def curve_points(context: Context, problem: Problem, seen: list[Observation]) ->
     epochs = next((np.size(o.value) for o in seen if o.key.tensor == "cost"), 0) // problem.batches_per_epoch
     for key, value, *_ in seen:
         if key.kind == "curve" and np.ndim(value) == 1:
-            numbers, by_epoch = np.asarray(value, np.float64), key.tensor == VALIDATION
+            numbers = np.asarray(value, np.float64)
             for place, number in enumerate(numbers):
-                unit, position = ("epoch", place + 1) if by_epoch else ("step", key.step_of(place))
-                yield CurvePoint(*row, unit, position, key.tensor, float(number))
+                position = place + 1 if key.unit == "epoch" else key.step_of(place)
+                yield CurvePoint(*row, key.unit, position, key.tensor, float(number))
             if key.tensor == "cost" and len(numbers) == epochs * problem.batches_per_epoch:
                 for epoch, number in enumerate(numbers.reshape(-1, problem.batches_per_epoch).mean(axis=1), start=1):
                     yield CurvePoint(*row, "epoch", epoch, "mean cost", float(number))

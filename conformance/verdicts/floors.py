@@ -2,8 +2,9 @@
 
 The reference is run several times in the working precision, each time in a way that is equal in mathematics and differs
 in rounding (``conformance/verdicts/rerounding.py``): with examples, input features and hidden units in another order,
-so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; and with the
-optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does. The largest error
+so that every sum is taken in another order; with its inputs moved by about half a unit in the last place; with the
+optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does; and with sums as a
+graphics processor takes them. The largest error
 of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
 neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. Where the oracle
 or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``). What the
@@ -12,7 +13,7 @@ check ``native`` sees of random draws has no floor: it brings with it the range 
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,12 +103,7 @@ def _steadied(oracles: list[Observation], floors: list[Errors]) -> list[Errors]:
     for place, (key, *_) in enumerate(oracles):
         if key.kind == "tensor":
             by_stage.setdefault((key.stage, key.step), []).append(place)
-    for places in by_stage.values():
-        # The lower one of an even number: two ill-conditioned biases are not to speak for two weights.
-        median = _median([float(steadied[place][0]) for place in places], lower=True)
-        if not math.isnan(median):
-            for place in places:
-                steadied[place] = np.maximum(steadied[place], median)
+    _raise_to_median(steadied, by_stage.values())
     return steadied
 
 
@@ -120,12 +116,20 @@ def _among_batches(oracles: list[Observation], floors: list[Errors]) -> list[Err
     for place, (key, *_) in enumerate(oracles):
         by_parameter.setdefault((key.step, key.name), []).append(place)
     steadied = list(floors)
-    for places in by_parameter.values():
+    _raise_to_median(steadied, by_parameter.values())
+    return steadied
+
+
+def _raise_to_median(floors: list[Errors], groups: Iterable[list[int]]) -> None:
+    """Leave no floor of a group below the group's median: the lower one of an even number.
+
+    So that, of four, two that are ill-conditioned do not speak for the others.
+    """
+    for places in groups:
         median = _median([float(floors[place][0]) for place in places], lower=True)
         if not math.isnan(median):
             for place in places:
-                steadied[place] = np.maximum(floors[place], median)
-    return steadied
+                floors[place] = np.maximum(floors[place], median)
 
 
 def _median(numbers: Sequence[float], lower: bool = False) -> float:

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from conformance.adapters.session import Adapter
+from conformance.recipes.recipe import Recipe
 from conformance.results.store import Store
 from conformance.results.traces import Traces
 from conformance.runs import worker
@@ -41,3 +42,19 @@ def _carry_out(plan: Plan, adapters: Mapping[str, Callable[[str], Adapter]]) -> 
 def carry_out() -> Any:
     """``carry_out(plan, {name: adapter class})`` gives the store of the finished run."""
     return _carry_out
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """A recipe that takes next to no time."""
+    return Recipe.model_validate(
+        {
+            "name": "small",
+            "epochs": 2,
+            "batch_size": 10,
+            "loss": "binary_cross_entropy",
+            "dataset": {"name": "xor", "examples": 24, "test_examples": 8},
+            "model": {"name": "shallow_network", "hidden_units": [3]},
+            "optimizer": {"name": "adam", "learning_rate": 0.01},
+        }
+    )

@@ -8,16 +8,6 @@ import pytest
 
 import conformance
 
-RECIPE = {
-    "name": "small",
-    "epochs": 2,
-    "batch_size": 10,
-    "loss": "binary_cross_entropy",
-    "dataset": {"name": "xor", "examples": 24, "test_examples": 8},
-    "model": {"name": "shallow_network", "hidden_units": [3]},
-    "optimizer": {"name": "adam", "learning_rate": 0.01},
-}
-
 
 def test_every_public_name_is_there_and_others_are_refused_by_name():
     assert all(getattr(conformance, name) is not None for name in conformance.__all__)
@@ -38,10 +28,8 @@ def test_the_command_says_its_version(command):
     assert (result.returncode, result.stdout) == (0, f"conformance {conformance.__version__}\n")
 
 
-def test_a_run_from_python_is_the_run_of_the_command_and_can_be_loaded_again(tmp_path):
-    made = conformance.run(
-        conformance.Recipe(**RECIPE), implementations=["numpy"], dtypes=["float64"], output=tmp_path / "out"
-    )
+def test_a_run_from_python_is_the_run_of_the_command_and_can_be_loaded_again(tmp_path, small_recipe):
+    made = conformance.run(small_recipe, implementations=["numpy"], dtypes=["float64"], output=tmp_path / "out")
     loaded = conformance.load_run(tmp_path / "out")
     assert made.passed
     assert loaded.passed

@@ -13,44 +13,33 @@ from conformance.runs.plan import Plan
 from conformance.runs.run import carry_out
 from conformance.verdicts.record import Record
 
-RECIPE = Recipe.model_validate(
-    {
-        "name": "small",
-        "epochs": 2,
-        "batch_size": 10,
-        "loss": "binary_cross_entropy",
-        "dataset": {"name": "xor", "examples": 24, "test_examples": 8},
-        "model": {"name": "shallow_network", "hidden_units": [3]},
-        "optimizer": {"name": "adam", "learning_rate": 0.01},
-    }
-)
 OTHER = "conformance.adapters.numpy:NumpyAdapter"
 
 
 FOLDER = "framework-conformance"
 
 
-def carried_out(folder: Path, name: str = "numpy", recipe: Recipe = RECIPE) -> Store:
+def carried_out(folder: Path, recipe: Recipe, name: str = "numpy") -> Store:
     plan = Plan(folder, [("own", recipe)], {name: OTHER}, ["float64"], workers=1, reuse=True)
     carry_out(plan, lambda *progress: None)
     return Store(plan.folder)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
+def first(tmp_path_factory, small_recipe):
     """A run from an empty cache, and the cache that it leaves."""
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(cache))
-        return carried_out(tmp_path_factory.mktemp("run") / "first"), cache
+        return carried_out(tmp_path_factory.mktemp("run") / "first", small_recipe), cache
 
 
 @pytest.fixture
-def run(first, tmp_path, monkeypatch):
+def run(first, tmp_path, monkeypatch, small_recipe):
     """A later run, with a copy of the cache."""
     shutil.copytree(first[1], tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield lambda *arguments, **keywords: carried_out(tmp_path / "later", *arguments, **keywords)
+    yield lambda name="numpy", recipe=small_recipe: carried_out(tmp_path / "later", recipe, name)
     reuse._state.cache_clear()
     reuse._state_of_implementation.cache_clear()
 
@@ -76,8 +65,8 @@ def test_an_unchanged_training_is_taken_with_its_records_and_curves(first, run):
     assert not asked_the_oracle(now)
 
 
-def test_a_training_under_another_name_is_the_same_training(run):
-    now = run(recipe=RECIPE.model_copy(update={"name": "otherwise named"}))
+def test_a_training_under_another_name_is_the_same_training(run, small_recipe):
+    now = run(recipe=small_recipe.model_copy(update={"name": "otherwise named"}))
     assert now.facts()["reused"] == 1
     assert now.select("SELECT DISTINCT recipe FROM records") == [("otherwise named",)]
 
