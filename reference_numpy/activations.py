@@ -183,7 +183,7 @@ def elu_backward(gradient: Array, z: Array, a: Array, *, alpha: float = 1.0, out
     array([2.])
     """
     check_positive("alpha", alpha)
-    slope = np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
+    slope = np.where(z > 0, 1.0, alpha * _exponential_below_zero(z))
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
@@ -209,7 +209,7 @@ def selu_backward(gradient: Array, z: Array, a: Array, *, out: Array | None = No
     >>> selu_backward(np.array([1.0, 2.0]), z, selu(z)).round(6)
     array([1.758099, 2.101402])
     """
-    slope = SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0)))
+    slope = SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * _exponential_below_zero(z))
     return np.multiply(gradient, slope.astype(z.dtype, copy=False), out=out)
 
 
@@ -361,7 +361,13 @@ BACKWARD: dict[str, Callable[..., Array]] = {
 _erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has no error function
 
 
-@library_function("distribution")
+@library_function("one plus")
+def _exponential_below_zero(z: Array) -> Array:
+    """``exp(z)``, 1 above 0; automatic differentiation takes it as ``1 + expm1(z)``, of the value at hand."""
+    return np.exp(np.minimum(z, 0.0))
+
+
+@library_function("one plus")
 def _normal_distribution(z: Array, approximate: bool) -> Array:
     """``Phi(z)``, by the complementary error function, so that it keeps its digits where it is small."""
     if approximate not in (True, False):

@@ -26,9 +26,10 @@ Array = NDArray[Any]
 P = ParamSpec("P")
 
 # What a library computes as one: an activation; the slope of one, where its last digit is a library's own (that of a
-# rectifier is 0, 1 or a given number); the distribution function inside of GELU, which is half of ``1 + ...`` in most
-# libraries; what is standardised; a loss.
-KINDS = ("activation", "slope", "distribution", "normalization", "loss")
+# rectifier is 0, 1 or a given number); what most libraries take as ``1 + ...``, and so keeps no digits of its own where
+# it is small: the distribution function inside of GELU and the exponential in the slope of ELU; what is standardised; a
+# loss.
+KINDS = ("activation", "slope", "one plus", "normalization", "loss")
 
 
 def library_function(kind: str) -> Callable[[Callable[P, Array]], Callable[P, Array]]:

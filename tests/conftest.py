@@ -52,9 +52,10 @@ def agrees() -> Callable[..., None]:
 
     ``agrees(observed, reference, *arguments, dtype="float32", **keywords)``: the oracle is ``reference`` in float64 on
     the arguments as ``dtype`` has them; the noise floor is the largest error of runs in ``dtype`` whose arguments are
-    moved by half a unit in the last place. GELU's distribution function moves by units of 1/2 beside, which is what a
-    library is left with by a difference; of other ``kinds`` of functions, if named, each value moves by one unit
-    in its last place, as in the harness. Both may return an array, a number, or tuples, lists and dicts of them.
+    moved by half a unit in the last place. What a library takes as ``1 + ...`` (GELU's distribution function, ELU's
+    exponential) moves by units of 1/2 beside, which is what it is left with by a difference; of other ``kinds`` of
+    functions, if named, each value moves by one unit in its last place, as in the harness. Both may return an array, a
+    number, or tuples, lists and dicts of them.
     """
     return assert_agrees
 
@@ -67,7 +68,7 @@ def assert_agrees(
     reference: Callable[..., Any],
     *arguments: Any,
     dtype: str = "float32",
-    kinds: tuple[str, ...] = ("distribution",),
+    kinds: tuple[str, ...] = ("one plus",),
     **keywords: Any,
 ) -> None:
     """See the fixture ``agrees``."""

@@ -57,8 +57,9 @@ class AnotherLibrary:
 
     Which of the two is a hash of the value: equal values move alike, so that in a sum their errors do not cancel. The
     value of every activation moves: what a rectifier or a linear output passes on is a sum, which a library rounds
-    otherwise. GELU's distribution function is half of ``1 + tanh(...)`` or, in most libraries, of ``1 + erf(...)``: it
-    moves by units of 1/2, which is what another library is left with by a difference of such.
+    otherwise. GELU's distribution function is half of ``1 + tanh(...)`` or, in most libraries, of ``1 + erf(...)``, and
+    the exponential in ELU's slope ``1 + expm1(...)``: they move by units of 1/2, which is what another library is left
+    with by a difference of such.
     """
 
     salt: float
@@ -67,7 +68,7 @@ class AnotherLibrary:
     def __call__(self, kind: str, value: Array) -> Array:
         fraction, _ = np.modf(np.abs(value.astype(np.float64)) * self.salt)
         unit = np.where(fraction < 0.5, -self.units, self.units) * np.finfo(value.dtype).eps
-        moved: Array = value + (0.5 if kind == "distribution" else value) * unit.astype(value.dtype)
+        moved: Array = value + (0.5 if kind == "one plus" else value) * unit.astype(value.dtype)
         return moved
 
 

@@ -24,13 +24,13 @@ pytestmark = [
 ]
 
 
-def in_float64(implementation):
-    return [mutant for mutant in injected_in(implementation) if "float64" in mutant.dtypes]
-
-
 def is_of_own_draws(mutant):
     """Whether chance has a part in what it shows: its place is held, its name comes out in some languages only."""
     return set(mutant.checks) == {"native"}
+
+
+def in_float64(implementation):
+    return [mutant for mutant in injected_in(implementation) if "float64" in mutant.dtypes]
 
 
 def said_of(mutant, implementation):
@@ -40,7 +40,11 @@ def said_of(mutant, implementation):
 
 @pytest.mark.parametrize(
     ("implementation", "mutant"),
-    [pytest.param(name, m, id=f"{name}, {m.name}") for name in FRAMEWORKS for m in in_float64(name)[::ONE_IN]],
+    [
+        pytest.param(name, m, id=f"{name}, {m.name}", marks=[pytest.mark.slow] if is_of_own_draws(m) else [])
+        for name in FRAMEWORKS
+        for m in in_float64(name)[::ONE_IN]
+    ],
 )
 def test_a_mutant_is_explained_under_its_own_name(implementation, mutant):
     found = said_of(mutant, implementation)

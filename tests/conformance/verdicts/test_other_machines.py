@@ -93,7 +93,7 @@ def in_float32(problem):
 def two_units_off(kind, value):
     """A function's value, from two units in the last place below to two above: what NVIDIA's manual allows for tanh."""
     units = np.floor(5 * np.modf(np.abs(value.astype(np.float64)) * 777777.77)[0]) - 2
-    step = (0.5 if kind == "distribution" else value) * (units * np.finfo(value.dtype).eps).astype(value.dtype)
+    step = (0.5 if kind == "one plus" else value) * (units * np.finfo(value.dtype).eps).astype(value.dtype)
     return value + step
 
 
