@@ -68,7 +68,7 @@ def test_an_implementation_alone_needs_numpy_and_its_framework():
 def test_all_is_every_framework_and_the_harness():
     (everything,) = extra("all")
     assert everything.name == PROJECT["name"]
-    assert everything.extras == {*FRAMEWORKS, "conformance"}
+    assert everything.extras == {*FRAMEWORKS, "conformance", "parquet", "history", "plot"}
 
 
 def test_every_range_begins_with_the_oldest_version_of_the_matrix_and_holds_the_newest():
@@ -89,7 +89,8 @@ def test_every_environment_of_the_matrix_names_versions_of_all_that_it_tries():
 
 def test_constraints_pin_every_direct_requirement_within_its_range():
     pinned = constraints()
-    asked = ranges() | {one.name: one.specifier for one in extra("dev")}
+    further = [one for name in ("parquet", "history", "plot", "docs", "dev") for one in extra(name)]
+    asked = ranges() | {one.name: one.specifier for one in further if one.name != PROJECT["name"]}
     for name, specifier in asked.items():
         (pin,) = pinned[name].specifier
         assert pin.operator == "==", name

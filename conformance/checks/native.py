@@ -66,6 +66,11 @@ def _seen(stage: str, tensor: str, value: float, allowed: chance.Range, layer: i
 def _initialized(session: Session, problem: Problem, seeds: list[int]) -> Iterator[Observation]:
     for tensor, layer, value, allowed in initial_parameters.statistics(session, problem, (seeds[0], seeds[1])):
         yield _seen("initialization", tensor, value, allowed, layer)
+    if problem.recipe.transfer is None:
+        own, model = session.initial_parameters(seeds[0]), problem.tape.initial_parameters
+        common = [name for name, w in model.items() if name in own and demand(name, own[name]).shape == w.shape]
+        share = len(common) / len({*own, *model})
+        yield _seen("initialization", "initial parameters that the model has, of all", share, chance.ALL)
 
 
 def _drawn(session: Session, probes: probe.Probe, seeds: list[int]) -> Iterator[Observation]:

@@ -44,6 +44,7 @@ SEEN_BY = {
     "native: examples drawn with replacement": "epochs that visit every example once",
     "native: every epoch draws what the first one does": "epochs in an order that was there before",
     "native: a second training goes on with the draws of the first": "epochs whose order one seed draws twice",
+    "native: scales drawn for a model without normalization": "initial parameters that the model has, of all",
     "native: initial biases drawn": "biases and shifts at 0, scales at 1",
     "native: one key for the weights of all layers": "correlation of W1 and W2",
     "native: the seed of initial weights ignored": "correlation of W1 under two seeds",
