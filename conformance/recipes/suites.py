@@ -58,15 +58,16 @@ _QUICK: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "moons-deep-relu-momentum",
-        "description": "The course's momentum (a moving average), a last small batch, and 1/t decay by epoch.",
-        "dataset": _moons, **_deep("relu", 8, 5), "optimizer": _optimizer("momentum", 0.1), "batch_size": 32,
+        "description": "The course's momentum (a moving average), a last batch of one, and 1/t decay by epoch.",
+        "dataset": _moons | {"examples": 97}, **_deep("relu", 8, 5), "optimizer": _optimizer("momentum", 0.1),
+        "batch_size": 32,
         "epochs": 10, "schedule": {"name": "inverse_time", "decay_rate": 0.5},
     },
     {
         "name": "xor-shallow-mse-rmsprop",
         "description": "Regression on XOR: mean squared error, sigmoid units, RMSprop.",
         "dataset": _xor, **_shallow("sigmoid", 4, "mean_squared_error"),
-        "optimizer": _optimizer("rmsprop", 0.01), "batch_size": 32, "epochs": 10,
+        "optimizer": _optimizer("rmsprop", 0.01), "batch_size": 40, "epochs": 10,
     },
     {
         "name": "digits-softmax-adam-dropout-l2",
@@ -78,18 +79,12 @@ _QUICK: tuple[dict[str, Any], ...] = (
     {
         "name": "hand-signs-softmax-adam",
         "description": "The course's hand-sign classifier, 12288-25-12-6, on drawn hands.",
-        "dataset": _signs, **_softmax("relu", 25, 12), "initializer": "xavier_normal", "batch_size": 32, "epochs": 2,
+        "dataset": _signs, **_softmax("relu", 25, 12), "initializer": "xavier_normal", "batch_size": 40, "epochs": 2,
         "optimizer": _optimizer("adam", 0.0001),
     },
 )  # fmt: skip
 
 _MORE: tuple[dict[str, Any], ...] = (
-    {
-        "name": "breast-cancer-stochastic",
-        "description": "One example at a time.",
-        "dataset": _cancer | {"examples": 25}, **_logistic, "initializer": "zeros", "batch_size": 1, "epochs": 2,
-        "optimizer": _optimizer("gradient_descent", 0.05),
-    },
     {
         "name": "breast-cancer-l2-half",
         "description": "PyTorch's convention of L2: lambda/2, not over m.",
@@ -144,7 +139,7 @@ _MORE: tuple[dict[str, Any], ...] = (
         "name": "breast-cancer-saturated",
         "description": "Sigmoids so far out, hidden and at the output, that they are 0 or 1; every number clipped.",
         "dataset": _cancer | {"examples": 150}, **_shallow("sigmoid", 8),
-        "initializer": {"name": "scaled_normal", "scale": 30.0}, "batch_size": 64, "epochs": 4, "seed": 5,
+        "initializer": {"name": "scaled_normal", "scale": 30.0}, "batch_size": 50, "epochs": 4, "seed": 5,
         "regularizers": [{"name": "clip_by_value", "limit": 0.1}], "optimizer": _optimizer("gradient_descent", 0.5),
     },
     {
@@ -152,13 +147,6 @@ _MORE: tuple[dict[str, Any], ...] = (
         "description": "Half the squared error.",
         "dataset": _xor, **_deep("tanh", 6, 4, loss={"name": "mean_squared_error", "convention": "half"}),
         "optimizer": _optimizer("rmsprop", 0.01, epsilon_position="inside_root", epsilon=1e-6), "epochs": 30,
-    },
-    {
-        "name": "xor-dropout",
-        "description": "Dropout with another keep probability in each layer.",
-        "dataset": _xor, **_deep("tanh", 12, 8), "batch_size": 40, "epochs": 10,
-        "regularizers": [{"name": "inverted_dropout", "keep_probability": [0.9, 0.5]}],
-        "optimizer": _optimizer("gradient_descent", 0.3),
     },
     _digits_recipe(
         "digits-rmsprop-centred", _optimizer("rmsprop", 0.0005, centered=True, beta=0.995, epsilon=1e-4),
@@ -173,7 +161,7 @@ _MORE: tuple[dict[str, Any], ...] = (
         "name": "housing-relu-neuron",
         "description": "The course's first example: a price from a size, by one rectified unit.",
         "dataset": {"name": "housing", "examples": 100}, "model": {"name": "single_neuron", "output": "relu"},
-        "loss": "mean_squared_error", "initializer": "scaled_normal", "batch_size": 32, "epochs": 8,
+        "loss": "mean_squared_error", "initializer": "scaled_normal", "batch_size": 25, "epochs": 8,
         "optimizer": _optimizer("gradient_descent", 0.1),
     },
     {
@@ -233,7 +221,7 @@ _MORE: tuple[dict[str, Any], ...] = (
     {
         "name": "digits-in-halves",
         "description": "Two calls of fit: the second goes on with the state, the step, the rates and the statistics.",
-        "dataset": _digits | {"scaling": "unit", "examples": 90}, **_softmax("relu", 12, normalization="batch_norm"),
+        "dataset": _digits | {"scaling": "unit", "examples": 80}, **_softmax("relu", 12, normalization="batch_norm"),
         "regularizers": [{"name": "inverted_dropout", "keep_probability": 0.8}], "batch_size": 40, "epochs": 4,
         "optimizer": _optimizer("adam", 0.01), "fit": "in_halves",
         "schedule": {"name": "exponential", "unit": "step", "base": 0.9},
@@ -241,15 +229,16 @@ _MORE: tuple[dict[str, Any], ...] = (
     {
         "name": "moons-twice",
         "description": "A second call of fit with the same objects: nothing of the first may be left in them.",
-        "dataset": _moons | {"scaling": "none"}, **_shallow("tanh", 6, normalization="batch_norm"),
-        "batch_size": 50, "epochs": 4, "fit": "twice", "optimizer": _optimizer("momentum", 0.1),
+        "dataset": _moons | {"scaling": "none"}, **_deep("tanh", 8, 6, normalization="batch_norm"),
+        "regularizers": [{"name": "inverted_dropout", "keep_probability": [0.9, 0.5]}],
+        "batch_size": 40, "epochs": 4, "fit": "twice", "optimizer": _optimizer("momentum", 0.1),
         "schedule": {"name": "inverse_time", "decay_rate": 0.5},
     },
     {
         "name": "digits-adam-weight-decay",
         "description": "Coupled weight decay as PyTorch has it: biases too, in the gradient and not in the cost.",
         "dataset": _digits | {"examples": 100}, **_softmax("tanh", 12), "initializer": "xavier_normal",
-        "batch_size": 40, "epochs": 4, "optimizer": _optimizer("adam", 0.005, weight_decay=0.05),
+        "batch_size": 50, "epochs": 4, "optimizer": _optimizer("adam", 0.005, weight_decay=0.05),
     },
     {
         "name": "moons-selu-sum",
@@ -326,6 +315,19 @@ _SEEN_ELSEWHERE: tuple[dict[str, Any], ...] = (
         "dataset": _digits, **_softmax("relu", 24, 16), "batch_size": 50, "epochs": 8,
         "optimizer": _optimizer("adam", 0.002),
         "schedule": {"name": "inverse_time", "decay_rate": 0.2},
+    },
+    {
+        "name": "breast-cancer-stochastic",
+        "description": "One example at a time.",
+        "dataset": _cancer | {"examples": 25}, **_logistic, "initializer": "zeros", "batch_size": 1, "epochs": 2,
+        "optimizer": _optimizer("gradient_descent", 0.05),
+    },
+    {
+        "name": "xor-dropout",
+        "description": "Dropout with another keep probability in each layer.",
+        "dataset": _xor, **_deep("tanh", 12, 8), "batch_size": 40, "epochs": 10,
+        "regularizers": [{"name": "inverted_dropout", "keep_probability": [0.9, 0.5]}],
+        "optimizer": _optimizer("gradient_descent", 0.3),
     },
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ from conformance.verdicts.summation import SequentialNetwork
 from reference_numpy import models
 
 RECIPES = {recipe.name: recipe for recipe in suites.suite("default")}
-SMALL = ["moons-deep-relu-momentum", "xor-dropout", "digits-softmax-adam-dropout-l2", "moons-relu-at-zero"]
+SMALL = ["moons-deep-relu-momentum", "moons-twice", "digits-softmax-adam-dropout-l2", "moons-relu-at-zero"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_reference_itself_passes_every_check(cases, name, dtype):
 def test_checks_and_stages_are_those_of_the_ladder(cases):
     assert tuple(CHECKS) == LADDER
 
-    _, expectations = cases["xor-dropout", "float64"]
+    _, expectations = cases["moons-twice", "float64"]
     stages = {e.observation.key.stage for found in expectations.values() for e in found}
     assert stages <= set(STAGES)
 
