@@ -44,10 +44,10 @@ def compare(
         print(json.dumps(_comparison_for_json(found), indent=2))
     else:
         show_comparison(found)
-    if found.nothing_compared:
-        stop(Exit.BAD_INPUT, result(found))
     if len(found.incomplete):
         raise typer.Exit(Exit.INCOMPLETE)
+    if found.nothing_compared:
+        stop(Exit.BAD_INPUT, result(found))
     raise typer.Exit(Exit.NOT_ALL_PASS if found.regressed else Exit.ALL_PASS)
 
 

@@ -102,7 +102,7 @@ def margins(records: pd.DataFrame, implementations: Sequence[str], title: str) -
     with styled():
         figure = Figure(figsize=(WIDTH, 0.8 + 0.3 * len(checks)))
         axes = figure.subplots()
-        axes.axvline(1.0, color="black", linewidth=0.6, linestyle="-", marker="")
+        axes.axvline(1.0, color="black", linewidth=0.6, linestyle="-", marker="", clip_on=False)
         for name, own, look in _by_implementation(told, implementations):
             rows = own["check"].map(checks.index) + offsets[list(implementations).index(name)]
             worst = scale.place(own["max"])

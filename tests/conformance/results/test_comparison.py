@@ -288,6 +288,14 @@ def test_several_runs_are_each_held_against_the_first(right, other, faulty):
     assert all(str(faulty) in line for line in result.stdout.splitlines() if "pass -> fail" in line)
 
 
+def test_a_run_that_was_broken_off_before_anything_was_compared_is_incomplete(right, other):
+    change(other, "DELETE FROM records")
+    change(other, "DELETE FROM done")
+    result = command(right, other)
+    assert result.exit_code == 3
+    assert "numpy lacks 1 of 1 trainings" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
