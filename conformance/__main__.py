@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from conformance.adapters.installation import install_command
 
 # What the extra of the harness brings, as imported.
-NEEDED = ("h5py", "pandas", "PIL", "psutil", "pydantic", "rich", "safetensors", "sklearn", "typer")
+NEEDED = ("h5py", "jinja2", "pandas", "PIL", "psutil", "pydantic", "rich", "safetensors", "sklearn", "typer")
 BAD_INPUT = 2  # conformance.cli.display.Exit.BAD_INPUT, which cannot be imported yet
 
 
