@@ -22,17 +22,37 @@ if TYPE_CHECKING:
     from conformance.api import run
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
+    from conformance.reports.plots import plot
+    from conformance.results.comparison import Comparison, compare
+    from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
 
     __version__: str
 
-__all__ = ["Recipe", "Run", "__version__", "load_recipe", "load_run", "run"]
+__all__ = [
+    "Comparison",
+    "History",
+    "Recipe",
+    "Run",
+    "__version__",
+    "compare",
+    "history",
+    "load_recipe",
+    "load_run",
+    "plot",
+    "run",
+]
 
 _HOMES = {
+    "Comparison": "results.comparison",
+    "History": "results.history",
     "Recipe": "recipes.recipe",
+    "compare": "results.comparison",
+    "history": "results.history",
     "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",
+    "plot": "reports.plots",
     "run": "api",
 }
 

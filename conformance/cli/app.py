@@ -1,4 +1,4 @@
-"""The commands: ``conformance list``, ``show``, ``run``, ``report``, ``explain``, ``mutants``, ``soak``."""
+"""The commands; ``compare``, ``history`` and ``plot`` are in ``comparing``."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conformance.cli import comparing
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -258,6 +259,9 @@ def soak(
     except KeyboardInterrupt:
         stop(Exit.INCOMPLETE, f"interrupted; the same command goes on with what {output} lacks")
     raise typer.Exit(show_soak(asked))
+
+
+app.add_typer(comparing.commands)
 
 
 def main() -> None:
