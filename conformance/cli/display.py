@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
+from conformance.results.paths import short
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -155,7 +157,7 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
 
     Raises StoreError.
     """
-    from conformance.results import frames
+    from conformance.results.conclusion import counted
     from conformance.results.run import Run
 
     run = Run(folder)
@@ -168,11 +170,10 @@ def show_run(folder: Path, *, require_all: bool = False) -> Exit:
         say(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
         matrix = matrix[~passing]
     show_table(list(map(str, matrix.columns)), [list(row) for row in matrix.itertuples(index=False)])
-    for failure in frames.first_failures(records).head(FAILURES_SHOWN).to_dict("records"):
+    for failure in run.first_failures.head(FAILURES_SHOWN).to_dict("records"):
         place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure)
         say((f"{failure['implementation']}", "bold red"), f" {place}. {failure['cause']}")
-    counts = records["verdict"].value_counts()
-    say("\n" + ", ".join(f"{counts[v]} {v}" for v in frames.VERDICTS if v in counts) + " records")
+    say(f"\n{counted(records)} records")
     reused = run.facts.get("reused", 0)
     if reused:
         trainings = len(run.facts["plan"]["tasks"]) * len(run.facts["plan"]["implementations"])
@@ -198,12 +199,6 @@ def span(seconds: float) -> str:
         return f"{5 * max(1, round(seconds / 5))} s"
     minutes = max(1, round(seconds / 60 + 0.499))
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def short(folder: Path) -> Path:
-    """The folder as seen from the working folder, if it is below that."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def show_soak(asked: "Soak") -> Exit:

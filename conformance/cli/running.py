@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
-from conformance.cli.display import Exit, progress_bars, say, short, show_run, span, stop
+from conformance.cli.display import Exit, progress_bars, say, show_run, span, stop
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
+from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
 from conformance.runs.folders import point_latest_to
