@@ -8,7 +8,6 @@ project_copyright = "the framework-conformance authors"
 release = version = version_of("framework-conformance")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["examples"]
 myst_heading_anchors = 3  # links to headings, as GitHub has them
 
 autodoc_member_order = "bysource"

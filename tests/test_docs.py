@@ -26,7 +26,12 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*DOCS.rglob("*.md"), ROOT / "README.md"))
 RUN = ("sh", "console", "python")  # languages of blocks that do something
-HELD_ELSEWHERE = {"README.md": "test_readme.py", "docs/reuse.md": "test_readme.py"}
+# Pages whose blocks other tests run.
+HELD_ELSEWHERE = {
+    "README.md": "tests/test_readme.py",
+    "docs/reuse.md": "tests/test_readme.py",
+    "docs/frames.md": "tests/conformance/results/test_schema.py",
+}
 
 COMMENT = re.compile(r"<!-- (file|into|slow|not run): (.+?) -->")
 
@@ -172,6 +177,7 @@ def test_every_block_is_run_or_says_why_not():
     languages = {block.language for block in every if not block.language.startswith("{")}  # a directive of Sphinx
     assert languages <= {*RUN, "", "toml", "yaml", "text"}
     assert {*HELD_ELSEWHERE} <= {*PAGES}
+    assert all((ROOT / test).exists() for test in HELD_ELSEWHERE.values())
 
 
 def test_a_recipe_that_is_shown_can_be_read(tmp_path):
