@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: install run test sweep slow mutants ceilings soak gallery vectorization wheel matrix check format clean
+.PHONY: install run test sweep slow mutants ceilings soak gallery vectorization wheel matrix docs pages check format clean
 
 install: $(INSTALLED)
 
@@ -66,6 +66,18 @@ wheel: install
 # quick suite in it. `make matrix NAMES=torch-newest` makes one that is several GB large.
 matrix: wheel
 	$(BIN)/python -m conformance.audit.matrix dist/*.whl $(NAMES)
+
+# The documentation as a site, build/docs/index.html. A warning, such as a link that leads nowhere, is an error.
+docs: install
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/docs
+
+# Pages that are made from the source.
+pages: install
+	$(BIN)/python -m conformance.recipes.catalogue_page > docs/catalogue.md
+	$(BIN)/python -m conformance.recipes.schema_page > docs/reference/recipe_schema.md
+	$(BIN)/python -m typer conformance.cli.app utils docs --name conformance --title "Command line" \
+		> docs/reference/command_line.md
 
 check: install
 	$(BIN)/ruff format --check .

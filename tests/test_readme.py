@@ -66,8 +66,29 @@ def test_the_recipes_that_come_along_are_valid(path):
     assert load_recipe(path)
 
 
+NOT_RUN = {
+    "make run": "the default suite",
+    "make test": "these tests themselves",
+    "recipes/cats_logistic.toml": "needs the course's files",
+    "my_package.adapter:MyAdapter": "somebody else's implementation",
+    "--device gpu": "needs a GPU",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_commands_of_the_readme_run(tmp_path):
+    commands = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
+    chosen = [command for command in commands if not any(words in command for words in NOT_RUN)]
+    assert len(commands) - len(chosen) == len(NOT_RUN)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    for command in chosen:
+        ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+
 def test_every_link_leads_somewhere():
-    for page in (README, *(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))):
-        prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#:]+)\)", prose):
-            assert any((base / target).exists() for base in (ROOT, ROOT / "docs")), target
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose):
+            assert (page.parent / target).exists(), (page, target)
