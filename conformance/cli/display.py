@@ -1,4 +1,4 @@
-"""What the commands print: tables, bars, the end of a run, and the exit status that it calls for.
+"""What the commands print: lines, tables, bars, a panel, and the exit status.
 
 What a user named is printed as it is: no markup, no emoji codes, no highlighting. In a pipe nothing is styled, wrapped
 or cut. rich is imported where a terminal is written to.
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from conformance.audit.soak import Soak
 
-FAILURES_SHOWN = 5  # the rest is in the report
 FALSE_ALARMS_SHOWN = 20  # of a soak; the rest is in the reports of its runs
-ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
 TENTHS = 10  # lines of progress for each worker where there is no terminal
 SECONDS_BETWEEN = 30.0  # after which a line comes before the next tenth
 
 Progress = Callable[[str, int, int], None]
 Part = str | tuple[str, str]  # text, or text and its style
+Line = Sequence[Part]
 
 
 class Exit(IntEnum):
@@ -82,8 +82,13 @@ def show_rows(rows: Sequence[dict[str, str]], right: Collection[str] = ()) -> No
         show_table(list(rows[0]), [list(row.values()) for row in rows], right)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print a table: folded to the width of a terminal; in a pipe every row is one line, whole."""
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Collection[str] = (),
+    style: Callable[[str], str] = lambda cell: "",
+) -> None:
+    """Print a table: folded to the width of a terminal, where each cell has a ``style``; in a pipe a row is a line."""
     cells = [[visible(str(cell)).replace("\n", "\\n") for cell in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -102,17 +107,27 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Col
     for column in columns:
         table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, style(cell)) for cell in row))
     Console(file=sys.stdout).print(table)
+
+
+def terminal() -> "Console | None":
+    """The terminal on standard error, if lines can be drawn anew on it."""
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_interactive else None
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """A bar for each worker, with counts and time left; where there is no terminal, a plain line at each tenth."""
-    if not sys.stderr.isatty():
+    console = terminal()
+    if console is None:
         yield plain_progress()
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -125,7 +140,7 @@ def progress_bars() -> Iterator[Progress]:
 
     name = TextColumn("{task.description:10}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(worker: str, done: int, total: int) -> None:
@@ -134,6 +149,10 @@ def progress_bars() -> Iterator[Progress]:
             bars.update(tasks[worker], completed=done)
 
         yield show
+
+
+def untold(worker: str, done: int, total: int) -> None:
+    """Progress that nobody is told."""
 
 
 def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
@@ -150,42 +169,18 @@ def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
     return show
 
 
-def show_run(folder: Path, *, require_all: bool = False) -> Exit:
-    """Print the summary table of a run and where its report is; the exit status that it calls for.
+def show_panel(lines: Iterable[Line], style: str) -> None:
+    """Print lines, one for each fact; on a terminal between two rules and folded, so that a command can be copied."""
+    if not sys.stdout.isatty():
+        print()
+        for line in lines:
+            say(*line)
+        return
+    from rich.box import HORIZONTALS
+    from rich.console import Console, Group
+    from rich.panel import Panel
 
-    Raises StoreError.
-    """
-    from conformance.results import frames
-    from conformance.results.run import Run
-
-    run = Run(folder)
-    records = run.records
-    if records.empty:
-        return Exit.INCOMPLETE
-    matrix = run.verdicts
-    if len(matrix) > ROWS_SHOWN:
-        passing = (matrix.drop(columns="recipe") == "pass").all(axis=1)
-        say(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
-        matrix = matrix[~passing]
-    show_table(list(map(str, matrix.columns)), [list(row) for row in matrix.itertuples(index=False)])
-    for failure in frames.first_failures(records).head(FAILURES_SHOWN).to_dict("records"):
-        place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure)
-        say((f"{failure['implementation']}", "bold red"), f" {place}. {failure['cause']}")
-    counts = records["verdict"].value_counts()
-    say("\n" + ", ".join(f"{counts[v]} {v}" for v in frames.VERDICTS if v in counts) + " records")
-    reused = run.facts.get("reused", 0)
-    if reused:
-        trainings = len(run.facts["plan"]["tasks"]) * len(run.facts["plan"]["implementations"])
-        say(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
-    if run.incomplete:
-        say(("INCOMPLETE", "bold red"), f": {run.incomplete}")
-    for name in run.offering_nothing:
-        say((name, "bold red"), " offers nothing of what was asked for: nothing of it was compared")
-    say(f"report: {short(folder) / 'summary.md'}")
-    if run.incomplete and not run.stopped:
-        return Exit.INCOMPLETE
-    passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
-    return Exit.ALL_PASS if passes else Exit.NOT_ALL_PASS
+    Console(file=sys.stdout).print(Panel(Group(*map(_text, lines)), box=HORIZONTALS, border_style=style))
 
 
 def span(seconds: float) -> str:
