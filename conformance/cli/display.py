@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from conformance.audit.soak import Soak
 
 FALSE_ALARMS_SHOWN = 20  # of a soak; the rest is in the reports of its runs
+LONGEST_FACT = 480  # columns of a line in a panel
 TENTHS = 10  # lines of progress for each worker where there is no terminal
 SECONDS_BETWEEN = 30.0  # after which a line comes before the next tenth
 
@@ -38,15 +40,22 @@ class Exit(IntEnum):
     INCOMPLETE = 3
 
 
-def say(*parts: Part, error: bool = False) -> None:
-    """Print a line, styled on a terminal alone."""
+def say(*parts: Part, error: bool = False, fold: bool = False) -> None:
+    """Print a line, styled on a terminal alone, where it is broken between words if it is to be folded."""
     stream = sys.stderr if error else sys.stdout
     if stream.isatty():
-        from rich.console import Console
-
-        Console(file=stream).print(_text(parts), soft_wrap=True)
+        _console(stream).print(_text(parts), soft_wrap=not fold)
     else:
         _write(stream, "".join(part if isinstance(part, str) else part[0] for part in parts))
+
+
+def _console(stream: TextIO) -> "Console":
+    """A terminal, on which what it cannot show is written out."""
+    from rich.console import Console
+
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return Console(file=stream)
 
 
 def visible(text: str) -> str:
@@ -99,7 +108,6 @@ def show_table(
             )
             _write(sys.stdout, "  ".join(padded).rstrip())
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -108,16 +116,14 @@ def show_table(
         table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell, style(cell)) for cell in row))
-    Console(file=sys.stdout).print(table)
+    _console(sys.stdout).print(table)
 
 
 def terminal() -> "Console | None":
     """The terminal on standard error, if lines can be drawn anew on it."""
     if not sys.stderr.isatty():
         return None
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = _console(sys.stderr)
     return console if console.is_interactive else None
 
 
@@ -170,17 +176,23 @@ def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
 
 
 def show_panel(lines: Iterable[Line], style: str) -> None:
-    """Print lines, one for each fact; on a terminal between two rules and folded, so that a command can be copied."""
+    """Print lines, one for each fact. On a terminal between rules, without sides so that a command can be copied.
+
+    There a very long one, which the report has too, is cut.
+    """
     if not sys.stdout.isatty():
         print()
         for line in lines:
             say(*line)
         return
     from rich.box import HORIZONTALS
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.panel import Panel
 
-    Console(file=sys.stdout).print(Panel(Group(*map(_text, lines)), box=HORIZONTALS, border_style=style))
+    facts = [_text(line) for line in lines]
+    for fact in facts:
+        fact.truncate(LONGEST_FACT, overflow="ellipsis")
+    _console(sys.stdout).print(Panel(Group(*facts), box=HORIZONTALS, border_style=style))
 
 
 def span(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A run while it goes on, drawn anew on a terminal: a table of verdicts so far, who is at what, and the time left.
+"""A run while it goes on, drawn on a whole terminal: a table of verdicts so far, who is at what, and the time left.
 
 It is as high and as wide as there is room. Where there are more recipes than lines, those are shown first at which
 somebody is at work, then those that fail.
@@ -89,13 +89,14 @@ class LiveTable:
         self._whole = self._bar.add_task("", total=board.total, left="")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = console.height - 3  # without those of the counts, of the bar, and of the cursor
+        lines = console.height - 2  # without those of the counts and of the bar
         work = self.board.work[: max(0, min(WORK_LINES, lines // 3))]
         yield from self._table(lines - len(work), options.ascii_only)
         if work:
             yield _who_is_at_what(work)
-        if lines >= 0:
-            yield self._counts(options.ascii_only)
+        counts = self._counts(options.ascii_only)
+        if counts and lines >= 0:
+            yield counts
         yield self._progress()
 
     def _table(self, lines: int, ascii_only: bool) -> RenderResult:
@@ -133,7 +134,7 @@ class LiveTable:
         elif done == self.board.total:
             left = "writing the report"
         else:
-            left = "loading" if seconds is None else f"about {span(seconds)} left"
+            left = "loading" if seconds is None else f"{span(seconds)} left"
         self._bar.update(self._whole, completed=done, left=left)
         return self._bar
 
@@ -163,17 +164,19 @@ def _cell(cell: Cell, ascii_only: bool) -> Text:
     """A verdict so far, and how many checks are judged of how many."""
     if not cell.judged and not cell.at_work:
         return _marked(WAITING, "", ascii_only)
-    mark = MARKS[cell.verdict] if cell.verdict else WAITING
+    mark = MARKS[cell.verdict or Verdict.PASS]
     share = "" if cell.finished else f"{cell.judged}/{cell.checks}"
-    if cell.verdict in (None, Verdict.PASS) and not cell.finished:
-        return _marked((AT_WORK if cell.at_work else WAITING)._replace(style=mark.style), share, ascii_only)
-    said = cell.verdict if cell.finished or cell.failing else ""
-    return _marked(mark, f"{said} {share}".strip(), ascii_only)
+    if cell.at_work and not cell.failing:
+        mark = AT_WORK._replace(style=mark.style)
+    named = cell.failing or (cell.finished and cell.verdict)
+    return _marked(mark, f"{cell.verdict} {share}" if named else share, ascii_only)
 
 
 def _who_is_at_what(work: Sequence[Work]) -> Table:
     """A line for each worker that is at work: its name, the recipe, the precision, the check, and for how long."""
     table = Table(box=None, pad_edge=False, show_header=False)
+    for no_wrap in (False, False, True, True, True):  # the names give way
+        table.add_column(no_wrap=no_wrap)
     for each in work:
         check = "makes the case" if each.worker == ORACLE else each.check or "begins"
         table.add_row(Name(each.worker, LONGEST_HEADING), Name(each.recipe), each.dtype, check, f"{each.seconds:.0f} s")

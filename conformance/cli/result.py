@@ -49,6 +49,12 @@ class Failure(NamedTuple):
     allowance: float | None
     cause: str
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        step = f"step {self.step}" if self.step else ""
+        return f"{self.recipe} {self.dtype}: " + ", ".join(filter(None, (self.check, self.stage, self.tensor, step)))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -158,8 +164,7 @@ def _verdict(result: Result) -> Line:
 def _details(result: Result) -> Iterator[Line]:
     """What else is to be told, a line for each fact."""
     for failure in result.first_failures[:FAILURES_SHOWN]:
-        place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure._asdict())
-        yield [(failure.implementation, "bold red"), f" {place}. {failure.cause}"]
+        yield [(failure.implementation, "bold red"), f" {failure.place}: {failure.verdict}. {failure.cause}"]
     more = len(result.first_failures) - FAILURES_SHOWN
     if more > 0:
         yield [f"and {more} more that fail, each a recipe in one implementation and precision"]
@@ -172,7 +177,7 @@ def _details(result: Result) -> Iterator[Line]:
             f"{result.kept} of {result.trainings} trainings are of earlier runs of the very same; --fresh measures anew"
         ]
     if result.incomplete:
-        yield [("INCOMPLETE", "bold red"), f": {result.incomplete}"]
+        yield [("missing" if result.status == "incomplete" else "INCOMPLETE", "bold red"), f": {result.incomplete}"]
         yield [f"resume: {result.resume}"]
     yield [f"report: {result.report}"]
     if result.explain:

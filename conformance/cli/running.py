@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.board import Board
 from conformance.cli.display import Exit, plain_progress, say, short, span, stop, terminal, untold
-from conformance.cli.result import Manner, show_result
+from conformance.cli.result import Manner, Result, show_result
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
 from conformance.results.store import StoreError
@@ -45,7 +46,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
     if not manner.quiet:
         if asked.implementations is None:
             say(_what_is_installed(), error=manner.as_json)
-        say(_how_much(forecast(plan)), error=manner.as_json)
+        say(_how_much(forecast(plan)), error=manner.as_json, fold=True)
 
     def work(progress: Progress, watch: Watch) -> None:
         if asked.options["output"] is None:
@@ -84,18 +85,21 @@ def _carry_out(work: Callable[[Progress, Watch], Any], plan: Plan, manner: Manne
     except (BadInput, StoreError) as error:
         stop(Exit.BAD_INPUT, str(error))
     except Incomplete as error:
-        _show_what_is_there(plan.folder, manner)
+        result = _show_what_is_there(plan.folder, manner)
+        if result is not None and result.incomplete == str(error) and sys.stdout.isatty():
+            return Exit.INCOMPLETE  # which has been said where this would be said
         stop(Exit.INCOMPLETE, str(error))
     except KeyboardInterrupt:
-        _show_what_is_there(plan.folder, manner)
-        how = board.ended or "interrupted"
-        stop(Exit.INCOMPLETE, f"{how}; `conformance run --resume {short(plan.folder)}` goes on with what is missing")
+        shown = _show_what_is_there(plan.folder, manner) is not None and not manner.quiet
+        hint = "" if shown else f"; `conformance run --resume {short(plan.folder)}` goes on with what is missing"
+        stop(Exit.INCOMPLETE, (board.ended or "interrupted") + hint)
 
 
-def _show_what_is_there(folder: Path, manner: Manner) -> None:
+def _show_what_is_there(folder: Path, manner: Manner) -> Result | None:
     """Print what came of a run that did not come to its end, if anything did."""
     with contextlib.suppress(StoreError):
-        show_result(folder, manner)
+        return show_result(folder, manner)
+    return None
 
 
 @contextlib.contextmanager
@@ -109,7 +113,7 @@ def _followed(board: Board, *, quiet: bool) -> Iterator[Progress]:
 
     from conformance.cli.live import LiveTable
 
-    with Live(LiveTable(board), console=console, transient=True):
+    with Live(LiveTable(board), console=console, screen=True):  # what is beside it survives any change of its size
         yield untold
 
 
