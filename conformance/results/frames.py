@@ -1,7 +1,6 @@
 """A run's records and curves as pandas tables, and the tables derived from them."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -11,26 +10,28 @@ from conformance.results.completeness import Missing
 from conformance.results.store import INFORMATIVE, Store
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.order import LADDER, place
-from conformance.verdicts.record import Record
 
 VERDICTS = tuple(map(str, Verdict))
-NUMBERS = [field.name for field in fields(Record) if field.type is float]
 
 
 def load_records(store: Store) -> pd.DataFrame:
     """The records, by recipe, implementation and precision in the run's own order, as if one worker had made them."""
-    columns = store.columns("records")
-    records = pd.DataFrame(store.select("SELECT * FROM records ORDER BY rowid"), columns=columns)
-    records = _in_order(records, store)
-    for column in NUMBERS:
-        records[column] = pd.to_numeric(records[column]).astype(float)
-    return records
+    return _in_order(_table(store, "records"), store)
 
 
 def load_curves(store: Store) -> pd.DataFrame:
     """The training curves in long form."""
-    curves = pd.DataFrame(store.select("SELECT * FROM curves ORDER BY rowid"), columns=store.columns("curves"))
-    return _in_order(curves, store)
+    return _in_order(_table(store, "curves"), store)
+
+
+def _table(store: Store, name: str) -> pd.DataFrame:
+    """A table of the store; SQLite has nothing for NaN."""
+    columns = store.columns(name)
+    table = pd.DataFrame(store.select(f"SELECT * FROM {name} ORDER BY rowid"), columns=list(columns))
+    for column, kind in columns.items():
+        if kind is float:
+            table[column] = pd.to_numeric(table[column]).astype(float)
+    return table
 
 
 def count_verdicts(records: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ the checks that are not entered.
 """
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -26,7 +27,10 @@ __all__ = ["INFORMATIVE", "CurvePoint", "Done", "Store", "StoreError"]
 
 
 class CurvePoint(NamedTuple):
-    """One value of a training curve. ``unit`` says what ``position`` counts: ``step`` or ``epoch``, from 1."""
+    """One value of a training curve. ``unit`` says what ``position`` counts: ``step`` or ``epoch``, from 1.
+
+    ``error``, by the measure of the verdict, ``floor`` and ``allowance`` are NaN where nothing is compared.
+    """
 
     recipe: str
     implementation: str
@@ -35,6 +39,9 @@ class CurvePoint(NamedTuple):
     position: int
     quantity: str
     value: float
+    error: float = math.nan
+    floor: float = math.nan
+    allowance: float = math.nan
 
 
 class Done(NamedTuple):
@@ -157,9 +164,9 @@ class Store(Traces):
         except sqlite3.Error as error:
             raise StoreError(f"{self.database}: cannot be read: {error}") from error
 
-    def columns(self, table: str) -> list[str]:
-        """Names of a table's columns, in order."""
-        return list(_TABLES[table])
+    def columns(self, table: str) -> dict[str, Any]:
+        """A table's columns in order, each with the kind of its values."""
+        return dict(_TABLES[table])
 
     def close(self) -> None:
         """Nothing more is written: let no file stay open."""

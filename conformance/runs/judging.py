@@ -57,8 +57,8 @@ class Judge:
 
     def _curves_of_oracle(self, task: TaskName) -> Iterator[CurvePoint]:
         stored, context = self._stored(task), self._context(ORACLE, Stand("", {}, {}), task)
-        seen = [expectation.observation for expectation in stored.expectations.get("free_running", ())]
-        yield from curve_points(context, stored.problem, seen)
+        expected = stored.expectations.get("free_running", [])
+        yield from curve_points(context, stored.problem, [each.observation for each in expected], expected)
 
     def made(self) -> list[TaskName]:
         """The tasks whose case is there."""
@@ -69,14 +69,15 @@ class Judge:
         """Judge what a check saw, which lies in the scratch folder. Its verdicts. Raises StoreError."""
         stored, context = self._stored(task), self._context(name, stand, task)
         seen = load_seen(self.scratch, *task, name, check)
-        records = judge(context, seen, stored.expectations[check], stored.ceilings[check], check, seconds)
+        expected = stored.expectations[check]
+        records = judge(context, seen, expected, stored.ceilings[check], check, seconds)
         verdicts = {record.verdict for record in records}
         file = self.scratch.trace(seen_file(*task, name, check))
         if verdicts <= set(NOT_FAILING) and not self.plan.keep_traces:
             file.unlink()
         else:
             file.replace(self.store.trace(file.stem))
-        points = curve_points(context, stored.problem, seen.observations) if check == "free_running" else ()
+        points = curve_points(context, stored.problem, seen.observations, expected) if check == "free_running" else ()
         self.store.enter(Done(*task, name, check), records, points)
         return verdicts
 

@@ -9,6 +9,7 @@ oracle's cases, which serve every implementation, somebody's own as well.
 import gzip
 import hashlib
 import json
+import math
 import os
 import platform
 import zlib
@@ -93,7 +94,7 @@ class Kept:
                 return False
             stand = Stand(**values["stand"])
             records = [self._record(row, task) for row in values["records"]]
-            points = [CurvePoint(**row | {"recipe": task.recipe.name}) for row in values["points"]]
+            points = [CurvePoint(**_known(row) | {"recipe": task.recipe.name}) for row in values["points"]]
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
             return False  # not there, not ours or damaged: made anew
         by_check = {check: [record for record in records if record.check == check] for check in self.plan.checks}
@@ -108,8 +109,12 @@ class Kept:
 
     def _record(self, row: dict[str, Any], task: Task) -> Record:
         """A kept record, as one of this run."""
-        numbers = {name: float("nan") for name, value in row.items() if value is None}
-        return Record(**row | numbers | {"run": self.plan.run, "suite": task.suite, "recipe": task.recipe.name})
+        return Record(**_known(row) | {"run": self.plan.run, "suite": task.suite, "recipe": task.recipe.name})
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table, in which SQLite and JSON have nothing for NaN."""
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _keep(store: Store, place: tuple[str, str, str], stand: Any, file: Path) -> None:
