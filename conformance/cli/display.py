@@ -46,7 +46,7 @@ def say(*parts: Part, error: bool = False, fold: bool = False) -> None:
     if stream.isatty():
         _console(stream).print(_text(parts), soft_wrap=not fold)
     else:
-        _write(stream, "".join(part if isinstance(part, str) else part[0] for part in parts))
+        _write(stream, _plain(parts))
 
 
 def _console(stream: TextIO) -> "Console":
@@ -70,6 +70,10 @@ def visible(text: str) -> str:
         sign if sign.isprintable() or sign in "\n\t" or sign.isspace() else sign.encode("unicode_escape").decode()
         for sign in text.replace("\r", "\\r")
     )
+
+
+def _plain(parts: Iterable[Part]) -> str:
+    return "".join(part if isinstance(part, str) else part[0] for part in parts)
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -183,7 +187,7 @@ def show_panel(lines: Iterable[Line], style: str) -> None:
     if not sys.stdout.isatty():
         print()
         for line in lines:
-            say(*line)
+            _write(sys.stdout, _plain(line).replace("\n", "\\n"))
         return
     from rich.box import HORIZONTALS
     from rich.console import Group
