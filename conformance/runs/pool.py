@@ -73,11 +73,11 @@ class WorkerPool:
 
     def work(self) -> None:
         """Do all that the plan has and the store has not. Raises BadInput or Incomplete."""
+        for event in done_before(self.store):
+            self.watch(event)
         self._probe()
         for name in self.plan.implementations:
             self._show_progress(name)
-        for event in done_before(self.store):
-            self.watch(event)
         while not self.stopped:
             self._give_out()
             if self.schedule.finished and not any(worker.busy for worker in self.workers):
