@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
@@ -209,12 +208,6 @@ def span(seconds: float) -> str:
         return f"{5 * max(1, round(seconds / 5))} s"
     minutes = max(1, round(seconds / 60 + 0.499))
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def short(folder: Path) -> Path:
-    """The folder as seen from the working folder, if it is below that."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def show_soak(asked: "Soak") -> Exit:

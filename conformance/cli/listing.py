@@ -3,13 +3,12 @@
 That are the implementations, and of the default suite which of the known faults each of its recipes sees.
 """
 
-import gzip
 import json
-import tomllib
 from importlib import resources
 from typing import Any
 
 from conformance.data.wording import nearest, shown
+from conformance.results.sight import known_faults, seen_faults
 
 Rows = list[dict[str, Any]]
 
@@ -29,7 +28,7 @@ def listing(what: str) -> Rows:
         raise ValueError(f"WHAT={shown(what)} is not allowed: must be one of {allowed}{nearest(what, LISTINGS)}")
     if what == "implementations":
         return _implementations()
-    return faults(made()["recipes"], _seen(), _known()) if what == "faults" else made()[what]
+    return faults(made()["recipes"], seen_faults(), known_faults()) if what == "faults" else made()[what]
 
 
 def made() -> dict[str, Rows]:
@@ -78,23 +77,6 @@ def faults(recipes: Rows, seen: dict[str, list[str]], known: list[str]) -> Rows:
     rows.append({"recipe": "(all together)", "faults": counts[0], "only_here": None, "which": []})
     rows.append({"recipe": "(none)", "faults": counts[1], "only_here": None, "which": unseen})
     return rows
-
-
-def _seen() -> dict[str, list[str]]:
-    """The faults that are seen in either precision, by the recipe's hash, from what ships with the package."""
-    data = resources.files("conformance.verdicts").joinpath("ceilings.json.gz").read_bytes()
-    found: dict[str, set[str]] = {}
-    for name, entry in json.loads(gzip.decompress(data)).items():
-        if entry.get("seen"):
-            found.setdefault(name.partition(".")[0], set()).update(entry["seen"])
-    return {recipe: sorted(names) for recipe, names in found.items()}
-
-
-def _known() -> list[str]:
-    """The names of all known faults."""
-    tables = resources.files("conformance.faults").joinpath("library").iterdir()
-    rows = [tomllib.loads(file.read_text("utf-8")).get("fault", []) for file in tables if file.name.endswith(".toml")]
-    return sorted(row["name"] for table in rows for row in table)
 
 
 def _implementations() -> Rows:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from conformance.cli.display import Line, say, short, show_panel, show_table
-from conformance.results.frames import VERDICTS
+from conformance.cli.display import Line, say, show_panel, show_table
+from conformance.results.paths import short
 from conformance.results.run import Run
+from conformance.results.schema import VERDICTS
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.record import for_json
 

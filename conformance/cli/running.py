@@ -10,10 +10,11 @@ from typing import Any
 
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.board import Board
-from conformance.cli.display import Exit, plain_progress, say, short, span, stop, terminal, untold
+from conformance.cli.display import Exit, plain_progress, say, span, stop, terminal, untold
 from conformance.cli.result import Manner, Result, show_result
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
+from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
 from conformance.runs.folders import point_latest_to

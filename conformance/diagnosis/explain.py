@@ -12,6 +12,7 @@ from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, load_seen
+from conformance.results.choices import recipes_of
 from conformance.results.store import Store, StoreError
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.floors import Expectations
@@ -31,7 +32,7 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
         known = [name for (name,) in store.select(f"SELECT DISTINCT {column} FROM records")]
         if wanted is not None and wanted not in known:
             raise StoreError(f"{column}={wanted!r} is not in this run: must be one of {', '.join(map(repr, known))}")
-    recipes = _recipes(store)
+    recipes = recipes_of(store)
     failing = store.select(
         "SELECT DISTINCT recipe, implementation, dtype FROM records"
         f" WHERE verdict NOT IN ({', '.join('?' * len(NOT_FAILING))}) ORDER BY rowid",
@@ -45,16 +46,6 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
         for name, tested, dtype in failing
         if recipe in (None, name) and implementation in (None, tested)
     ]
-
-
-def _recipes(store: Store) -> dict[str, Recipe]:
-    """The recipes of the run by name. Raises StoreError."""
-    try:
-        return {name: Recipe.model_validate(values) for name, values in store.fact("recipes").items()}
-    except (AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{store.database}: its recipes cannot be read: {' '.join(str(error).split())[:200]}"
-        ) from error
 
 
 def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> Inquiry:

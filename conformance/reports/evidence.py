@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from conformance.reports.summary import WORST, markdown
-from conformance.results import frames
 from conformance.results.run import Run, load_run
 
 INTRODUCTION = """\
@@ -33,18 +32,17 @@ the check as a whole miss the fault."""
 
 def page(run: Run, outcomes: list[dict[str, Any]]) -> str:
     """The page, in Markdown, of a run and of the outcomes of mutants."""
-    records = run.records
     sections = [
         ("The run", _headline(run)),
         ("Known faults that are caught", markdown(scores(outcomes), "Not measured.")),
-        ("Largest error of each check", markdown(frames.largest_errors(records))),
-        ("Noise floors by stage", markdown(frames.floors(records))),
-        ("Margins", f"{MARGINS}\n\n{markdown(frames.ceilings(records))}"),
+        ("Largest error of each check", markdown(run.largest_errors)),
+        ("Noise floors by stage", markdown(run.floors)),
+        ("Margins", f"{MARGINS}\n\n{markdown(run.margins)}"),
         (
             "Local errors, and what a training makes of them",
-            markdown(frames.amplification(records, run.curves, WORST)),
+            markdown(run.amplification.head(WORST)),
         ),
-        ("Inconclusive, and why", markdown(frames.inconclusive(records))),
+        ("Inconclusive, and why", markdown(run.inconclusive)),
     ]
     return "\n\n".join([INTRODUCTION, *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"
 

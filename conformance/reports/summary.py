@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from conformance.results import frames
+from conformance.results import frames, tables
+from conformance.results.conclusion import counted
 from conformance.results.run import Run
 
 WORST = 12
@@ -13,23 +14,23 @@ WORST = 12
 
 def summarize(run: Run) -> str:
     """The page of a run, in Markdown."""
-    records, curves, facts = run.records, run.curves, run.facts
+    records = run.records
     if records.empty:
         return "# Conformance report\n\n**INCOMPLETE**: the run ended before anything was compared.\n"
     sections = [
         ("", _headline(run)),
-        ("First failures", _failures(records)),
+        ("First failures", _failures(run)),
         ("Verdicts", markdown(run.verdicts)),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
-        ("Largest error of each check", markdown(frames.largest_errors(records))),
-        ("Noise floors by stage", markdown(frames.floors(records))),
-        ("Nearest to the allowance", markdown(frames.worst_margins(records, WORST))),
-        ("Margins: errors under allowances, allowances under faults", markdown(frames.ceilings(records))),
-        ("Local errors, and what a training makes of them", markdown(frames.amplification(records, curves, WORST))),
-        ("Inconclusive, and why", markdown(frames.inconclusive(records))),
-        ("Last cost and accuracy", markdown(frames.final_values(curves), "No training was finished.", digits=8)),
-        ("Seconds by implementation", markdown(frames.timing(records))),
-        ("Environment", _environment(facts)),
+        ("Largest error of each check", markdown(run.largest_errors)),
+        ("Noise floors by stage", markdown(run.floors)),
+        ("Nearest to the allowance", markdown(run.worst_margins.head(WORST))),
+        ("Margins: errors under allowances, allowances under faults", markdown(run.margins)),
+        ("Local errors, and what a training makes of them", markdown(run.amplification.head(WORST))),
+        ("Inconclusive, and why", markdown(run.inconclusive)),
+        ("Last cost and accuracy", markdown(run.final_values, "No training was finished.", digits=8)),
+        ("Seconds by implementation", markdown(tables.timing(records))),
+        ("Environment", markdown(run.environment)),
     ]
     return "# Conformance report\n\n" + "\n\n".join(
         f"## {title}\n\n{text}" if title else text for title, text in sections
@@ -41,30 +42,21 @@ def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> s
     if table.empty:
         return empty
     cells = [[_text(value, digits) for value in row] for row in table.itertuples(index=False)]
-    lines = [[str(column) for column in table.columns], ["---"] * len(table.columns), *cells]
+    lines = [[_text(column) for column in table.columns], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _headline(run: Run) -> str:
-    records, incomplete, silent = run.records, run.incomplete, run.offering_nothing
-    counts = records["verdict"].value_counts()
-    failing = len(frames.not_passing(records))
-    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in frames.VERDICTS if verdict in counts)
-    result = "Every implementation conforms" if not failing else f"{failing} records did not pass"
-    if silent:
-        result = f"Nothing of {', '.join(map(_text, silent))} was compared: nothing that was asked for is offered"
-        result += f". {failing} records did not pass" if failing else ""
-    if incomplete:
-        result = f"INCOMPLETE: {_text(incomplete)}" + (f". {failing} records did not pass" if failing else "")
+    records = run.records
     return (
         f"Run `{records['run'].iloc[0]}`: {records['recipe'].nunique()} recipes,"
         f" {records['implementation'].nunique()} implementations, {records['dtype'].nunique()} precisions,"
-        f" {len(records)} records.\n\n**{result}**: {counted}."
+        f" {len(records)} records.\n\n**{_text(run.conclusion)}**: {counted(records)}."
     )
 
 
-def _failures(records: pd.DataFrame) -> str:
-    failures = frames.first_failures(records)
+def _failures(run: Run) -> str:
+    failures = run.first_failures
     if failures.empty:
         return "None."
     return "\n".join(_sentence(row) for row in failures.to_dict("records"))
@@ -77,17 +69,6 @@ def _sentence(row: Mapping[Hashable, Any]) -> str:
         f"- **{row['implementation']}**, {row['recipe']}, {row['dtype']}: check `{row['check']}`{place}:"
         f" {row['verdict']}{size}. {_text(row['cause'])}"
     )
-
-
-def _environment(facts: dict[str, Any]) -> str:
-    environment = facts.get("environment", {})
-    rows = [(name, environment[name]) for name in ("started", "python", "platform", "processors", "device")]
-    rows += [(f"package {name}", value) for name, value in environment.get("packages", {}).items()]
-    for name, fact in facts.items():
-        if name.startswith("implementation "):
-            settings = ", ".join(f"{key}={value}" for key, value in fact["settings"].items())
-            rows.append((name, f"device {fact['device']}; {settings}"))
-    return markdown(pd.DataFrame(rows, columns=["what", "value"]))
 
 
 def _text(value: Any, digits: int = 3) -> str:

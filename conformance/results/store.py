@@ -21,9 +21,10 @@ from conformance.verdicts.record import Record
 
 DATABASE = "run.sqlite"
 BUSY_SECONDS = 60
+KEPT = "of an earlier run"  # the note of a check whose result was taken again
 INFORMATIVE = "informative steps"  # a quantity of the oracle's: how many steps of a free training say something
 
-__all__ = ["INFORMATIVE", "CurvePoint", "Done", "Store", "StoreError"]
+__all__ = ["INFORMATIVE", "KEPT", "CurvePoint", "Done", "Explained", "Store", "StoreError", "TrainingTime"]
 
 
 class CurvePoint(NamedTuple):
@@ -44,10 +45,41 @@ class CurvePoint(NamedTuple):
     allowance: float = math.nan
 
 
+class TrainingTime(NamedTuple):
+    """How long one training took, and the process in which it was made; NaN where it was not measured.
+
+    ``first_seconds``, ``steady_seconds``: of the first call of ``fit`` in the check ``free_running``, and of one after
+    all checks. ``import_seconds``: from the start of loading the adapter to its being ready. ``peak_mib``: the most
+    memory that the process had held by then.
+    """
+
+    recipe: str
+    implementation: str
+    dtype: str
+    steps: int
+    first_seconds: float
+    steady_seconds: float
+    import_seconds: float
+    peak_mib: float
+
+
+class Explained(NamedTuple):
+    """What diagnosis found of one failure; ``text`` has all of it. ``explained``: whether that is a cause."""
+
+    recipe: str
+    implementation: str
+    dtype: str
+    check: str
+    place: str
+    cause: str
+    explained: bool
+    text: str
+
+
 class Done(NamedTuple):
     """What is done and entered: a check of an implementation, or a case of the oracle (whose check is "case").
 
-    ``note``: of a case, the digests of its files; of a check that came from an earlier run, which.
+    ``note``: of a case, the digests of its files; of a check whose result came from an earlier run, ``KEPT``.
     """
 
     recipe: str
@@ -57,14 +89,17 @@ class Done(NamedTuple):
     note: str = ""
 
 
-_TYPES = {str: "TEXT", int: "INTEGER", float: "REAL"}
+_TYPES = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "INTEGER"}
 _TABLES: dict[str, dict[str, Any]] = {
     "records": {field.name: field.type for field in fields(Record)},
     "curves": dict(CurvePoint.__annotations__),
     "done": dict(Done.__annotations__),
+    "trainings": dict(TrainingTime.__annotations__),
+    "explanations": dict(Explained.__annotations__),
 }
 _KINDS = {"plan": dict, "environment": dict, "recipes": dict, "implementation": dict, "lost": list}  # of facts
-_KEY = ("recipe", "dtype", "implementation", "check")  # what is entered once: something done, with what came of it
+_TRAINING = ("recipe", "dtype", "implementation")
+_KEYS = {"done": (*_TRAINING, "check"), "trainings": _TRAINING, "explanations": _TRAINING}  # of what is entered once
 
 
 class Store(Traces):
@@ -84,7 +119,7 @@ class Store(Traces):
     def _create(self) -> None:
         for table, columns in _TABLES.items():
             described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
-            key = ", PRIMARY KEY ({})".format(", ".join(f'"{name}"' for name in _KEY)) if table == "done" else ""
+            key = ", PRIMARY KEY ({})".format(", ".join(f'"{name}"' for name in _KEYS[table])) if table in _KEYS else ""
             self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}{key})")
         self._write("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
 
@@ -114,6 +149,15 @@ class Store(Traces):
                 if curves:
                     connection.execute("DELETE FROM curves WHERE recipe=? AND dtype=? AND implementation=?", done[:3])
                     connection.executemany(_insert("curves", len(CurvePoint._fields)), curves)
+
+    def time(self, time: TrainingTime) -> None:
+        """Enter how long a training took. One whose ``fit`` was not looked at leaves what is known. Raises OSError."""
+        conflict = "OR IGNORE" if math.isnan(time.first_seconds) else "OR REPLACE"
+        self._write(_insert("trainings", len(time), conflict), time)
+
+    def explain(self, explained: Explained) -> None:
+        """Enter what diagnosis found of a failure, in the place of what it found before. Raises OSError."""
+        self._write(_insert("explanations", len(explained), "OR REPLACE"), explained)
 
     def set_aside(self, record: Record) -> None:
         """Enter the record of a check that is not done: its worker was lost. Raises OSError."""

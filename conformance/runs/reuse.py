@@ -24,7 +24,7 @@ from conformance.adapters.registry import OWN, available
 from conformance.data.datasets import DATASETS
 from conformance.faults.injection import PACKAGES
 from conformance.results.cases import case_files, seal_case
-from conformance.results.store import CurvePoint, Done, Store
+from conformance.results.store import KEPT, CurvePoint, Done, Store
 from conformance.runs.environment import WORKER_ENVIRONMENT, installed, source_digest
 from conformance.runs.judging import CASE, Stand
 from conformance.runs.plan import Plan, Task
@@ -34,7 +34,6 @@ from conformance.verdicts.record import Record
 
 MOST_BYTES = 1 << 28  # of trainings, and of cases, that are kept; the default suite's take 1 and 80 million
 MOST_CASE_BYTES = 1 << 24  # of one file of a case: a larger one is made anew
-NOTE = "of an earlier run"
 SWITCHES = ("XLA_", "JAX_", "TF_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_")
 LIBRARIES: Mapping[str, tuple[str, ...]] = {  # that an implementation stands on, beside those that all do
     "torch": ("torch",),
@@ -103,8 +102,8 @@ class Kept:
         store.set_fact(f"implementation {name}", stand._asdict())
         for check, own in by_check.items():
             curves = [point for point in points if point.implementation == name and check == self.plan.checks[-1]]
-            store.enter(Done(*task.name, name, check, NOTE), own, curves)
-        store.enter(Done(*task.name, ORACLE, NOTE), (), [point for point in points if point.implementation == ORACLE])
+            store.enter(Done(*task.name, name, check, KEPT), own, curves)
+        store.enter(Done(*task.name, ORACLE, KEPT), (), [point for point in points if point.implementation == ORACLE])
         return True
 
     def _record(self, row: dict[str, Any], task: Task) -> Record:

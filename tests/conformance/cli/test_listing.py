@@ -16,6 +16,7 @@ from conformance.cli import listing, tables
 from conformance.faults.mutants import MUTANTS
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
+from conformance.results import sight
 from conformance.verdicts.known_ceilings import Entry, ship
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +76,7 @@ def test_of_each_recipe_is_told_which_faults_it_sees_and_which_it_alone_sees():
 
 
 def test_the_faults_that_are_listed_are_the_known_ones_of_the_default_suite_in_its_order(monkeypatch, tmp_path):
-    assert listing._known() == sorted(mutant.name for mutant in MUTANTS)
+    assert sight.known_faults() == sorted(mutant.name for mutant in MUTANTS)
     rows = json.loads(conformance("list", "faults", "--json").stdout)
     assert [row["recipe"] for row in rows[:-2]] == [recipe.name for recipe in suite("default")]
     first, second = suite("default")[:2]
@@ -85,8 +86,8 @@ def test_the_faults_that_are_listed_are_the_known_ones_of_the_default_suite_in_i
         f"{second.hash}.float64": Entry.of("1" * 16, {}),
     }
     ship(tmp_path / "ceilings.json.gz", entries)
-    monkeypatch.setattr(listing.resources, "files", lambda package: tmp_path)
-    assert listing._seen() == {first.hash: ["a: b", "a: c"]}
+    monkeypatch.setattr(sight.resources, "files", lambda package: tmp_path)
+    assert sight.seen_faults() == {first.hash: ["a: b", "a: c"]}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def _named(tensor: str) -> tuple[str, ...]:
     return tuple(f"{tensor}{layer}" for layer in range(1, LAYERS + 1))
 
 
+PARAMETERS = (*_named("W"), *_named("b"))
 TENSORS = {
     "initialization": ("initialization", ("mean of W1", "root mean square of W1")),
     "forward": ("activation", (*_named("A"), *_named("Z"), "predictions")),
@@ -102,7 +103,8 @@ def _records(context: Context, verdict: Verdict, generator: np.random.Generator)
         stage, tensors = TENSORS[check]
         for number, tensor in enumerate(tensors):
             wrong = verdict != Verdict.PASS and tensor == tensors[-1] and place % 2 == 1
-            comparison = _comparison(Key(stage, number + 1, tensor), unit, generator)
+            key = Key("parameter" if tensor in PARAMETERS else stage, number + 1, tensor)
+            comparison = _comparison(key, unit, generator)
             ceiling = Ceiling(float(generator.uniform(2, 1e6)), "adam: betas swapped") if place % 3 else NO_CEILING
             yield context.record(check, _not_passing(comparison, verdict) if wrong else comparison, 0.01, ceiling)
 
