@@ -35,7 +35,9 @@ class Manner(NamedTuple):
 class Failure(NamedTuple):
     """The first record that does not pass, of a recipe in one implementation and precision.
 
-    ``step``: from 1, or 0 where there is none. ``error`` and ``allowance``: None where there is no number.
+    ``step``: from 1, or 0 where there is none. ``error`` and ``allowance``: None where there is no number. ``cause``:
+    the record's, mostly two numbers. ``command``: shows it again. ``explanation``: the cause that diagnosis found; ""
+    where it found none, or was not asked.
     """
 
     recipe: str
@@ -49,6 +51,8 @@ class Failure(NamedTuple):
     error: float | None
     allowance: float | None
     cause: str
+    command: str
+    explanation: str
 
     @property
     def place(self) -> str:
@@ -105,8 +109,7 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
     counts = records["verdict"].value_counts()
     complete = not records.empty and (not lacking or run.stopped)
     passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
-    rows = run.first_failures[list(Failure._fields)].itertuples(index=False, name=None)
-    failures = [Failure(*row) for row in rows]
+    failures = list(_failures(run))
     folder = short(run.folder)
     report = next((name for name in REPORTS if (run.folder / name).exists()), REPORTS[-1])
     return Result(
@@ -124,6 +127,15 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
         explain=f"conformance explain {shlex.quote(str(folder))}" if failures else "",
         resume=f"conformance run --resume {shlex.quote(str(folder))}" if lacking else "",
     )
+
+
+def _failures(run: Run) -> Iterator[Failure]:
+    """The first failures, with what diagnosis found of them."""
+    training = ["recipe", "implementation", "dtype"]
+    causes = run.explanations[run.explanations["explained"]].set_index(training)["cause"]
+    for row in run.first_failures.to_dict("records"):
+        known = causes.get(tuple(row[name] for name in training), "")
+        yield Failure(**{str(name): value for name, value in row.items()}, explanation=known)
 
 
 def show_result(folder: Path, manner: Manner) -> Result:
@@ -165,7 +177,8 @@ def _verdict(result: Result) -> Line:
 def _details(result: Result) -> Iterator[Line]:
     """What else is to be told, a line for each fact."""
     for failure in result.first_failures[:FAILURES_SHOWN]:
-        yield [(failure.implementation, "bold red"), f" {failure.place}: {failure.verdict}. {failure.cause}"]
+        why = f". Explained by {failure.explanation}" if failure.explanation else ""
+        yield [(failure.implementation, "bold red"), f" {failure.place}: {failure.verdict}. {failure.cause}{why}"]
     more = len(result.first_failures) - FAILURES_SHOWN
     if more > 0:
         yield [f"and {more} more that fail, each a recipe in one implementation and precision"]

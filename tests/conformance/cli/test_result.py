@@ -18,7 +18,7 @@ import pytest
 from conformance.cli import result as results
 from conformance.cli.result import Failure, Manner, Result, result_of, show_result
 from conformance.results.run import load_run
-from conformance.results.store import Store
+from conformance.results.store import Explained, Store
 
 ROOT = Path(__file__).parents[3]
 synthetic_run = runpy.run_path(str(ROOT / "tests" / "conformance" / "results" / "synthetic.py"))["synthetic_run"]
@@ -94,6 +94,20 @@ def test_of_a_run_that_fails_the_first_failures_are_told_and_where_to_look(faili
         assert failure.cause.replace("\n", "\\n") in line
     assert facts[6].startswith(f"and {len(result.first_failures) - 5} more that fail")
     assert facts[-2:] == [f"report: {failing / 'summary.md'}", f"explain: conformance explain {failing}"]
+
+
+def test_a_cause_that_diagnosis_found_stands_beside_the_failure(failing, tmp_path, capsys):
+    folder = synthetic_run(tmp_path / "run", 8)
+    first, second, *_ = told(folder, capsys, quiet=True)[1].first_failures
+    assert first.explanation == second.explanation == ""
+    store = Store(folder, create=True)
+    for failure, cause, explained in ((first, "adam(beta1=0.1)", True), (second, "nothing known explains it", False)):
+        place = (failure.recipe, failure.implementation, failure.dtype, failure.check, "where")
+        store.explain(Explained(*place, cause, explained, "in full"))
+    store.close()
+    lines, result = told(folder, capsys)
+    assert [failure.explanation for failure in result.first_failures[:2]] == ["adam(beta1=0.1)", ""]
+    assert [line.endswith(". Explained by adam(beta1=0.1)") for line in lines].count(True) == 1
 
 
 def test_a_run_that_lacks_something_says_what_and_how_it_goes_on(lacking, capsys):
