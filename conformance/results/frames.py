@@ -12,7 +12,7 @@ from conformance.results.store import KEPT, Store, StoreError
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.order import LADDER
 
-_KINDS = {str: "object", int: "int64", float: "float64", bool: "bool"}  # of a column in the store
+_KINDS = {str: "str", int: "int64", float: "float64", bool: "bool"}  # of a column in the store
 TRAINING = ["recipe", "implementation", "dtype"]  # by which one training is told from the others
 
 

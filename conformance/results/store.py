@@ -56,10 +56,10 @@ class TrainingTime(NamedTuple):
     recipe: str
     implementation: str
     dtype: str
+    import_seconds: float
     steps: int
     first_seconds: float
     steady_seconds: float
-    import_seconds: float
     peak_mib: float
 
 

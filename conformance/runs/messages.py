@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import IO, Any
 
+from conformance.runs.timing import Measured
+
 LONGEST = 1_000_000  # characters of a message; a worker that sends more has lost its mind
 
 
@@ -25,9 +27,9 @@ class MessageStream:
         """What the parent asks for, until it closes its end."""
         return map(json.loads, self._requests)
 
-    def ready(self, device: str, versions: dict[str, str], settings: dict[str, Any]) -> None:
-        """The implementation is loaded and its device is there."""
-        self._send(kind="ready", device=device, versions=versions, settings=settings)
+    def ready(self, device: str, versions: dict[str, str], settings: dict[str, Any], seconds: float) -> None:
+        """The implementation is loaded, which took so many seconds, and its device is there."""
+        self._send(kind="ready", device=device, versions=versions, settings=settings, seconds=seconds)
 
     def refused(self, text: str) -> None:
         """The device asked for is not there."""
@@ -44,6 +46,10 @@ class MessageStream:
     def seen(self, check: str, seconds: float) -> None:
         """What a check saw lies in the scratch folder."""
         self._send(kind="seen", check=check, seconds=seconds)
+
+    def measured(self, measured: Measured) -> None:
+        """All checks of a task are done: how long its training takes, and the memory of the process."""
+        self._send(kind="measured", **measured._asdict())
 
     def made(self, informative_steps: float, steps: int) -> None:
         """The oracle's case lies in the run's folder."""

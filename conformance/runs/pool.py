@@ -1,5 +1,6 @@
 """The worker pool of a run: who works on what, and what becomes of workers that are lost."""
 
+import math
 import queue
 import time
 from collections import Counter
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conformance.results.store import Store
+from conformance.results.store import Store, TrainingTime
 from conformance.results.traces import StoreError, Traces
 from conformance.runs.judging import CASE, Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
@@ -16,6 +17,7 @@ from conformance.runs.plan import CHECK_SECONDS, Plan
 from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
 from conformance.runs.reuse import KeptCases
 from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
+from conformance.runs.timing import Measured
 from conformance.runs.warden import Warden
 from conformance.runs.watching import Event, Watch, done_before, unwatched, worst
 from conformance.verdicts.compare import NOT_FAILING, Verdict
@@ -39,6 +41,7 @@ class Worker:
     begun: float = 0.0  # its task
     since: float = field(default_factory=time.monotonic)  # what it is at
     stopped: tuple[Verdict, str] | None = None  # by us, and why
+    import_seconds: float = math.nan
 
     @property
     def busy(self) -> bool:
@@ -173,6 +176,7 @@ class WorkerPool:
         kind = message["kind"]
         if kind == "ready":
             worker.stand = Stand(message["device"], message["versions"], message["settings"])
+            worker.import_seconds = float(message["seconds"])
             if worker.name != ORACLE:
                 self.stands[worker.name] = worker.stand
                 self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
@@ -199,6 +203,8 @@ class WorkerPool:
             self.watch(Event("judged", ORACLE, *worker.task, CASE, Verdict.PASS))
         elif kind == "seen":
             self._judge(worker, message)
+        elif kind == "measured":
+            self._measure(worker, message)
         elif kind == "done":
             self._finish(worker)
 
@@ -216,6 +222,13 @@ class WorkerPool:
         checks.remove(worker.check)
         self.failed |= not verdicts <= set(NOT_FAILING)
         self.watch(Event("judged", worker.name, *worker.task, worker.check, worst(verdicts)))
+
+    def _measure(self, worker: Worker, message: dict[str, Any]) -> None:
+        """Enter how long the training took that a worker is at."""
+        assert worker.task is not None
+        recipe, dtype = worker.task
+        found = Measured(**{name: message[name] for name in Measured._fields})
+        self.store.time(TrainingTime(recipe, worker.name, dtype, worker.import_seconds, *found))
 
     def _finish(self, worker: Worker) -> None:
         assert worker.task is not None

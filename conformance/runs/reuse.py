@@ -24,7 +24,7 @@ from conformance.adapters.registry import OWN, available
 from conformance.data.datasets import DATASETS
 from conformance.faults.injection import PACKAGES
 from conformance.results.cases import case_files, seal_case
-from conformance.results.store import KEPT, CurvePoint, Done, Store
+from conformance.results.store import KEPT, CurvePoint, Done, Store, TrainingTime
 from conformance.runs.environment import WORKER_ENVIRONMENT, installed, source_digest
 from conformance.runs.judging import CASE, Stand
 from conformance.runs.plan import Plan, Task
@@ -93,7 +93,9 @@ class Kept:
                 return False
             stand = Stand(**values["stand"])
             records = [self._record(row, task) for row in values["records"]]
-            points = [CurvePoint(**_known(row) | {"recipe": task.recipe.name}) for row in values["points"]]
+            own_name = {"recipe": task.recipe.name}
+            points = [CurvePoint(**_known(row) | own_name) for row in values["points"]]
+            times = [TrainingTime(**_known(row) | own_name) for row in values["times"]]
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
             return False  # not there, not ours or damaged: made anew
         by_check = {check: [record for record in records if record.check == check] for check in self.plan.checks}
@@ -103,6 +105,8 @@ class Kept:
         for check, own in by_check.items():
             curves = [point for point in points if point.implementation == name and check == self.plan.checks[-1]]
             store.enter(Done(*task.name, name, check, KEPT), own, curves)
+        for time in times:
+            store.time(time)
         store.enter(Done(*task.name, ORACLE, KEPT), (), [point for point in points if point.implementation == ORACLE])
         return True
 
@@ -123,7 +127,10 @@ def _keep(store: Store, place: tuple[str, str, str], stand: Any, file: Path) -> 
     points = [row for who in (place[2], ORACLE) for row in _rows(store, "curves", (*place[:2], who))]
     # A check that looks at other recipes is done all the same.
     without = {name[3] for name in store.done() if name[:3] == place} - {record["check"] for record in records}
-    values = {"stand": stand, "records": records, "points": points, "without_records": sorted(without)}
+    times = _rows(store, "trainings", place)
+    values = {
+        "stand": stand, "records": records, "points": points, "times": times, "without_records": sorted(without),
+    }  # fmt: skip
     write_whole(file, gzip.compress(json.dumps(values).encode(), compresslevel=3))
 
 

@@ -26,6 +26,7 @@ from conformance.results.traces import StoreError, Traces
 from conformance.runs.messages import MessageStream
 from conformance.runs.plan import Plan, Task
 from conformance.runs.schedule import ORACLE
+from conformance.runs.timing import Timed, is_own, measure
 from conformance.verdicts import floors, known_ceilings
 
 
@@ -43,13 +44,21 @@ def make_case(traces: Traces, stream: MessageStream, task: Task) -> None:
 
 
 def look_at(
-    name: str, adapter: Adapter, traces: Traces, scratch: Traces, stream: MessageStream, task: Task, checks: list[str]
+    name: str,
+    adapter: Adapter,
+    traces: Traces,
+    scratch: Traces,
+    stream: MessageStream,
+    task: Task,
+    checks: list[str],
+    *,
+    own: bool = False,
 ) -> None:
-    """An implementation's part: some checks of a task."""
+    """An implementation's part: some checks of a task. ``own``: whether it is one of the project's."""
     case = load_case(traces, task.recipe, task.dtype).case
     session, unopened = None, Seen([], [])
     try:
-        session = open_session(adapter, case.problem)
+        session = Timed(open_session(adapter, case.problem))
     except Unsupported as error:
         unopened = _nothing("unsupported", str(error))
     except Exception as error:
@@ -61,6 +70,7 @@ def look_at(
         seconds = time.perf_counter() - started
         save_seen(scratch, *task.name, name, check, seen)
         stream.seen(check, seconds)
+    stream.measured(measure(session, case.problem, again=own))
 
 
 def _nothing(how: Literal["crashed", "unsupported"], reason: str) -> Seen:
@@ -70,9 +80,11 @@ def _nothing(how: Literal["crashed", "unsupported"], reason: str) -> Seen:
 
 def adapter_of(target: str, device: str, stream: MessageStream) -> Adapter | None:
     """The implementation on its device; None, and said so, where it cannot be had."""
+    started = time.perf_counter()
     try:
         adapter = load(target)(device)
-        stream.ready(str(adapter.device), *_described(adapter))
+        described = _described(adapter)
+        stream.ready(str(adapter.device), *described, time.perf_counter() - started)
         return adapter
     except DeviceNotFound as error:
         stream.refused(str(error))
@@ -95,13 +107,16 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
     tasks = {task.name: task for task in plan.tasks}
     do: Callable[[Task, list[str]], None]
     if name == ORACLE:
-        stream.ready("cpu", {}, {})
+        stream.ready("cpu", {}, {}, 0.0)
         do = lambda task, checks: make_case(traces, stream, task)  # noqa: E731
     else:
         adapter = adapter_of(target, plan.device, stream)
         if adapter is None:
             return
-        do = lambda task, checks: look_at(name, adapter, traces, Traces(scratch), stream, task, checks)  # noqa: E731
+        own = is_own(target)
+        do = lambda task, checks: look_at(  # noqa: E731
+            name, adapter, traces, Traces(scratch), stream, task, checks, own=own
+        )
     for request in stream.requests():
         try:
             do(tasks[request["recipe"], request["dtype"]], request["checks"])

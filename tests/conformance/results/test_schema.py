@@ -28,8 +28,8 @@ def run(tmp_path_factory):
     """A run with all verdicts, of which something lacks, and of which something is explained and timed."""
     folder = synthetic_run(tmp_path_factory.mktemp("run"), complete=False)
     store, recipe = Store(folder), Run(folder).verdicts["recipe"].iloc[0]
-    store.time(TrainingTime(recipe, "torch", "float64", 12, 0.5, float("nan"), 2.5, 300.0))
-    store.time(TrainingTime(recipe, "jax", "float64", 0, 0.5, 0.1, 3.5, 400.0))
+    store.time(TrainingTime(recipe, "torch", "float64", 2.5, 12, 0.5, float("nan"), 300.0))
+    store.time(TrainingTime(recipe, "jax", "float64", 3.5, 0, 0.5, 0.1, 400.0))
     store.explain(Explained(recipe, "torch", "float64", "update", "parameter, W1", "a\ncause", True, 'b "text", c\r'))
     store.close()
     return load_run(folder)
