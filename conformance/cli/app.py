@@ -100,12 +100,24 @@ def run(
     ] = False,
     resume: Annotated[Path | None, typer.Option(help="Do what a run lacks that was broken off, in its folder.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the verdict and where the report is.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
+    ] = False,
 ) -> None:
-    """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite."""
-    from conformance.cli import running
+    """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite.
 
+    Status 0 if all pass, 1 if some check did not pass, 2 for bad usage or input, 3 for a run that did not come to its
+    end.
+    """
+    from conformance.cli import running
+    from conformance.cli.result import Manner
+
+    manner = Manner(require_all, quiet, as_json)
     if resume is not None:
-        raise typer.Exit(running.go_on(resume, require_all=require_all))
+        raise typer.Exit(running.go_on(resume, manner))
     asked = running.Asked(
         recipes=recipe or [],
         implementations=None if implementation is None else implementation.split(","),
@@ -124,7 +136,7 @@ def run(
             **({} if check is None else {"checks": check.split(",")}),
         },
     )
-    raise typer.Exit(running.begin(asked, require_all=require_all))
+    raise typer.Exit(running.begin(asked, manner))
 
 
 @app.command()
@@ -136,8 +148,9 @@ def report(
 ) -> None:
     """Make the report files of a run anew from its records. Status 3 for a run that did not come to its end."""
     from conformance.cli import running
+    from conformance.cli.result import Manner
 
-    raise typer.Exit(running.make_report(folder, require_all=require_all))
+    raise typer.Exit(running.make_report(folder, Manner(require_all)))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the commands print: tables, bars, the end of a run, and the exit status that it calls for.
+"""What the commands print: lines, tables, bars, a panel, and the exit status.
 
 What a user named is printed as it is: no markup, no emoji codes, no highlighting. In a pipe nothing is styled, wrapped
 or cut. rich is imported where a terminal is written to.
@@ -9,26 +9,25 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
-from conformance.results.paths import short
-
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from conformance.audit.soak import Soak
 
-FAILURES_SHOWN = 5  # the rest is in the report
 FALSE_ALARMS_SHOWN = 20  # of a soak; the rest is in the reports of its runs
-ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
+LONGEST_FACT = 480  # columns of a line in a panel
 TENTHS = 10  # lines of progress for each worker where there is no terminal
 SECONDS_BETWEEN = 30.0  # after which a line comes before the next tenth
 
 Progress = Callable[[str, int, int], None]
 Part = str | tuple[str, str]  # text, or text and its style
+Line = Sequence[Part]
 
 
 class Exit(IntEnum):
@@ -40,15 +39,22 @@ class Exit(IntEnum):
     INCOMPLETE = 3
 
 
-def say(*parts: Part, error: bool = False) -> None:
-    """Print a line, styled on a terminal alone."""
+def say(*parts: Part, error: bool = False, fold: bool = False) -> None:
+    """Print a line, styled on a terminal alone, where it is broken between words if it is to be folded."""
     stream = sys.stderr if error else sys.stdout
     if stream.isatty():
-        from rich.console import Console
-
-        Console(file=stream).print(_text(parts), soft_wrap=True)
+        _console(stream).print(_text(parts), soft_wrap=not fold)
     else:
-        _write(stream, "".join(part if isinstance(part, str) else part[0] for part in parts))
+        _write(stream, _plain(parts))
+
+
+def _console(stream: TextIO) -> "Console":
+    """A terminal, on which what it cannot show is written out."""
+    from rich.console import Console
+
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return Console(file=stream)
 
 
 def visible(text: str) -> str:
@@ -63,6 +69,10 @@ def visible(text: str) -> str:
         sign if sign.isprintable() or sign in "\n\t" or sign.isspace() else sign.encode("unicode_escape").decode()
         for sign in text.replace("\r", "\\r")
     )
+
+
+def _plain(parts: Iterable[Part]) -> str:
+    return "".join(part if isinstance(part, str) else part[0] for part in parts)
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -84,8 +94,13 @@ def show_rows(rows: Sequence[dict[str, str]], right: Collection[str] = ()) -> No
         show_table(list(rows[0]), [list(row.values()) for row in rows], right)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print a table: folded to the width of a terminal; in a pipe every row is one line, whole."""
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Collection[str] = (),
+    style: Callable[[str], str] = lambda cell: "",
+) -> None:
+    """Print a table: folded to the width of a terminal, where each cell has a ``style``; in a pipe a row is a line."""
     cells = [[visible(str(cell)).replace("\n", "\\n") for cell in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -96,7 +111,6 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Col
             )
             _write(sys.stdout, "  ".join(padded).rstrip())
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -104,17 +118,25 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Col
     for column in columns:
         table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     for row in cells:
-        table.add_row(*map(Text, row))
-    Console(file=sys.stdout).print(table)
+        table.add_row(*(Text(cell, style(cell)) for cell in row))
+    _console(sys.stdout).print(table)
+
+
+def terminal() -> "Console | None":
+    """The terminal on standard error, if lines can be drawn anew on it."""
+    if not sys.stderr.isatty():
+        return None
+    console = _console(sys.stderr)
+    return console if console.is_interactive else None
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """A bar for each worker, with counts and time left; where there is no terminal, a plain line at each tenth."""
-    if not sys.stderr.isatty():
+    console = terminal()
+    if console is None:
         yield plain_progress()
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -127,7 +149,7 @@ def progress_bars() -> Iterator[Progress]:
 
     name = TextColumn("{task.description:10}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(worker: str, done: int, total: int) -> None:
@@ -136,6 +158,10 @@ def progress_bars() -> Iterator[Progress]:
             bars.update(tasks[worker], completed=done)
 
         yield show
+
+
+def untold(worker: str, done: int, total: int) -> None:
+    """Progress that nobody is told."""
 
 
 def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
@@ -152,41 +178,24 @@ def plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
     return show
 
 
-def show_run(folder: Path, *, require_all: bool = False) -> Exit:
-    """Print the summary table of a run and where its report is; the exit status that it calls for.
+def show_panel(lines: Iterable[Line], style: str) -> None:
+    """Print lines, one for each fact. On a terminal between rules, without sides so that a command can be copied.
 
-    Raises StoreError.
+    There a very long one, which the report has too, is cut.
     """
-    from conformance.results.conclusion import counted
-    from conformance.results.run import Run
+    if not sys.stdout.isatty():
+        print()
+        for line in lines:
+            _write(sys.stdout, _plain(line).replace("\n", "\\n"))
+        return
+    from rich.box import HORIZONTALS
+    from rich.console import Group
+    from rich.panel import Panel
 
-    run = Run(folder)
-    records = run.records
-    if records.empty:
-        return Exit.INCOMPLETE
-    matrix = run.verdicts
-    if len(matrix) > ROWS_SHOWN:
-        passing = (matrix.drop(columns="recipe") == "pass").all(axis=1)
-        say(f"{passing.sum()} recipes pass in every implementation and precision; the others:")
-        matrix = matrix[~passing]
-    show_table(list(map(str, matrix.columns)), [list(row) for row in matrix.itertuples(index=False)])
-    for failure in run.first_failures.head(FAILURES_SHOWN).to_dict("records"):
-        place = "{recipe} {dtype}: {check}, {stage}, {tensor}, step {step}: {verdict}".format_map(failure)
-        say((f"{failure['implementation']}", "bold red"), f" {place}. {failure['cause']}")
-    say(f"\n{counted(records)} records")
-    reused = run.facts.get("reused", 0)
-    if reused:
-        trainings = len(run.facts["plan"]["tasks"]) * len(run.facts["plan"]["implementations"])
-        say(f"{reused} of {trainings} trainings are of earlier runs of the very same; --fresh measures anew")
-    if run.incomplete:
-        say(("INCOMPLETE", "bold red"), f": {run.incomplete}")
-    for name in run.offering_nothing:
-        say((name, "bold red"), " offers nothing of what was asked for: nothing of it was compared")
-    say(f"report: {short(folder) / 'summary.md'}")
-    if run.incomplete and not run.stopped:
-        return Exit.INCOMPLETE
-    passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
-    return Exit.ALL_PASS if passes else Exit.NOT_ALL_PASS
+    facts = [_text(line) for line in lines]
+    for fact in facts:
+        fact.truncate(LONGEST_FACT, overflow="ellipsis")
+    _console(sys.stdout).print(Panel(Group(*facts), box=HORIZONTALS, border_style=style))
 
 
 def span(seconds: float) -> str:

@@ -2,15 +2,18 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
-from conformance.cli.display import Exit, progress_bars, say, show_run, span, stop
+from conformance.cli.board import Board
+from conformance.cli.display import Exit, plain_progress, say, span, stop, terminal, untold
+from conformance.cli.result import Manner, Result, show_result
 from conformance.recipes.choosing import find
-from conformance.reports import left_out, write_reports
+from conformance.reports import write_reports
 from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
@@ -18,9 +21,12 @@ from conformance.runs.folders import point_latest_to
 from conformance.runs.order import plan_of
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.pace import Forecast, forecast
+from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress
+from conformance.runs.watching import Watch
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+REFRESHES = 2  # a second; drawing the 581 recipes of the full suite takes 30 ms of a processor
 
 
 @dataclass(frozen=True)
@@ -32,73 +38,91 @@ class Asked:
     options: dict[str, Any]
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal that asks the process to end."""
-
-
-def begin(asked: Asked, *, require_all: bool) -> Exit:
+def begin(asked: Asked, manner: Manner) -> Exit:
     """Carry out a run. The exit status that its end calls for."""
     try:
         recipes = [find(path) for path in asked.recipes]
         plan = plan_of(recipes, implementations=asked.implementations, **asked.options)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
-    if asked.implementations is None:
-        _say_what_is_installed()
-    _say_how_much(forecast(plan))
+    if not manner.quiet:
+        if asked.implementations is None:
+            say(_what_is_installed(), error=manner.as_json)
+        say(_how_much(forecast(plan)), error=manner.as_json, fold=True)
 
-    def work(progress: Progress) -> None:
+    def work(progress: Progress, watch: Watch) -> None:
         if asked.options["output"] is None:
             point_latest_to(plan.folder)
-        run.carry_out(plan, progress)
+        run.carry_out(plan, progress, watch)
 
-    return _carry_out(work, plan.folder, require_all)
+    return _carry_out(work, plan, manner)
 
 
-def go_on(folder: Path, *, require_all: bool) -> Exit:
+def go_on(folder: Path, manner: Manner) -> Exit:
     """Do what a run lacks. The exit status that its end calls for."""
-    return _carry_out(lambda progress: run.resume(folder, progress), folder, require_all)
+    try:
+        plan = Plan.read(folder.resolve())
+    except StoreError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    return _carry_out(lambda progress, watch: run.resume(folder, progress, watch), plan, manner)
 
 
-def make_report(folder: Path, *, require_all: bool) -> Exit:
+def make_report(folder: Path, manner: Manner) -> Exit:
     """Make the report files anew. The exit status that the run calls for."""
     try:
         write_reports(folder)
-        return _show(folder, require_all)
+        return Exit(show_result(folder, manner).exit_status)
     except StoreError as error:
         stop(Exit.BAD_INPUT, str(error))
     except OSError as error:
         stop(Exit.INCOMPLETE, f"{folder}: {error}")
 
 
-def _carry_out(work: Callable[[Progress], Any], folder: Path, require_all: bool) -> Exit:
+def _carry_out(work: Callable[[Progress, Watch], Any], plan: Plan, manner: Manner) -> Exit:
+    board = Board(plan)
     try:
-        with _interruptible(), progress_bars() as progress:
-            work(progress)
-        return _show(folder, require_all)
+        with _interruptible(board), _followed(board, quiet=manner.quiet) as progress:
+            work(progress, board.take)
+        return Exit(show_result(plan.folder, manner).exit_status)
     except (BadInput, StoreError) as error:
         stop(Exit.BAD_INPUT, str(error))
     except Incomplete as error:
-        with contextlib.suppress(StoreError):
-            _show(folder, require_all)
+        result = _show_what_is_there(plan.folder, manner)
+        if result is not None and result.incomplete == str(error) and sys.stdout.isatty():
+            return Exit.INCOMPLETE  # which has been said where this would be said
         stop(Exit.INCOMPLETE, str(error))
-    except KeyboardInterrupt as error:
-        stop(
-            Exit.INCOMPLETE,
-            f"{error or 'interrupted'}; `conformance run --resume {short(folder)}` goes on with what is missing",
-        )
+    except KeyboardInterrupt:
+        shown = _show_what_is_there(plan.folder, manner) is not None and not manner.quiet
+        hint = "" if shown else f"; `conformance run --resume {short(plan.folder)}` goes on with what is missing"
+        stop(Exit.INCOMPLETE, (board.ended or "interrupted") + hint)
 
 
-def _show(folder: Path, require_all: bool) -> Exit:
-    """Print what a run came to, and what is missing of its reports; the exit status that it calls for."""
-    status = show_run(folder, require_all=require_all)
-    if left_out():
-        say(left_out())
-    return status
+def _show_what_is_there(folder: Path, manner: Manner) -> Result | None:
+    """Print what came of a run that did not come to its end, if anything did."""
+    with contextlib.suppress(StoreError):
+        return show_result(folder, manner)
+    return None
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _followed(board: Board, *, quiet: bool) -> Iterator[Progress]:
+    """The board, drawn on a terminal; where there is none, plain lines; nothing at all if it is to be ``quiet``."""
+    console = None if quiet else terminal()
+    if console is None:
+        yield plain_progress() if not quiet else untold
+        return
+    from rich.live import Live
+
+    from conformance.cli.live import LiveTable
+
+    with Live(
+        LiveTable(board), console=console, screen=True, refresh_per_second=REFRESHES
+    ):  # what is beside it survives any change of its size
+        yield untold
+
+
+@contextlib.contextmanager
+def _interruptible(board: Board) -> Iterator[None]:
     """Signals that ask the process to end are exceptions, so that a run leaves a report and nobody behind."""
 
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
@@ -106,7 +130,8 @@ def _interruptible() -> Iterator[None]:
     def raise_it(number: int, frame: Any) -> None:
         for each in numbers:  # one is enough: the report is to be written now
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"ended by {signal.Signals(number).name}")
+        board.ended = f"ended by {signal.Signals(number).name}"
+        raise KeyboardInterrupt
 
     before = [signal.signal(number, raise_it) for number in numbers]
     try:
@@ -116,14 +141,15 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_what_is_installed() -> None:
+def _what_is_installed() -> str:
+    """A line on which implementations there are, and how the others are installed."""
     there = installed()
     absent = [name for name in FRAMEWORKS if name not in there]
     hint = f"; not installed: {', '.join(absent)} ({install_command(','.join(absent))})" if absent else ""
-    say(f"implementations: {', '.join(there)}{hint}")
+    return f"implementations: {', '.join(there)}{hint}"
 
 
-def _say_how_much(found: Forecast) -> None:
+def _how_much(found: Forecast) -> str:
     """A line on what a run will be: trainings, steps, time and memory."""
     parts = [f"{found.trainings} trainings"]
     if found.kept:
@@ -136,4 +162,4 @@ def _say_how_much(found: Forecast) -> None:
             least if found.unknown else f"about {span(found.seconds)} by the last runs on this machine",
             f"at most {found.data_bytes / 1e6:.1f} MB of data and random draws in one",
         ]
-    say("; ".join(parts))
+    return "; ".join(parts)

@@ -65,21 +65,21 @@ class Judge:
         names = [task.name for task in self.plan.tasks if task.name in self.seals]
         return [name for name in names if all(map(self.store.has_tensors, self._files(name)))]
 
-    def seen(self, name: str, stand: Stand, task: TaskName, check: str, seconds: float) -> bool:
-        """Judge what a check saw, which lies in the scratch folder; does it pass? Raises StoreError."""
+    def seen(self, name: str, stand: Stand, task: TaskName, check: str, seconds: float) -> set[str]:
+        """Judge what a check saw, which lies in the scratch folder. Its verdicts. Raises StoreError."""
         stored, context = self._stored(task), self._context(name, stand, task)
         seen = load_seen(self.scratch, *task, name, check)
         expected = stored.expectations[check]
         records = judge(context, seen, expected, stored.ceilings[check], check, seconds)
-        passes = all(record.verdict in NOT_FAILING for record in records)
+        verdicts = {record.verdict for record in records}
         file = self.scratch.trace(seen_file(*task, name, check))
-        if passes and not self.plan.keep_traces:
+        if verdicts <= set(NOT_FAILING) and not self.plan.keep_traces:
             file.unlink()
         else:
             file.replace(self.store.trace(file.stem))
         points = curve_points(context, stored.problem, seen.observations, expected) if check == "free_running" else ()
         self.store.enter(Done(*task, name, check), records, points)
-        return passes
+        return verdicts
 
     def not_seen(
         self, name: str, stand: Stand, task: TaskName, checks: Iterable[str], verdict: Verdict, cause: str

@@ -15,6 +15,7 @@ from conformance.runs.schedule import ORACLE
 
 # Seconds of a training of the default suite on two cores, at the first run, where none has been measured here.
 FIRST_SECONDS: Mapping[str, float] = {ORACLE: 0.6, "numpy": 0.1, "torch": 0.2, "tf": 0.8, "jax": 2.7}
+TRUST_SECONDS = 5.0  # of work done, after which a forecast and how a run goes against it weigh the same
 
 
 class Forecast(NamedTuple):
@@ -35,7 +36,7 @@ class Forecast(NamedTuple):
 
 def forecast(plan: Plan) -> Forecast:
     """What is to be expected of a plan."""
-    kept, pace = Kept(plan), {**FIRST_SECONDS, **_pace()}
+    kept, pace = Kept(plan), known_pace()
     left = [
         (task, name)
         for task, name in product(plan.tasks, plan.implementations)
@@ -53,6 +54,22 @@ def forecast(plan: Plan) -> Forecast:
         unknown=tuple(name for name in plan.implementations if name not in pace),
         unsized=sum(size is None for size in sizes.values()),
     )
+
+
+def known_pace() -> dict[str, float]:
+    """Seconds of a training by name, measured here or, before the first run, elsewhere."""
+    return {**FIRST_SECONDS, **_pace()}
+
+
+def seconds_left(forecast: float, done: float, elapsed: float) -> float:
+    """What a run has left of its ``forecast``, of which a part is ``done`` that took ``elapsed``, all in seconds.
+
+    The forecast is believed at first; the further the run, the more it is corrected by how the run has gone.
+
+    >>> seconds_left(60, 0, 0), seconds_left(60, 30, 30), round(seconds_left(60, 30, 60))
+    (60.0, 30.0, 56)
+    """
+    return (forecast - done) * (elapsed + TRUST_SECONDS) / (done + TRUST_SECONDS)
 
 
 def remember(seconds: Mapping[str, Iterable[float]]) -> None:

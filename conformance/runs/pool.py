@@ -4,14 +4,14 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from conformance.results.store import Store, TrainingTime
 from conformance.results.traces import StoreError, Traces
-from conformance.runs.judging import Judge, Stand
+from conformance.runs.judging import CASE, Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import CHECK_SECONDS, Plan
 from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
@@ -19,7 +19,8 @@ from conformance.runs.reuse import KeptCases
 from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
 from conformance.runs.timing import Measured
 from conformance.runs.warden import Warden
-from conformance.verdicts.compare import Verdict
+from conformance.runs.watching import Event, Watch, done_before, unwatched, worst
+from conformance.verdicts.compare import NOT_FAILING, Verdict
 
 LOOK_SECONDS = 0.5  # between two looks at what workers use
 PATIENCE = 2  # times that a worker may be lost on a task before the task is set aside
@@ -51,8 +52,11 @@ class Worker:
 class WorkerPool:
     """The workers of a run, so many at work at a time. ``lost``: what was, with its reason."""
 
-    def __init__(self, plan: Plan, store: Store, scratch: Path, warden: Warden, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, scratch: Path, warden: Warden, progress: Progress, watch: Watch = unwatched
+    ) -> None:
         self.plan, self.store, self.scratch, self.warden, self.progress = plan, store, scratch, warden, progress
+        self.watch = watch
         self.judge = Judge(plan, store, Traces(scratch))
         self.events: Events = queue.Queue()
         self.workers: list[Worker] = []
@@ -72,6 +76,8 @@ class WorkerPool:
 
     def work(self) -> None:
         """Do all that the plan has and the store has not. Raises BadInput or Incomplete."""
+        for event in done_before(self.store):
+            self.watch(event)
         self._probe()
         for name in self.plan.implementations:
             self._show_progress(name)
@@ -139,6 +145,7 @@ class WorkerPool:
             worker.task, worker.check = unit.task, ""
             worker.begun = worker.since = time.monotonic()
             recipe, dtype = unit.task
+            self.watch(Event("begun", unit.worker, *unit.task))
             worker.process.send(recipe=recipe, dtype=dtype, checks=self.left.get(unit, []))
 
     def _may_work(self, name: str, left: int) -> bool:
@@ -184,6 +191,8 @@ class WorkerPool:
             worker.stopped = (Verdict.CRASHED, message["text"])
         elif kind == "checking":
             worker.check, worker.since = message["check"], time.monotonic()
+            assert worker.task is not None
+            self.watch(Event("begun", worker.name, *worker.task, worker.check))
         elif kind == "made":
             assert worker.task is not None
             reach = float(message["informative_steps"]), int(message["steps"])
@@ -191,6 +200,7 @@ class WorkerPool:
             if self.plan.reuse:
                 KeptCases(self.plan).keep(self.store, self.judge.tasks[worker.task], *reach)
             self.schedule.case_made(worker.task)
+            self.watch(Event("judged", ORACLE, *worker.task, CASE, Verdict.PASS))
         elif kind == "seen":
             self._judge(worker, message)
         elif kind == "measured":
@@ -206,11 +216,12 @@ class WorkerPool:
         if worker.check not in checks:
             return
         try:
-            passes = self.judge.seen(worker.name, worker.stand, worker.task, worker.check, float(message["seconds"]))
+            verdicts = self.judge.seen(worker.name, worker.stand, worker.task, worker.check, float(message["seconds"]))
         except StoreError as error:
             raise Incomplete(f"{worker.name}: {error}") from error
         checks.remove(worker.check)
-        self.failed |= not passes
+        self.failed |= not verdicts <= set(NOT_FAILING)
+        self.watch(Event("judged", worker.name, *worker.task, worker.check, worst(verdicts)))
 
     def _measure(self, worker: Worker, message: dict[str, Any]) -> None:
         """Enter how long the training took that a worker is at."""
@@ -222,6 +233,7 @@ class WorkerPool:
     def _finish(self, worker: Worker) -> None:
         assert worker.task is not None
         task, worker.task = worker.task, None
+        self.watch(Event("left", worker.name, *task))
         self.schedule.took(worker.name, time.monotonic() - worker.begun)
         if worker.name != ORACLE:
             self._put_away(Unit(worker.name, task))
@@ -272,6 +284,7 @@ class WorkerPool:
             how = worker.stopped[1] if worker.stopped else f"ended while it was loaded: {worker.process.how_it_ended}"
             self._give_up(worker.name, how)
         elif worker.task is not None:
+            self.watch(Event("left", worker.name, *worker.task))
             self._lose(worker, Unit(worker.name, worker.task))
 
     def _give_up(self, name: str, how: str) -> None:
@@ -281,6 +294,13 @@ class WorkerPool:
             raise Incomplete(self.lost[-1])
         if name not in self.stands:
             self.schedule.give_up_implementation(name)
+            self._tell_missing(unit for unit in self.left if unit.worker == name)
+
+    def _tell_missing(self, units: Iterable[Unit]) -> None:
+        """Tell what nobody will do."""
+        for unit in units:
+            for check in self.left[unit]:
+                self.watch(Event("judged", unit.worker, *unit.task, check, Verdict.MISSING))
 
     def _lose(self, worker: Worker, unit: Unit) -> None:
         """A worker was lost at work: the task is tried once more, by another; the second time it is set aside."""
@@ -292,6 +312,7 @@ class WorkerPool:
             else:
                 self.lost.append(f"worker {ORACLE}, recipe {unit.task[0]}, {unit.task[1]}: {how}")
                 self.schedule.give_up_task(unit.task)
+                self._tell_missing(other for other in self.left if other.task == unit.task)
             return
         assert worker.stand is not None
         checks = self.left[unit]
@@ -315,3 +336,4 @@ class WorkerPool:
         self.failed = True
         for check in checks:
             self.left[unit].remove(check)
+            self.watch(Event("judged", unit.worker, recipe, dtype, check, verdict))

@@ -15,11 +15,12 @@ from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress, WorkerPool
 from conformance.runs.reuse import Kept
 from conformance.runs.warden import Warden
+from conformance.runs.watching import Watch, unwatched
 
 SCRATCH = ".scratch"
 
 
-def carry_out(plan: Plan, progress: Progress) -> None:
+def carry_out(plan: Plan, progress: Progress, watch: Watch = unwatched) -> None:
     """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept."""
     if not plan.tasks:
         raise BadInput(f"dtype={','.join(plan.dtypes)}: no recipe of this run allows it")
@@ -28,10 +29,10 @@ def carry_out(plan: Plan, progress: Progress) -> None:
         plan.write()
     except OSError as error:
         raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
-    _work(plan, progress)
+    _work(plan, progress, watch)
 
 
-def resume(folder: Path, progress: Progress) -> Plan:
+def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
     """Do what a run that was broken off lacks. Returns its plan. Raises StoreError, BadInput or Incomplete."""
     plan = Plan.read(folder.resolve())
     if (folder / DATABASE).exists():
@@ -39,11 +40,11 @@ def resume(folder: Path, progress: Progress) -> Plan:
         other = [name for name in ("python", "packages", "source") if made and made.get(name) != now[name]]
         if other:
             raise BadInput(f"{folder}: was made with other {', '.join(other)}: must be begun anew, in another folder")
-    _work(plan, progress)
+    _work(plan, progress, watch)
     return plan
 
 
-def _work(plan: Plan, progress: Progress) -> None:
+def _work(plan: Plan, progress: Progress, watch: Watch) -> None:
     """Do what of a plan is not done. A run that is killed meanwhile is cleaned up after by its warden."""
     try:
         with claimed(plan.folder) as claim:
@@ -55,7 +56,7 @@ def _work(plan: Plan, progress: Progress) -> None:
             try:
                 if plan.reuse:
                     store.set_fact("reused", Kept(plan).take(store))
-                pool = WorkerPool(plan, store, scratch, warden, progress)
+                pool = WorkerPool(plan, store, scratch, warden, progress, watch)
                 pool.work()
                 pool.stop()
                 explain_failures(store, warden, progress)
