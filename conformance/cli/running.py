@@ -115,9 +115,8 @@ def _followed(board: Board, *, quiet: bool) -> Iterator[Progress]:
 
     from conformance.cli.live import LiveTable
 
-    with Live(
-        LiveTable(board), console=console, screen=True, refresh_per_second=REFRESHES
-    ):  # what is beside it survives any change of its size
+    # On a screen of its own nothing is left behind where the terminal is made smaller.
+    with Live(LiveTable(board), console=console, screen=True, refresh_per_second=REFRESHES):
         yield untold
 
 
