@@ -14,6 +14,22 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_google_docstring = True
 
+_ARRAY = "~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[~typing.Any]]"
+
+
+def _name_arrays(app, what, name, obj, options, signature, returned):
+    """The types of arrays by the names that the source has for them."""
+    return tuple(
+        text
+        and text.replace(_ARRAY, "Array").replace("dict[str, Array]", "Tensors").replace("dict[int, Array]", "Masks")
+        for text in (signature, returned)
+    )
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", _name_arrays)
+
+
 html_theme = "furo"
 html_title = "framework-conformance"
 html_copy_source = False
