@@ -1,7 +1,7 @@
 """``junit.xml``: a run as continuous integration reads it, with a test case for each check of each training."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -11,6 +11,7 @@ from conformance.results.run import Run
 from conformance.verdicts.compare import Verdict
 
 KEY = ["recipe", "implementation", "dtype", "check"]
+TOLD = ["stage", "tensor", "step", "verdict", "error", "allowance", "cause"]
 RECORDS_SHOWN = 20  # of a test case that fails; all are in records.csv
 ERRORS = (Verdict.CRASHED, Verdict.TIMEOUT, Verdict.MISSING)  # nothing was there to be judged
 _NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -53,38 +54,40 @@ def allowed(text: str) -> str:
 
 
 def _cases(run: Run) -> Iterator[Case]:
-    failing = {_key(key): rows for key, rows in run.not_passing().groupby(KEY, sort=False)}
-    unsupported = run.records["verdict"] == Verdict.UNSUPPORTED
-    offers_nothing = unsupported.groupby([run.records[key] for key in KEY]).all()
-    reasons = run.records[unsupported].groupby(KEY)["cause"].first()
-    lacking = dict.fromkeys(map(_key, run.missing[KEY].itertuples(index=False)))
-    for *place, seconds, _ in run.timings.itertuples(index=False):
-        key = _key(place)
+    failing: dict[tuple[str, ...], list[Mapping[Hashable, Any]]] = {}
+    for row in run.not_passing()[[*KEY, *TOLD]].to_dict("records"):
+        failing.setdefault(tuple(row[key] for key in KEY), []).append(row)
+    offered = set(_places(run.records[run.records["verdict"] != Verdict.UNSUPPORTED]))
+    silent = run.records[run.records["verdict"] == Verdict.UNSUPPORTED].drop_duplicates(KEY)
+    reasons = dict(zip(_places(silent), silent["cause"], strict=True))
+    lacking = dict.fromkeys(_places(run.missing))
+    for key, seconds in zip(_places(run.timings), run.timings["seconds"].tolist(), strict=True):
         lacking.pop(key, None)
         if key in failing:
             yield _failing(key, seconds, failing[key])
-        elif offers_nothing[key]:
-            yield Case(key, seconds, "skipped", reasons[key])
-        else:
+        elif key in offered:
             yield Case(key, seconds)
+        else:
+            yield Case(key, seconds, "skipped", reasons[key])
     for key in lacking:
         yield Case(key, 0.0, "error", "was planned and is not done")
 
 
-def _key(values: Any) -> tuple[str, ...]:
-    return tuple(map(str, values))
+def _places(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Which checks of which trainings rows are of, each once."""
+    places = rows[KEY].drop_duplicates()
+    return zip(*(places[key].tolist() for key in KEY), strict=True)
 
 
-def _failing(place: tuple[str, ...], seconds: float, records: pd.DataFrame) -> Case:
-    rows = records.head(RECORDS_SHOWN).to_dict("records")
+def _failing(place: tuple[str, ...], seconds: float, records: list[Mapping[Hashable, Any]]) -> Case:
     lines = [
         f"{row['stage']} {row['tensor']}, step {row['step']}: {row['verdict']}, error {row['error']:.3g} where"
         f" {row['allowance']:.3g} is allowed. {row['cause']}"
-        for row in rows
+        for row in records[:RECORDS_SHOWN]
     ]
-    if len(records) > len(rows):
-        lines.append(f"and {len(records) - len(rows)} more")
-    outcome = "error" if records["verdict"].isin(ERRORS).all() else "failure"
+    if len(records) > len(lines):
+        lines.append(f"and {len(records) - len(lines)} more")
+    outcome = "error" if all(row["verdict"] in ERRORS for row in records) else "failure"
     return Case(place, seconds, outcome, f"records that did not pass: {len(records)}", "\n".join(lines))
 
 

@@ -149,7 +149,11 @@ FRAMES: Mapping[str, Frame] = {
         f"implementation version device import_seconds peak_mib seconds records {' '.join(VERDICTS)}",
         version=("str", "version of its framework"),
         device=("str", "the device that it says it computes on"),
-        import_seconds=("float64", "from the start of loading its adapter to its being ready; the median of processes"),
+        import_seconds=(
+            "float64",
+            "from the start of loading its adapter to its being ready, the median of its processes; for `numpy` next to"
+            " nothing, since the harness has loaded NumPy before",
+        ),
         peak_mib=("float64", "most memory that one of its processes held, in MiB; NaN where it is not known"),
         seconds=("float64", "time spent in all checks, compilation included"),
     ),
