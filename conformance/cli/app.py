@@ -146,7 +146,7 @@ def explain(
     implementation: Annotated[str | None, typer.Option(help="One implementation of it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say where an implementation first leaves the oracle, and why.
+    """Say where an implementation first leaves the oracle, and why. What is found is kept with the run.
 
     Status 1 if something remains unexplained, 3 for a run that did not come to its end.
     """
@@ -161,6 +161,10 @@ def explain(
         lacking = run.incomplete
     except StoreError as error:
         stop(Exit.BAD_INPUT, str(error))
+    try:
+        explaining.keep(folder, found)
+    except OSError as error:
+        say(f"conformance: what was found is not kept with the run: {error}", error=True)
     if as_json:
         print(json.dumps([as_dict(explanation) for explanation in found], indent=2))
     else:

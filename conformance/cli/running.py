@@ -10,7 +10,7 @@ from typing import Any
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.display import Exit, progress_bars, say, show_run, span, stop
 from conformance.recipes.choosing import find
-from conformance.reports import write_reports
+from conformance.reports import left_out, write_reports
 from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
@@ -64,7 +64,7 @@ def make_report(folder: Path, *, require_all: bool) -> Exit:
     """Make the report files anew. The exit status that the run calls for."""
     try:
         write_reports(folder)
-        return show_run(folder, require_all=require_all)
+        return _show(folder, require_all)
     except StoreError as error:
         stop(Exit.BAD_INPUT, str(error))
     except OSError as error:
@@ -75,18 +75,26 @@ def _carry_out(work: Callable[[Progress], Any], folder: Path, require_all: bool)
     try:
         with _interruptible(), progress_bars() as progress:
             work(progress)
-        return show_run(folder, require_all=require_all)
+        return _show(folder, require_all)
     except (BadInput, StoreError) as error:
         stop(Exit.BAD_INPUT, str(error))
     except Incomplete as error:
         with contextlib.suppress(StoreError):
-            show_run(folder, require_all=require_all)
+            _show(folder, require_all)
         stop(Exit.INCOMPLETE, str(error))
     except KeyboardInterrupt as error:
         stop(
             Exit.INCOMPLETE,
             f"{error or 'interrupted'}; `conformance run --resume {short(folder)}` goes on with what is missing",
         )
+
+
+def _show(folder: Path, require_all: bool) -> Exit:
+    """Print what a run came to, and what is missing of its reports; the exit status that it calls for."""
+    status = show_run(folder, require_all=require_all)
+    if left_out():
+        say(left_out())
+    return status
 
 
 @contextlib.contextmanager

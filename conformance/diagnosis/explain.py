@@ -1,19 +1,20 @@
 """Why a run did not pass: an explanation of each failure, from what the run kept, with nothing but the reference."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from conformance.checks.observation import Seen
 from conformance.diagnosis.evidence import Evidence, First
-from conformance.diagnosis.explanation import Explanation
+from conformance.diagnosis.explanation import Explanation, as_row
 from conformance.diagnosis.inquiry import Inquiry
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.results.cases import load_case, load_seen
 from conformance.results.choices import recipes_of
-from conformance.results.store import Store, StoreError
+from conformance.results.store import Explained, Store, StoreError
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 from conformance.verdicts.floors import Expectations
 from conformance.verdicts.order import LADDER, place
@@ -21,7 +22,24 @@ from conformance.verdicts.order import LADDER, place
 PLACE = ("check", "step", "stage", "tensor")  # of a record: by these is told which came first
 
 
-@np.errstate(all="ignore")  # a training may diverge
+class Failing(NamedTuple):
+    """One training of which some record did not pass."""
+
+    recipe: str
+    implementation: str
+    dtype: str
+
+
+def failing(store: Store) -> list[Failing]:
+    """Every training that did not pass, in the order in which they were entered. Raises StoreError."""
+    rows = store.select(
+        "SELECT recipe, implementation, dtype FROM records"
+        f" WHERE verdict NOT IN ({', '.join('?' * len(NOT_FAILING))}) GROUP BY 1, 2, 3 ORDER BY min(rowid)",
+        tuple(map(str, NOT_FAILING)),
+    )
+    return [Failing(*row) for row in rows]
+
+
 def explain(folder: Path, recipe: str | None = None, implementation: str | None = None) -> list[Explanation]:
     """An explanation of every recipe, implementation and precision of a run that did not pass, or of those asked for.
 
@@ -33,19 +51,36 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
         if wanted is not None and wanted not in known:
             raise StoreError(f"{column}={wanted!r} is not in this run: must be one of {', '.join(map(repr, known))}")
     recipes = recipes_of(store)
-    failing = store.select(
-        "SELECT DISTINCT recipe, implementation, dtype FROM records"
-        f" WHERE verdict NOT IN ({', '.join('?' * len(NOT_FAILING))}) ORDER BY rowid",
-        tuple(map(str, NOT_FAILING)),
-    )
-    unknown = [name for name, *_ in failing if name not in recipes]
-    if unknown:
-        raise StoreError(f"{store.database}: has a record of the recipe {unknown[0]!r}, of which it says nothing else")
     return [
-        _inquiry(store, recipes[name], tested, dtype).explanation()
-        for name, tested, dtype in failing
-        if recipe in (None, name) and implementation in (None, tested)
+        explain_one(store, recipes, each)
+        for each in failing(store)
+        if recipe in (None, each.recipe) and implementation in (None, each.implementation)
     ]
+
+
+@np.errstate(all="ignore")  # a training may diverge
+def explain_one(store: Store, recipes: Mapping[str, Recipe], failing: Failing) -> Explanation:
+    """The explanation of one training that did not pass. Raises StoreError."""
+    if failing.recipe not in recipes:
+        raise StoreError(
+            f"{store.database}: has a record of the recipe {failing.recipe!r}, of which it says nothing else"
+        )
+    return _inquiry(store, recipes[failing.recipe], failing.implementation, failing.dtype).explanation()
+
+
+def not_explained(failing: Failing, why: str) -> Explained:
+    """What stands in the place of an explanation that could not be made."""
+    return Explained(*failing, check="", place="", cause=why, explained=False, text=why)
+
+
+def keep(folder: Path, explanations: Iterable[Explanation]) -> None:
+    """Enter explanations into the store of their run. Raises OSError."""
+    store = Store(folder)
+    try:
+        for explanation in explanations:
+            store.explain(as_row(explanation))
+    finally:
+        store.close()
 
 
 def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> Inquiry:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from conformance.results.store import Explained
 from conformance.verdicts.record import for_json
 
 EXPLAINED = 2.0  # allowances between a candidate and the observation
@@ -85,7 +86,7 @@ def _cause_as_dict(cause: Cause) -> dict[str, Any]:
 def text(explanation: Explanation) -> str:
     """An explanation for people."""
     found = explanation.divergence
-    place = f", stage {found.stage}, tensor {found.tensor}, step {found.step}" if found.tensor else ""
+    place = f", {_place(found)}" if found.tensor else ""
     lines = [
         f"{explanation.recipe}, {explanation.implementation}, {explanation.dtype}",
         f"  first divergence: check {found.check}{place}",
@@ -116,6 +117,31 @@ def text(explanation: Explanation) -> str:
     elif not explanation.causes and found.tensor:
         lines.append("  cause: no known formulation or fault explains this; " + _nearest(explanation.nearest))
     return "\n".join(lines)
+
+
+def as_row(explanation: Explanation) -> Explained:
+    """An explanation as it is kept."""
+    found = explanation.divergence
+    return Explained(
+        explanation.recipe, explanation.implementation, explanation.dtype, found.check, _place(found),
+        _in_a_line(explanation), explanation.explained, text(explanation),
+    )  # fmt: skip
+
+
+def _in_a_line(explanation: Explanation) -> str:
+    """The cause, or what is known instead of one."""
+    found = explanation.divergence
+    if explanation.causes:
+        return explanation.causes[0].description
+    if explanation.layout:
+        return f"{found.tensor} is the oracle's, {explanation.layout}"
+    if explanation.partly:
+        return "; ".join(f"{cause.description} (in {', '.join(cause.explains)})" for cause in explanation.partly)
+    return found.remark or f"no known formulation or fault explains this; {_nearest(explanation.nearest)}"
+
+
+def _place(found: Divergence) -> str:
+    return f"stage {found.stage}, tensor {found.tensor}, step {found.step}" if found.tensor else ""
 
 
 def _nearest(cause: Cause | None) -> str:

@@ -1,20 +1,43 @@
-"""From a run's records to tables that people read. Reads the store, never an implementation."""
+"""From a run's records to what people and programs read. Reads the store, never an implementation."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
+from conformance.adapters.installation import install_command
+from conformance.reports.digest import as_comment, as_values
+from conformance.reports.junit import as_junit
 from conformance.reports.summary import summarize
 from conformance.results.run import Run
+from conformance.results.schema import write_csv
 
 
 def write_reports(folder: Path) -> None:
-    """Make ``records.csv``, ``curves.csv``, ``environment.json`` and ``summary.md`` of a run's folder anew.
+    """Make all reports of a run's folder anew; ``docs/frames.md`` tells which.
 
     Raises StoreError for a folder whose run cannot be read, OSError for one that cannot be written.
     """
     run = Run(folder)
-    run.records.to_csv(folder / "records.csv", index=False)
-    run.curves.to_csv(folder / "curves.csv", index=False)
+    (folder / "summary.md").write_text(summarize(run), encoding="utf-8")
+    (folder / "comment.md").write_text(as_comment(run), encoding="utf-8")
+    values = json.dumps(as_values(run), indent=2, allow_nan=False)
+    (folder / "summary.json").write_text(values + "\n", encoding="utf-8")
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
     (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
-    (folder / "summary.md").write_text(summarize(run), encoding="utf-8")
+    (folder / "junit.xml").write_bytes(as_junit(run))
+    lacking = left_out()
+    for name, frame in (("records", run.records), ("curves", run.curves)):
+        write_csv(frame, folder / f"{name}.csv")
+        if lacking:
+            (folder / f"{name}.parquet").unlink(missing_ok=True)  # of an earlier report
+        else:
+            frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
+
+
+def left_out() -> str:
+    """Which reports cannot be made here, and why; "" where all can."""
+    if find_spec("pyarrow"):
+        return ""
+    return (
+        f"records.parquet and curves.parquet are not written: pyarrow is not installed ({install_command('parquet')})"
+    )

@@ -42,7 +42,43 @@ True
 
 ```
 
-`str` is pandas' own dtype of text: `object` before pandas 3, `str` since."""
+`str` is pandas' own dtype of text: `object` before pandas 3, `str` since.
+
+## Files
+
+A run ends with these files in its folder, made from the same frames; `conformance report FOLDER` makes them anew.
+
+| file | what it holds |
+| --- | --- |
+| `records.csv`, `curves.csv` | the frames `records` and `curves` |
+| `records.parquet`, `curves.parquet` | the same, if pyarrow is installed (the extra `parquet`) |
+| `summary.md` | the run on one page |
+| `comment.md` | the run in less than 60 lines, for a pull request |
+| `junit.xml` | a test case for each check of each training; the environment as properties |
+| `summary.json` | the run for programs, see below |
+| `environment.json` | all facts: the environment, the implementations, the recipes in full |
+
+A test case is a `failure` where a comparison failed, an `error` where nothing was there to be compared, and `skipped`
+where nothing of the check is offered.
+
+`summary.json` is one object; null stands for a number that is not there.
+
+| key | value |
+| --- | --- |
+| `schema_version` | 1; one more with each change that a reader would have to know of |
+| `run` | name of the run's folder |
+| `verdict` | `pass`, `fail` or `incomplete` |
+| `conclusion` | the verdict in words |
+| `incomplete` | what lacks, and why; empty for a run that came to its end |
+| `stopped` | whether it ended with the first check that did not pass, as it was asked to |
+| `recipes`, `records` | number of recipes, and of records |
+| `verdicts` | number of records of each verdict |
+| `implementations` | rows of the frame `implementations` |
+| `offering_nothing` | names of implementations of which nothing could be compared |
+| `first_failures` | rows of the frame `first_failures` |
+| `explanations` | rows of the frame `explanations` |
+| `unexplained` | number of recipes and implementations that fail and that nobody has explained |
+| `environment` | the frame `environment`, as an object |"""
 
 FURTHER = "*one for each implementation*"
 

@@ -8,6 +8,7 @@ from conformance.results.completeness import incompleteness
 from conformance.results.store import DATABASE, Store, StoreError
 from conformance.runs import pace
 from conformance.runs.environment import environment
+from conformance.runs.explaining import explain_failures
 from conformance.runs.folders import claimed
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
@@ -56,6 +57,8 @@ def _work(plan: Plan, progress: Progress) -> None:
                     store.set_fact("reused", Kept(plan).take(store))
                 pool = WorkerPool(plan, store, scratch, warden, progress)
                 pool.work()
+                pool.stop()
+                explain_failures(store, warden, progress)
             finally:
                 _finish(plan, store, pool, scratch)
                 warden.dismiss()
