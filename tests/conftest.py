@@ -1,6 +1,7 @@
-"""Shared fixtures. The course's image files are not part of the project: tests without them skip, and say so."""
+"""Shared fixtures. Neither the course's image files nor a browser come with the project: tests without skip loudly."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from reference_numpy.arithmetic import rounded_otherwise
 
 ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
+NO_BROWSER = "NO BROWSER"
+INSTALL_A_BROWSER = "install Chromium, for example by `apt-get install chromium`"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -38,12 +42,22 @@ def course_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """The program of a Chromium that is installed."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"{NO_BROWSER}: none of {', '.join(BROWSERS)} is on PATH; {INSTALL_A_BROWSER}")
+    return found
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the last lines how many tests did not run for want of the course's files: a skip alone goes unseen."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if ABSENT in str(report.longrepr)]
-    if skipped:
-        line = f"{ABSENT}: {len(skipped)} tests were skipped; set CONFORMANCE_DATA"
-        terminalreporter.write_line(line, yellow=True, bold=True)
+    """Say in the last lines how many tests did not run, for want of what: a skip alone goes unseen."""
+    for lacking, remedy in ((ABSENT, "set CONFORMANCE_DATA"), (NO_BROWSER, INSTALL_A_BROWSER)):
+        skipped = [report for report in terminalreporter.stats.get("skipped", []) if lacking in str(report.longrepr)]
+        if skipped:
+            line = f"{lacking}: {len(skipped)} tests were skipped; {remedy}"
+            terminalreporter.write_line(line, yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 from conformance.adapters.installation import install_command
 from conformance.reports.digest import as_comment, as_values
 from conformance.reports.junit import as_junit
+from conformance.reports.page import write_page
 from conformance.reports.summary import summarize
 from conformance.results.run import Run
 from conformance.results.schema import write_csv
@@ -24,6 +25,7 @@ def write_reports(folder: Path) -> None:
     (folder / "summary.json").write_text(values + "\n", encoding="utf-8")
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
     (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
+    write_page(run, folder / "report.html")
     (folder / "junit.xml").write_bytes(as_junit(run))
     lacking = left_out()
     for name, frame in (("records", run.records), ("curves", run.curves)):

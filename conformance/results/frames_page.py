@@ -52,6 +52,7 @@ A run ends with these files in its folder, made from the same frames; `conforman
 | --- | --- |
 | `records.csv`, `curves.csv` | the frames `records` and `curves` |
 | `records.parquet`, `curves.parquet` | the same, if pyarrow is installed (the extra `parquet`) |
+| `report.html` | the run as a page with its curves, for any browser; it needs no network |
 | `summary.md` | the run on one page |
 | `comment.md` | the run in less than 60 lines, for a pull request |
 | `junit.xml` | a test case for each check of each training; the environment as properties |
