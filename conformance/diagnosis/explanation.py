@@ -146,6 +146,6 @@ def _place(found: Divergence) -> str:
 
 def _nearest(cause: Cause | None) -> str:
     if cause is None:
-        return "a nearest is none known"
+        return "none that is known comes near"
     tensors = "1 tensor" if cause.mended == 1 else f"{cause.mended} tensors"
     return f"the nearest is {cause.description}, which mends {tensors} and changes nothing that passed"

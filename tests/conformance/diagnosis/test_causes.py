@@ -160,7 +160,7 @@ def test_a_known_difference_is_named_beside_one_that_nothing_explains() -> None:
 def test_where_nothing_is_mended_no_nearest_is_named() -> None:
     found = explained(MOONS, "numpy", ODD_STEP)
     assert (found.causes, found.partly, found.nearest) == ([], [], None)
-    assert "no known formulation or fault explains this; a nearest is none known" in text(found)
+    assert "no known formulation or fault explains this; none that is known comes near" in text(found)
 
 
 def test_a_training_that_ends_early_says_after_which_step() -> None:
