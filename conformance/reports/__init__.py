@@ -1,7 +1,7 @@
 """From a run's records to what people and programs read. Reads the store, never an implementation."""
 
 import json
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 from conformance.adapters.installation import install_command
@@ -38,8 +38,9 @@ def write_reports(folder: Path) -> None:
 
 def left_out() -> str:
     """Which reports cannot be made here, and why; "" where all can."""
-    if find_spec("pyarrow"):
-        return ""
-    return (
-        f"records.parquet and curves.parquet are not written: pyarrow is not installed ({install_command('parquet')})"
-    )
+    try:
+        import_module("pyarrow.parquet")
+    except ImportError:
+        hint = install_command("parquet")
+        return f"records.parquet and curves.parquet are not written: pyarrow is not installed ({hint})"
+    return ""
