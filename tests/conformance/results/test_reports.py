@@ -22,7 +22,7 @@ from synthetic import ODD, synthetic_run
 
 FILES = {
     "records.csv", "curves.csv", "records.parquet", "curves.parquet", "summary.md", "comment.md", "junit.xml",
-    "summary.json", "environment.json",
+    "summary.json", "environment.json", "report.html",
 }  # fmt: skip
 
 
