@@ -49,9 +49,11 @@ ceilings: install
 soak: install
 	$(BIN)/conformance soak
 
-# The figures of docs/gallery.md, of the latest run: of the default suite, over all four implementations.
+# The figures of docs/gallery.md, of the latest run: of the default suite, over all four implementations. And its report,
+# as a picture.
 gallery: install
 	$(BIN)/python -m conformance.reports.gallery reports/latest docs/figures
+	$(BIN)/python docs/picture.py reports/latest/report.html docs/figures/report.png
 
 # Explicit loops against vectorised code.
 vectorization: install
