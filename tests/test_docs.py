@@ -33,6 +33,8 @@ HELD_ELSEWHERE = {
     "docs/frames.md": "tests/conformance/results/test_schema.py",
 }
 
+AT_ONCE = ("docs/tutorial.md", "docs/reference/python_api.md")  # run by `make test`, the others by `make slow`
+
 COMMENT = re.compile(r"<!-- (file|into|slow|not run): (.+?) -->")
 
 
@@ -126,7 +128,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", pages_with(""))
+@pytest.mark.parametrize(
+    "page", [page if page in AT_ONCE else pytest.param(page, marks=pytest.mark.slow) for page in pages_with("")]
+)
 def test_a_page_does_what_it_shows(page, folder):
     perform(blocks_of(page), folder)
 

@@ -109,6 +109,7 @@ def test_every_field_has_a_meaning_and_those_that_are_filled_in_can_be_left_out(
     assert list(schema_page.FILLED_IN.values())[:2] == ['`"he_normal"`', '`"constant"`']
 
 
+@pytest.mark.slow
 def test_the_notebook_has_no_outputs_and_runs(tmp_path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

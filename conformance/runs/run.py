@@ -61,8 +61,10 @@ def _work(plan: Plan, progress: Progress, watch: Watch) -> None:
                 pool.stop()
                 explain_failures(store, warden, progress)
             finally:
-                _finish(plan, store, pool, scratch)
-                warden.dismiss()
+                try:
+                    _finish(plan, store, pool, scratch)
+                finally:
+                    warden.dismiss()
             lacking = incompleteness(store)
     except (OSError, StoreError) as error:
         raise Incomplete(f"{plan.folder}: {error}") from error

@@ -178,6 +178,15 @@ def test_json_is_one_object_that_has_the_documented_fields_with_their_types(fail
 # --- whole commands -----------------------------------------------------------------------------------------------
 
 
+# The command, of whose session standard input is the terminal: what is typed there interrupts it. A function that is run
+# between fork and exec would do that too, where no other test of the process has begun threads.
+WITH_ITS_TERMINAL = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("conformance", run_name="__main__", alter_sys=True)
+"""
+
+
 def on_a_terminal(command, folder, *, width=80, height=24, answer=None, **environment):
     """What a command prints on a terminal, as it was written, and its exit status.
 
@@ -189,9 +198,8 @@ def on_a_terminal(command, folder, *, width=80, height=24, answer=None, **enviro
     unset = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
     process = subprocess.Popen(
-        [sys.executable, "-m", "conformance", *map(str, command)],
+        [sys.executable, "-c", WITH_ITS_TERMINAL, *map(str, command)],
         cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         env=inherited | {"TERM": "xterm-256color", "PYTHONPATH": paths} | environment,
     )  # fmt: skip
     os.close(theirs)
@@ -246,7 +254,7 @@ def test_a_run_on_a_terminal_has_a_live_table_and_ends_in_a_panel(on_terminal):
     panel = [line.strip() for line in lines[rules[0] + 1 : rules[1]]]
     assert re.fullmatch(r"FAIL: \d+ pass, \d+ fail records", panel[0])
     assert panel[1].startswith("plug:Wrong small float64: update, optimizer state, first_moment")
-    assert panel[-2:] == ["report: out/summary.md", "explain: conformance explain out"]
+    assert panel[-2:] == ["report: out/report.html", "explain: conformance explain out"]
 
 
 def test_a_run_that_is_interrupted_on_a_terminal_ends_in_a_panel_too(place):
@@ -295,6 +303,6 @@ def test_json_is_all_that_is_on_standard_output(place):
     result = conformance(place, "run", "--recipe", "small.toml", *options, "--json")
     assert result.returncode == 0
     found = json.loads(result.stdout)
-    assert (found["status"], found["exit_status"], found["report"]) == ("pass", 0, "as_json/summary.md")
+    assert (found["status"], found["exit_status"], found["report"]) == ("pass", 0, "as_json/report.html")
     assert result.stderr.splitlines()[-1] == "numpy: 1 of 1"
     assert conformance(place, "run", "--resume", "nowhere", "--json").stdout == ""

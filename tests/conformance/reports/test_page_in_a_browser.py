@@ -244,6 +244,7 @@ def test_nothing_is_wider_than_paper_and_paper_is_light(opened: Any) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
 
 
+@pytest.mark.slow
 def test_five_hundred_recipes_are_filtered_fast(opened: Any) -> None:
     page = opened("failing", recipes=500)
     clock = page.context.new_cdp_session(page)

@@ -66,9 +66,9 @@ def test_an_unchanged_training_is_taken_with_its_records_and_curves(first, run):
 
 
 def test_a_training_under_another_name_is_the_same_training(run, small_recipe):
-    now = run(recipe=small_recipe.model_copy(update={"name": "otherwise named"}))
+    now = run(recipe=small_recipe.model_copy(update={"name": "otherwise-named"}))
     assert now.facts()["reused"] == 1
-    assert now.select("SELECT DISTINCT recipe FROM records") == [("otherwise named",)]
+    assert now.select("SELECT DISTINCT recipe FROM records") == [("otherwise-named",)]
 
 
 def test_somebodys_own_implementation_is_looked_at_anew_with_the_kept_case(first, run):
