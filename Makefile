@@ -53,7 +53,7 @@ soak: install
 # as a picture.
 gallery: install
 	$(BIN)/python -m conformance.reports.gallery reports/latest docs/figures
-	$(BIN)/python docs/picture.py reports/latest/report.html docs/figures/report.png
+	$(BIN)/python docs/picture.py reports/latest/report.html docs/report.png
 
 # Explicit loops against vectorised code.
 vectorization: install

@@ -98,6 +98,10 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure everything anew, also where nothing changed.")
     ] = False,
+    explained: Annotated[
+        bool,
+        typer.Option("--explain/--no-explain", help="Seek the causes of failures at the end, for a minute at most."),
+    ] = True,
     resume: Annotated[Path | None, typer.Option(help="Do what a run lacks that was broken off, in its folder.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
     quiet: Annotated[
@@ -132,6 +136,7 @@ def run(
             "memory_bytes": memory * 2**20,
             "stop_at_failure": stop,
             "keep_traces": keep_traces,
+            "explain": explained,
             "reuse": not (fresh or keep_traces),
             **({} if check is None else {"checks": check.split(",")}),
         },

@@ -46,6 +46,7 @@ class Plan:
         keep_traces: whether the tensors of what passed are kept too.
         stop_at_failure: whether the run ends with the first record that does not pass.
         reuse: whether results of earlier runs of the very same are taken.
+        explain: whether the causes of failures are sought at the end.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Plan:
     keep_traces: bool = False
     stop_at_failure: bool = False
     reuse: bool = False
+    explain: bool = True
 
     @property
     def run(self) -> str:

@@ -59,7 +59,8 @@ def _work(plan: Plan, progress: Progress, watch: Watch) -> None:
                 pool = WorkerPool(plan, store, scratch, warden, progress, watch)
                 pool.work()
                 pool.stop()
-                explain_failures(store, warden, progress)
+                if plan.explain:
+                    explain_failures(store, warden, progress)
             finally:
                 try:
                     _finish(plan, store, pool, scratch)

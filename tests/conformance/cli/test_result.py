@@ -178,8 +178,8 @@ def test_json_is_one_object_that_has_the_documented_fields_with_their_types(fail
 # --- whole commands -----------------------------------------------------------------------------------------------
 
 
-# The command, of whose session standard input is the terminal: what is typed there interrupts it. A function that is run
-# between fork and exec would do that too, where no other test of the process has begun threads.
+# The command, of whose session standard input is the terminal: what is typed there interrupts it. A function that is
+# run between fork and exec would do that too, where no other test of the process has begun threads.
 WITH_ITS_TERMINAL = """
 import fcntl, runpy, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)

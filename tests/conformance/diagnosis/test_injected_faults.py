@@ -491,7 +491,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
     recipes = [option for name in RECIPES for option in ("--recipe", f"{name}.toml")]
     implementations = ",".join(dict.fromkeys(TARGETS.values()))
-    run = _conformance(folder, "run", *recipes, "--implementation", implementations, "--output", "out")
+    run = _conformance(folder, "run", *recipes, "--implementation", implementations, "--output", "out", "--no-explain")
     explained = json.loads(_conformance(folder, "explain", "out", "--json").stdout)
     summary = (folder / "out" / "summary.md").read_text(encoding="utf-8")
     return Said(folder, run.returncode, summary, {(e["implementation"], e["recipe"]): e for e in explained})
