@@ -81,12 +81,12 @@ def _answers(process: "subprocess.Popen[str]", asked: Iterable[Failing]) -> Iter
     """What the process says, as far as it gets."""
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        with process.stdin as requests:
-            requests.writelines(json.dumps(each) + "\n" for each in asked)
-    except BrokenPipeError:
-        return
     with process.stdout as lines:
+        try:
+            with process.stdin as requests:
+                requests.writelines(json.dumps(each) + "\n" for each in asked)
+        except BrokenPipeError:
+            return
         for line in lines:
             try:
                 yield Explained(*json.loads(line))
