@@ -6,13 +6,16 @@ from unittest.mock import Mock
 
 import pytest
 
+from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.adapters.session import Adapter
+from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe
 from conformance.results.store import Store
 from conformance.results.traces import Traces
 from conformance.runs import worker
 from conformance.runs.judging import Judge, Stand
 from conformance.runs.plan import Plan
+from reference_numpy import optimizers
 
 
 def _carry_out(plan: Plan, adapters: Mapping[str, Callable[[str], Adapter]]) -> Store:
@@ -58,3 +61,18 @@ def small_recipe() -> Recipe:
             "optimizer": {"name": "adam", "learning_rate": 0.01},
         }
     )
+
+
+class _BetasSwapped(NumpyAdapter):
+    """The reference with a known fault: Adam's betas exchanged."""
+
+    def session(self, problem: Problem) -> NumpySession:
+        session = NumpySession(problem)
+        session.optimizer = optimizers.adam(0.01, beta1=0.999, beta2=0.9)
+        return session
+
+
+@pytest.fixture(scope="session")
+def faulty_adapter() -> type[NumpyAdapter]:
+    """An adapter whose optimizer is wrong, for recipes with Adam."""
+    return _BetasSwapped

@@ -1,6 +1,6 @@
 """Pages of runs that never were."""
 
-import importlib.util
+import runpy
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -18,19 +18,10 @@ SYNTHETIC = Path(__file__).parents[1] / "results" / "synthetic.py"
 HOSTILE = "</script><script>alert(1)</script> \"'&| \u2028 ünï <b>"
 
 
-def _synthetic_run() -> Any:
-    specification = importlib.util.spec_from_file_location("synthetic", SYNTHETIC)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.synthetic_run
-
-
 @pytest.fixture(scope="session")
 def synthetic_run() -> Any:
     """The maker of runs that never were."""
-    return _synthetic_run()
+    return runpy.run_path(str(SYNTHETIC))["synthetic_run"]
 
 
 @pytest.fixture(scope="session")

@@ -10,34 +10,22 @@ import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from conformance.adapters.numpy import NumpyAdapter, NumpySession
+from conformance.adapters.numpy import NumpyAdapter
 from conformance.cli import app
 from conformance.reports import gallery, plots
 from conformance.reports.figures import Decades
 from conformance.reports.plots import plot, save
 from conformance.results.run import Run
 from conformance.runs.plan import Plan
-from reference_numpy import optimizers
 
 NAN, INF = float("nan"), float("inf")
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-class BetasSwapped(NumpySession):
-    def __init__(self, problem):
-        super().__init__(problem)
-        self.optimizer = optimizers.adam(0.01, beta1=0.999, beta2=0.9)
-
-
-class Faulty(NumpyAdapter):
-    def session(self, problem):
-        return BetasSwapped(problem)
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, carry_out, small_recipe):
+def run(tmp_path_factory, carry_out, small_recipe, faulty_adapter):
     folder = tmp_path_factory.mktemp("run")
-    carry_out(Plan(folder, [("file", small_recipe)], {}, ["float64"]), {"numpy": NumpyAdapter, "mine": Faulty})
+    carry_out(Plan(folder, [("file", small_recipe)], {}, ["float64"]), {"numpy": NumpyAdapter, "mine": faulty_adapter})
     return Run(folder)
 
 

@@ -12,13 +12,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from conformance.adapters.numpy import NumpyAdapter, NumpySession
+from conformance.adapters.numpy import NumpyAdapter
 from conformance.cli import app, comparing
 from conformance.reports.comparison_page import page
 from conformance.results.comparison import compare, differences, speed
 from conformance.results.pairing import flipped_records, join, moved_records, only_in_one
 from conformance.runs.plan import Plan
-from reference_numpy import optimizers
 
 NAN, INF = float("nan"), float("inf")
 UNIT = 2.0**-53
@@ -28,24 +27,11 @@ RECORD = {
 }  # fmt: skip
 
 
-class BetasSwapped(NumpySession):
-    """A known fault."""
-
-    def __init__(self, problem):
-        super().__init__(problem)
-        self.optimizer = optimizers.adam(0.01, beta1=0.999, beta2=0.9)
-
-
-class Faulty(NumpyAdapter):
-    def session(self, problem):
-        return BetasSwapped(problem)
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, carry_out, small_recipe):
+def made(tmp_path_factory, carry_out, small_recipe, faulty_adapter):
     """A run of a right implementation, and one of a faulty one of the same name."""
     folders = []
-    for name, adapter in (("right", NumpyAdapter), ("faulty", Faulty)):
+    for name, adapter in (("right", NumpyAdapter), ("faulty", faulty_adapter)):
         folder = tmp_path_factory.mktemp(name)
         store = carry_out(Plan(folder, [("file", small_recipe)], {}, ["float64"]), {"numpy": adapter})
         store.set_fact("environment", {**store.fact("environment"), "python": "3.11.7", "packages": {"numpy": "2.4.6"}})
