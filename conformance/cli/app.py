@@ -96,7 +96,7 @@ def run(
     ] = False,
     keep_traces: Annotated[bool, typer.Option("--keep-traces", help="Keep the tensors of what passed too.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure everything anew, also where nothing changed.")
+        bool, typer.Option("--fresh", help="Measure every implementation anew, also where nothing changed.")
     ] = False,
     explained: Annotated[
         bool,

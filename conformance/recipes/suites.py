@@ -14,6 +14,9 @@ _xor = {"name": "xor", "examples": 80, "test_examples": 40}
 _digits = {"name": "digits", "examples": 150, "test_examples": 100}
 _signs = {"name": "hand_signs", "scaling": "unit", "examples": 80, "test_examples": 30}
 
+# Of recipes that differ from others by a term of a formula, which float64 shows; the others are run in float32 too.
+_IN_FLOAT64 = {"dtypes": ["float64"]}
+
 _binary = "binary_cross_entropy"
 _logistic = {"model": {"name": "logistic_regression"}, "loss": _binary}
 
@@ -86,25 +89,25 @@ _QUICK: tuple[dict[str, Any], ...] = (
 
 _MORE: tuple[dict[str, Any], ...] = (
     {
-        "name": "breast-cancer-l2-half",
+        "name": "breast-cancer-l2-half", **_IN_FLOAT64,
         "description": "PyTorch's convention of L2: lambda/2, not over m.",
         "dataset": _cancer, **_shallow("tanh", 5), "epochs": 20,
         "regularizers": [{"name": "l2", "strength": 0.01, "convention": "half"}],
         "optimizer": _optimizer("gradient_descent", 0.5),
     },
     {
-        "name": "moons-momentum-sum-nesterov",
+        "name": "moons-momentum-sum-nesterov", **_IN_FLOAT64,
         "description": "Momentum as PyTorch, Keras and optax have it, with Nesterov's look-ahead.",
         "dataset": _moons, **_shallow("relu", 6), "batch_size": 40, "epochs": 8,
         "optimizer": _optimizer("momentum", 0.05, accumulation="sum", nesterov=True),
     },
     {
-        "name": "moons-momentum-bias-corrected",
+        "name": "moons-momentum-bias-corrected", **_IN_FLOAT64,
         "dataset": _moons, **_shallow("tanh", 6), "batch_size": 40, "epochs": 8,
         "optimizer": _optimizer("momentum", 0.3, bias_correction=True),
     },
     {
-        "name": "moons-momentum-rate-inside",
+        "name": "moons-momentum-rate-inside", **_IN_FLOAT64,
         "description": "The learning rate inside the velocity, under a rate that changes every step.",
         "dataset": _moons, **_deep({"name": "leaky_relu", "slope": 0.2}, 6, 4), "batch_size": 40, "epochs": 8,
         "optimizer": _optimizer("momentum", 0.05, accumulation="sum", learning_rate_position="inside"),
@@ -121,13 +124,13 @@ _MORE: tuple[dict[str, Any], ...] = (
         "dataset": _moons, **_deep("softmax", 6), "optimizer": _optimizer("adam", 0.02), "epochs": 20,
     },
     {
-        "name": "moons-relu-at-zero",
+        "name": "moons-relu-at-zero", **_IN_FLOAT64,
         "description": "Both units of the first layer are off for many an example, and the next layer is at its kink.",
         "dataset": _moons, **_deep({"name": "relu", "derivative_at_zero": 1}, 2, 4), "batch_size": 40, "epochs": 8,
         "optimizer": _optimizer("gradient_descent", 0.1),
     },
     {
-        "name": "moons-relu-off",
+        "name": "moons-relu-off", **_IN_FLOAT64,
         "description": "As above, off at 0 too; probabilities and norms that are clipped, and an elastic net.",
         "dataset": _moons,
         **_deep("relu", 2, 4, bias=False, loss={"name": f"{_binary}_from_probabilities", "clip": 0.01}),
@@ -143,7 +146,7 @@ _MORE: tuple[dict[str, Any], ...] = (
         "regularizers": [{"name": "clip_by_value", "limit": 0.1}], "optimizer": _optimizer("gradient_descent", 0.5),
     },
     {
-        "name": "xor-mse-half",
+        "name": "xor-mse-half", **_IN_FLOAT64,
         "description": "Half the squared error.",
         "dataset": _xor, **_deep("tanh", 6, 4, loss={"name": "mean_squared_error", "convention": "half"}),
         "optimizer": _optimizer("rmsprop", 0.01, epsilon_position="inside_root", epsilon=1e-6), "epochs": 30,
@@ -155,7 +158,7 @@ _MORE: tuple[dict[str, Any], ...] = (
     ),
     _digits_recipe(
         "digits-rmsprop-momentum", _optimizer("rmsprop", 0.001, momentum=0.9),
-        schedule={"name": "exponential", "base": 0.8},
+        schedule={"name": "exponential", "base": 0.8}, **_IN_FLOAT64,
     ),
     {
         "name": "housing-relu-neuron",

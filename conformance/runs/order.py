@@ -37,7 +37,8 @@ def plan_of(
 
     ``implementations`` are names, or ``package.module:Class``; by default those of the project's own whose framework is
     installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select``
-    chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
+    chooses recipes by patterns. ``options`` are other fields of :class:`Plan`; the oracle's cases of earlier runs are
+    taken unless they say otherwise. Raises ValueError, naming the option.
     """
     choose_all("device", [device], DEVICES)
     precisions = choose_all("dtype", dtypes, DTYPES)
@@ -52,7 +53,7 @@ def plan_of(
     targets = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
-    return Plan(folder.resolve(), found, targets, precisions, device, in_order, **options)
+    return Plan(folder.resolve(), found, targets, precisions, device, in_order, **{"kept_cases": True, **options})
 
 
 def _free(output: Path) -> Path:

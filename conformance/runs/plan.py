@@ -46,6 +46,7 @@ class Plan:
         keep_traces: whether the tensors of what passed are kept too.
         stop_at_failure: whether the run ends with the first record that does not pass.
         reuse: whether results of earlier runs of the very same are taken.
+        kept_cases: whether the oracle's cases of earlier runs are taken, in which no implementation has a part.
         explain: whether the causes of failures are sought at the end.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     keep_traces: bool = False
     stop_at_failure: bool = False
     reuse: bool = False
+    kept_cases: bool = False
     explain: bool = True
 
     @property

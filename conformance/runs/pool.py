@@ -67,7 +67,7 @@ class WorkerPool:
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
         self.left = self._left()
-        if plan.reuse:
+        if plan.kept_cases:
             for task, informative_steps, steps in KeptCases(plan).take(store):
                 self.judge.case_made(task.name, informative_steps, steps)
         self.schedule = Schedule(self.left, self.judge.made(), plan.at_once)
@@ -197,7 +197,7 @@ class WorkerPool:
             assert worker.task is not None
             reach = float(message["informative_steps"]), int(message["steps"])
             self.judge.case_made(worker.task, *reach)
-            if self.plan.reuse:
+            if self.plan.kept_cases:
                 KeptCases(self.plan).keep(self.store, self.judge.tasks[worker.task], *reach)
             self.schedule.case_made(worker.task)
             self.watch(Event("judged", ORACLE, *worker.task, CASE, Verdict.PASS))

@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -479,18 +480,39 @@ class Said(NamedTuple):
     explanations: dict[tuple[str, str], dict[str, Any]]
 
 
+# Whose run is everyday's, one of each framework; the others' is `make slow`'s.
+EVERYDAY = ("torch_0", "tf_0", "jax_1")
+
+
+def marked(name: str) -> Any:
+    """A fault's name as a parameter, slow if its module's run is."""
+    everyday = TARGETS[name].partition(":")[0] in EVERYDAY
+    return pytest.param(name, marks=() if everyday else pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
-    folder = tmp_path_factory.mktemp("faults")
+def said_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Said]:
+    """What was said of a fault and of the others of its run, which is made when first it is asked for."""
+
+    @cache
+    def made(everyday: bool) -> Said:
+        chosen = [module for module in MODULES if (module in EVERYDAY) == everyday]
+        return run_of(tmp_path_factory.mktemp("faults"), chosen)
+
+    return lambda name: made(TARGETS[name].partition(":")[0] in EVERYDAY)
+
+
+def run_of(folder: Path, modules: Sequence[str]) -> Said:
+    """A run of the faults of some modules, and its explanations."""
     for name, text in RECIPES.items():
         (folder / f"{name}.toml").write_text(COMMON.format(name=name) + text, encoding="utf-8")
-    for module, faults in MODULES.items():
-        changes = {recipe: fault.edits for recipe, fault in faults.items()}
-        (implementation,) = {fault.implementation for fault in faults.values()}
+    for module in modules:
+        changes = {recipe: fault.edits for recipe, fault in MODULES[module].items()}
+        (implementation,) = {fault.implementation for fault in MODULES[module].values()}
         text = MODULE.format(changes=changes, implementation=implementation)
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
     recipes = [option for name in RECIPES for option in ("--recipe", f"{name}.toml")]
-    implementations = ",".join(dict.fromkeys(TARGETS.values()))
+    implementations = ",".join(f"{module}:Faulty" for module in modules)
     run = _conformance(folder, "run", *recipes, "--implementation", implementations, "--output", "out", "--no-explain")
     explained = json.loads(_conformance(folder, "explain", "out", "--json").stdout)
     summary = (folder / "out" / "summary.md").read_text(encoding="utf-8")
@@ -508,8 +530,10 @@ def _conformance(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.timeout(1800)  # the first waits for the run
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_an_injected_fault_is_found_and_explained(said: Said, fault: Fault) -> None:
+@pytest.mark.parametrize("name", [marked(name) for name in TARGETS])
+def test_an_injected_fault_is_found_and_explained(said_of: Callable[[str], Said], name: str) -> None:
+    (fault,) = (fault for fault in FAULTS if fault.name == name)
+    said = said_of(name)
     assert said.status == 1
     check, stage, tensor, step = fault.found
     place = f"check `{check}`, stage `{stage}`, tensor `{tensor}`, step {step}"
@@ -523,8 +547,9 @@ def test_an_injected_fault_is_found_and_explained(said: Said, fault: Fault) -> N
     assert (nearest and nearest["description"]) == fault.nearest
 
 
-def test_the_explanation_in_words(said: Said) -> None:
-    target = TARGETS["epsilon inside the root in RMSprop"]
+def test_the_explanation_in_words(said_of: Callable[[str], Said]) -> None:
+    name = "epsilon inside the root in RMSprop"
+    said, target = said_of(name), TARGETS[name]
     found = _conformance(said.folder, "explain", "out", "rmsprop", "--implementation", target)
     words = re.sub(r"\d\.\d+(e-\d+)?|\de-\d+|\b0(?= in all)", "N", found.stdout)
     assert words == (
@@ -541,10 +566,12 @@ def test_the_explanation_in_words(said: Said) -> None:
     assert found.returncode == 0
 
 
-def test_what_comes_after_the_first_divergence_is_told_apart(said: Said) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_comes_after_the_first_divergence_is_told_apart(said_of: Callable[[str], Said]) -> None:
     """The oracle, from the value that was observed: a weight is wrong in one layer alone, a tanh in every layer."""
     rows, tanh = (
-        said.explanations[TARGETS[name], "rmsprop"]["patching"]
+        said_of(name).explanations[TARGETS[name], "rmsprop"]["patching"]
         for name in ("the rows of a square weight one further", "LeCun's scaled tanh")
     )
     assert rows == "from the observed Z2 the oracle arrives at 3 of 3 later activations"

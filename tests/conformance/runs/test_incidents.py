@@ -102,13 +102,13 @@ class Place:
         for seed in (1, 2):
             (folder / f"s{seed}.toml").write_text(RECIPE.format(name=f"s{seed}", seed=seed), encoding="utf-8")
         (folder / "plug.py").write_text(PLUGIN, encoding="utf-8")
+        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        self.environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(self.folder / "tmp")}
 
     def start(self, *arguments):
-        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
-        environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(self.folder / "tmp")}
         command = [sys.executable, "-m", "conformance", *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def run(self, *arguments):
@@ -198,9 +198,10 @@ def test_a_run_that_was_ended_says_so_everywhere_and_leaves_nothing_behind(place
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 50))])
 def test_a_run_goes_on_after_kills_of_any_of_its_processes_and_then_has_the_records_of_an_undisturbed_one(place, seed):
-    (place.folder / "hanging").touch()
+    place.environment["XDG_CACHE_HOME"] = str(place.folder / "cache" / "first")
     assert place.run(*place.begin("numpy,plug:Honest", output="whole"))[0] == 0
     expected = place.records("whole").drop(columns=["run", "seconds"])
+    place.environment["XDG_CACHE_HOME"] = str(place.folder / "cache" / "second")  # so that the oracle is at work too
     process = place.start(*place.begin("numpy,plug:Honest"))
     generator = random.Random(seed)
     for _ in range(KILLS):

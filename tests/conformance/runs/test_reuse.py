@@ -20,7 +20,7 @@ FOLDER = "framework-conformance"
 
 
 def carried_out(folder: Path, recipe: Recipe, name: str = "numpy") -> Store:
-    plan = Plan(folder, [("own", recipe)], {name: OTHER}, ["float64"], workers=1, reuse=True)
+    plan = Plan(folder, [("own", recipe)], {name: OTHER}, ["float64"], workers=1, reuse=True, kept_cases=True)
     carry_out(plan, lambda *progress: None)
     return Store(plan.folder)
 
