@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
+    from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -42,6 +43,7 @@ __all__ = [
     "load_run",
     "plot",
     "run",
+    "wrap_keras",
     "wrap_torch",
 ]
 
@@ -56,6 +58,7 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
+    "wrap_keras": "wrappers.keras",
     "wrap_torch": "wrappers.torch",
 }
 

@@ -49,7 +49,7 @@ ADAPTERS = {
 # Files of wrappers, ``torch.py`` or ``torch_hooks.py``, beside what all of them share.
 WRAPPERS = {
     "torch": {"numpy", "torch", "impl_torch"},
-    "keras": {"numpy", "tensorflow"},
+    "keras": {"numpy", "tensorflow", "reference_numpy"},
     "jax": {"numpy", "jax", "optax"},
 }
 
