@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
+    from conformance.wrappers.keras import wrap_keras
+    from conformance.wrappers.torch import wrap_torch
 
     __version__: str
 
@@ -41,6 +43,8 @@ __all__ = [
     "load_run",
     "plot",
     "run",
+    "wrap_keras",
+    "wrap_torch",
 ]
 
 _HOMES = {
@@ -54,6 +58,8 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
+    "wrap_keras": "wrappers.keras",
+    "wrap_torch": "wrappers.torch",
 }
 
 
