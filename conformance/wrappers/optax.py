@@ -5,7 +5,6 @@ others count the steps. Which slot of the recipe a tree is, the name of its fiel
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ import optax
 from conformance.adapters.session import State
 from conformance.data.wording import nearest, shown
 from conformance.problems.tensors import Tensors
+from conformance.wrappers.jax_trees import Layout, is_masked, name_of
 
 # By the name of a field: the slots that it may be. No recipe has two of one row.
 SLOTS: dict[str, tuple[str, ...]] = {
@@ -32,38 +32,6 @@ COUNTS = ("count", "step", "steps", "t")  # whole numbers of these names are the
 SIGNED = "velocity"  # optax has it with the other sign where the learning rate, which it takes as negative, comes first
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where tensors by name lie in a tree: the ``names`` of its leaves in turn, and which of them lie transposed."""
-
-    structure: Any
-    names: tuple[str, ...]
-    turned: frozenset[str] = frozenset()
-
-    @staticmethod
-    def flat(names: Iterable[str]) -> "Layout":
-        """That of a dict of arrays, as they are."""
-        return Layout(jax.tree.structure(dict.fromkeys(names, 0)), tuple(sorted(names)))
-
-    def tree(self, tensors: Mapping[str, Any]) -> Any:
-        """The tree that holds the tensors."""
-        return jax.tree.unflatten(self.structure, [self.turn(name, tensors[name]) for name in self.names])
-
-    def tensors(self, tree: Any) -> dict[str, Any]:
-        """The tensors of a tree, without those that optax masks."""
-        leaves = jax.tree.leaves(tree, is_leaf=_is_masked)
-        found = zip(self.names, leaves, strict=True)
-        return {name: self.turn(name, leaf) for name, leaf in found if not _is_masked(leaf)}
-
-    def is_like(self, node: Any) -> bool:
-        """Whether ``node`` is a tree of this structure."""
-        return bool(jax.tree.structure(node, is_leaf=_is_masked) == self.structure)
-
-    def turn(self, name: str, value: Any) -> Any:
-        """A tensor of this name as it lies in the tree, or back."""
-        return jnp.asarray(value).T if name in self.turned else jnp.asarray(value)
-
-
 class Optimizer:
     """A transformation, or a function of the learning rate that makes one, with the slots of the recipe.
 
@@ -73,7 +41,7 @@ class Optimizer:
     """
 
     def __init__(self, optimizer: Any, slots: Iterable[str], fields: Mapping[str, str] | None = None) -> None:
-        self._has_rate = all(hasattr(optimizer, method) for method in ("init", "update"))
+        self._has_rate = is_transformation(optimizer)
         if not (self._has_rate or callable(optimizer)):
             raise TypeError(
                 f"optimizer={shown(optimizer)} is not allowed: must be an optax GradientTransformation, or a function"
@@ -110,7 +78,7 @@ class Optimizer:
                 return self._filled(layout, node, held, signs.get(_place(path), 1.0))
             if isinstance(node, optax.ScaleByScheduleState):
                 return node._replace(count=jnp.asarray(rate_step, node.count.dtype))
-            names = [_name(key) for key in path]
+            names = [name_of(key) for key in path]
             if names[-2:] == ["hyperparams", "learning_rate"]:
                 return jnp.asarray(rate, node.dtype)
             if names and names[-1] in COUNTS and np.ndim(node) == 0 and jnp.issubdtype(node.dtype, jnp.integer):
@@ -182,13 +150,18 @@ class Optimizer:
 
     def _filled(self, layout: Layout, node: Any, held: Mapping[str, Any], sign: float) -> Any:
         """A tree of the state with the values that are held for it; what is masked stays so."""
-        leaves, structure = jax.tree.flatten(node, is_leaf=_is_masked)
+        leaves, structure = jax.tree.flatten(node, is_leaf=is_masked)
         filled = [
-            leaf if _is_masked(leaf) or name not in held
-            else jnp.asarray(sign * layout.turn(name, held[name]), leaf.dtype)
+            leaf if is_masked(leaf) or name not in held
+            else jnp.asarray(sign * held[name], leaf.dtype)
             for name, leaf in zip(layout.names, leaves, strict=True)
         ]  # fmt: skip
         return jax.tree.unflatten(structure, filled)
+
+
+def is_transformation(optimizer: Any) -> bool:
+    """Whether it is an optax transformation, with its learning rate inside."""
+    return all(hasattr(optimizer, method) for method in ("init", "update"))
 
 
 def _trees(layout: Layout, state: Any) -> list[tuple[Any, Any]]:
@@ -201,18 +174,9 @@ def _is_part(layout: Layout, node: Any) -> bool:
     return layout.is_like(node) or isinstance(node, optax.ScaleByScheduleState)
 
 
-def _is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
-
-def _name(key: Any) -> str:
-    """A key of a path as text."""
-    return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
-
-
 def _field(path: Any) -> str:
     """The name of the field in which a place of a state lies."""
-    named = [_name(key) for key in path if not hasattr(key, "idx")]
+    named = [name_of(key) for key in path if not hasattr(key, "idx")]
     return named[-1] if named else ""
 
 

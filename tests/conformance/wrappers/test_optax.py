@@ -13,7 +13,8 @@ from reference_numpy.optimizers import OPTIMIZERS
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-from conformance.wrappers.optax import Layout, Optimizer  # noqa: E402  (needs JAX)
+from conformance.wrappers.jax_trees import Layout  # noqa: E402  (needs JAX)
+from conformance.wrappers.optax import Optimizer  # noqa: E402  (needs JAX)
 
 RATE = 0.01
 DIALECTS = [found for found in dialects() if found.framework == "optax"]
@@ -84,11 +85,11 @@ def test_a_schedule_inside_goes_by_the_step_of_the_rate_and_an_injected_rate_is_
         assert_same_steps(Optimizer(made, slots), Layout.flat(SHAPES), reference, rates)
 
 
-def test_a_tree_of_the_users_with_transposed_leaves_and_masks_gives_the_same_steps():
-    """The decay is masked by the shape of the leaves, and biases have an optimizer of their own."""
+def test_a_tree_of_the_users_with_masks_and_labels_gives_the_same_steps():
+    """Biases have an optimizer of their own, and the decay is of the kernel alone."""
     slots = ("first_moment", "second_moment")
     structure = jax.tree.structure({"dense": {"bias": 0, "kernel": 0}})
-    layout = Layout(structure, ("b1", "W1"), frozenset({"W1"}))
+    layout = Layout(structure, ("b1", "W1"))
     labels = {"dense": {"bias": "plain", "kernel": "plain too"}}
     parts = {"plain": optax.adam(RATE), "plain too": optax.adam(RATE)}
     masked = optax.chain(
