@@ -13,12 +13,13 @@ from conformance.adapters.jax import JaxAdapter, arrays, in_precision
 from conformance.adapters.session import State, Training, TrainingState, Unsupported
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from conformance.wrappers.jax_models import Net, Ran, is_seeded, read_model
-from conformance.wrappers.jax_trees import Layout
-from conformance.wrappers.optax import Optimizer, is_transformation
-from conformance.wrappers.session import Forward, Gradients, Losses, Step, Taken, WrappedSession
 from conformance.wrappers.given import Given, takes
+from conformance.wrappers.jax_models import Net, Ran, is_seeded, read_model
+from conformance.wrappers.jax_optimizer import Optimizer, is_transformation
+from conformance.wrappers.jax_trees import Layout
+from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
+from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
 from reference_numpy import schedules
 
 LIBRARIES = ("jax", "optax", "flax", "equinox")
@@ -210,7 +211,7 @@ class JaxSession(WrappedSession):
 
     def _seen(self, found: Losses) -> Losses:
         """A loss as NumPy arrays; that of each example alone only where their mean or sum is the loss."""
-        each, data_loss, penalty = (np.asarray(value) for value in found)
+        each, data_loss, penalty = (cast(Array, np.asarray(value)) for value in found)
         near = np.finfo(data_loss.dtype).eps ** 0.5
         adds_up = any(
             np.isclose(whole, data_loss, rtol=near, atol=0.0, equal_nan=True) for whole in (each.mean(), each.sum())
@@ -239,7 +240,9 @@ class JaxSession(WrappedSession):
     def step_of(
         self, parameters: Tensors, gradients: Tensors, state: State, rate: float
     ) -> tuple[Tensors, dict[str, Tensors]]:
-        layout, to_own, to_recipe = Layout.flat(parameters), dict, dict
+        layout: Layout = Layout.flat(parameters)
+        to_own: Callable[[Tensors], Tensors] = dict
+        to_recipe: Callable[[Tensors], Tensors] = dict
         if self.matching is not None and self._is_whole(parameters):
             layout, to_own, to_recipe = self.net.layout, self.matching.to_own, self.matching.to_recipe
         own = State(state.step, {slot: to_own(tensors) for slot, tensors in state.slots.items()})
@@ -295,7 +298,7 @@ class JaxSession(WrappedSession):
         return parameters, statistics, state, cost, norm
 
     def _clipped(self, tree: Any) -> Any:
-        clip = self.given.clip
+        clip: Any = self.given.clip
         if clip is None:
             return tree
         return clip.update(tree, clip.init(tree))[0] if is_transformation(clip) else clip(tree)

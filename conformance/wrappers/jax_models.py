@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from conformance.data.wording import shown
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
+from conformance.wrappers.given import made
 from conformance.wrappers.jax_calls import Call, calls_of, masks_fed
 from conformance.wrappers.jax_trees import Layout, dotted, uses_of
-from conformance.wrappers.given import made
 
 # What models call the argument, or Flax's collections, that says whether they are trained; a key; and Flax's streams.
 _IN_TRAINING = ("train", "training", "is_training")
@@ -286,7 +286,7 @@ def _mode(call: Callable[..., Any], training: bool, key: Array | None = None) ->
 
 def _names(function: Callable[..., Any]) -> set[str]:
     """The names of a function's arguments, or of those that make an instance of a class."""
-    called = function.__init__ if isinstance(function, type) else function  # Flax's classes hide what they take
+    called = vars(function).get("__init__", function) if isinstance(function, type) else function  # as Flax hides it
     try:
         return set(inspect.signature(called).parameters)
     except (TypeError, ValueError):  # of a function written in C

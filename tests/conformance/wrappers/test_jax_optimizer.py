@@ -13,8 +13,8 @@ from reference_numpy.optimizers import OPTIMIZERS
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
+from conformance.wrappers.jax_optimizer import Optimizer  # noqa: E402  (needs JAX)
 from conformance.wrappers.jax_trees import Layout  # noqa: E402  (needs JAX)
-from conformance.wrappers.optax import Optimizer  # noqa: E402  (needs JAX)
 
 RATE = 0.01
 DIALECTS = [found for found in dialects() if found.framework == "optax"]
