@@ -30,6 +30,10 @@ from jax.typing import ArrayLike
 
 from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
 
+# Of the beta in a bias correction ``1 - beta^t``: as it is; rounded to the dtype of the parameters, as optax does;
+# rounded to float32, as Keras does on TensorFlow. Power and difference are then in the dtype of the parameters.
+PRECISIONS = ("exact", "working", "float32")
+
 LearningRate = float | Callable[[Any], Any]
 Slots = dict[str, Any]  # by name: one array in a formula, else a tree like the parameters
 # (w, g, slots, t, alpha) -> (update, slots)
@@ -251,6 +255,7 @@ def adam(
     epsilon_position: str = "outside_root",
     amsgrad: str | None = None,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam: ``w <- w - alpha m^ / (sqrt(v^) + epsilon)``, ``m^ = m / (1 - beta1^t)``, ``v^ = v / (1 - beta2^t)``.
 
@@ -258,12 +263,13 @@ def adam(
     ``epsilon_position="outside_root"`` is ``optax.adam(eps=...)``, ``"inside_root"`` its ``eps_root``;
     ``"before_correction"``, the paper's epsilon-hat, has no counterpart. ``amsgrad="corrected_max"`` (maximum of
     ``v^``) is ``optax.amsgrad``; ``"raw_max"`` corrects the maximum of ``v``, ``"uncorrected"`` corrects nothing.
-    ``weight_decay``: ``g <- g + weight_decay w``; decoupled it is :func:`adamw`. Raises ValueError for a number out of
-    range or an unknown formulation.
+    ``weight_decay``: ``g <- g + weight_decay w``; decoupled it is :func:`adamw`. ``correction_precision`` is of ``1 -
+    beta^t``: ``"exact"``, ``"working"`` from betas rounded to the parameters' dtype and in it, as ``optax.adam``,
+    ``"float32"`` from betas rounded to float32. Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
-    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
+    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad, correction_precision)
     return _optimizer(learning_rate, _adam_slots(amsgrad), step, weight_decay=weight_decay)
 
 
@@ -277,6 +283,7 @@ def adamw(
     amsgrad: str | None = None,
     weight_decay: float = 0.01,
     decay_scale: str = "learning_rate",
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with decoupled weight decay: ``w <- w - alpha weight_decay w`` beside its step, on every parameter.
 
@@ -286,7 +293,7 @@ def adamw(
     ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0 or a schedule.
     """
     _check_learning_rate(learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     decay = float(weight_decay)
@@ -296,7 +303,7 @@ def adamw(
                 f"learning_rate={learning_rate!r} is not allowed with decay_scale='schedule_only': must be > 0"
             )
         decay = weight_decay / learning_rate
-    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad)
+    step = _adam_step(float(beta1), float(beta2), float(epsilon), epsilon_position, amsgrad, correction_precision)
 
     def update_array(w, g, slots, t, alpha):
         update, slots = step(w, g, slots, t, alpha)
@@ -314,6 +321,7 @@ def nadam(
     schedule: str = "dozat",
     momentum_decay: float = 0.004,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with Nesterov's momentum: ``m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)``.
 
@@ -325,29 +333,33 @@ def nadam(
     _check_learning_rate(learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("schedule", schedule, ("dozat", "constant"))
     check_not_negative("momentum_decay", momentum_decay)
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
-    log_base = momentum_decay * math.log(0.96)
+    exact_beta1, exact_base = beta1, base = beta1, 0.96
+    if correction_precision == "float32":
+        beta1, beta2, base = (float(np.float32(number)) for number in (beta1, beta2, base))
     dozat = schedule == "dozat"
 
-    def half_power(t):
-        return 0.5 * jnp.exp(t * log_base)
+    def half_power(t, base=base):
+        return 0.5 * jnp.exp(t * (momentum_decay * math.log(base)))
 
     def update_array(w, g, slots, t, alpha):
+        one_minus_power = _one_minus_power_in(correction_precision)
         m = beta1 * slots["first_moment"] + (1 - beta1) * g
         v = beta2 * slots["second_moment"] + (1 - beta2) * g * g
         new_slots = {"first_moment": m, "second_moment": v}
         if dozat:
-            mu, next_mu = beta1 * (1 - half_power(t)), beta1 * (1 - half_power(t + 1))
+            mu, next_mu = exact_beta1 * (1 - half_power(t, exact_base)), beta1 * (1 - half_power(t + 1))
             one_minus_mu = (1 - beta1) + beta1 * half_power(t)  # without cancellation
             p = slots["momentum_product"] * mu
             new_slots["momentum_product"] = p
             m_hat = next_mu * m / (1 - p * next_mu) + one_minus_mu * g / (1 - p)
         else:
-            m_hat = beta1 / _one_minus_power(beta1, t + 1) * m + (1 - beta1) / _one_minus_power(beta1, t) * g
-        return -alpha * m_hat / (jnp.sqrt(v / _one_minus_power(beta2, t)) + epsilon), new_slots
+            m_hat = beta1 / one_minus_power(beta1, t + 1) * m + (1 - beta1) / one_minus_power(beta1, t) * g
+        return -alpha * m_hat / (jnp.sqrt(v / one_minus_power(beta2, t)) + epsilon), new_slots
 
     slots = {"first_moment": 0.0, "second_moment": 0.0}
     if dozat:
@@ -363,6 +375,7 @@ def adamax(
     epsilon: float = 1e-8,
     epsilon_position: str = "inside_maximum",
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with the maximum norm: ``u <- max(beta2 u, |g| + epsilon)``, ``w <- w - alpha m / ((1 - beta1^t) u)``.
 
@@ -373,6 +386,7 @@ def adamax(
     _check_learning_rate(learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     beta1, beta2, epsilon = float(beta1), float(beta2), float(epsilon)
@@ -381,7 +395,8 @@ def adamax(
     def update_array(w, g, slots, t, alpha):
         m = beta1 * slots["first_moment"] + (1 - beta1) * g
         u = jnp.maximum(beta2 * slots["infinity_norm"], jnp.abs(g) + epsilon if inside else jnp.abs(g))
-        update = -alpha / _one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
+        one_minus_power = _one_minus_power_in(correction_precision)
+        update = -alpha / one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
         return update, {"first_moment": m, "infinity_norm": u}
 
     slots = {"first_moment": 0.0, "infinity_norm": 0.0}
@@ -544,11 +559,12 @@ def _adam_slots(amsgrad: str | None) -> dict[str, float]:
     return slots if amsgrad is None else slots | {"maximum_second_moment": 0.0}
 
 
-def _adam_step(beta1, beta2, epsilon, epsilon_position, amsgrad):
+def _adam_step(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision):
     """Adam's formula on one array; the equations are in :func:`adam`."""
 
     def update_array(w, g, slots, t, alpha):
-        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+        one_minus_power = _one_minus_power_in(correction_precision)
+        correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = jnp.ones_like(t)
         m = beta1 * slots["first_moment"] + (1 - beta1) * g
@@ -716,12 +732,22 @@ def _one_minus_power(beta: float, t: jax.Array) -> jax.Array:
     return jnp.ones_like(t) if beta == 0 else -jnp.expm1(t * math.log(beta))
 
 
-def _check_adam(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> None:
+def _one_minus_power_in(precision: str) -> Callable[[float, jax.Array], jax.Array]:
+    """``1 - beta^t`` as a function of ``beta`` and ``t`` in one of ``PRECISIONS``; that of ``t`` is the working one."""
+    if precision == "exact":
+        return _one_minus_power
+    return lambda beta, t: 1 - jnp.asarray(np.float32(beta) if precision == "float32" else beta, t.dtype) ** t
+
+
+def _check_adam(
+    beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None, correction_precision: str
+) -> None:
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
     check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+    check_choice("correction_precision", correction_precision, PRECISIONS)
 
 
 def _check_dampening(dampening: float, accumulation: str, nesterov: bool, bias_correction: bool) -> None:

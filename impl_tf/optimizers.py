@@ -32,6 +32,10 @@ import tensorflow as tf
 
 from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
 
+# Of the beta in a bias correction ``1 - beta^t``: as it is, whatever the dtype of the parameters; rounded to that, as
+# optax does; rounded to float32, as Keras does. Power and difference are then in the dtype of the parameters.
+PRECISIONS = ("exact", "working", "float32")
+
 Tensors = dict[str, tf.Tensor]
 Variables = dict[str, tf.Variable]
 # On one variable, or on dicts of all of them: w, g, the slots by name, t, alpha.
@@ -321,6 +325,7 @@ def adam(
     epsilon_position: str = "outside_root",
     amsgrad: str | None = None,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """``w <- w - alpha m^ / (sqrt(v^) + epsilon)``, ``m^ = m / (1 - beta1^t)``, ``v^ = v / (1 - beta2^t)``.
 
@@ -328,11 +333,12 @@ def adam(
     with AMSGrad ``maximum_second_moment``. ``epsilon_position="before_correction"`` (epsilon-hat) is what Keras and
     ``tf.raw_ops.ResourceApplyAdam`` compute. ``amsgrad`` keeps the maximum of ``v`` (``"raw_max"``), of ``v^``
     (``"corrected_max"``), or of ``v`` with neither moment corrected (``"uncorrected"``). ``weight_decay`` is coupled;
-    :func:`adamw` decouples it.
+    :func:`adamw` decouples it. ``correction_precision`` is of ``1 - beta^t``: ``"exact"``, ``"working"`` in the dtype
+    of the parameters, ``"float32"`` in that from betas rounded to float32, which is what Keras computes.
     """
     check_not_negative("learning_rate", learning_rate)
     check_not_negative("weight_decay", weight_decay)
-    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
 
     def update_variable(w, g, slots, t, alpha):
         step(w, _with_decay(g, w, weight_decay), slots, t, alpha)
@@ -350,6 +356,7 @@ def adamw(
     amsgrad: str | None = None,
     weight_decay: float = 0.01,
     decay_scale: str = "learning_rate",
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """``w <- w - alpha weight_decay w``, then the step of :func:`adam`, with its slots.
 
@@ -357,7 +364,7 @@ def adamw(
     ``learning_rate`` as given here.
     """
     check_not_negative("learning_rate", learning_rate)
-    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     if decay_scale == "schedule_only" and learning_rate == 0:
@@ -382,6 +389,7 @@ def nadam(
     schedule: str = "dozat",
     momentum_decay: float = 0.004,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """``w <- w - alpha m^ / (sqrt(v / (1 - beta2^t)) + epsilon)``, ``m^`` Adam's moment looking one step ahead.
 
@@ -392,27 +400,32 @@ def nadam(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("schedule", schedule, ("dozat", "constant"))
     check_not_negative("momentum_decay", momentum_decay)
     check_not_negative("weight_decay", weight_decay)
     dozat = schedule == "dozat"
+    exact = beta1, base = beta1, 0.96
+    if correction_precision == "float32":
+        beta1, beta2, base = (float(np.float32(number)) for number in (beta1, beta2, base))
 
-    def mu(t):
-        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    def mu(t, beta1=beta1, base=base):
+        return beta1 * (1 - 0.5 * base ** (t * momentum_decay))
 
     def update_variable(w, g, slots, t, alpha):
         g = _with_decay(g, w, weight_decay)
+        one_minus_power = _one_minus_power_in(correction_precision, w)
         m, v = _moments(g, slots, beta1, beta2)
         if dozat:
-            p = slots["momentum_product"] * _rounded(mu(t), w)
+            p = slots["momentum_product"] * _rounded(mu(t, *exact), w)
             slots["momentum_product"].assign(p)
             ahead = _rounded(mu(t + 1), w)
             m_hat = ahead * m / (1 - p * ahead) + _rounded(1 - mu(t), w) * g / (1 - p)
         else:
-            ahead, now = beta1 / _one_minus_power(beta1, t + 1), (1 - beta1) / _one_minus_power(beta1, t)
+            ahead, now = beta1 / one_minus_power(beta1, t + 1), (1 - beta1) / one_minus_power(beta1, t)
             m_hat = _rounded(ahead, w) * m + _rounded(now, w) * g
-        w.assign_sub(_rounded(alpha, w) * m_hat / (tf.sqrt(v / _rounded(_one_minus_power(beta2, t), w)) + epsilon))
+        w.assign_sub(_rounded(alpha, w) * m_hat / (tf.sqrt(v / _rounded(one_minus_power(beta2, t), w)) + epsilon))
 
     slots = {"first_moment": 0.0, "second_moment": 0.0}
     if dozat:
@@ -428,6 +441,7 @@ def adamax(
     epsilon: float = 1e-8,
     epsilon_position: str = "inside_maximum",
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """``u <- max(beta2 u, |g| + epsilon)``, ``w <- w - alpha m / ((1 - beta1^t) u)``.
 
@@ -437,6 +451,7 @@ def adamax(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     check_not_negative("weight_decay", weight_decay)
@@ -448,7 +463,8 @@ def adamax(
         slots["first_moment"].assign(m)
         u = tf.maximum(beta2 * slots["infinity_norm"], tf.abs(g) + epsilon if inside else tf.abs(g))
         slots["infinity_norm"].assign(u)
-        w.assign_sub(_rounded(alpha / _one_minus_power(beta1, t), w) * m / (u if inside else u + epsilon))
+        one_minus_power = _one_minus_power_in(correction_precision, w)
+        w.assign_sub(_rounded(alpha / one_minus_power(beta1, t), w) * m / (u if inside else u + epsilon))
 
     return Optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_variable)
 
@@ -604,6 +620,7 @@ class _AdamStep:
     epsilon: float
     epsilon_position: str
     amsgrad: str | None
+    correction_precision: str
 
     def __post_init__(self) -> None:
         check_decay("beta1", self.beta1)
@@ -611,6 +628,7 @@ class _AdamStep:
         check_not_negative("epsilon", self.epsilon)
         check_choice("epsilon_position", self.epsilon_position, ("outside_root", "inside_root", "before_correction"))
         check_choice("amsgrad", self.amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+        check_choice("correction_precision", self.correction_precision, PRECISIONS)
 
     @property
     def initial_slots(self) -> dict[str, float]:
@@ -619,7 +637,8 @@ class _AdamStep:
 
     def __call__(self, w: tf.Variable, g: tf.Tensor, slots: Variables, t: tf.Tensor, alpha: tf.Tensor) -> None:
         beta1, beta2, epsilon, amsgrad = self.beta1, self.beta2, self.epsilon, self.amsgrad
-        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+        one_minus_power = _one_minus_power_in(self.correction_precision, w)
+        correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = tf.ones_like(t)
         m, v = _moments(g, slots, beta1, beta2)
@@ -719,6 +738,19 @@ def _assign(variables: Variables, vector: tf.Tensor, parameters: Variables) -> N
 def _one_minus_power(beta: float, t: tf.Tensor) -> tf.Tensor:
     """``1 - beta^t`` without the cancellation: the subtraction loses three digits at ``beta = 0.999, t = 1``."""
     return -tf.math.expm1(t * math.log(beta)) if beta > 0 else tf.ones_like(t)
+
+
+def _one_minus_power_in(precision: str, w: tf.Tensor) -> Callable[[float, tf.Tensor], tf.Tensor]:
+    """``1 - beta^t`` as a function of ``beta`` and ``t`` in one of ``PRECISIONS``; that of ``w`` is the working one."""
+    if precision == "exact":
+        return _one_minus_power
+    dtype = tf.float32 if precision == "float32" else w.dtype
+
+    def one_minus_power(beta, t):
+        rounded = tf.cast(tf.constant(beta, dtype), w.dtype)
+        return tf.cast(1 - tf.pow(rounded, tf.cast(t, w.dtype)), tf.float64)
+
+    return one_minus_power
 
 
 def _rounded(scalar: float | tf.Tensor, w: tf.Tensor) -> tf.Tensor:

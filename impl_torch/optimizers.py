@@ -38,6 +38,10 @@ from ._common import (
 )
 
 Slots = dict[str, dict[str, Tensor]]
+# Of the beta in a bias correction ``1 - beta^t``: as it is; rounded to the dtype of the parameters, as optax does;
+# rounded to float32, as Keras does on TensorFlow. Power and difference are then in the dtype of the parameters.
+PRECISIONS = ("exact", "working", "float32")
+
 Group = dict[str, Any]
 State = dict[str, Any]
 Maker = TypeVar("Maker", bound=optim.Optimizer)
@@ -396,18 +400,21 @@ def adam(
     epsilon_position: str = "outside_root",
     amsgrad: str | None = None,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> optim.Optimizer:
     """``m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, w <- w - alpha m^ / (sqrt(v^) + epsilon)``.
 
     Or another formulation of Adam. Slots ``first_moment``, ``second_moment``, with AMSGrad ``maximum_second_moment``.
     ``torch.optim.Adam`` is ``epsilon_position="outside_root"``, its ``amsgrad=True`` is ``"raw_max"``: the maximum
     first, then the correction. It corrects the root of ``v``, so it still moves where ``v^`` itself would overflow.
-    Raises ValueError for a number out of range or an unknown formulation.
+    ``correction_precision`` is of ``1 - beta^t``: ``"exact"``; ``"working"`` from betas rounded to the parameters'
+    dtype and in it (optax), ``"float32"`` from betas rounded to float32 (Keras). Raises ValueError for a number out of
+    range or an unknown formulation.
     """
     check_not_negative("learning_rate", learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
     check_not_negative("weight_decay", weight_decay)
-    if epsilon_position == "outside_root" and amsgrad in (None, "raw_max"):
+    if epsilon_position == "outside_root" and amsgrad in (None, "raw_max") and correction_precision == "exact":
         betas = beta1, beta2
         more: dict[str, Any] = {"amsgrad": amsgrad == "raw_max", "weight_decay": weight_decay}
         return _laid_out(optim.Adam(params, lr=learning_rate, betas=betas, eps=epsilon, fused=True, **more))
@@ -420,6 +427,7 @@ def adam(
         epsilon_position=epsilon_position,
         amsgrad=amsgrad,
         weight_decay=weight_decay,
+        correction_precision=correction_precision,
     )
 
 
@@ -435,7 +443,8 @@ class Adam(_OneByOne):
     def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
         alpha, beta1, beta2, epsilon = group["lr"], group["beta1"], group["beta2"], group["epsilon"]
         m, v, t, amsgrad = state["first_moment"], state["second_moment"], state["step"], group["amsgrad"]
-        correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)
+        one_minus_power = _one_minus_power_in(group["correction_precision"], w)
+        correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = 1.0
         m.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -465,6 +474,7 @@ def adamw(
     amsgrad: str | None = None,
     weight_decay: float = 0.01,
     decay_scale: str = "learning_rate",
+    correction_precision: str = "exact",
 ) -> optim.Optimizer:
     """``w <- w - alpha weight_decay w``, then the step of :func:`adam`, whose slots it has.
 
@@ -475,7 +485,7 @@ def adamw(
     ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0.
     """
     check_not_negative("learning_rate", learning_rate)
-    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    _check_adam(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     if decay_scale == "schedule_only" and learning_rate == 0:
@@ -493,6 +503,7 @@ def adamw(
         weight_decay=weight_decay,
         decoupled_weight_decay=True,
         decay_unit=1.0 if decay_scale == "learning_rate" else learning_rate,
+        correction_precision=correction_precision,
     )
 
 
@@ -514,6 +525,7 @@ def nadam(
     schedule: str = "dozat",
     momentum_decay: float = 0.004,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> optim.Optimizer:
     """Adam with Nesterov's momentum, ``m^ = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)``.
 
@@ -525,6 +537,7 @@ def nadam(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("schedule", schedule, ("dozat", "constant"))
     check_not_negative("momentum_decay", momentum_decay)
@@ -538,6 +551,7 @@ def nadam(
         schedule=schedule,
         momentum_decay=momentum_decay,
         weight_decay=weight_decay,
+        correction_precision=correction_precision,
     )
 
 
@@ -551,17 +565,24 @@ class NAdam(_OneByOne):
         return slots
 
     def update(self, w: Tensor, g: Tensor, state: State, group: Group) -> None:
-        beta1, beta2, t = group["beta1"], group["beta2"], state["step"]
+        exact = beta1, base = group["beta1"], 0.96
+        beta2, t = group["beta2"], state["step"]
+        one_minus_power = _one_minus_power_in(group["correction_precision"], w)
+        if group["correction_precision"] == "float32":
+            beta1, beta2, base = (_rounded(number, torch.float32) for number in (beta1, beta2, base))
+
+        def mu(t: int, beta1: float = beta1, base: float = base) -> float:
+            return beta1 * (1 - 0.5 * base ** (t * group["momentum_decay"]))
+
         m, v = state["first_moment"], state["second_moment"]
         m.mul_(beta1).add_(g, alpha=1 - beta1)
         v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
         if group["schedule"] == "dozat":
-            mu, next_mu = (beta1 * (1 - 0.5 * 0.96 ** (s * group["momentum_decay"])) for s in (t, t + 1))
-            p = state["momentum_product"].mul_(mu)
-            m_hat = next_mu * m / (1 - next_mu * p) + (1 - mu) * g / (1 - p)
+            p = state["momentum_product"].mul_(mu(t, *exact))
+            m_hat = mu(t + 1) * m / (1 - mu(t + 1) * p) + (1 - mu(t)) * g / (1 - p)
         else:
-            m_hat = beta1 / _one_minus_power(beta1, t + 1) * m + (1 - beta1) / _one_minus_power(beta1, t) * g
-        w.sub_(group["lr"] * m_hat / ((v / _one_minus_power(beta2, t)).sqrt() + group["epsilon"]))
+            m_hat = beta1 / one_minus_power(beta1, t + 1) * m + (1 - beta1) / one_minus_power(beta1, t) * g
+        w.sub_(group["lr"] * m_hat / ((v / one_minus_power(beta2, t)).sqrt() + group["epsilon"]))
 
 
 def adamax(
@@ -573,6 +594,7 @@ def adamax(
     epsilon: float = 1e-8,
     epsilon_position: str = "inside_maximum",
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> optim.Optimizer:
     """``u <- max(beta2 u, |g| + epsilon), w <- w - alpha m^ / u``, or with epsilon ``"outside"`` on ``u``.
 
@@ -582,10 +604,11 @@ def adamax(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     check_not_negative("weight_decay", weight_decay)
-    if epsilon_position == "inside_maximum":
+    if epsilon_position == "inside_maximum" and correction_precision == "exact":
         decays = beta1, beta2
         return optim.Adamax(
             params, lr=learning_rate, betas=decays, eps=epsilon, foreach=True, weight_decay=weight_decay
@@ -598,6 +621,7 @@ def adamax(
         epsilon=epsilon,
         epsilon_position=epsilon_position,
         weight_decay=weight_decay,
+        correction_precision=correction_precision,
     )
 
 
@@ -612,7 +636,8 @@ class Adamax(_OneByOne):
         inside = group["epsilon_position"] == "inside_maximum"
         m.mul_(beta1).add_(g, alpha=1 - beta1)
         torch.maximum(u.mul_(group["beta2"]), g.abs() + epsilon if inside else g.abs(), out=u)
-        rate = group["lr"] / _one_minus_power(beta1, state["step"])
+        one_minus_power = _one_minus_power_in(group["correction_precision"], w)
+        rate = group["lr"] / one_minus_power(beta1, state["step"])
         w.addcdiv_(m, u if inside else u + epsilon, value=-rate)
 
 
@@ -1032,12 +1057,27 @@ def _one_minus_power(beta: float, t: int) -> float:
     return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0
 
 
-def _check_adam(beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None) -> None:
+def _one_minus_power_in(precision: str, w: Tensor) -> Callable[[float, int], float]:
+    """``1 - beta^t`` as a function of ``beta`` and ``t`` in one of ``PRECISIONS``; that of ``w`` is the working one."""
+    if precision == "exact":
+        return _one_minus_power
+    dtype = torch.float32 if precision == "float32" else w.dtype
+    return lambda beta, t: 1 - _rounded(_rounded(beta, dtype) ** t, w.dtype)
+
+
+def _rounded(number: float, dtype: torch.dtype) -> float:
+    return torch.tensor(number, dtype=dtype, device="cpu").item()
+
+
+def _check_adam(
+    beta1: float, beta2: float, epsilon: float, epsilon_position: str, amsgrad: str | None, correction_precision: str
+) -> None:
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("outside_root", "inside_root", "before_correction"))
     check_choice("amsgrad", amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+    check_choice("correction_precision", correction_precision, PRECISIONS)
 
 
 def _check_decay(weight_decay: float, decoupled: bool) -> None:

@@ -91,6 +91,17 @@ def one_minus_power(beta: float, t: int) -> float:
     return _in_use.one_minus_power(beta, t)
 
 
+def one_minus_rounded_power(beta: float, t: int, dtype: np.dtype[Any]) -> float:
+    """``1 - beta^t`` with the power rounded to ``dtype``, and that rounding, which the subtraction enlarges, left in.
+
+    >>> import numpy as np
+    >>> one_minus_rounded_power(0.875, 20, np.dtype(np.float32)) - one_minus_power(0.875, 20)
+    -1.6362667263234584e-09
+    """
+    power = beta**t
+    return one_minus_power(beta, t) + (power - float(dtype.type(power)))
+
+
 @contextmanager
 def rounded_otherwise(
     *,

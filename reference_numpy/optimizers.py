@@ -28,11 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._common import check_choice, check_decay, check_fraction, check_not_negative, check_positive_integer
-from .arithmetic import one_minus_power
+from .arithmetic import one_minus_power, one_minus_rounded_power
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 Slots = dict[str, Array]  # of one array: slot by slot
+
+# Of the beta in a bias correction ``1 - beta^t``: as it is; rounded to the precision of the parameters, as optax does;
+# rounded to float32, as Keras does on TensorFlow. Power and difference are then in the precision of the parameters.
+PRECISIONS = ("exact", "working", "float32")
 
 CHUNK = 32768  # elements updated at a time, so that the temporaries of a formula stay in the cache
 
@@ -361,6 +365,7 @@ def adam(
     epsilon_position: str = "outside_root",
     amsgrad: str | None = None,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with AMSGrad ``maximum_second_moment`` (``x``).
 
@@ -374,9 +379,11 @@ def adam(
 
     ``amsgrad``: None; ``"raw_max"``: ``x <- max(x, v)`` takes the place of ``v``; ``"corrected_max"``: ``x <- max(x,
     v^)`` takes the place of ``v^`` (of ``v / (1 - beta2^t)`` in every line); ``"uncorrected"``: ``x <- max(x, v)``
-    and neither moment is corrected. ``weight_decay`` is coupled; :func:`adamw` decouples it. Raises ValueError for a
-    number out of range or an unknown formulation. Source: Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale &
-    Kumar 2018, algorithm 2 ("uncorrected").
+    and neither moment is corrected. ``weight_decay`` is coupled; :func:`adamw` decouples it. ``correction_precision``
+    is of ``1 - beta^t`` alone: ``"exact"``; ``"working"``, from betas rounded to the precision of the parameters and
+    in it (optax); ``"float32"``, from betas rounded to float32 and in that of the parameters (Keras on TensorFlow):
+    7e-6 off in ``sqrt(1 - beta2)``. Raises ValueError for a number out of range or an unknown formulation. Source:
+    Kingma & Ba 2015, algorithm 1 and section 2; Reddi, Kale & Kumar 2018, algorithm 2 ("uncorrected").
 
     >>> optimizer = adam(0.1)
     >>> parameters = {"w": np.array([1.0])}
@@ -385,7 +392,7 @@ def adam(
     """
     check_not_negative("learning_rate", learning_rate)
     check_not_negative("weight_decay", weight_decay)
-    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
 
     def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         step(w, _with_decay(g, w, weight_decay), slots, t, alpha)
@@ -403,15 +410,17 @@ def adamw(
     amsgrad: str | None = None,
     weight_decay: float = 0.01,
     decay_scale: str = "learning_rate",
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with decoupled weight decay: the slots of :func:`adam`, and before its step, on every parameter::
 
         w <- w - alpha weight_decay w                       (decay_scale="learning_rate": PyTorch, Keras, optax)
         w <- w - (alpha / alpha_0) weight_decay w           ("schedule_only": the paper's, free of alpha_0)
 
-    ``alpha_0`` is ``learning_rate``, ``alpha`` this step's. Raises ValueError for a number out of range, an unknown
-    formulation, or ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0. Source: Loshchilov & Hutter 2019,
-    algorithm 2. (``weight_decay`` is 0.01 in PyTorch, 0.004 in Keras, 0.0001 in optax by default.)
+    ``alpha_0`` is ``learning_rate``, ``alpha`` this step's; all else is as in :func:`adam`. Raises ValueError for a
+    number out of range, an unknown formulation, or ``decay_scale="schedule_only"`` with a ``learning_rate`` of 0.
+    Source: Loshchilov & Hutter 2019, algorithm 2. (``weight_decay`` is 0.01 in PyTorch, 0.004 in Keras, 0.0001 in
+    optax by default.)
 
     >>> optimizer = adamw(0.1, weight_decay=0.5)
     >>> parameters = {"w": np.array([1.0])}
@@ -419,7 +428,7 @@ def adamw(
     array([0.85])
     """
     check_not_negative("learning_rate", learning_rate)
-    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad)
+    step = _AdamStep(beta1, beta2, epsilon, epsilon_position, amsgrad, correction_precision)
     check_not_negative("weight_decay", weight_decay)
     check_choice("decay_scale", decay_scale, ("learning_rate", "schedule_only"))
     if decay_scale == "schedule_only" and learning_rate == 0:
@@ -443,6 +452,7 @@ def nadam(
     schedule: str = "dozat",
     momentum_decay: float = 0.004,
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with Nesterov's momentum: slots ``first_moment`` (``m``), ``second_moment`` (``v``), with Dozat's schedule
     ``momentum_product`` (``p``, equal in all elements, starting at 1).
@@ -456,8 +466,9 @@ def nadam(
         w <- w - alpha m^ / (sqrt(v / (1 - beta2^t)) + epsilon)
 
     ``momentum_decay`` (psi) is 0.004 in PyTorch and in Dozat's paper, 1 in Keras; ``"constant"`` is optax's, and needs
-    no ``momentum_decay``. Raises ValueError for a number out of range or an unknown formulation. Source: Dozat 2016,
-    algorithm 2 and section 2.
+    no ``momentum_decay``. ``correction_precision`` as in :func:`adam`; ``"float32"`` rounds the betas and the 0.96
+    wherever they stand but in ``p`` (Keras on TensorFlow). Raises ValueError for a number out of range or an unknown
+    formulation. Source: Dozat 2016, algorithm 2 and section 2.
 
     >>> optimizer = nadam(0.1)
     >>> parameters = {"w": np.array([1.0])}
@@ -467,17 +478,22 @@ def nadam(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("schedule", schedule, ("dozat", "constant"))
     check_not_negative("momentum_decay", momentum_decay)
     check_not_negative("weight_decay", weight_decay)
     dozat = schedule == "dozat"
+    exact = beta1, base = beta1, 0.96
+    if correction_precision == "float32":
+        beta1, beta2, base = (float(np.float32(number)) for number in (beta1, beta2, base))
 
-    def mu(t: int) -> float:
-        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    def mu(t: int, beta1: float = beta1, base: float = base) -> float:
+        return beta1 * (1 - 0.5 * base ** (t * momentum_decay))
 
     def update_array(w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         g = _with_decay(g, w, weight_decay)
+        one_minus_power = _one_minus_power_in(correction_precision, w)
         m, v = slots["first_moment"], slots["second_moment"]
         m *= beta1
         m += (1 - beta1) * g
@@ -485,7 +501,7 @@ def nadam(
         v += (1 - beta2) * g * g
         if dozat:
             p = slots["momentum_product"]
-            p *= mu(t)
+            p *= mu(t, *exact)
             m_hat = mu(t + 1) * m / (1 - p * mu(t + 1)) + (1 - mu(t)) * g / (1 - p)
         else:
             m_hat = beta1 / one_minus_power(beta1, t + 1) * m + (1 - beta1) / one_minus_power(beta1, t) * g
@@ -505,6 +521,7 @@ def adamax(
     epsilon: float = 1e-8,
     epsilon_position: str = "inside_maximum",
     weight_decay: float = 0.0,
+    correction_precision: str = "exact",
 ) -> Optimizer:
     """Adam with the maximum norm: slots ``first_moment`` (``m``), ``infinity_norm`` (``u``).
 
@@ -514,8 +531,9 @@ def adamax(
         u <- max(beta2 u, |g| + epsilon),  w <- w - alpha m / ((1 - beta1^t) u)         (epsilon_position=
         u <- max(beta2 u, |g|),  w <- w - alpha m / ((1 - beta1^t) (u + epsilon))        "inside_maximum"; "outside")
 
-    The paper has no epsilon; PyTorch and optax have it inside the maximum, Keras outside. Raises ValueError for a
-    number out of range or an unknown formulation. Source: Kingma & Ba 2015, algorithm 2.
+    The paper has no epsilon; PyTorch and optax have it inside the maximum, Keras outside. ``correction_precision`` is
+    of ``1 - beta1^t``, as in :func:`adam`. Raises ValueError for a number out of range or an unknown formulation.
+    Source: Kingma & Ba 2015, algorithm 2.
 
     >>> optimizer = adamax(0.1)
     >>> parameters = {"w": np.array([1.0])}
@@ -525,6 +543,7 @@ def adamax(
     check_not_negative("learning_rate", learning_rate)
     check_decay("beta1", beta1)
     check_decay("beta2", beta2)
+    check_choice("correction_precision", correction_precision, PRECISIONS)
     check_not_negative("epsilon", epsilon)
     check_choice("epsilon_position", epsilon_position, ("inside_maximum", "outside"))
     check_not_negative("weight_decay", weight_decay)
@@ -537,6 +556,7 @@ def adamax(
         m += (1 - beta1) * g
         u *= beta2
         np.maximum(u, np.abs(g) + epsilon if inside else np.abs(g), out=u)
+        one_minus_power = _one_minus_power_in(correction_precision, w)
         w -= alpha / one_minus_power(beta1, t) * m / (u if inside else u + epsilon)
 
     return Optimizer(learning_rate, {"first_moment": 0.0, "infinity_norm": 0.0}, update_array)
@@ -753,6 +773,7 @@ class _AdamStep:
     epsilon: float
     epsilon_position: str
     amsgrad: str | None
+    correction_precision: str
 
     def __post_init__(self) -> None:
         check_decay("beta1", self.beta1)
@@ -760,6 +781,7 @@ class _AdamStep:
         check_not_negative("epsilon", self.epsilon)
         check_choice("epsilon_position", self.epsilon_position, ("outside_root", "inside_root", "before_correction"))
         check_choice("amsgrad", self.amsgrad, (None, "raw_max", "corrected_max", "uncorrected"))
+        check_choice("correction_precision", self.correction_precision, PRECISIONS)
 
     @property
     def initial_slots(self) -> dict[str, float]:
@@ -769,6 +791,7 @@ class _AdamStep:
     def __call__(self, w: Array, g: Array, slots: Slots, t: int, alpha: float) -> None:
         beta1, beta2, epsilon, amsgrad = self.beta1, self.beta2, self.epsilon, self.amsgrad
         m, v = slots["first_moment"], slots["second_moment"]
+        one_minus_power = _one_minus_power_in(self.correction_precision, w)
         correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         if amsgrad == "uncorrected":
             correction1 = correction2 = 1.0
@@ -788,6 +811,14 @@ class _AdamStep:
         else:
             denominator = np.sqrt(v_hat) + epsilon / math.sqrt(correction2)
         w -= alpha / correction1 * m / denominator
+
+
+def _one_minus_power_in(precision: str, w: Array) -> Callable[[float, int], float]:
+    """``1 - beta^t`` as a function of ``beta`` and ``t`` in one of ``PRECISIONS``; that of ``w`` is the working one."""
+    if precision == "exact":
+        return one_minus_power
+    rounded = np.float32 if precision == "float32" else w.dtype.type
+    return lambda beta, t: one_minus_rounded_power(float(rounded(beta)), t, w.dtype)
 
 
 def _decays(weight_decay: float, decoupled: bool) -> tuple[float, float]:

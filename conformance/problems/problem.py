@@ -13,6 +13,7 @@ import numpy as np
 from conformance.data.datasets import Dataset
 from conformance.problems.tape import Tape
 from conformance.problems.tensors import Array, Masks, Place, Tensors, places, round_floats
+from conformance.recipes.components import Component
 from conformance.recipes.recipe import Recipe
 from reference_numpy import regularizers, training
 
@@ -148,8 +149,13 @@ class Problem:
         return replace(self, recipe=self.recipe.model_copy(update={"fit": "once"}))
 
     def in_float64(self) -> "Problem":
-        """The same numbers, to be computed with in float64."""
-        return self.rounded(np.dtype(np.float64))
+        """The same numbers, to be computed with in float64; the working precision stays what it was."""
+        problem, optimizer = self.rounded(np.dtype(np.float64)), self.recipe.optimizer
+        if optimizer.keywords.get("correction_precision") != "working" or self.working_dtype == problem.dtype:
+            return problem
+        keywords = optimizer.keywords | {"correction_precision": self.working_dtype.name}
+        recipe = self.recipe.model_copy(update={"optimizer": Component(name=optimizer.name, **keywords)})
+        return replace(problem, recipe=recipe)
 
     def rounded(self, dtype: np.dtype[Any]) -> "Problem":
         """The same problem with every real number rounded to ``dtype``, to be computed with in it."""

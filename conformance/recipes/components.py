@@ -151,7 +151,7 @@ def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
         (found.optimizer,),
         f" for {optimizer['dialect']!r}",
     )
-    return {"name": found.optimizer, **found.keywords, **changed}
+    return {"name": found.optimizer, **found.changed(changed)}
 
 
 def _hashable(setting: Any) -> Any:

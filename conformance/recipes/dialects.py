@@ -7,14 +7,17 @@ optimizer of that name, in any of the four packages, made with these keywords tr
     impl_torch.optimizers.OPTIMIZERS[adam.optimizer](params, **adam.keywords)      # Adam as Keras has it, in PyTorch
 
 >>> dialect("keras", "Adam").differences
-{'epsilon': 1e-07, 'epsilon_position': 'before_correction'}
+{'epsilon': 1e-07, 'epsilon_position': 'before_correction', 'correction_precision': 'float32'}
 """
 
 import inspect
 import tomllib
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from reference_numpy.optimizers import OPTIMIZERS
 
@@ -24,7 +27,8 @@ FILE = Path(__file__).with_name("dialects.toml")
 class Dialect(NamedTuple):
     """One built-in: the call that makes it, the optimizer it is, all its keywords, and what they cannot say.
 
-    ``keywords`` has no ``learning_rate`` where the built-in has no default for it, and no ``amsgrad`` for None.
+    ``keywords`` has no ``learning_rate`` where the built-in has no default for it, and no ``amsgrad`` for None. Those
+    ``in_float32`` are what the built-in computes with: numbers that are float32's, in float64 too.
     """
 
     framework: str
@@ -32,6 +36,15 @@ class Dialect(NamedTuple):
     optimizer: str
     keywords: dict[str, Any]
     note: str
+    in_float32: tuple[str, ...] = ()
+
+    def changed(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords with others in their place, rounded to float32 where the built-in rounds its own.
+
+        >>> dialect("keras", "Lion").changed({"beta1": 0.8, "learning_rate": 0.1})["beta1"]
+        0.800000011920929
+        """
+        return self.keywords | _rounded(keywords, self.in_float32)
 
     @property
     def differences(self) -> dict[str, Any]:
@@ -51,7 +64,7 @@ def dialects() -> tuple[Dialect, ...]:
     ['torch.SGD', 'torch.SGD(weight_decay=0.1)']
     """
     return tuple(
-        Dialect(framework, builtin, table["optimizer"], _keywords(table), table.get("note", ""))
+        _dialect(framework, builtin, table)
         for framework, builtins in _tables().items()
         for builtin, table in builtins.items()
     )
@@ -68,8 +81,7 @@ def dialect(framework: str, builtin: str) -> Dialect:
     tables = _tables()
     _check_known("framework", framework, list(tables))
     _check_known("builtin", builtin, list(tables[framework]))
-    table = tables[framework][builtin]
-    return Dialect(framework, builtin, table["optimizer"], _keywords(table), table.get("note", ""))
+    return _dialect(framework, builtin, tables[framework][builtin])
 
 
 def equal_builtins(optimizer: str) -> tuple[Dialect, ...]:
@@ -89,8 +101,19 @@ def _tables() -> dict[str, dict[str, dict[str, Any]]]:
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
-def _keywords(table: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in table.items() if name not in ("optimizer", "note")}
+def _dialect(framework: str, builtin: str, table: Mapping[str, Any]) -> Dialect:
+    in_float32 = tuple(table.get("in_float32", ()))
+    own = {name: value for name, value in table.items() if name not in ("optimizer", "note", "in_float32")}
+    keywords = _rounded(own, in_float32)
+    return Dialect(framework, builtin, table["optimizer"], keywords, table.get("note", ""), in_float32)
+
+
+def _rounded(keywords: Mapping[str, Any], in_float32: Collection[str]) -> dict[str, Any]:
+    """``keywords`` with the numbers of those ``in_float32`` rounded to it; what is no number stays as it is."""
+    return {
+        name: float(np.float32(value)) if name in in_float32 and isinstance(value, float) else value
+        for name, value in keywords.items()
+    }
 
 
 def _check_known(field: str, value: str, known: list[str]) -> None:
