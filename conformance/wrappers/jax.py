@@ -207,11 +207,12 @@ class JaxSession(WrappedSession):
         else:
             rows = (outputs, y) if weights is None else (outputs, y, weights)
             each = jax.vmap(lambda *row: self._called(self.given.loss, *(value[None] for value in row)))(*rows)
-        return Losses(jnp.reshape(each, -1), self._data_loss(found, len(outputs)), jnp.zeros((), self.problem.dtype))
+        parts: Any = jnp.reshape(each, -1), self._data_loss(found, len(outputs)), jnp.zeros((), self.problem.dtype)
+        return Losses(*parts)
 
     def _seen(self, found: Losses) -> Losses:
         """A loss as NumPy arrays; that of each example alone only where their mean or sum is the loss."""
-        each, data_loss, penalty = (cast(Array, np.asarray(value)) for value in found)
+        each, data_loss, penalty = (np.asarray(value) for value in found)
         near = np.finfo(data_loss.dtype).eps ** 0.5
         adds_up = any(
             np.isclose(whole, data_loss, rtol=near, atol=0.0, equal_nan=True) for whole in (each.mean(), each.sum())
