@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
+    from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -42,6 +43,7 @@ __all__ = [
     "load_run",
     "plot",
     "run",
+    "wrap_arrays",
     "wrap_torch",
 ]
 
@@ -56,6 +58,7 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
+    "wrap_arrays": "wrappers.arrays",
     "wrap_torch": "wrappers.torch",
 }
 
