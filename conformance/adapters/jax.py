@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -53,16 +53,22 @@ class JaxAdapter:
         return JaxSession(problem)
 
 
+class InPrecision(Protocol):
+    """What has methods that run in a precision: ``double`` is whether in float64."""
+
+    double: bool
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound=InPrecision)
 
 
-def _in_precision(
-    method: Callable[Concatenate["JaxSession", P], R],
-) -> Callable[Concatenate["JaxSession", P], R]:
+def in_precision(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Let a method run with 64-bit types on exactly if the session is in float64."""
 
-    def run(self: "JaxSession", /, *arguments: P.args, **keywords: P.kwargs) -> R:
+    @wraps(method)
+    def run(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> R:
         with jax.enable_x64(self.double):
             return method(self, *arguments, **keywords)
 
@@ -89,52 +95,52 @@ class JaxSession(Session):
             )
         )  # fmt: skip
 
-    @_in_precision
+    @in_precision
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.recipe.initializer.name]
         return np.asarray(draw(jax.random.key(seed), shape, **self.recipe.initializer.keywords))
 
-    @_in_precision
+    @in_precision
     def standardize(self, train_x: Array, x: Array) -> Array:
         return np.asarray(_standardize(x, *_standardization_statistics(train_x)))
 
-    @_in_precision
+    @in_precision
     def augment(self, x: Array, draws: list[Array]) -> Array:
         return np.asarray(_augment(x, self.parts.augmentations, draws))
 
-    @_in_precision
+    @in_precision
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
-        return _arrays(self._intermediates(parameters, x, masks, statistics))
+        return arrays(self._intermediates(parameters, x, masks, statistics))
 
-    @_in_precision
+    @in_precision
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        return _arrays(self.differentiate(parameters, x, y, masks, weights)[0])
+        return arrays(self.differentiate(parameters, x, y, masks, weights)[0])
 
-    @_in_precision
+    @in_precision
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         found, gradients = self.differentiate(parameters, x, y, masks, weights)
-        return _arrays({"cost": found["cost"], **gradients})
+        return arrays({"cost": found["cost"], **gradients})
 
-    @_in_precision
+    @in_precision
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
-        return _arrays(_update_statistics(self.model, parameters, x, statistics, masks=masks))
+        return arrays(_update_statistics(self.model, parameters, x, statistics, masks=masks))
 
-    @_in_precision
+    @in_precision
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         # Filled up to the number of training examples, so that the test set needs no program of its own.
         rows = np.zeros((max(len(x), self.examples), *x.shape[1:]), x.dtype)
         rows[: len(x)] = x
         return np.asarray(_predict_classes(self.model, parameters, rows, statistics))[: len(x)]
 
-    @_in_precision
+    @in_precision
     def clip(self, gradients: Tensors) -> Tensors:
-        return _arrays(jax.jit(self.parts.clipping)(gradients))
+        return arrays(jax.jit(self.parts.clipping)(gradients))
 
-    @_in_precision
+    @in_precision
     def constrain(self, parameters: Tensors) -> Tensors:
-        return _arrays(jax.jit(self.parts.constraint)(parameters))
+        return arrays(jax.jit(self.parts.constraint)(parameters))
 
-    @_in_precision
+    @in_precision
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
     ) -> tuple[Tensors, State]:
@@ -142,20 +148,20 @@ class JaxSession(Session):
         parameters, (_, slots) = self.update(
             gradients, optimizers.OptimizerState(step, state.slots), parameters, learning_rate
         )
-        return _arrays(parameters), State(state.step + 1, {slot: _arrays(held) for slot, held in slots.items()})
+        return arrays(parameters), State(state.step + 1, {slot: arrays(held) for slot, held in slots.items()})
 
-    @_in_precision
+    @in_precision
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
 
     def another_session(self, problem: Problem) -> "JaxSession":
         return type(self)(problem)
 
-    @_in_precision
+    @in_precision
     def initial_parameters(self, seed: int) -> Tensors:
-        return _arrays(self.initialize(jax.random.key(seed)))
+        return arrays(self.initialize(jax.random.key(seed)))
 
-    @_in_precision
+    @in_precision
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
         return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
 
@@ -172,7 +178,7 @@ class JaxSession(Session):
             validation=problem.validation,
             **keywords,
         )
-        return training_of(history, _arrays)
+        return training_of(history, arrays)
 
     def _intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Any:
         return _intermediates(self.model, parameters, x, statistics, masks=masks, training=statistics is None)
@@ -221,5 +227,6 @@ def _keep_programs() -> bool:
     return True
 
 
-def _arrays(tensors: Mapping[str, Any]) -> Tensors:
+def arrays(tensors: Mapping[str, Any]) -> Tensors:
+    """JAX's arrays as NumPy's, by name."""
     return {name: np.asarray(tensor) for name, tensor in tensors.items()}
