@@ -26,15 +26,19 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
+    from conformance.testing.checked import Checked
+    from conformance.testing.checking import check
 
     __version__: str
 
 __all__ = [
+    "Checked",
     "Comparison",
     "History",
     "Recipe",
     "Run",
     "__version__",
+    "check",
     "compare",
     "history",
     "load_recipe",
@@ -44,6 +48,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checked": "testing.checked",
+    "check": "testing.checking",
     "Comparison": "results.comparison",
     "History": "results.history",
     "Recipe": "recipes.recipe",

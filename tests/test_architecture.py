@@ -30,7 +30,7 @@ ROOMS = (
     {"results"},
     {"reports", "diagnosis"},
     {"runs"},
-    {"audit"},
+    {"audit", "testing"},
     {"cli"},
 )
 
