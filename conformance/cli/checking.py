@@ -11,6 +11,8 @@ from conformance.cli.display import Exit, say, show_panel, show_table, stop
 
 if TYPE_CHECKING:
     from conformance.cli.result import Result
+    from conformance.runs.pool import Progress
+    from conformance.runs.watching import Watch
     from conformance.testing.checked import Checked
 
 STYLES = {"pass": "green", "fail": "bold red", "missing": "bold red", "known difference": "yellow"}  # of a result
@@ -49,6 +51,7 @@ def check(
     """
     from conformance.cli import running
     from conformance.results.run import Run
+    from conformance.runs.folders import point_latest_to
     from conformance.runs.outcome import BadInput
     from conformance.testing import checking
     from conformance.testing.checked import Checked
@@ -59,10 +62,15 @@ def check(
     except (ValueError, BadInput) as error:
         stop(Exit.BAD_INPUT, str(error))
 
+    def work(progress: "Progress", watch: "Watch") -> None:
+        if output is None:
+            point_latest_to(asked.plan.folder)
+        asked.carry_out(progress, watch)
+
     def show(folder: Path) -> "Result":
         return _show(Checked(Run(folder), known), quiet=quiet, as_json=as_json)
 
-    raise typer.Exit(running.carry_out(asked.carry_out, asked.plan, show, quiet=quiet))
+    raise typer.Exit(running.carry_out(work, asked.plan, show, quiet=quiet))
 
 
 def _show(checked: "Checked", *, quiet: bool, as_json: bool) -> "Result":
