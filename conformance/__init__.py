@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from conformance.results.run import Run, load_run
     from conformance.testing.checked import Checked
     from conformance.testing.checking import check
+    from conformance.wrappers.arrays import wrap_arrays
+    from conformance.wrappers.torch import wrap_torch
 
     __version__: str
 
@@ -45,6 +47,8 @@ __all__ = [
     "load_run",
     "plot",
     "run",
+    "wrap_arrays",
+    "wrap_torch",
 ]
 
 _HOMES = {
@@ -60,6 +64,8 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
+    "wrap_arrays": "wrappers.arrays",
+    "wrap_torch": "wrappers.torch",
 }
 
 

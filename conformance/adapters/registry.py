@@ -5,6 +5,7 @@ named on the command line as ``package.module:Class``.
 """
 
 import importlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from conformance.adapters.installation import FRAMEWORKS, install_command
@@ -33,8 +34,8 @@ def resolve(name: str) -> str:
     )
 
 
-def load(target: str) -> type[Adapter]:
-    """Import an adapter class from ``module:Class``. Raises ValueError if there is none."""
+def load(target: str) -> Callable[[str], Adapter]:
+    """Import from ``module:name`` what makes an adapter for a device. Raises ValueError if there is none."""
     module, _, attribute = target.partition(":")
     try:
         adapter = getattr(importlib.import_module(module), attribute)
@@ -43,7 +44,7 @@ def load(target: str) -> type[Adapter]:
         hint = f" ({install_command(own)})" if own in OWN else ""
         raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
     require_adapter(adapter, target)
-    found: type[Adapter] = adapter
+    found: Callable[[str], Adapter] = adapter
     return found
 
 

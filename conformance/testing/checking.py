@@ -1,6 +1,6 @@
 """``conformance.check``: one subject held against the oracle, on what it offers, with a verdict and the causes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,12 +87,13 @@ def recipes_by_default(target: str | MakeAdapter, device: str = "cpu") -> list[R
 
 
 def name_of(target: str | MakeAdapter) -> str:
-    """What a subject is called: its text; of an object its ``name``, or the name of its class."""
+    """What a subject is called: its text; an object by its ``name``, a class by where it is, else by its class."""
     if isinstance(target, str):
         return target
     own = getattr(target, "name", None)
-    made: Callable[..., Any] | type = target if isinstance(target, type) else type(target)
-    return own if isinstance(own, str) and own else f"{made.__module__}:{made.__qualname__}"
+    if isinstance(own, str) and own:
+        return own
+    return f"{target.__module__}:{target.__qualname__}" if isinstance(target, type) else type(target).__qualname__
 
 
 def known_of(differences: str | Path | Iterable[Difference]) -> tuple[Difference, ...]:
