@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
     from conformance.wrappers.keras import wrap_keras
+    from conformance.testing.checked import Checked
+    from conformance.testing.checking import check
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
 
 __all__ = [
+    "Checked",
     "Comparison",
     "History",
     "Recipe",
     "Run",
     "__version__",
+    "check",
     "compare",
     "history",
     "load_recipe",
@@ -50,6 +54,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checked": "testing.checked",
+    "check": "testing.checking",
     "Comparison": "results.comparison",
     "History": "results.history",
     "Recipe": "recipes.recipe",

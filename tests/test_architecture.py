@@ -31,7 +31,7 @@ ROOMS = (
     {"results"},
     {"reports", "diagnosis"},
     {"runs"},
-    {"audit"},
+    {"audit", "testing"},
     {"cli"},
 )
 

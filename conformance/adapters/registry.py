@@ -43,8 +43,13 @@ def load(target: str) -> Callable[[str], Adapter]:
         own = module.removeprefix("conformance.adapters.")
         hint = f" ({install_command(own)})" if own in OWN else ""
         raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
+    require_adapter(adapter, target)
+    found: Callable[[str], Adapter] = adapter
+    return found
+
+
+def require_adapter(adapter: object, target: str) -> None:
+    """Raise ValueError unless it is what makes an adapter, called with a device, and lacks none of its methods."""
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:
         raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
-    found: Callable[[str], Adapter] = adapter
-    return found

@@ -1,4 +1,4 @@
-"""The commands; ``compare``, ``history`` and ``plot`` are in ``comparing``."""
+"""The commands; ``check`` is in ``checking``, ``compare``, ``history`` and ``plot`` are in ``comparing``."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import comparing, making
+from conformance.cli import checking, comparing, making
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -279,6 +279,7 @@ def soak(
     raise typer.Exit(show_soak(asked))
 
 
+app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
 app.add_typer(making.commands, name="new")
 

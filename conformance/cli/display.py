@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
+from conformance.data.wording import in_columns
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -103,13 +105,8 @@ def show_table(
     """Print a table: folded to the width of a terminal, where each cell has a ``style``; in a pipe a row is a line."""
     cells = [[visible(str(cell)).replace("\n", "\\n") for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-        for row in [list(columns), *cells]:
-            padded = (
-                cell.rjust(width) if column in right else cell.ljust(width)
-                for column, cell, width in zip(columns, row, widths, strict=True)
-            )
-            _write(sys.stdout, "  ".join(padded).rstrip())
+        for line in in_columns(columns, cells, right):
+            _write(sys.stdout, line)
         return
     from rich.table import Table
     from rich.text import Text

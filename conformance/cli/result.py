@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from conformance.cli.display import Line, say, show_panel, show_table
-from conformance.reports import left_out
+from conformance.reports import left_out, report_of
 from conformance.results.paths import short
 from conformance.results.run import Run
 from conformance.results.schema import VERDICTS
@@ -17,7 +17,6 @@ from conformance.verdicts.record import for_json
 
 FAILURES_SHOWN = 5  # the rest is in the report
 ROWS_SHOWN = 100  # of a run with more recipes, only those that do not pass throughout
-REPORTS = ("report.html", "summary.md")  # the first that is there
 STYLES = {"pass": "bold green", "fail": "bold red", "incomplete": "bold red"}
 
 
@@ -112,7 +111,6 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
     passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
     failures = list(_failures(run))
     folder = short(run.folder)
-    report = next((name for name in REPORTS if (run.folder / name).exists()), REPORTS[-1])
     return Result(
         status="incomplete" if not complete else "pass" if passes else "fail",
         exit_status=3 if not complete else 0 if passes else 1,
@@ -124,7 +122,7 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
         offering_nothing=run.offering_nothing,
         first_failures=failures,
         folder=str(folder),
-        report=str(folder / report),
+        report=str(short(report_of(run.folder))),
         explain=f"conformance explain {shlex.quote(str(folder))}" if failures else "",
         resume=f"conformance run --resume {shlex.quote(str(folder))}" if lacking else "",
     )

@@ -55,7 +55,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
             point_latest_to(plan.folder)
         run.carry_out(plan, progress, watch)
 
-    return _carry_out(work, plan, manner)
+    return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
 
 
 def go_on(folder: Path, manner: Manner) -> Exit:
@@ -64,7 +64,8 @@ def go_on(folder: Path, manner: Manner) -> Exit:
         plan = Plan.read(folder.resolve())
     except StoreError as error:
         stop(Exit.BAD_INPUT, str(error))
-    return _carry_out(lambda progress, watch: run.resume(folder, progress, watch), plan, manner)
+    show = lambda folder: show_result(folder, manner)  # noqa: E731
+    return carry_out(lambda progress, watch: run.resume(folder, progress, watch), plan, show, quiet=manner.quiet)
 
 
 def make_report(folder: Path, manner: Manner) -> Exit:
@@ -78,29 +79,35 @@ def make_report(folder: Path, manner: Manner) -> Exit:
         stop(Exit.INCOMPLETE, f"{folder}: {error}")
 
 
-def _carry_out(work: Callable[[Progress, Watch], Any], plan: Plan, manner: Manner) -> Exit:
+def carry_out(
+    work: Callable[[Progress, Watch], Any], plan: Plan, show: Callable[[Path], Result], *, quiet: bool
+) -> Exit:
+    """Do the work of a plan, and show what came of it, however it ends. The exit status that its end calls for.
+
+    ``show`` prints what came of the run in a folder. ``quiet``: nothing is told of it before.
+    """
     board = Board(plan)
     try:
-        with _interruptible(board), _followed(board, quiet=manner.quiet) as progress:
+        with _interruptible(board), _followed(board, quiet=quiet) as progress:
             work(progress, board.take)
-        return Exit(show_result(plan.folder, manner).exit_status)
+        return Exit(show(plan.folder).exit_status)
     except (BadInput, StoreError) as error:
         stop(Exit.BAD_INPUT, str(error))
     except Incomplete as error:
-        result = _show_what_is_there(plan.folder, manner)
+        result = _show_what_is_there(plan.folder, show)
         if result is not None and result.incomplete == str(error) and sys.stdout.isatty():
             return Exit.INCOMPLETE  # which has been said where this would be said
         stop(Exit.INCOMPLETE, str(error))
     except KeyboardInterrupt:
-        shown = _show_what_is_there(plan.folder, manner) is not None and not manner.quiet
+        shown = _show_what_is_there(plan.folder, show) is not None and not quiet
         hint = "" if shown else f"; `conformance run --resume {short(plan.folder)}` goes on with what is missing"
         stop(Exit.INCOMPLETE, (board.ended or "interrupted") + hint)
 
 
-def _show_what_is_there(folder: Path, manner: Manner) -> Result | None:
+def _show_what_is_there(folder: Path, show: Callable[[Path], Result]) -> Result | None:
     """Print what came of a run that did not come to its end, if anything did."""
     with contextlib.suppress(StoreError):
-        return show_result(folder, manner)
+        return show(folder)
     return None
 
 

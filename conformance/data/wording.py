@@ -1,7 +1,7 @@
 """How a refusal writes what it found: cut where it is long, and with the known name that is nearest."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 LONGEST_VALUE = 80  # characters of a value in a message
@@ -65,3 +65,18 @@ def listed(names: Collection[Any]) -> str:
     chosen = list(names)[:NAMES_SHOWN]
     more = f" and {len(names) - len(chosen)} more" if len(names) > len(chosen) else ""
     return ", ".join(map(shown, chosen)) + more
+
+
+def in_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> Iterator[str]:
+    """The lines of a table without rules, with the columns named in ``right`` aligned there.
+
+    >>> list(in_columns(["check", "records"], [["update", "12"]], right=["records"]))
+    ['check   records', 'update       12']
+    """
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        padded = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, cell, width in zip(columns, row, widths, strict=True)
+        )
+        yield "  ".join(padded).rstrip()

@@ -41,6 +41,17 @@ class RecipeError(ValueError):
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe from a ``.toml`` or ``.json`` file. Raises RecipeError, naming file, field and value."""
     path = Path(path)
+    values = read_table(path)
+    try:
+        recipe = Recipe.model_validate(values)
+        require_bounded(recipe)
+    except ValueError as error:
+        raise RecipeError(_told(path, error)) from error
+    return recipe
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table in a ``.toml`` or ``.json`` file, neither large nor deep. Raises RecipeError, naming the file."""
     kind = _kind(path)
     text = _text(path)
     try:
@@ -51,11 +62,9 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: holds {shown(values)}; must be a table of fields")
     try:
         _require_small(values)
-        recipe = Recipe.model_validate(values)
-        require_bounded(recipe)
-    except ValueError as error:
-        raise RecipeError(_told(path, error)) from error
-    return recipe
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    return values
 
 
 def faults(error: ValueError) -> list[str]:
@@ -97,7 +106,7 @@ def _text(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise RecipeError(f"{path}: cannot be read: {reason}") from error
     if len(content) > MOST_BYTES:
-        raise RecipeError(f"{path}: is larger than {MOST_BYTES} bytes: must be a recipe")
+        raise RecipeError(f"{path}: is larger than {MOST_BYTES} bytes: must be at most that")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

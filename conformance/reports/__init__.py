@@ -12,6 +12,13 @@ from conformance.reports.summary import summarize
 from conformance.results.run import Run
 from conformance.results.schema import write_csv
 
+PAGES = ("report.html", "summary.md")  # for people; the first that is there is the report
+
+
+def report_of(folder: Path) -> Path:
+    """The file of a run's folder that tells people of it."""
+    return next((folder / name for name in PAGES if (folder / name).exists()), folder / PAGES[-1])
+
 
 def write_reports(folder: Path) -> None:
     """Make all reports of a run's folder anew; ``docs/frames.md`` tells which.

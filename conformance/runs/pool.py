@@ -4,13 +4,14 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from conformance.results.store import Store, TrainingTime
 from conformance.results.traces import StoreError, Traces
+from conformance.runs.inside import NOBODY, InsideWorker, MakeAdapter
 from conformance.runs.judging import CASE, Judge, Stand
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import CHECK_SECONDS, Plan
@@ -34,7 +35,7 @@ class Worker:
     """A worker: its process, what it said of itself, and what it is at."""
 
     name: str
-    process: WorkerProcess
+    process: WorkerProcess | InsideWorker
     stand: Stand | None = None
     task: TaskName | None = None
     check: str = ""
@@ -50,13 +51,23 @@ class Worker:
 
 
 class WorkerPool:
-    """The workers of a run, so many at work at a time. ``lost``: what was, with its reason."""
+    """The workers of a run, so many at work at a time.
+
+    ``inside``: the implementations that are objects of this process, by name. ``lost``: what was, with its reason.
+    """
 
     def __init__(
-        self, plan: Plan, store: Store, scratch: Path, warden: Warden, progress: Progress, watch: Watch = unwatched
+        self,
+        plan: Plan,
+        store: Store,
+        scratch: Path,
+        warden: Warden,
+        progress: Progress,
+        watch: Watch = unwatched,
+        inside: Mapping[str, MakeAdapter] = NOBODY,
     ) -> None:
         self.plan, self.store, self.scratch, self.warden, self.progress = plan, store, scratch, warden, progress
-        self.watch = watch
+        self.watch, self.inside = watch, inside
         self.judge = Judge(plan, store, Traces(scratch))
         self.events: Events = queue.Queue()
         self.workers: list[Worker] = []
@@ -124,13 +135,19 @@ class WorkerPool:
             raise BadInput("; ".join(self.lost))
 
     def _start(self, name: str) -> Worker:
+        worker = Worker(name, self._inside(name) if name in self.inside else self._process(name))
+        self.workers.append(worker)
+        return worker
+
+    def _inside(self, name: str) -> InsideWorker:
+        return InsideWorker(name, self.inside[name], self.plan, Traces(self.scratch), self.events)
+
+    def _process(self, name: str) -> WorkerProcess:
         target = self.plan.implementations.get(name, ORACLE)
         log = self.logs / f"{name.replace('/', '-')}.log"
         process = WorkerProcess(name, target, self.plan.folder, self.scratch, log, self.events)
         self.warden.watch(process.group)
-        worker = Worker(name, process)
-        self.workers.append(worker)
-        return worker
+        return process
 
     def _give_out(self) -> None:
         """Give work to workers, and start more of them, as long as there is room."""
@@ -154,8 +171,8 @@ class WorkerPool:
         return not own or any(not worker.busy for worker in own)
 
     def _may_start(self, name: str, left: int) -> bool:
-        """Whether there is enough to do for one more."""
-        return left >= WORTH_A_WORKER
+        """Whether there is enough to do for one more, which an object of this process cannot be."""
+        return left >= WORTH_A_WORKER and name not in self.inside
 
     def _listen(self) -> None:
         """Take in one message, or look at what the workers use."""

@@ -20,7 +20,7 @@ from conformance.runs.messages import read_messages
 GRACE_SECONDS = 0.5  # after a process has ended, for what it said last to arrive
 LOG_BYTES = 100_000_000  # what a worker may write on its standard error
 
-Events = queue.Queue[tuple["WorkerProcess", dict[str, Any] | None]]
+Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, and what it says
 
 
 class WorkerProcess:

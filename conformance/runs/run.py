@@ -1,6 +1,7 @@
 """A run carried out: a plan, its workers, and the reports, whatever its end."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from conformance.reports import write_reports
@@ -10,6 +11,7 @@ from conformance.runs import pace
 from conformance.runs.environment import environment
 from conformance.runs.explaining import explain_failures
 from conformance.runs.folders import claimed
+from conformance.runs.inside import NOBODY, MakeAdapter
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress, WorkerPool
@@ -20,8 +22,13 @@ from conformance.runs.watching import Watch, unwatched
 SCRATCH = ".scratch"
 
 
-def carry_out(plan: Plan, progress: Progress, watch: Watch = unwatched) -> None:
-    """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept."""
+def carry_out(
+    plan: Plan, progress: Progress, watch: Watch = unwatched, inside: Mapping[str, MakeAdapter] = NOBODY
+) -> None:
+    """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept.
+
+    ``inside``: of the plan's implementations those that are objects of this process, by name.
+    """
     if not plan.tasks:
         raise BadInput(f"dtype={','.join(plan.dtypes)}: no recipe of this run allows it")
     try:
@@ -29,7 +36,7 @@ def carry_out(plan: Plan, progress: Progress, watch: Watch = unwatched) -> None:
         plan.write()
     except OSError as error:
         raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
-    _work(plan, progress, watch)
+    _work(plan, progress, watch, inside)
 
 
 def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
@@ -40,11 +47,11 @@ def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
         other = [name for name in ("python", "packages", "source") if made and made.get(name) != now[name]]
         if other:
             raise BadInput(f"{folder}: was made with other {', '.join(other)}: must be begun anew, in another folder")
-    _work(plan, progress, watch)
+    _work(plan, progress, watch, NOBODY)
     return plan
 
 
-def _work(plan: Plan, progress: Progress, watch: Watch) -> None:
+def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, MakeAdapter]) -> None:
     """Do what of a plan is not done. A run that is killed meanwhile is cleaned up after by its warden."""
     try:
         with claimed(plan.folder) as claim:
@@ -56,7 +63,7 @@ def _work(plan: Plan, progress: Progress, watch: Watch) -> None:
             try:
                 if plan.reuse:
                     store.set_fact("reused", Kept(plan).take(store))
-                pool = WorkerPool(plan, store, scratch, warden, progress, watch)
+                pool = WorkerPool(plan, store, scratch, warden, progress, watch, inside)
                 pool.work()
                 pool.stop()
                 if plan.explain:

@@ -78,11 +78,11 @@ def _nothing(how: Literal["crashed", "unsupported"], reason: str) -> Seen:
     return Seen([], [Lost(how, reason, STAGES, None, "")])
 
 
-def adapter_of(target: str, device: str, stream: MessageStream) -> Adapter | None:
-    """The implementation on its device; None, and said so, where it cannot be had."""
+def adapter_of(make: Callable[[], Adapter], target: str, stream: MessageStream) -> Adapter | None:
+    """The implementation that ``make`` makes on its device; None, and said so, where it cannot be had."""
     started = time.perf_counter()
     try:
-        adapter = load(target)(device)
+        adapter = make()
         described = _described(adapter)
         stream.ready(str(adapter.device), *described, time.perf_counter() - started)
         return adapter
@@ -110,7 +110,7 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
         stream.ready("cpu", {}, {}, 0.0)
         do = lambda task, checks: make_case(traces, stream, task)  # noqa: E731
     else:
-        adapter = adapter_of(target, plan.device, stream)
+        adapter = adapter_of(lambda: load(target)(plan.device), target, stream)
         if adapter is None:
             return
         own = is_own(target)

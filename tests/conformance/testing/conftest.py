@@ -1,0 +1,39 @@
+"""One check of one faulty subject, an object of this process, for many a test of what is told of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import conformance
+from conformance.runs import explaining
+from conformance.testing.checked import Checked
+from conformance.testing.known import Difference
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory, small_recipe: Any, faulty_adapter: Any) -> Checked:
+    """The adapter whose optimizer is wrong, checked in float64."""
+    output = tmp_path_factory.mktemp("checked") / "faulty"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explaining, "SECONDS", 600.0)  # the cause is wanted also of a machine that is busy
+        return conformance.check(faulty_adapter, small_recipe, dtypes=["float64"], output=output)
+
+
+@pytest.fixture
+def knowing(faulty: Checked) -> Callable[..., Checked]:
+    """``knowing(check="update")`` is what was checked, held against a known difference."""
+
+    def hold(**fields: Any) -> Checked:
+        row = {"subject": "*", "recipe": "small", "reason": "betas swapped", "link": "https://example.org/1"} | fields
+        return Checked(faulty.run, [Difference(**row)])
+
+    return hold
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where one stands."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
