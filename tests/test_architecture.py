@@ -29,6 +29,7 @@ ROOMS = (
     {"verdicts"},
     {"results"},
     {"reports", "diagnosis"},
+    {"exchange"},
     {"runs"},
     {"audit"},
     {"cli"},
