@@ -44,8 +44,8 @@ def read_tensors(path: Path) -> Tensors:
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise DataError(
-            f"{path}: files of the kind {suffix} may hold pickled code and are never opened; save it as safetensors"
-            f" instead: safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True), 'weights.safetensors')"
+            f"{path}: files of the kind {suffix} may hold pickled code and are never opened. Save it as safetensors:"
+            f" safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True), 'weights.safetensors')"
         )
     if suffix == ".keras":
         raise DataError(f"{path}: is an archive of a whole model; allowed: what model.save_weights writes, .weights.h5")
