@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
+    from conformance.wrappers.torch import wrap_torch
 
     __version__: str
 
@@ -41,6 +42,7 @@ __all__ = [
     "load_run",
     "plot",
     "run",
+    "wrap_torch",
 ]
 
 _HOMES = {
@@ -54,6 +56,7 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
+    "wrap_torch": "wrappers.torch",
 }
 
 

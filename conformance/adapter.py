@@ -1,5 +1,6 @@
 """What an adapter of your own imports. These names stay where they are from release to release."""
 
+from conformance.adapters.guarded import NOT_OFFERED
 from conformance.adapters.session import (
     Adapter,
     DeviceNotFound,
@@ -10,4 +11,13 @@ from conformance.adapters.session import (
     Unsupported,
 )
 
-__all__ = ["Adapter", "DeviceNotFound", "Session", "State", "Training", "TrainingState", "Unsupported"]
+__all__ = [
+    "NOT_OFFERED",
+    "Adapter",
+    "DeviceNotFound",
+    "Session",
+    "State",
+    "Training",
+    "TrainingState",
+    "Unsupported",
+]

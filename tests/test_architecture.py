@@ -24,6 +24,7 @@ ROOMS = (
     {"recipes"},
     {"problems"},
     {"adapters"},
+    {"wrappers"},
     {"checks"},
     {"faults"},
     {"verdicts"},
@@ -45,6 +46,12 @@ ADAPTERS = {
     "torch": {"numpy", "torch", "impl_torch"},
     "tf": {"numpy", "tensorflow", "impl_tf"},
     "jax": {"numpy", "jax", "optax", "impl_jax"},
+}
+# Files of wrappers, ``torch.py`` or ``torch_hooks.py``, beside what all of them share.
+WRAPPERS = {
+    "torch": {"numpy", "torch", "impl_torch"},
+    "keras": {"numpy", "tensorflow"},
+    "jax": {"numpy", "jax", "optax"},
 }
 
 
@@ -83,7 +90,11 @@ def harness_violations(path, names):
     if room == "__init__.py":  # the public Python API, which loads what is asked for
         return []
     room = FRONT_DOORS.get(room, room)
-    own = ADAPTERS.get(path.stem, set()) if room == "adapters" else {"reference_numpy"}
+    own = {
+        "adapters": ADAPTERS.get(path.stem, set()),
+        "wrappers": WRAPPERS.get(path.stem.split("_")[0], {"reference_numpy"}),
+    }
+    own = own.get(room, {"reference_numpy"})
     foreign = set().union(*FRAMEWORKS.values(), FRAMEWORKS) - {"numpy"} - own
     line = next(number for number, rooms in enumerate(ROOMS) if room in rooms)
     earlier = set().union(*ROOMS[:line], {room})

@@ -41,11 +41,22 @@ class Unreadable(np.ndarray):
         self.found = getattr(origin, "found", "")
 
 
+class NotOffered(Unreadable):
+    """Stands where an array of numbers is that a session does not offer: unsupported, and not wrong."""
+
+
+# What a session may return in the place of a single tensor that it cannot show, for example of an activation inside a
+# fused operation: that tensor alone counts as unsupported.
+NOT_OFFERED: Array = Unreadable.of("is not offered").view(NotOffered)
+
+
 def readable(value: Any) -> Array:
-    """A copy of what NumPy makes of a value, or an :class:`Unreadable`.
+    """A copy of what NumPy makes of a value, or an :class:`Unreadable`; NOT_OFFERED is what it is.
 
     Lists of numbers and single ones are taken for the arrays that ``np.asarray`` makes of them.
     """
+    if isinstance(value, NotOffered):
+        return value
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever its own conversion raises
@@ -59,9 +70,11 @@ def readable(value: Any) -> Array:
 
 
 def demand(name: str, value: Array | None, shape: tuple[int, ...] | None = None) -> Array:
-    """A value that is needed to go on, of that shape if one is given. Raises Malformed."""
+    """A value that is needed to go on, of that shape if one is given. Raises Malformed, Unsupported for NOT_OFFERED."""
     if value is None:
         raise Malformed(f"{name} was not returned")
+    if isinstance(value, NotOffered):
+        raise Unsupported(f"{name} {value.found}")
     if isinstance(value, Unreadable):
         raise Malformed(f"{name} {value.found}: must be an array of numbers")
     if shape is not None and value.shape != shape:

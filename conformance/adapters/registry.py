@@ -5,6 +5,7 @@ named on the command line as ``package.module:Class``.
 """
 
 import importlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def resolve(name: str) -> str:
     )
 
 
-def load(target: str) -> type[Adapter]:
-    """Import an adapter class from ``module:Class``. Raises ValueError if there is none."""
+def load(target: str) -> Callable[[str], Adapter]:
+    """Import from ``module:name`` what makes an adapter for a device. Raises ValueError if there is none."""
     module, _, attribute = target.partition(":")
     try:
         adapter = getattr(importlib.import_module(module), attribute)
@@ -49,5 +50,5 @@ def load(target: str) -> type[Adapter]:
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:
         raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
-    found: type[Adapter] = adapter
+    found: Callable[[str], Adapter] = adapter
     return found

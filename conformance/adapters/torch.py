@@ -18,7 +18,7 @@ class TorchAdapter:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.torch_device = torch.device(_find(device))
+        self.torch_device = torch.device(find(device))
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_num_threads(1)
@@ -53,14 +53,14 @@ class TorchSession(Session):
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         draw = initializers.INITIALIZERS[self.recipe.initializer.name]
         generator = torch.Generator(self.device).manual_seed(seed)
-        return _array(draw(generator, shape, dtype=self.dtype, **self.recipe.initializer.keywords))
+        return array(draw(generator, shape, dtype=self.dtype, **self.recipe.initializer.keywords))
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         statistics = normalization.standardization_statistics(self._tensor(train_x))
-        return _array(normalization.standardize(self._tensor(x), *statistics))
+        return array(normalization.standardize(self._tensor(x), *statistics))
 
     def augment(self, x: Array, draws: list[Array]) -> Array:
-        return _array(
+        return array(
             training.augment(self._tensor(x), self.parts.augmentations, [self._tensor(drawn) for drawn in draws])
         )
 
@@ -69,7 +69,7 @@ class TorchSession(Session):
         values = models.intermediates(
             self.model, self._tensor(x), masks=self._masks(masks), training=statistics is None
         )
-        return _arrays(values)
+        return arrays(values)
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
@@ -80,27 +80,27 @@ class TorchSession(Session):
         loss, options = losses.LOSSES[self.objective["loss"]], self.objective["loss_options"]
         per_example = loss(outputs, batch["y"], batch["example_weights"], **options)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
-        return _arrays({"per_example": per_example, **parts})
+        return arrays({"per_example": per_example, **parts})
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
         batch = self._batch(x, y, masks, weights)
         result = training.loss_and_gradients(self.model, **batch, input_gradient=True, **self.objective)
-        return _arrays({"cost": result.cost, **result.gradients})
+        return arrays({"cost": result.cost, **result.gradients})
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         self._set(parameters, statistics)
-        return _arrays(models.update_statistics(self.model, self._tensor(x), masks=self._masks(masks)))
+        return arrays(models.update_statistics(self.model, self._tensor(x), masks=self._masks(masks)))
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         self._set(parameters, statistics)
-        return _array(models.predict_classes(self.model, self._tensor(x)))
+        return array(models.predict_classes(self.model, self._tensor(x)))
 
     def clip(self, gradients: Tensors) -> Tensors:
-        return _arrays(self.parts.clipping(self._tensors(gradients)))
+        return arrays(self.parts.clipping(self._tensors(gradients)))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        return _arrays(self.parts.constraint(self._tensors(parameters)))
+        return arrays(self.parts.constraint(self._tensors(parameters)))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -114,7 +114,7 @@ class TorchSession(Session):
             parameter.grad = self._tensor(gradients[name])
         optimizer.step()
         _, slots = optimizers.named_state(optimizer, held)
-        return _arrays(held), State(state.step + 1, {slot: _arrays(tensors) for slot, tensors in slots.items()})
+        return arrays(held), State(state.step + 1, {slot: arrays(tensors) for slot, tensors in slots.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
@@ -127,7 +127,7 @@ class TorchSession(Session):
             self.model, torch.Generator(self.device).manual_seed(seed), initializer=self.recipe.initializer.name,
             initializer_options=self.recipe.initializer.keywords,
         )  # fmt: skip
-        return {name: w.copy() for name, w in _arrays(self.model.parameter_dict()).items()}
+        return {name: w.copy() for name, w in arrays(self.model.parameter_dict()).items()}
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
         return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
@@ -146,7 +146,7 @@ class TorchSession(Session):
             validation=None if validation is None else (self._tensor(validation[0]), self._tensor(validation[1])),
             **keywords,
         )
-        return training_of(history, _arrays)
+        return training_of(history, arrays)
 
     def _state(self, start: TrainingState) -> Any:
         slots = {slot: self._tensors(tensors) for slot, tensors in start.slots.items()}
@@ -180,7 +180,7 @@ class TorchSession(Session):
         return None if masks is None else {layer: self._tensor(mask) for layer, mask in masks.items()}
 
 
-def _find(device: str) -> str:
+def find(device: str) -> str:
     """PyTorch's name of a device. Raises DeviceNotFound."""
     if device == "cpu":
         return "cpu"
@@ -192,9 +192,9 @@ def _find(device: str) -> str:
     raise DeviceNotFound(f"device={device!r} is not there: PyTorch {torch.__version__} found {', '.join(found)}")
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def array(tensor: torch.Tensor) -> Array:
     return np.asarray(tensor.detach().cpu())
 
 
-def _arrays(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    return {name: _array(tensor) for name, tensor in tensors.items()}
+def arrays(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {name: array(tensor) for name, tensor in tensors.items()}

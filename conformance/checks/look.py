@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.adapters.guarded import Malformed, Unreadable, as_session
+from conformance.adapters.guarded import Malformed, NotOffered, Unreadable, as_session
 from conformance.adapters.session import Session, Unsupported
 from conformance.checks import CHECKS
 from conformance.checks.case import Case
@@ -23,7 +23,8 @@ def look(session: Session, case: Case, check: str) -> Seen:
     for part in CHECKS[check].parts(guarded, case):
         try:
             with np.errstate(all="ignore"):  # a training may diverge
-                seen.observations.extend(map(_plain, part.observations))
+                for observation in part.observations:
+                    _take(observation, seen)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever it is, SystemExit too
@@ -56,8 +57,12 @@ def _text(error: BaseException) -> str:
     return text[:LONGEST].encode("utf-8", "backslashreplace").decode()
 
 
-def _plain(observation: Observation) -> Observation:
-    """The observation as a plain array, with the text of what is none."""
-    if isinstance(observation.value, Unreadable):
-        return observation._replace(value=np.zeros(0), malformed=observation.value.found)
-    return observation
+def _take(observation: Observation, seen: Seen) -> None:
+    """Add an observation as a plain array, with the text of what is none; what is not offered, as not seen for it."""
+    key, value = observation.key, observation.value
+    if isinstance(value, NotOffered):
+        seen.lost.append(Lost("unsupported", f"{key.tensor} {value.found}", (key.stage,), key.step, key.tensor))
+    elif isinstance(value, Unreadable):
+        seen.observations.append(observation._replace(value=np.zeros(0), malformed=value.found))
+    else:
+        seen.observations.append(observation)

@@ -1,0 +1,364 @@
+"""What the sessions of all wrapped subjects share: what is offered, the recipe's names, and the training loop.
+
+A framework's session overrides the hooks, which know nothing of the recipe's names: parameters go by the model's own
+paths and in its own layouts, as NumPy arrays. Those of the model are called with the model loaded.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from conformance.adapters.guarded import NOT_OFFERED
+from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState, Unsupported
+from conformance.problems.problem import Batch, Problem
+from conformance.problems.tensors import Array, Masks, Tensors
+from conformance.wrappers.alone import LossAlone
+from conformance.wrappers.given import Given
+from conformance.wrappers.matching import Matching, match, wanted_shapes
+from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
+from reference_numpy import losses, optimizers, regularizers
+
+WITHOUT = "is not given to the wrapper"
+
+
+class WrappedSession(Session):
+    """A user's parts for one problem.
+
+    A framework's class overrides ``versions``, ``settings`` and the hooks below them; those that need a part that was
+    not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs) in it.
+    """
+
+    inputs_first: ClassVar[bool] = False
+
+    def __init__(self, given: Given, problem: Problem, device: str) -> None:
+        self.given, self.problem, self.device = given, problem, device
+        self.matching: Matching | None = None
+        if given.model is not None:
+            self.make_model()
+            parameters, statistics = wanted_shapes(problem)
+            own = {**self.own_parameters(), **(self.own_statistics() if statistics else {})}
+            shapes = {path: np.shape(value) for path, value in own.items()}
+            self.matching = match(parameters | statistics, shapes, given.names, inputs_first=self.inputs_first)
+
+    # ------------------------------------------------------------------ what a framework says of itself
+
+    @classmethod
+    def check_device(cls, device: str) -> None:
+        """Raise DeviceNotFound for a device that is not there; here for all but the cpu."""
+        if device != "cpu":
+            raise DeviceNotFound(f"device={device!r} is not there: must be cpu")
+
+    @staticmethod
+    @abstractmethod
+    def versions() -> Mapping[str, str]:
+        """Versions of the libraries that it stands on; the first is its framework's."""
+
+    @staticmethod
+    @abstractmethod
+    def settings(device: str) -> Mapping[str, Any]:
+        """Precision switches, threads and whatever else changes the last bits."""
+
+    # ------------------------------------------------------------------ hooks of the model
+
+    @abstractmethod
+    def make_model(self) -> None:
+        """Make the user's model for ``self.problem``, in its precision."""
+
+    @abstractmethod
+    def own_parameters(self) -> Tensors:
+        """Copies of the model's parameters by path, in the order of its layers."""
+
+    @abstractmethod
+    def own_statistics(self) -> Tensors:
+        """Copies of the model's running averages by path, in the order of its layers."""
+
+    @abstractmethod
+    def load(self, values: Tensors) -> None:
+        """Put parameters and running averages, by path, into the model; what is not among them stays."""
+
+    @abstractmethod
+    def forward(self, x: Array, masks: Masks | None, *, training: bool) -> Forward:
+        """A forward pass. ``masks``: of dropout, by hidden layer; in training the running averages may change."""
+
+    # ------------------------------------------------------------------ hooks of the loss
+
+    @abstractmethod
+    def losses_of(self, batch: Batch, *, training: bool) -> Losses:
+        """The loss of the model on a batch."""
+
+    @abstractmethod
+    def differentiate(self, batch: Batch) -> Gradients:
+        """The cost in training and its gradients."""
+
+    @abstractmethod
+    def loss_of_outputs(self, outputs: Array, y: Array, weights: Array | None) -> tuple[Losses, Array]:
+        """The loss of given outputs, and its gradient with respect to them, where there is a loss and no model."""
+
+    # ------------------------------------------------------------------ hooks of the optimizer
+
+    @abstractmethod
+    def step_of(
+        self, parameters: Tensors, gradients: Tensors, state: State, rate: float
+    ) -> tuple[Tensors, dict[str, Tensors]]:
+        """One step of a new optimizer for these parameters, of any names: them after it, and the slots."""
+
+    @abstractmethod
+    def begin(self, trained: Sequence[str], state: State) -> None:
+        """Make an optimizer for those of the model's parameters, by path, that are trained, to go on from ``state``."""
+
+    @abstractmethod
+    def take_step(self, step: Step) -> Taken:
+        """One step of the training that has begun, of model, running averages and optimizer."""
+
+    @abstractmethod
+    def slots_now(self) -> dict[str, Tensors]:
+        """The slots of the training that has begun, by slot and path."""
+
+    # ------------------------------------------------------------------ hooks of what else may be given
+
+    @abstractmethod
+    def apply(self, function: Any, *arrays: Array) -> Array:
+        """What a user's function makes of arrays, which it is given as the framework's tensors."""
+
+    def clip_gradients(self, gradients: Tensors) -> Tensors:
+        """The gradients after the user's clipping."""
+        self._lack("clip")
+
+    def constrain_parameters(self, parameters: Tensors) -> Tensors:
+        """The parameters after the user's constraint."""
+        self._lack("constrain")
+
+    def draw(self, shape: tuple[int, int], seed: int) -> Array:
+        """Weights ``(n_out, n_in)`` from the user's initializer."""
+        self._lack("initializer")
+
+    def start_anew(self, seed: int) -> Tensors:
+        """The parameters by path that the user's model starts with under a seed."""
+        self._lack("initializer")
+
+    def lacking(self) -> Iterator[str]:
+        """Which parts of the recipe's training the user did not give, each by the keyword that would give it."""
+        recipe, given = self.problem.recipe, self.given
+        if recipe.schedule.name != "constant" and given.schedule is None and given.scheduler is None:
+            yield "schedule"
+        if recipe.named(*regularizers.CLIPPINGS) and given.clip is None:
+            yield "clip"
+        if recipe.named(*regularizers.CONSTRAINTS) and given.constrain is None:
+            yield "constrain"
+        if self.problem.tape.augmentation_draws and given.augment is None:
+            yield "augment"
+
+    # ------------------------------------------------------------------ what the harness asks for
+
+    def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        self._need("initializer")
+        return self.draw(shape, seed)
+
+    def initial_parameters(self, seed: int) -> Tensors:
+        self._need("model", "initializer")
+        drawn = self.start_anew(seed)
+        return {name: w for name, w in self._matching.to_recipe(drawn).items() if name in self._parameter_names}
+
+    def standardize(self, train_x: Array, x: Array) -> Array:
+        self._need("standardize")
+        return self.apply(self.given.standardize, train_x, x)
+
+    def augment(self, x: Array, draws: list[Array]) -> Array:
+        self._need("augment")
+        return self.apply(self.given.augment, x, *draws)
+
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        self._need("model")
+        self._load(parameters, statistics)
+        outputs, inside = self.forward(x, masks, training=statistics is None)
+        last, recipe = self.problem.depth, self.problem.recipe
+        logits, activated = f"Z{last}", f"A{last}"
+        found = dict.fromkeys(self._names_inside(), NOT_OFFERED) | inside
+        if self._from_logits and logits not in inside:
+            found[logits] = outputs
+        shows_logits = np.array_equal(found[logits], outputs, equal_nan=True)
+        if recipe.model.output == "identity" or not shows_logits:  # else the loss alone knows the last activation
+            found[activated] = outputs
+        return found
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        self._need("model")
+        self._load(parameters, statistics)
+        outputs = self.forward(x, None, training=False).outputs
+        if self.given.predict is not None:
+            return self.apply(self.given.predict, outputs)
+        if self.problem.recipe.model.output == "softmax":
+            return np.asarray(outputs.argmax(axis=1))
+        threshold = 0.0 if self._from_logits else 0.5
+        labels = (outputs.reshape(len(x), -1) > threshold).astype(np.int64)
+        return labels[:, 0] if labels.shape[1] == 1 else labels
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        self._need("loss")
+        if self.given.model is None:
+            return self._alone.losses(parameters, x, y, masks, weights)
+        self._load(parameters)
+        found = self.losses_of(Batch(x, y, masks or {}, weights), training=True)
+        return {**found._asdict(), "cost": found.data_loss + found.penalty}
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        self._need("loss")
+        if self.given.model is None:
+            return self._alone.gradients(parameters, x, y, masks, weights)
+        self._load(parameters)
+        cost, own, of_x = self.differentiate(Batch(x, y, masks or {}, weights))
+        return {"cost": cost, **self._matching.to_recipe(own), "A0": of_x}
+
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        self._need("model")
+        self._load(parameters, statistics)
+        self.forward(x, masks, training=True)
+        return self._matching.to_recipe(self.own_statistics())
+
+    def clip(self, gradients: Tensors) -> Tensors:
+        self._need("clip")
+        return self.clip_gradients(gradients)
+
+    def constrain(self, parameters: Tensors) -> Tensors:
+        self._need("constrain")
+        return self.constrain_parameters(parameters)
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        self._need("optimizer")
+        updated, slots = self.step_of(parameters, gradients, state, learning_rate)
+        return updated, State(state.step + 1, slots)
+
+    def another_session(self, problem: Problem) -> "WrappedSession":
+        return type(self)(self.given, problem, self.device)
+
+    def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
+        self._need("model", "loss", "optimizer")
+        self._need(*self.lacking())
+        if problem.stops_early:
+            raise Unsupported("early stopping is not offered by the wrappers")
+        first = self._start(problem, start)
+        rates, costs, norms, validation_costs = [], [], [], []
+        checkpoints, checkpoint_slots, checkpoint_statistics = {}, {}, {}
+        for epoch in range(problem.recipe.epochs):
+            for place in range(problem.batches_per_epoch):
+                cost, rate, norm = self.take_step(self._step(problem, first, epoch, place))
+                costs.append(cost)
+                rates.append(rate)
+                norms.append(norm)
+            if epoch + 1 in checkpoint_epochs:
+                checkpoints[epoch + 1] = self._parameters_now()
+                checkpoint_slots[epoch + 1] = self._slots_now()
+                checkpoint_statistics[epoch + 1] = self._statistics_now()
+            if problem.validation is not None:
+                held_back = Batch(*problem.validation, {}, None)
+                validation_costs.append(self.losses_of(held_back, training=False).data_loss)
+        return Training(
+            costs=np.array(costs, problem.dtype),
+            learning_rates=np.array(rates),
+            gradient_norms=np.array(norms, problem.dtype),
+            parameters=self._parameters_now(),
+            slots=self._slots_now(),
+            checkpoints=checkpoints,
+            validation_costs=np.array(validation_costs, problem.dtype),
+            best_epoch=0,
+            statistics=self._statistics_now(),
+            checkpoint_slots=checkpoint_slots,
+            checkpoint_statistics=checkpoint_statistics,
+        )
+
+    # ------------------------------------------------------------------ between the two
+
+    @property
+    def _matching(self) -> Matching:
+        assert self.matching is not None
+        return self.matching
+
+    @property
+    def _from_logits(self) -> bool:
+        """Whether the recipe's loss takes logits."""
+        return self.problem.recipe.loss.name in losses.FROM_LOGITS
+
+    @cached_property
+    def slot_names(self) -> tuple[str, ...]:
+        """The slots of the recipe's optimizer."""
+        component = self.problem.recipe.optimizer
+        return tuple(optimizers.OPTIMIZERS[component.name](**component.keywords).init({}).slots)
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        return tuple(self.problem.tape.initial_parameters)
+
+    @property
+    def _alone(self) -> LossAlone:
+        return LossAlone(self.problem, self.loss_of_outputs)
+
+    def _names_inside(self) -> Iterator[str]:
+        """What the reference shows of a forward pass."""
+        for layer in range(1, self.problem.depth + 1):
+            yield f"Z{layer}"
+            if f"gamma{layer}" in self._parameter_names:
+                yield f"N{layer}"
+            yield f"A{layer}"
+
+    def _load(self, parameters: Tensors, statistics: Tensors | None = None) -> None:
+        """Put parameters and running averages into the model, and zeros into what batch norm takes away."""
+        matching = self._matching
+        nothing = {path: np.zeros_like(self.own_parameters()[path]) for path in matching.left_out}
+        known = {name: value for name, value in {**parameters, **(statistics or {})}.items() if name in matching}
+        self.load(nothing | matching.to_own(known))
+
+    def _start(self, problem: Problem, start: TrainingState | None) -> int:
+        """Begin a training, afresh or from ``start``; the number of steps that were taken before."""
+        if start is None:
+            names = (m.name for m in self._matching.matches if m.name not in self._parameter_names)
+            statistics = {
+                name: (np.ones if "variance" in name else np.zeros)(self._matching[name].shape, problem.dtype)
+                for name in names
+            }
+            start = TrainingState(1, problem.tape.initial_parameters, {}, statistics)
+        self._load(start.parameters, start.statistics)
+        trained = [self._matching[name].path for name in start.parameters if problem.is_trained(name)]
+        slots = {slot: self._matching.to_own(tensors) for slot, tensors in start.slots.items()}
+        self.begin(trained, State(start.step - 1, slots))
+        return start.step - 1
+
+    def _step(self, problem: Problem, first: int, epoch: int, place: int) -> Step:
+        """The step number ``place`` of an epoch, both counted from 0, with its batch as the user augments it."""
+        within = epoch * problem.batches_per_epoch + place
+        batch = problem.batch(within)
+        if problem.tape.augmentation_draws:
+            batch = batch._replace(x=self.augment(problem.plain_inputs(within), problem.draws(within)))
+        number, epoch = first + within, first // problem.batches_per_epoch + epoch
+        rate, schedule = None, self.given.schedule
+        if schedule is not None:
+            rate = float(schedule(epoch if problem.recipe.schedule.unit == "epoch" else number))
+        return Step(batch, number, epoch, place == problem.batches_per_epoch - 1, rate)
+
+    def _parameters_now(self) -> Tensors:
+        found = self._matching.to_recipe(self.own_parameters())
+        return {name: found[name] for name in self._parameter_names}
+
+    def _statistics_now(self) -> Tensors:
+        return self._matching.to_recipe(self.own_statistics())
+
+    def _slots_now(self) -> dict[str, Tensors]:
+        return {slot: self._matching.to_recipe(values) for slot, values in self.slots_now().items()}
+
+    def _given(self, part: str) -> Any:
+        """A part that the user gave. Raises Unsupported if they did not."""
+        self._need(part)
+        return getattr(self.given, part)
+
+    def _need(self, *parts: str) -> None:
+        """Raise Unsupported unless the user gave these parts, which go by the wrapper's keywords."""
+        for part in parts:
+            if getattr(self.given, part) is None:
+                self._lack(part)
+
+    def _lack(self, part: str) -> NoReturn:
+        raise Unsupported(f"{part}= {WITHOUT}")

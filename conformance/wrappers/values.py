@@ -1,0 +1,50 @@
+"""What passes between the session that all wrappers share and a framework's own."""
+
+from typing import Any, NamedTuple
+
+from conformance.problems.problem import Batch
+from conformance.problems.tensors import Array, Tensors
+
+
+class Forward(NamedTuple):
+    """What a model's forward pass shows: its outputs, and by the recipe's names what can be seen inside."""
+
+    outputs: Array
+    inside: Tensors
+
+
+class Losses(NamedTuple):
+    """A loss: of each example ``(m,)`` or NOT_OFFERED, their mean or whatever the user takes, and the penalty."""
+
+    per_example: Array
+    data_loss: Array
+    penalty: Array
+
+
+class Gradients(NamedTuple):
+    """A cost with its gradients, of parameters by the model's own paths and of the input."""
+
+    cost: Array
+    parameters: Tensors
+    x: Array
+
+
+class Step(NamedTuple):
+    """One step of a training. ``number`` and ``epoch`` count from 0 and on from where a training is gone on with.
+
+    ``rate``: by the user's schedule; None without one, where the optimizer has its own.
+    """
+
+    batch: Batch
+    number: int
+    epoch: int
+    ends_epoch: bool
+    rate: float | None
+
+
+class Taken(NamedTuple):
+    """What a training step tells: its cost, the rate that it used, and the norm of the gradient before clipping."""
+
+    cost: Any
+    rate: float
+    norm: Any
