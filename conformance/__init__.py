@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
+    from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.reports.plots import plot
@@ -33,14 +34,19 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "History",
+    "PairResult",
     "Recipe",
     "Run",
+    "WeightsComparison",
     "__version__",
     "compare",
+    "diff",
     "history",
     "load_recipe",
     "load_run",
+    "pair",
     "plot",
+    "record",
     "run",
     "wrap_torch",
 ]
@@ -50,11 +56,16 @@ _HOMES = {
     "History": "results.history",
     "Recipe": "recipes.recipe",
     "compare": "results.comparison",
+    "diff": "exchange.pair",
     "history": "results.history",
     "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",
+    "PairResult": "exchange.pair",
+    "WeightsComparison": "exchange.pair",
+    "pair": "exchange.pair",
     "plot": "reports.plots",
+    "record": "exchange.pair",
     "run": "api",
     "wrap_torch": "wrappers.torch",
 }

@@ -12,9 +12,6 @@ from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 
 
-NOT_OFFERED: Any = object()
-
-
 class Unsupported(Exception):
     """Raised by an adapter for a component or device that its implementation does not claim to have."""
 

@@ -1,4 +1,7 @@
-"""HDF5 files: the course's, and any of named arrays. h5py is imported where it is used: listing the data sets must not cost its import."""
+"""HDF5 files: the course's, and any of named arrays.
+
+h5py is imported where it is used: listing the data sets must not cost its import.
+"""
 
 import subprocess
 import sys

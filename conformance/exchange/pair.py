@@ -10,13 +10,15 @@ from conformance.data.wording import shown
 from conformance.exchange import pairing, recording, weights
 from conformance.exchange.files import KINDS, PICKLES, read_tensors
 from conformance.exchange.pairing import PairResult
-from conformance.exchange.subjects import Here, Subject
+from conformance.exchange.subjects import Here, Subject, SubjectError
 from conformance.exchange.trace import file_of
 from conformance.exchange.weights import WeightsComparison
 from conformance.exchange.worker import Away
 from conformance.problems.tensors import Array, Tensors
 from conformance.recipes.choosing import find
 from conformance.recipes.recipe import Recipe
+
+__all__ = ["PairResult", "SubjectError", "WeightsComparison", "diff", "pair", "record"]
 
 DTYPES = ("float32", "float64")
 Side = Any  # a target, a file, arrays by name, or whatever can be called

@@ -102,6 +102,14 @@ class PairResult:
             }) for found in self.comparisons
         ]  # fmt: skip
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, of what JSON can hold."""
+        return {
+            "verdict": str(self.verdict), "oracle": self.oracle, "first": self.first and self.first.key.tensor,
+            "causes": self.causes, "notes": self.notes, "rows": self.rows(),
+            "weights": self.weights and self.weights.as_dict(),
+        }  # fmt: skip
+
     def frame(self) -> "pd.DataFrame":
         """The rows as a data frame."""
         import pandas as pd
@@ -137,7 +145,9 @@ class _Given:
         def moved(value: Array) -> Array:
             if value.dtype.kind != "f":
                 return value
-            return (value + value * (half * generator.uniform(-1.0, 1.0, value.shape)).astype(dtype)).astype(dtype)
+            shares = (half * generator.uniform(-1.0, 1.0, value.shape)).astype(dtype)
+            near: Array = value + value * shares
+            return near
 
         weights = self.weights and {name: moved(value) for name, value in self.weights.items()}
         return _Given(weights, {name: moved(value) for name, value in self.inputs.items()})
@@ -207,9 +217,9 @@ def hold_recorded(oracle: Tensors, other: Tensors, names: tuple[str, str]) -> Pa
     told = [c if c.verdict != Verdict.FAIL else c._replace(verdict=Verdict.INCONCLUSIVE) for c in found]
     explained = [c if not causes else c._replace(verdict=v.verdict) for c, v in zip(told, found, strict=True)]
     note = (
-        f"{names[0]} and {names[1]} are recorded and cannot be run again: how far rounding moves them is not known. What"
-        " is within a few units in the last place passes; of what is beyond nothing is concluded, but that the numbers are"
-        " rearranged."
+        f"{names[0]} and {names[1]} are recorded and cannot be run again: how far rounding moves them is not known."
+        " What is within a few units in the last place passes; of what is beyond nothing is concluded, but that the"
+        " numbers are rearranged where they are."
     )
     notes = [note, *_uncompared(names, list(oracle), list(other)), NOT_KNOWN]
     return PairResult(*names, names[0], explained, causes, notes)
@@ -383,7 +393,9 @@ def _statistics(weights: Tensors) -> dict[str, Array]:
     for name, value in weights.items():
         matrix = value.reshape(-1, value.shape[-1] if value.ndim > 1 else 1).astype(np.float64)
         made = statistics(matrix) if matrix.size else {}
-        for what in ("mean", "root mean square", "kurtosis"):
-            if what in made:
+        if made:
+            mean, root = made["mean"]
+            found[f"mean of {name}, in root mean squares"] = np.asarray([mean / (root or 1.0), 1.0])
+            for what in ("root mean square", "kurtosis"):
                 found[f"{what} of {name}"] = np.asarray(made[what])
     return found

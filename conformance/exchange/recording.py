@@ -89,7 +89,7 @@ def _training(session: Session, problem: Problem) -> Tree:
     found = free_running.train(session, problem)
     watched = free_running.watched_epochs(problem)
     slots, statistics = found.checkpoint_slots or {}, found.checkpoint_statistics or {}
-    step: Tree = {
+    step: dict[int, Tree] = {
         epoch * problem.batches_per_epoch: {
             "parameter": parameters, "slot": slots.get(epoch, {}), "statistic": statistics.get(epoch, {}),
             "class": _classes(session, problem, parameters, {}) if epoch in watched else {},

@@ -10,14 +10,14 @@ have are paths, each an adapter.
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from conformance.adapters.guarded import NOT_OFFERED
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import TRACE
 from conformance.adapters.session import (
-    NOT_OFFERED,
     DeviceNotFound,
     Session,
     State,
@@ -148,8 +148,8 @@ class TraceSession(Session):
         return _completed(found, statistics)
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
-        found = self._answer("predicted classes", "classes", parameters, x)
-        return found["class"]
+        found: Array = self._answer("predicted classes", "classes", parameters, x)["class"]
+        return found
 
     def clip(self, gradients: Tensors) -> Tensors:
         return _completed(self._answer("clipped gradients", "clipped", gradients), gradients)
@@ -195,7 +195,7 @@ class TraceSession(Session):
             slots=_slots(end.get("slot", {}), like.slots),
             checkpoints={epoch: self._parameters(found, like) for epoch, found in chosen.items()},
             validation_costs=np.zeros(0) if problem.validation is None else self._curve("validation_costs", validated),
-            best_epoch=0 if not problem.stops_early else NOT_OFFERED if best is None else int(best),
+            best_epoch=cast(int, NOT_OFFERED if best is None else best) if problem.stops_early else 0,
             statistics=_completed(end.get("statistic", {}), like.statistics),
             checkpoint_slots={e: _slots(found.get("slot", {}), like.slots) for e, found in chosen.items()},
             checkpoint_statistics={e: _completed(f.get("statistic", {}), like.statistics) for e, f in chosen.items()},
@@ -222,8 +222,8 @@ class TraceSession(Session):
             self._enter_step(state, answers.get("step", {}).get(str(state.step), {}))
         for exercise in situations.exercises(asked):
             found = answers.get("exercise", {}).get(str(exercise.step), {})
-            made = {"parameter": {}, "slot": {}} | found | {"gradients": exercise.gradients}
-            self._enter(found and made, "update", exercise.parameters, exercise.slots, exercise.step - 1)
+            made = {"parameter": {}, "slot": {}, **found, "gradients": exercise.gradients}
+            self._enter(made if found else None, "update", exercise.parameters, exercise.slots, exercise.step - 1)
 
     def _remember_own(self) -> None:
         """Enter what the trace has of its own training."""
@@ -251,7 +251,7 @@ class TraceSession(Session):
         """Enter one step of a training from a state."""
         batch, trained = self.problem.batch(state.step - 1), self.problem.trained(state.parameters)
         gradients = found.get("gradient", {})
-        cost = {"cost": found["cost"]} if "cost" in found else {}
+        cost: Tensors = {"cost": found["cost"]} if "cost" in found else {}
         self._enter(cost | gradients, "gradients", state.parameters, batch)
         own = situations.whole(gradients, trained)
         if own is not None:

@@ -81,6 +81,7 @@ def own_states(trace: Trace, problem: Problem) -> Iterator[TrainingState]:
     """
     reference, state = NumpySession(problem.in_float64()), cases.initial_state(problem)
     known = True
+    slots: dict[str, Tensors] | None
     for step in range(1, problem.steps + 1):
         found = trace.steps.get(step, {})
         if known and found.keys() & {"gradient", "parameter", "slot", "statistic"}:
@@ -88,7 +89,7 @@ def own_states(trace: Trace, problem: Problem) -> Iterator[TrainingState]:
         frozen = {name: w for name, w in state.parameters.items() if not problem.is_trained(name)}
         after = whole(frozen | found.get("parameter", {}), state.parameters)
         carried = _carried(reference, problem, state, found) if known else state
-        slots = found["slot"] if _has_slots(found.get("slot"), state.slots) else carried and carried.slots
+        slots = found["slot"] if _has_slots(found.get("slot"), state.slots) else carried.slots if carried else None
         known = after is not None and slots is not None
         if after is not None:
             statistics = whole(found.get("statistic"), state.statistics) or (carried or state).statistics
@@ -109,7 +110,7 @@ def _has_slots(found: Mapping[str, Tensors] | None, like: dict[str, Tensors]) ->
 def _carried(reference: NumpySession, problem: Problem, state: TrainingState, found: Tree) -> TrainingState | None:
     """What the reference makes of a state with the gradients that were found; None without them."""
     trained = problem.trained(state.parameters)
-    slots: dict[str, Tensors] | None = state.slots
+    slots = state.slots
     if state.slots:
         given = whole(found.get("clipped"), trained)
         gradients = given or whole(found.get("gradient"), trained)
@@ -135,6 +136,9 @@ def require_same_tape(trace: Trace, problem: Problem) -> None:
     recipe = trace.facts.get("recipe", problem.recipe.hash)
     if recipe != problem.recipe.hash:
         raise DataError(f"{trace.path}: is of a recipe with the content hash {recipe}: must be {problem.recipe.hash}")
+    last = max(trace.steps, default=0)
+    if last > problem.steps:
+        raise DataError(f"{trace.path}: holds step {last}: the recipe's training has {problem.steps}")
     given = {**_initial(trace.tape.get("initial", {}), "initial")}
     given |= _initial(trace.steps.get(0, {}).get("parameter", {}), "step/0/parameter")
     for (name, parameter), value in given.items():

@@ -217,4 +217,5 @@ def _pattern(torch: Any, out: Any) -> Any:
 
 def pattern(shape: tuple[int, ...]) -> Array:
     """Fixed numbers between -1 and 1, in float32: the weights of the sum whose gradients are compared."""
-    return np.cos(np.arange(int(np.prod(shape))) * 0.7).astype(np.float32).reshape(shape)
+    numbers: Array = np.cos(np.arange(int(np.prod(shape))) * 0.7).astype(np.float32)
+    return numbers.reshape(shape)

@@ -16,7 +16,10 @@ from conformance.problems.tensors import Array, Tensors
 
 STEM, TAPE_FILE = "trace", "tape.safetensors"
 FORMAT = "conformance-trace/1"
-FACTS: dict[str, type] = {"format": str, "recipe": str, "versions": dict, "settings": dict, "names": dict}
+FACTS: dict[str, tuple[Any, str]] = {
+    "format": (str, "string"), "recipe": (str, "string"), "versions": (dict, "object"), "settings": (dict, "object"),
+    "names": (dict, "object"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,12 @@ def _facts(path: Path) -> dict[str, Any]:
         if name not in FACTS:
             known = ", ".join(FACTS)
             raise DataError(f"{path}: {shown(name)} is no field: must be one of {known}{nearest(name, FACTS)}")
-        if not isinstance(value, FACTS[name]):
-            raise DataError(f"{path}: {name}={shown(value)} is not allowed: must be a JSON {_JSON[FACTS[name]]}")
+        kind, called = FACTS[name]
+        if not isinstance(value, kind):
+            raise DataError(f"{path}: {name}={shown(value)} is not allowed: must be a JSON {called}")
     if facts.get("format", FORMAT) != FORMAT:
         raise DataError(f"{path}: format={shown(facts['format'])} is not allowed: must be {FORMAT!r}")
     return facts
-
-
-_JSON = {str: "string", dict: "object"}
 
 
 def _renamed(tensors: Tensors, names: Mapping[str, Any], file: Path) -> Tensors:
@@ -106,8 +107,8 @@ def _renamed(tensors: Tensors, names: Mapping[str, Any], file: Path) -> Tensors:
             raise DataError(f"{file.with_suffix('.json')}: names.{own}={shown(name)} is not allowed: must be a string")
     found: Tensors = {}
     for name, value in tensors.items():
-        own = next((own for own in names if name.endswith(f"/{own}")), None)
-        renamed = name if own is None else name.removesuffix(own) + names[own]
+        matched = next((own for own in names if name.endswith(f"/{own}")), None)
+        renamed = name if matched is None else name.removesuffix(matched) + names[matched]
         if renamed in found:
             raise DataError(f"{file}: {shown(name)} and another tensor are both {shown(renamed)}")
         found[renamed] = value

@@ -4,13 +4,14 @@ import difflib
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from conformance.data.files import DataError
 from conformance.exchange.arrangements import Kind, Numbers, Relation, may_be_the_same, relation
 from conformance.exchange.files import read_tensors
 from conformance.exchange.trace import file_of
 from conformance.problems.tensors import Array, Tensors
+from conformance.verdicts.record import for_json
 
 SAME, REARRANGED = ("same",), ("same", "rounded", "rearranged", "split")
 MOST_LEFT = 64  # tensors that have no partner, of which pairs are tried together
@@ -42,6 +43,10 @@ class WeightsComparison(NamedTuple):
     def same_but_rearranged(self) -> bool:
         """Whether every tensor is in the other in some arrangement, or rounded to another type."""
         return all(row.kind in REARRANGED for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, of what JSON can hold."""
+        return {"verdict": self.verdict, "same": self.same, "rows": [for_json(row._asdict()) for row in self.rows]}
 
     @property
     def verdict(self) -> str:

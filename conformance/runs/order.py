@@ -36,9 +36,10 @@ def plan_of(
 ) -> Plan:
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
 
-    ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own whose framework is
-    installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select``
-    chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
+    ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own
+    whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
+    time. ``select`` chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError,
+    naming the option.
     """
     choose_all("device", [device], DEVICES)
     precisions = choose_all("dtype", dtypes, DTYPES)
