@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from conformance.recipes.catalogue import KINDS as CATALOGUE
+from conformance.recipes.catalogue_page import builtins
+from conformance.recipes.components import keyword_defaults
 
 SHOWN = 8  # of a list in the text
-PLURALS = {"loss": "losses"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,37 @@ class Named:
 
 def component(kind: str, name: str) -> Callable[..., Any]:
     """The function of the reference."""
-    return CATALOGUE[PLURALS.get(kind, f"{kind}s")][name]
+    return CATALOGUE[plural(kind)][name]
+
+
+def builtins_of(kind: str, named: Named) -> tuple[str, ...]:
+    """The built-ins of the frameworks that the catalogue's page says are the same, optimizers excepted.
+
+    >>> builtins_of("activation", Named("gelu", {"approximate": True}))[0]
+    "torch.nn.functional.gelu(approximate='tanh')"
+    """
+    defaults = keyword_defaults(component(kind, named.name))
+    own = {name: value for name, value in named.keywords.items() if value != defaults.get(name, _NOTHING)}
+    return tuple(
+        builtin.call
+        for builtin in builtins()
+        if (builtin.kind, builtin.component) == (plural(kind), named.name)
+        and not builtin.differs
+        and not builtin.function
+        and {name: _tuples(value) for name, value in builtin.keywords.items()} == own
+    )
+
+
+_NOTHING = object()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def plural(kind: str) -> str:
+    """The catalogue's word."""
+    return "losses" if kind == "loss" else f"{kind}s"
 
 
 def _literal(value: Any) -> str:

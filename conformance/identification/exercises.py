@@ -20,7 +20,7 @@ Tensors = dict[str, Array]
 STEPS = 48
 SIZES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-4, 1e-3, 1e-2, 1.0, 1e2, 1e6)
 IN_TURNS = (1.0, 0.1, 0.0, 1e-10, 3.0, 1e6, 0.0, 1e-3)
-UNITS = 6  # of the bowl
+UNITS, BOWL_STEPS = 12, 10  # of the bowl, which is not walked down to its lowest point
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,12 @@ def exercise(seed: int, *, matrices: bool = False) -> Exercise:
         "b1": generator.standard_normal((STEPS, 3)),
     }
     gradients["W1"][:, 0, 0] = 0.0
-    for place, size in enumerate(SIZES, start=2):
-        drawn = size * generator.standard_normal((STEPS, 4))
-        drawn[:, 1] = np.abs(drawn[:, 1]) * np.where(t % 2, -1.0, 1.0)
-        drawn[:5, 2], drawn[5:, 3] = 0.0, 0.0
-        start[f"b{place}"], gradients[f"b{place}"] = np.zeros(4), drawn
-    last = len(SIZES) + 2
-    start[f"W{last}"] = generator.standard_normal((2, 2))
-    gradients[f"W{last}"] = np.zeros((STEPS, 2, 2))
-    start[f"b{last}"] = np.zeros(4)
-    gradients[f"b{last}"] = np.asarray(IN_TURNS)[t % 8][:, np.newaxis] * generator.standard_normal((STEPS, 4))
+    drawn = np.repeat(SIZES, 4) * generator.standard_normal((STEPS, 4 * len(SIZES)))
+    drawn[:, 1::4] = np.abs(drawn[:, 1::4]) * np.where(t % 2, -1.0, 1.0)[:, np.newaxis]
+    drawn[:5, 2::4], drawn[5:, 3::4] = 0.0, 0.0
+    in_turns = np.asarray(IN_TURNS)[t % 8][:, np.newaxis] * generator.standard_normal((STEPS, 4))
+    start |= {"b2": np.zeros(4 * len(SIZES)), "W3": generator.standard_normal((2, 2)), "b3": np.zeros(4)}
+    gradients |= {"b2": drawn, "W3": np.zeros((STEPS, 2, 2)), "b3": in_turns}
     if matrices:
         start = {name: np.atleast_2d(value) for name, value in start.items()}
         gradients = {name: value.reshape(STEPS, *start[name].shape) for name, value in gradients.items()}
@@ -100,4 +96,4 @@ def bowl(seed: int) -> Exercise:
     drawn = generator.standard_normal((UNITS, UNITS))
     curvature = drawn @ drawn.T / UNITS + np.eye(UNITS)
     start = {"W1": generator.standard_normal((2, UNITS // 2 - 1)), "b1": generator.standard_normal(2)}
-    return Exercise(start, {}, np.ones(20), curvature, generator.standard_normal(UNITS))
+    return Exercise(start, {}, np.ones(BOWL_STEPS), curvature, generator.standard_normal(UNITS))

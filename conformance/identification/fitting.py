@@ -90,19 +90,21 @@ class Model(Protocol):
 class Fit(NamedTuple):
     """How near a formulation comes: the largest share of its allowance, to how many digits, and how far it is on average.
 
-    ``apart`` is the mean deviation, each a share of what is compared and at most the whole of it.
+    ``digits`` are those of numbers of which honest rounding leaves half. ``apart`` is the mean deviation, each a share of
+    what is compared and at most the whole of it; ``spread``: how many deviate by more than their allowance.
     """
 
     share: float
     digits: float
     apart: float
+    spread: float
 
     @property
     def same(self) -> bool:
         return self.share <= 1.0
 
 
-NOWHERE = Fit(math.inf, 0.0, 1.0)
+NOWHERE = Fit(math.inf, 0.0, 1.0, 1.0)
 
 
 def powers(manner: Manner) -> Any:
@@ -125,20 +127,24 @@ def nearness(
     if not np.array_equal(np.isfinite(observed), np.isfinite(oracle)):
         return NOWHERE
     known = np.isfinite(oracle)
-    relative = np.where(error[known] > 0, error[known] / np.maximum(scale[known], LEAST), 0.0)
-    digits = -math.log10(min(max(float(relative.max(initial=0.0)), 1e-16), 1.0))
+    error, scale = error[known], np.maximum(scale[known], LEAST)
+    relative = error / scale
     apart = float(np.minimum(relative, 1.0).mean()) if relative.size else 0.0
     own = 2.0**-53 if manner.dtype == "float64" else SINGLE
-    if relative.max(initial=0.0) > math.sqrt(SINGLE):  # half of float32's digits: no rounding moves that much
-        return Fit(math.inf, digits, apart)
-    floor = np.zeros_like(oracle)
+    if manner.dtype == "float64" and relative.max(initial=0.0) > math.sqrt(SINGLE):  # no rounding moves that much
+        return Fit(math.inf, _digits(relative), apart, 1.0)
+    floor = np.zeros_like(error)
     for run in range(MOVED):
         generator = keyed_generator(run, "floor of a formulation")
         moved = manner._replace(generator=generator, unit=SINGLE if coarse else own, input_unit=own)
-        floor = np.fmax(floor, np.abs(model.predict(form, numbers, moved) - oracle))
-    allowance = FLOOR_FACTOR * floor + ROUNDOFFS * own * scale
-    share = np.where(error[known] > 0, error[known] / np.maximum(allowance[known], LEAST), 0.0)
-    return Fit(float(share.max(initial=0.0)), digits, apart)
+        floor = np.fmax(floor, np.abs(model.predict(form, numbers, moved) - oracle)[known])
+    shares = error / (FLOOR_FACTOR * floor + ROUNDOFFS * own * scale)
+    sound = relative[floor <= math.sqrt(SINGLE if coarse else own) * scale]
+    return Fit(float(shares.max(initial=0.0)), _digits(sound), apart, float((shares > 1).mean()) if shares.size else 0.0)
+
+
+def _digits(relative: Array) -> float:
+    return -math.log10(min(max(float(relative.max(initial=0.0)), 1e-16), 1.0))
 
 
 @np.errstate(all="ignore")

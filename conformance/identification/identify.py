@@ -1,12 +1,17 @@
 """``conformance.identify``: which formulation is it?"""
 
+from collections.abc import Callable
+
 from conformance.data.wording import listed, nearest, shown
-from conformance.identification import optimizers
+from conformance.identification import activations, optimizers
 from conformance.identification.answer import Answer
 from conformance.identification.process import Limits, Questioned
 from conformance.identification.target import KINDS, parse
 
-_KINDS = {"optimizer": optimizers.identify}
+_KINDS: dict[str, Callable[[Questioned], Answer]] = {
+    "activation": activations.identify,
+    "optimizer": optimizers.identify,
+}
 
 
 def identify(target: str, *, kind: str | None = None, seconds: float = 300.0, memory: int = 0) -> Answer:

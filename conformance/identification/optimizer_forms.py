@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.identification.exercises import Array, Exercise, Tensors
+from conformance.identification.exercises import BOWL_STEPS, Array, Exercise, Tensors
 from conformance.identification.fitting import Form, Manner, powers
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
 from reference_numpy.optimizers import OPTIMIZERS, Optimizer
@@ -71,11 +71,11 @@ CALLED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def forms(*, decays: bool, elementwise: bool) -> Iterator[Form]:
+def forms(*, decays: bool, elementwise: bool, history: int = BOWL_STEPS) -> Iterator[Form]:
     """The formulations of the catalogue: every optimizer with every choice, and with numbers that may be 0 or not.
 
     ``decays``: whether weights without a gradient move, so that there is a weight decay; without, none is sought.
-    ``elementwise``: those that take each element for itself, or the others.
+    ``elementwise``: those that take each element for itself, or the others, of which ``history`` is the memory.
     """
     for name, make in OPTIMIZERS.items():
         if (make().elementwise) is not elementwise:
@@ -92,7 +92,7 @@ def forms(*, decays: bool, elementwise: bool) -> Iterator[Form]:
                     if choices.get("schedule") == "constant":
                         del numbers["momentum_decay"]
                     fixed = {n: x for n, x in numbers.items() if x == 0}
-                    fixed |= {"history": 10} if name == "lbfgs" else {}
+                    fixed |= {"history": history} if name == "lbfgs" else {}
                     yield Form(name, choices, {n: x for n, x in numbers.items() if x}, fixed)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from conformance.identification import optimizer_forms
 from conformance.identification.answer import Answer, Named
-from conformance.identification.exercises import STEPS, Exercise, Tensors, bowl, exercise
+from conformance.identification.exercises import BOWL_STEPS, STEPS, Exercise, Tensors, bowl, exercise
 from conformance.identification.fitting import POWERS, SINGLE, Form, Manner, Numbers, nearness
 from conformance.identification.optimizer_forms import CALLED, Steps, forms
 from conformance.identification.process import Declined, Questioned
@@ -42,7 +42,7 @@ def identify(asked: Questioned) -> Answer:
         observed = model.flattened(path)
     except ValueError as error:
         return Answer(asked.target, asked.kind, None, reason=str(error))
-    candidates = list(forms(decays=elementwise and _decays(own, path), elementwise=elementwise))
+    candidates = list(forms(decays=elementwise and _decays(own, path), elementwise=elementwise, history=_history(asked)))
     matches = _said(model, candidates, asked.numbers, observed, dtype)
     if not best(matches):
         moved = np.abs(observed[:BEGINNING] - optimizer_forms.flat(own.start)).max(axis=0, initial=0.0)
@@ -50,6 +50,12 @@ def identify(asked: Questioned) -> Answer:
         likely = [form for form in candidates if _may_be(form, own, path)] or candidates
         matches += list(solved(model, model.first(BEGINNING), likely, observed, weights, dtype))
     return _answer(asked, own, matches, dtype)
+
+
+def _history(asked: Questioned) -> int:
+    """How many steps the target says that it keeps; more than are looked at where it says nothing."""
+    said = (asked.numbers.get(name) for name in ("history", "history_size", "memory_size"))
+    return next((number for number in said if isinstance(number, int) and number > 0), BOWL_STEPS)
 
 
 def _first(asked: Questioned, own: Exercise) -> tuple[Exercise, Tensors]:
@@ -91,12 +97,12 @@ def _decays(own: Exercise, path: Tensors) -> bool:
 
 def _may_be(form: Form, own: Exercise, path: Tensors) -> bool:
     """Whether a formulation stands still, or goes on, after the last gradient as the target does."""
-    name, last = f"b{len(own.start) // 2}", slice(6, None)
-    gradients = own.gradients.get(name)
+    last = slice(6, None)
+    gradients = own.gradients.get("b2")
     if gradients is None or form.fixed.get("weight_decay", 1.0):
         return True
     ended = ~gradients[last].any(axis=0)
-    moves = bool((np.diff(path[name][last], axis=0)[:, ended] != 0).any())
+    moves = bool((np.diff(path["b2"][last], axis=0)[:, ended] != 0).any())
     return moves is not (form.name in ("gradient_descent", "adagrad", "adadelta") or form.fixed.get("momentum") == 0)
 
 

@@ -22,6 +22,7 @@ from conformance.identification.fitting import (
 PROMISING = 1e-3  # what is left, as a share, of a solution that is looked at closely
 LOOKED_AT = 8  # solutions
 WITHIN = 1.5  # digits of the best, where what is rounded is sought
+MANY = 0.25  # of the numbers that are compared
 OTHER_START = {"beta": 0.6, "beta1": 0.6, "beta2": 0.9, "rho": 0.6, "momentum": 0.6, "epsilon": 1e-4}
 
 
@@ -54,6 +55,8 @@ def closest(model: Model, form: Form, numbers: Mapping[str, float], observed: Ar
     for found, manner in fits:
         if found.same:
             return Match(form, dict(numbers), found, manner)
+    if fit.spread < MANY:  # a number that is rounded shows everywhere
+        return best
     coarse = nearness(model, form, numbers, observed, plain, coarse=True)
     return Match(form, dict(numbers), coarse, plain, coarse=True) if coarse.same else best
 
