@@ -1,6 +1,6 @@
 """What the kinds that are functions of arrays share: other libraries' rounding, a second look, and the answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,21 @@ def as_single(
 
 
 def answer_of(
-    asked: Questioned, found: Sequence[Match], matches: Sequence[Match], look: Look, notes: tuple[str, ...] = ()
+    asked: Questioned,
+    found: Sequence[Match],
+    matches: Sequence[Match],
+    look: Look,
+    notes: tuple[str, ...] = (),
+    rename: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda keywords: keywords,
 ) -> Answer:
-    """The answer: of those found the ones that agree on other inputs too, else what is nearest."""
+    """The answer: of those found the ones that agree on other inputs too, else what is nearest.
+
+    ``rename`` turns the keywords of a formulation into those of the catalogue.
+    """
+
+    def named(match: Match) -> Named:
+        return Named(match.form.name, rename(match.form.keywords(match.numbers)))
+
     digits: dict[str, float] = {}
     verified = []
     for match in found:
@@ -69,11 +81,6 @@ def answer_of(
         asked.target, asked.kind, one, digits, rounded(first), tuple(map(named, others)),
         builtins_of(asked.kind, one), notes=notes,
     )  # fmt: skip
-
-
-def named(match: Match) -> Named:
-    """What a match is."""
-    return Named(match.form.name, match.form.keywords(match.numbers))
 
 
 def rounded(match: Match) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from conformance.data.wording import listed, nearest, shown
-from conformance.identification import activations, optimizers
+from conformance.identification import activations, losses, optimizers
 from conformance.identification.answer import Answer
 from conformance.identification.process import Limits, Questioned
 from conformance.identification.target import KINDS, parse
 
 _KINDS: dict[str, Callable[[Questioned], Answer]] = {
     "activation": activations.identify,
+    "loss": losses.identify,
     "optimizer": optimizers.identify,
 }
 
