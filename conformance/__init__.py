@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
+    from conformance.identification.identify import identify
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.reports.plots import plot
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "compare",
     "history",
+    "identify",
     "load_recipe",
     "load_run",
     "plot",
@@ -49,6 +51,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "compare": "results.comparison",
     "history": "results.history",
+    "identify": "identification.identify",
     "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",

@@ -65,7 +65,9 @@ def forms() -> list[Form]:
     """Every activation with every choice."""
     found = []
     for name, function in ACTIVATIONS.items():
-        numbers = {n: p.default for n, p in inspect.signature(function).parameters.items() if isinstance(p.default, float)}
+        numbers = {
+            n: p.default for n, p in inspect.signature(function).parameters.items() if isinstance(p.default, float)
+        }
         choices = CHOICES.get(name, {})
         for picked in itertools.product(*choices.values()):
             found.append(Form(name, dict(zip(choices, picked, strict=True)), numbers))

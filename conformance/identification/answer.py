@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.recipes.catalogue import KINDS as CATALOGUE
 from conformance.recipes.catalogue_page import builtins
-from conformance.recipes.components import keyword_defaults
+from conformance.recipes.components import NORMALIZATIONS, keyword_defaults
 
 SHOWN = 8  # of a list in the text
 
@@ -36,7 +36,7 @@ class Named:
 
 def component(kind: str, name: str) -> Callable[..., Any]:
     """The function of the reference."""
-    return CATALOGUE[plural(kind)][name]
+    return (NORMALIZATIONS if kind == "normalization" else CATALOGUE[plural(kind)])[name]
 
 
 def builtins_of(kind: str, named: Named) -> tuple[str, ...]:

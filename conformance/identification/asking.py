@@ -1,13 +1,14 @@
 """What a target is asked, kind by kind, in the process in which it lives."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from conformance.identification.exercises import Array, Exercise, Tensors
 from conformance.identification.frameworks import Optimizing, Refused
-from conformance.identification.kinds import Subject
+from conformance.identification.kinds import Subject, missing
 
 
 class Asked:
@@ -16,8 +17,9 @@ class Asked:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.optimizing = _optimizing(subject) if subject.kind == "optimizer" else None
+        made_here = subject.kind not in ("optimizer", "normalization", "schedule") or not _needed(subject)
         made = isinstance(subject.thing, type) and subject.kind != "optimizer"
-        self.function: Callable[..., Any] = (lambda: None) if self.optimizing else _function(subject, made)
+        self.function: Callable[..., Any] = _function(subject, made) if made_here and not self.optimizing else _unmade
 
     def facts(self) -> dict[str, Any]:
         """What the subject says of itself: its numbers, whether its rate changes, what it had to be given."""
@@ -30,8 +32,12 @@ class Asked:
         }
 
     def answer(self, ask: str, arrays: Tensors) -> Tensors:
-        """The arrays that answer ``ask``: ``optimize``, ``evaluate``."""
-        return {"optimize": self._optimize, "evaluate": self._evaluate}[ask](arrays)
+        """The arrays that answer ``ask``: ``optimize``, ``evaluate``, ``schedule``, ``normalize`` or ``initialize``."""
+        answers = {
+            "optimize": self._optimize, "evaluate": self._evaluate, "schedule": self._schedule,
+            "normalize": self._normalize, "initialize": self._initialize,
+        }  # fmt: skip
+        return answers[ask](arrays)
 
     def _optimize(self, arrays: Tensors) -> Tensors:
         assert self.optimizing is not None
@@ -49,6 +55,35 @@ class Asked:
             return {"value": value} | ({} if gradient is None else {"gradient": gradient})
         raise Refused(said[0])
 
+    def _schedule(self, arrays: Tensors) -> Tensors:
+        steps = [int(step) for step in arrays["steps"]]
+        found = self._first("scheduled", self.subject.thing, self.subject.keywords, len(steps))
+        if found is None:
+            rates = [np.asarray(self.function(step)) for step in steps]
+            single = all(rate.dtype == np.float32 for rate in rates)
+            found = np.array([float(rate) for rate in rates], np.float32 if single else np.float64)
+        return {"value": found}
+
+    def _normalize(self, arrays: Tensors) -> Tensors:
+        found: Tensors | None = self._first("normalized", self.subject.thing, self.subject.keywords, arrays)
+        if found is not None:
+            return found
+        return {f"trained{place}": self._evaluate({"a0": arrays[f"a{place}"]})["value"] for place in (0, 1)}
+
+    def _initialize(self, arrays: Tensors) -> Tensors:
+        shape = tuple(int(n) for n in arrays["shape"])
+        draws = [self._first("initialized", self.function, shape, int(seed)) for seed in arrays["seeds"]]
+        return {"value": np.stack([np.asarray(draw) for draw in draws])}
+
+    def _first(self, offer: str, *arguments: Any) -> Any:
+        """What the first framework that offers it makes of the target; None if none does."""
+        for framework in self.subject.frameworks:
+            offered = getattr(framework, offer, None)
+            found = None if offered is None else offered(*arguments)
+            if found is not None:
+                return found
+        return None
+
 
 def _optimizing(subject: Subject) -> Optimizing:
     """The optimizer, by the first framework that it is of. Raises ValueError, with what was said, if by none."""
@@ -64,6 +99,15 @@ def _optimizing(subject: Subject) -> Optimizing:
     raise ValueError(f"the optimizer cannot be made: {said[0] if said else 'it is none of a known framework'}")
 
 
+def _needed(subject: Subject) -> bool:
+    """Whether a class needs more than its keywords: the number of units, an optimizer."""
+    return isinstance(subject.thing, type) and bool(missing(subject.thing, subject.keywords))
+
+
+def _unmade(*arguments: Any) -> Any:
+    raise Refused("it needs more than it was given")
+
+
 def _function(subject: Subject, made: bool) -> Callable[..., Any]:
     """What is called: an object that a class makes with the keywords, or a function with the keywords beside."""
     thing, keywords = subject.thing, dict(subject.keywords)
@@ -75,7 +119,7 @@ def _function(subject: Subject, made: bool) -> Callable[..., Any]:
         return found
     if not keywords:
         return thing  # type: ignore[no-any-return]
-    return lambda *arguments: thing(*arguments, **keywords)
+    return partial(thing, **keywords)
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,11 @@ class Exercise:
 
     def as_arrays(self) -> Tensors:
         """Everything by name, as it is sent."""
-        bowl = {} if self.curvature is None or self.lowest is None else {"curvature": self.curvature, "lowest": self.lowest}
+        bowl = (
+            {}
+            if self.curvature is None or self.lowest is None
+            else {"curvature": self.curvature, "lowest": self.lowest}
+        )
         return (
             {f"start.{name}": value for name, value in self.start.items()}
             | {f"gradient.{name}": value for name, value in self.gradients.items()}
@@ -54,9 +58,7 @@ class Exercise:
             part, dot, own = name.partition(".")
             if dot:
                 parts[part][own] = value
-        return cls(
-            parts["start"], parts["gradient"], arrays["factors"], arrays.get("curvature"), arrays.get("lowest")
-        )
+        return cls(parts["start"], parts["gradient"], arrays["factors"], arrays.get("curvature"), arrays.get("lowest"))
 
     def gradients_at(self, step: int, parameters: Tensors) -> Tensors:
         """The gradients of a step, counted from 0, in the precision of the ``parameters`` that they are taken at."""
@@ -65,7 +67,9 @@ class Exercise:
         flat = np.concatenate([w.ravel() for w in parameters.values()])
         slopes = self.curvature.astype(flat.dtype) @ (flat - self.lowest.astype(flat.dtype))
         ends = np.cumsum([w.size for w in parameters.values()])
-        return {n: slopes[end - w.size : end].reshape(w.shape) for (n, w), end in zip(parameters.items(), ends, strict=True)}
+        return {
+            n: slopes[end - w.size : end].reshape(w.shape) for (n, w), end in zip(parameters.items(), ends, strict=True)
+        }
 
 
 def exercise(seed: int, *, matrices: bool = False) -> Exercise:

@@ -140,7 +140,9 @@ def nearness(
         floor = np.fmax(floor, np.abs(model.predict(form, numbers, moved) - oracle)[known])
     shares = error / (FLOOR_FACTOR * floor + ROUNDOFFS * own * scale)
     sound = relative[floor <= math.sqrt(SINGLE if coarse else own) * scale]
-    return Fit(float(shares.max(initial=0.0)), _digits(sound), apart, float((shares > 1).mean()) if shares.size else 0.0)
+    return Fit(
+        float(shares.max(initial=0.0)), _digits(sound), apart, float((shares > 1).mean()) if shares.size else 0.0
+    )
 
 
 def _digits(relative: Array) -> float:
@@ -148,7 +150,9 @@ def _digits(relative: Array) -> float:
 
 
 @np.errstate(all="ignore")
-def solve(model: Model, form: Form, start: Mapping[str, float], observed: Array, weights: Array) -> tuple[Numbers, float]:
+def solve(
+    model: Model, form: Form, start: Mapping[str, float], observed: Array, weights: Array
+) -> tuple[Numbers, float]:
     """Numbers that bring a formulation nearest, by Levenberg's and Marquardt's steps, and what is left.
 
     What is left is the largest deviation, each element's being a share of ``1 / weights``.

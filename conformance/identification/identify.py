@@ -3,15 +3,18 @@
 from collections.abc import Callable
 
 from conformance.data.wording import listed, nearest, shown
-from conformance.identification import activations, losses, optimizers
+from conformance.identification import activations, initializers, losses, normalizations, optimizers, schedules
 from conformance.identification.answer import Answer
 from conformance.identification.process import Limits, Questioned
 from conformance.identification.target import KINDS, parse
 
 _KINDS: dict[str, Callable[[Questioned], Answer]] = {
     "activation": activations.identify,
+    "initializer": initializers.identify,
     "loss": losses.identify,
+    "normalization": normalizations.identify,
     "optimizer": optimizers.identify,
+    "schedule": schedules.identify,
 }
 
 

@@ -59,7 +59,11 @@ def missing(thing: Any, keywords: Mapping[str, Any]) -> list[str] | None:
         parameters = inspect.signature(thing).parameters.values()
     except (ValueError, TypeError):
         return None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
     return [p.name for p in parameters if p.kind in positional and p.default is p.empty and p.name not in keywords]
 
 
@@ -97,9 +101,15 @@ def _frameworks(thing: Any) -> Iterator[Framework]:
     roots = {name.split(".")[0] for name in (getattr(own, "__module__", None) or "", *bases)}
     module = sys.modules.get(getattr(own, "__module__", None) or "")
     if not roots & {package for packages in PACKAGES.values() for package in packages}:
-        roots |= {value.__name__.split(".")[0] for value in vars(module).values() if isinstance(value, ModuleType)} if module else set()
+        roots |= (
+            {value.__name__.split(".")[0] for value in vars(module).values() if isinstance(value, ModuleType)}
+            if module
+            else set()
+        )
     names = [name for name, packages in PACKAGES.items() if roots & set(packages)]
-    names += ["plain"] + [name for name, packages in PACKAGES.items() if name not in names and packages[0] in sys.modules]
+    names += ["plain"] + [
+        name for name, packages in PACKAGES.items() if name not in names and packages[0] in sys.modules
+    ]
     for name in names:
         framework: Any = import_module(f"conformance.identification.frameworks.{name}")
         yield framework

@@ -152,7 +152,11 @@ def forms(question: Question, shape: str, *, weighted: bool) -> Iterator[Form]:
         if question.columns == 1:
             choices["output_reduction"] = ("sum",)
         weights: dict[str, float] = {}
-        if weighted and "class_weights" in known and (question.columns == 1 or question.targets in ("labels", "one-hot")):
+        if (
+            weighted
+            and "class_weights" in known
+            and (question.columns == 1 or question.targets in ("labels", "one-hot"))
+        ):
             weights = dict.fromkeys(WEIGHT_NAMES[: max(question.columns, 2)], WEIGHT)
         elif weighted:
             continue
@@ -257,4 +261,6 @@ def _heard(question: Question) -> str:
 
 
 def _reduced(value: Array) -> str:
-    return ("it returns one number", "it returns a number for each example", "it returns a number for each output")[value.ndim]
+    return ("it returns one number", "it returns a number for each example", "it returns a number for each output")[
+        value.ndim
+    ]

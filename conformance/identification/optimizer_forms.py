@@ -152,7 +152,9 @@ class Steps:
         steps, columns = len(self.exercise.factors), []
         for name, value in self.exercise.start.items():
             if name not in path or path[name].shape != (steps, *value.shape):
-                raise ValueError(f"{name} came back as {path[name].shape if name in path else 'nothing'}: must be {value.shape}")
+                raise ValueError(
+                    f"{name} came back as {path[name].shape if name in path else 'nothing'}: must be {value.shape}"
+                )
             columns.append(path[name].reshape(steps, -1))
         return np.concatenate(columns, axis=1)
 
@@ -160,7 +162,9 @@ class Steps:
     def _tape(self) -> Array:
         gradients = self.exercise.gradients
         steps = len(self.exercise.factors)
-        parts = [gradients[name].reshape(steps, -1) for name in self.exercise.start] if gradients else [np.empty((0, 0))]
+        parts = (
+            [gradients[name].reshape(steps, -1) for name in self.exercise.start] if gradients else [np.empty((0, 0))]
+        )
         return np.concatenate(parts, axis=1)
 
     def _slope(self, w: Array) -> Array:

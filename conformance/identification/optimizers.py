@@ -42,11 +42,15 @@ def identify(asked: Questioned) -> Answer:
         observed = model.flattened(path)
     except ValueError as error:
         return Answer(asked.target, asked.kind, None, reason=str(error))
-    candidates = list(forms(decays=elementwise and _decays(own, path), elementwise=elementwise, history=_history(asked)))
+    candidates = list(
+        forms(decays=elementwise and _decays(own, path), elementwise=elementwise, history=_history(asked))
+    )
     matches = _said(model, candidates, asked.numbers, observed, dtype)
     if not best(matches):
         moved = np.abs(observed[:BEGINNING] - optimizer_forms.flat(own.start)).max(axis=0, initial=0.0)
-        weights = np.broadcast_to(np.divide(1.0, moved, out=np.zeros_like(moved), where=moved > 0), (BEGINNING, moved.size))
+        weights = np.broadcast_to(
+            np.divide(1.0, moved, out=np.zeros_like(moved), where=moved > 0), (BEGINNING, moved.size)
+        )
         likely = [form for form in candidates if _may_be(form, own, path)] or candidates
         matches += list(solved(model, model.first(BEGINNING), likely, observed, weights, dtype))
     return _answer(asked, own, matches, dtype)
@@ -155,7 +159,11 @@ def _answer(asked: Questioned, own: Exercise, matches: list[Match], dtype: str) 
 
 def _verified(asked: Questioned, own: Exercise, match: Match, dtype: str) -> dict[str, float] | None:
     """The digits to which a match agrees on other inputs, in each precision; None if it does not."""
-    another = bowl(VERIFIED) if own.curvature is not None else exercise(VERIFIED, matrices="b1" in own.start and own.start["b1"].ndim > 1)
+    another = (
+        bowl(VERIFIED)
+        if own.curvature is not None
+        else exercise(VERIFIED, matrices="b1" in own.start and own.start["b1"].ndim > 1)
+    )
     digits = {}
     for precision in ("float64", "float32") if dtype == "float64" else ("float32",):
         given = _as_given(asked, another) if own.curvature is None else another

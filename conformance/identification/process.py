@@ -79,7 +79,9 @@ class Questioned:
     def __enter__(self) -> "Questioned":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def ask(self, question: str, arrays: Tensors) -> Tensors:
@@ -115,6 +117,8 @@ class Questioned:
         if time.monotonic() > until:
             raise Incomplete(f"target {self.target}: no answer within {self.limits.seconds:g} s")
         if self.limits.memory_bytes and self._process.memory() > self.limits.memory_bytes:
-            raise Incomplete(f"target {self.target}: took more than {self.limits.memory_bytes / 2**20:.0f} MiB of memory")
+            raise Incomplete(
+                f"target {self.target}: took more than {self.limits.memory_bytes / 2**20:.0f} MiB of memory"
+            )
         if self._process.logged() > LOG_BYTES:
             raise Incomplete(f"target {self.target}: wrote more than {LOG_BYTES} bytes on its standard error")

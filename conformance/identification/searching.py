@@ -82,7 +82,9 @@ def solved(
         if rest < PROMISING:
             yield from _as_written(model, forms[place], numbers, observed, dtype)
         else:
-            yield Match(forms[place], numbers, nearness(model, forms[place], numbers, observed, Manner(dtype)), Manner(dtype))
+            yield Match(
+                forms[place], numbers, nearness(model, forms[place], numbers, observed, Manner(dtype)), Manner(dtype)
+            )
 
 
 def _starts(model: Model, form: Form, observed: Array, weights: Array) -> Iterator[Numbers]:

@@ -32,7 +32,9 @@ def parse(text: str) -> Target:
     """
     module, colon, rest = text.strip().partition(":")
     if not colon or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"target={shown(text)} is not allowed: must be package.module:attribute, arguments in brackets")
+        raise ValueError(
+            f"target={shown(text)} is not allowed: must be package.module:attribute, arguments in brackets"
+        )
     try:
         node = ast.parse(rest.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

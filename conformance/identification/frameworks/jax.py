@@ -23,7 +23,7 @@ def recognised(thing: Any) -> str | None:
 def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
     """A gradient transformation, or a function that makes one, which is given the rates of all steps as a schedule."""
     if isinstance(thing, optax.GradientTransformation):
-        return Optimizing(lambda exercise: _run(lambda factors: thing, exercise), {}, False)
+        return Optimizing(_Running(lambda factors: thing).run, {}, False)
     if not callable(thing):
         return None
     known = inspect.signature(thing).parameters
@@ -44,7 +44,7 @@ def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
     for make, is_scheduled in makers if name is not None else makers[1:]:
         if isinstance(make(np.ones(2)), optax.GradientTransformation) and (not is_scheduled or _steps(make)):
             numbers = {n: p.default for n, p in known.items()} | {**others, "learning_rate": rate}
-            return Optimizing(lambda exercise: _run(make, exercise), numbers, is_scheduled, given)
+            return Optimizing(_Running(make).run, numbers, is_scheduled, given)
     return None
 
 
@@ -59,24 +59,35 @@ def _steps(make: Maker) -> bool:
     return True
 
 
-def _run(make: Maker, exercise: Exercise) -> Tensors:
-    transformation = make(exercise.factors)
-    parameters: Any = {name: jnp.asarray(value) for name, value in exercise.start.items()}
-    state = transformation.init(parameters)
+class _Running:
+    """A transformation on exercises, compiled once for all that have the same rates and shapes."""
 
-    @jax.jit
-    def step(gradients: Any, state: Any, parameters: Any) -> Any:
-        updates, state = transformation.update(gradients, state, parameters)
-        return optax.apply_updates(parameters, updates), state
+    def __init__(self, make: Maker) -> None:
+        self.make = make
+        self._made: dict[bytes, tuple[Any, Any]] = {}
 
-    path: dict[str, list[Array]] = {name: [] for name in parameters}
-    for number in range(len(exercise.factors)):
-        now = {name: np.asarray(value) for name, value in parameters.items()}
-        gradients = {name: jnp.asarray(g) for name, g in exercise.gradients_at(number, now).items()}
-        parameters, state = step(gradients, state, parameters)
-        for name, value in parameters.items():
-            path[name].append(np.asarray(value))
-    return {name: np.stack(values) for name, values in path.items()}
+    def run(self, exercise: Exercise) -> Tensors:
+        """Each parameter after each step."""
+        name = exercise.factors.tobytes()
+        if name not in self._made:
+            made = self.make(exercise.factors)
+            self._made[name] = (made, jax.jit(lambda *given: _step(made, *given)))
+        transformation, step = self._made[name]
+        parameters: Any = {name: jnp.asarray(value) for name, value in exercise.start.items()}
+        state = transformation.init(parameters)
+        path: dict[str, list[Array]] = {name: [] for name in parameters}
+        for number in range(len(exercise.factors)):
+            now = {name: np.asarray(value) for name, value in parameters.items()}
+            gradients = {name: jnp.asarray(g) for name, g in exercise.gradients_at(number, now).items()}
+            parameters, state = step(gradients, state, parameters)
+            for name, value in parameters.items():
+                path[name].append(np.asarray(value))
+        return {name: np.stack(values) for name, values in path.items()}
+
+
+def _step(transformation: Any, gradients: Any, state: Any, parameters: Any) -> Any:
+    updates, state = transformation.update(gradients, state, parameters)
+    return optax.apply_updates(parameters, updates), state
 
 
 def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) -> tuple[Array, Array | None]:
@@ -88,3 +99,10 @@ def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) ->
     weights = jnp.ones_like(value) if upstream is None else jnp.asarray(upstream)
     gradient = jax.grad(lambda z: (function(z, *others) * weights).sum())(first)
     return np.asarray(value), np.asarray(gradient)
+
+
+def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
+    """What a function of a key and a shape draws."""
+    if not callable(function) or next(iter(inspect.signature(function).parameters), "") not in ("key", "rng"):
+        return None
+    return np.asarray(function(jax.random.key(seed), shape, jnp.float64))

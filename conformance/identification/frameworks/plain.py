@@ -23,7 +23,11 @@ def recognised(thing: Any) -> str | None:
 
 
 def _is_optimizer(thing: Any) -> bool:
-    return not isinstance(thing, type) and callable(getattr(thing, "init", None)) and callable(getattr(thing, "update", None))
+    return (
+        not isinstance(thing, type)
+        and callable(getattr(thing, "init", None))
+        and callable(getattr(thing, "update", None))
+    )
 
 
 def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
@@ -77,3 +81,15 @@ def _run(init: Callable[[Tensors], Any], step: Step, exercise: Exercise) -> Tens
 def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) -> tuple[Array, Array | None]:
     """The value of a function of arrays; it has no gradient to be asked for."""
     return np.asarray(function(*arrays)), None
+
+
+def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
+    """What a function of a generator and a shape, or of a shape alone, draws."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return None
+    if "shape" not in names[:2]:
+        return None
+    generator = np.random.default_rng(seed)
+    return np.asarray(function(shape) if names[0] == "shape" else function(generator, shape))

@@ -20,7 +20,11 @@ def recognised(thing: Any) -> str | None:
         "schedule": keras.optimizers.schedules.LearningRateSchedule,
         "initializer": keras.initializers.Initializer,
         "loss": keras.losses.Loss,
-        "normalization": (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.GroupNormalization),
+        "normalization": (
+            keras.layers.BatchNormalization,
+            keras.layers.LayerNormalization,
+            keras.layers.GroupNormalization,
+        ),
         "activation": keras.layers.Layer,
     }
     return next((kind for kind, base in kinds.items() if issubclass(made, base)), None)
@@ -89,3 +93,29 @@ def _is_of_losses(function: Any) -> bool:
         return next(iter(inspect.signature(function).parameters), "") == "y_true"
     except (ValueError, TypeError):
         return False
+
+
+def normalized(thing: Any, keywords: Mapping[str, Any], arrays: Tensors) -> Tensors | None:
+    """What a layer makes of two batches in training and of one in inference, and its running averages."""
+    own = isinstance(thing, keras.layers.Layer) or (isinstance(thing, type) and issubclass(thing, keras.layers.Layer))
+    if not own:
+        return None
+    config = thing(**keywords).get_config() if isinstance(thing, type) else thing.get_config()
+    made_by = thing if isinstance(thing, type) else type(thing)
+    layer = made_by.from_config(config | {"dtype": arrays["a0"].dtype.name})
+    made = {f"trained{place}": layer(arrays[f"a{place}"], training=True) for place in (0, 1)}
+    for ours, theirs in (("running_mean", "moving_mean"), ("running_variance", "moving_variance")):
+        if getattr(layer, theirs, None) is not None:
+            made[ours] = tf.identity(getattr(layer, theirs).value)
+    made["inferred"] = layer(arrays["a2"], training=False)
+    return {name: np.asarray(value) for name, value in made.items()}
+
+
+def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
+    """What one of Keras's initializers draws, which draws the same whenever it is called."""
+    if not isinstance(function, keras.initializers.Initializer):
+        return None
+    again = type(function).from_config(
+        function.get_config() | ({"seed": seed} if "seed" in function.get_config() else {})
+    )
+    return np.asarray(again(shape))

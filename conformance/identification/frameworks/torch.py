@@ -1,5 +1,6 @@
 """Targets of PyTorch: optimizers, modules and functions of tensors."""
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ _NORMS = ("BatchNorm1d", "LayerNorm", "GroupNorm", "RMSNorm", "InstanceNorm1d")
 def recognised(thing: Any) -> str | None:
     """The kind of a class or an object of PyTorch's make."""
     made = thing if isinstance(thing, type) else type(thing)
+    if _initializes(thing):
+        return "initializer"
     if issubclass(made, torch.optim.Optimizer):
         return "optimizer"
     if issubclass(made, torch.optim.lr_scheduler.LRScheduler):
@@ -27,9 +30,16 @@ def recognised(thing: Any) -> str | None:
     return None
 
 
+def _initializes(function: Any) -> bool:
+    return getattr(function, "__module__", None) == "torch.nn.init"
+
+
 def _takes(function: Callable[..., Any]) -> int:
     """How many arguments a function needs."""
-    return sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in inspect.signature(function).parameters.values())
+    return sum(
+        p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+        for p in inspect.signature(function).parameters.values()
+    )
 
 
 def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
@@ -102,3 +112,42 @@ def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) ->
         weighted = value if upstream is None else value * torch.tensor(upstream)
         (gradient,) = torch.autograd.grad(weighted.sum(), first)
     return value.detach().numpy(), None if gradient is None else gradient.numpy()
+
+
+def scheduled(thing: Any, keywords: Mapping[str, Any], steps: int) -> Array | None:
+    """The rates of a scheduler's class, of an optimizer whose own rate is 0.1; None of anything else."""
+    if not (isinstance(thing, type) and issubclass(thing, torch.optim.lr_scheduler.LRScheduler)):
+        return None
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler, rates = thing(optimizer, **keywords), []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return np.array(rates)
+
+
+def normalized(thing: Any, keywords: Mapping[str, Any], arrays: Tensors) -> Tensors | None:
+    """What a module makes of two batches in training and of one in inference, and its running averages."""
+    given = [torch.tensor(arrays[name]) for name in ("a0", "a1", "a2")]
+    if isinstance(thing, type) and issubclass(thing, torch.nn.Module):
+        layer = thing(given[0].shape[1], **keywords)
+    elif isinstance(thing, torch.nn.Module):
+        layer = copy.deepcopy(thing)
+    else:
+        return None
+    layer = layer.to(given[0].dtype).train()
+    made = {f"trained{place}": layer(given[place]) for place in (0, 1)}
+    for ours, theirs in (("running_mean", "running_mean"), ("running_variance", "running_var")):
+        if getattr(layer, theirs, None) is not None:
+            made[ours] = getattr(layer, theirs).clone()
+    made["inferred"] = layer.eval()(given[2])
+    return {name: value.detach().numpy() for name, value in made.items()}
+
+
+def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
+    """What is drawn into a tensor by one of PyTorch's own functions."""
+    if not _initializes(getattr(function, "func", function)):
+        return None
+    torch.manual_seed(seed)
+    return np.asarray(function(torch.empty(shape, dtype=torch.float64)))
