@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conformance.api import run
     from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
+    from conformance.identification.identify import identify
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.reports.plots import plot
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "diff",
     "history",
+    "identify",
     "load_recipe",
     "load_run",
     "pair",
@@ -68,6 +70,7 @@ _HOMES = {
     "compare": "results.comparison",
     "diff": "exchange.pair",
     "history": "results.history",
+    "identify": "identification.identify",
     "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",

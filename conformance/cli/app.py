@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import checking, comparing, exchanging, making
+from conformance.cli import checking, comparing, exchanging, identifying, making
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -283,6 +283,7 @@ app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
 app.add_typer(making.commands, name="new")
 app.add_typer(exchanging.commands)
+app.add_typer(identifying.commands)
 
 
 def main() -> None:

@@ -26,11 +26,13 @@ Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, a
 class WorkerProcess:
     """A running worker. What it says is put into ``events``, and None at its end."""
 
+    module = "conformance.runs.worker"  # what it runs
+
     def __init__(self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events) -> None:
         self.name, self.log, self.events = name, log, events
         with log.open("a", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "conformance.runs.worker", str(folder), name, target, str(scratch)],
+                [sys.executable, "-m", self.module, str(folder), name, target, str(scratch)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -1,0 +1,89 @@
+"""What the kinds that are functions of arrays share: other libraries' rounding, a second look, and the answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.identification.answer import Answer, Named, builtins_of
+from conformance.identification.exercises import Array
+from conformance.identification.fitting import SINGLE, Manner, nearness
+from conformance.identification.process import Declined, Questioned
+from conformance.identification.searching import Match, nearest
+from conformance.verdicts.rerounding import AnotherLibrary
+from reference_numpy.arithmetic import rounded_otherwise
+
+Look = Callable[[Match], dict[str, float] | None]
+
+
+def functions(manner: Manner) -> Any:
+    """While this lasts, functions that a library computes as one are moved by units in the last place, or in float32's."""
+    if manner.generator is None:
+        return rounded_otherwise()
+    units = round(manner.unit / np.finfo(manner.dtype).eps * 2)
+    return rounded_otherwise(value=AnotherLibrary(float(manner.generator.uniform(1e5, 1e6)), max(units, 2)))
+
+
+def as_single(
+    asked: Questioned, match: Match, dtype: str, given: tuple[Array, Array], model: Callable[[Array, Array, bool], Any]
+) -> dict[str, float] | None:
+    """The digits to which a match agrees on inputs and their upstream gradients, in each precision; None if it does not."""
+    digits = {}
+    for precision in ("float64", "float32") if dtype == "float64" else (dtype,):
+        z, upstream = (each.astype(precision) for each in given)
+        try:
+            seen = asked.ask("evaluate", {"a0": z, "upstream": upstream})
+        except Declined:
+            return None
+        own = model(z, upstream, "gradient" in seen)
+        fit = nearness(
+            own, match.form, match.numbers, own.arranged(seen["value"], seen.get("gradient")),
+            match.manner._replace(dtype=precision), coarse=match.coarse,
+        )  # fmt: skip
+        if precision == dtype and not fit.same:
+            return None
+        digits[precision] = fit.digits
+    return digits
+
+
+def answer_of(
+    asked: Questioned,
+    found: Sequence[Match],
+    matches: Sequence[Match],
+    look: Look,
+    notes: tuple[str, ...] = (),
+    rename: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda keywords: keywords,
+) -> Answer:
+    """The answer: of those found the ones that agree on other inputs too, else what is nearest.
+
+    ``rename`` turns the keywords of a formulation into those of the catalogue.
+    """
+
+    def named(match: Match) -> Named:
+        return Named(match.form.name, rename(match.form.keywords(match.numbers)))
+
+    digits: dict[str, float] = {}
+    verified = []
+    for match in found:
+        measured = look(match)
+        if measured is not None:
+            verified.append(match)
+            digits = digits or measured
+    if not verified:
+        near = nearest(matches)
+        return Answer(
+            asked.target, asked.kind, None, notes=notes, nearest=None if near is None else named(near),
+            distance=None if near is None else near.fit.apart,
+        )  # fmt: skip
+    first, *others = verified
+    one = named(first)
+    return Answer(
+        asked.target, asked.kind, one, digits, rounded(first), tuple(map(named, others)),
+        builtins_of(asked.kind, one), notes=notes,
+    )  # fmt: skip
+
+
+def rounded(match: Match) -> tuple[str, ...]:
+    """What the target rounds to float32."""
+    names = [name for name in match.numbers if name in match.manner.rounded]
+    return (*names, "numbers of its own") if match.coarse else tuple(names)
