@@ -58,8 +58,14 @@ def _rearranged(expected: Array) -> Iterator[Named]:
         yield f"reversed along axis {axis}", np.flip(expected, axis)
 
 
-def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> str:
-    """The order of the slices along ``axis``, if that is what differs."""
+def order_of(observed: Array, expected: Array, axis: int, reach: float) -> list[int] | None:
+    """The numbers of the slices of ``expected`` along ``axis`` that those of ``observed`` are, to within ``reach``.
+
+    Each is one of them; None if there is no such order.
+
+    >>> order_of(np.array([3.0, 1.0]), np.array([1.0, 3.0]), 0, 0.0)
+    [1, 0]
+    """
     ours = np.moveaxis(observed, axis, 0).reshape(expected.shape[axis], -1)
     theirs = np.moveaxis(expected, axis, 0).reshape(expected.shape[axis], -1)
     order = []
@@ -67,9 +73,17 @@ def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> s
     for row in ours:
         match = next((k for k in left if np.abs(row - theirs[k]).max() <= reach), None)
         if match is None:
-            return ""
+            return None
         left.remove(match)
         order.append(match)
+    return order
+
+
+def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> str:
+    """The order of the slices along ``axis``, if that is what differs."""
+    order = order_of(observed, expected, axis, reach)
+    if order is None:
+        return ""
     named = {1: ("elements",), 2: ("rows", "columns")}.get(expected.ndim)
     what = named[axis] if named else f"slices along axis {axis}"
     shown = ", ".join(map(str, order[:8])) + (" ..." if len(order) > 8 else "")
