@@ -49,10 +49,10 @@ def _found(fits: Fits) -> Iterator[tuple[str, Order]]:
         if np.abs(x[:, order] @ parameters["W1"].T - without).max() <= reach:
             yield words, order
             return
-    order = _by_gradient(fits, case, key, z)
-    if order is not None and np.abs(x[:, order] @ parameters["W1"].T - without).max() <= reach:
-        shown = ", ".join(map(str, order[:SHOWN])) + (" ..." if len(order) > SHOWN else "")
-        yield f"permuted: its features are those numbered {shown}", order
+    read = _by_gradient(fits, case, key, z)
+    if read is not None and np.abs(x[:, read] @ parameters["W1"].T - without).max() <= reach:
+        shown = ", ".join(map(str, read[:SHOWN])) + (" ..." if len(read) > SHOWN else "")
+        yield f"permuted: its features are those numbered {shown}", read
 
 
 def _first_layer(fits: Fits) -> tuple[Key, Array, float] | None:

@@ -1,4 +1,4 @@
-"""Initial weights and biases as libraries draw them that are no initializer of the catalogue: by a name of their own."""
+"""Initial weights and biases as libraries draw them, where that is no initializer of the catalogue."""
 
 import math
 from collections.abc import Iterator
