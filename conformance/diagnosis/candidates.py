@@ -198,7 +198,7 @@ class _WithoutMasks(Changed):
 def singles(recipe: Recipe) -> list[Candidate]:
     """Every formulation and every mutant that concerns ``recipe``, one at a time; one of sums is none of means."""
     found: dict[str, Candidate] = {}
-    for candidate in _formulations(recipe):
+    for candidate in formulations(recipe):
         if candidate.recipe.hash != recipe.hash:
             found.setdefault(candidate.recipe.hash, candidate)
     faults = [
@@ -223,7 +223,8 @@ def pair(one: Candidate, other: Candidate, recipe: Recipe) -> Candidate | None:
     )  # fmt: skip
 
 
-def _formulations(recipe: Recipe) -> Iterator[Candidate]:
+def formulations(recipe: Recipe) -> Iterator[Candidate]:
+    """What is published: other settings, dialects, no regularizer, another reduction, frozen biases."""
     for path, component in components_of(recipe):
         label = component.name
         for keyword, settings in _settings(component.name).items():

@@ -5,19 +5,34 @@ explains it beside those found before; a check for which there was none is asked
 for two changes at once. So what has no known cause, a rounding in one check for example, does not hide the others.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
-from conformance.diagnosis.candidates import Candidate, pair
+from conformance.diagnosis.candidates import Candidate, Path, components_of, pair
 from conformance.diagnosis.explanation import Cause, Found
 from conformance.diagnosis.fits import Fits, builtins
+from reference_numpy.regularizers import PENALTIES
 
 TOGETHER = 4  # independent differences that are told apart
 PAIRED = 6  # candidates that mend most of a check, each of which is tried there together with every other
 LONG = ("free_running", "native")  # checks in which no two changes are tried
+
+
+Solved = Callable[[str, Collection[Path] | None], list[Candidate]]  # of a check, the components at these places alone
+
+
+def strengths(fits: Fits, solved: Solved, candidate: Candidate, checks: Sequence[str]) -> tuple[str, ...]:
+    """The strength of a penalty to which another convention of it comes, if it does in these checks."""
+    asked = dict(components_of(fits.evidence.recipe))
+    paths = [path for path, own in components_of(candidate.recipe)
+             if own.name in PENALTIES and own.name == asked.get(path, own).name and own != asked[path]]  # fmt: skip
+    if candidate.is_solved or not candidate.is_formulation or not paths:
+        return ()
+    others = solved(checks[0], paths) if checks else []
+    return tuple(one.description for one in others if all(fits.explains(one, check) for check in checks))
 
 
 class _Whole(NamedTuple):
@@ -32,7 +47,7 @@ class Independent:
     """The search for several causes. ``solved``: free numbers that explain the first divergence of a check."""
 
     fits: Fits
-    solved: Callable[[str], list[Candidate]]
+    solved: Solved
 
     def found(self, pool: Sequence[Candidate]) -> Found | None:
         """Changes among ``pool`` that each explain some check which failed; None if there are none."""
@@ -44,7 +59,12 @@ class Independent:
         if not unexplained and all(self.fits.explains(whole.candidate, check) for check in CHECKS):
             fit = self.fits.fit(whole.candidate, failed[0])
             assert fit is not None
-            return Found([self.fits.cause(whole.candidate, fit)], [], [], None)
+            also = [
+                other
+                for one in whole.chosen
+                for other in strengths(self.fits, self.solved, one, [c for c in failed if self.fits.explains(one, c)])
+            ]
+            return Found([self.fits.cause(whole.candidate, fit)._replace(also=tuple(also))], [], [], None)
         explained = [check for check in failed if check not in unexplained]
         alone = len(whole.chosen) == 1
         partly = [self._part(candidate, explained, unexplained, alone) for candidate in whole.chosen]
@@ -87,7 +107,7 @@ class Independent:
     def _singles(self, before: _Whole, check: str, pool: Sequence[Candidate]) -> Iterator[Candidate]:
         """Single changes that have a part in a check, and explain it or move just what is left of it."""
         left = self._left(before.candidate, check)
-        for one in (*pool, *self.solved(check)):
+        for one in (*pool, *self.solved(check, None)):
             if self.fits.moves(one, check) and (
                 before.candidate is None or self.fits.explains(one, check) or (left and self._moved(one, check) == left)
             ):
@@ -128,5 +148,5 @@ class Independent:
         asked = self.fits.evidence.recipe
         return Cause(
             candidate.description, candidate.is_formulation, fit.error, fit.share, in_order, unexplained,
-            builtins(candidate.recipe, asked),
+            builtins(candidate.recipe, asked), also=strengths(self.fits, self.solved, candidate, mine),
         )  # fmt: skip

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from conformance.adapters.session import State
 from conformance.checks.case import learning_rate
-from conformance.diagnosis.candidates import Candidate
+from conformance.diagnosis.candidates import Candidate, changed
 from conformance.diagnosis.fits import Fits
 from conformance.diagnosis.stepping import Changed, Stepwise
 from conformance.problems.problem import Problem
@@ -42,6 +43,11 @@ def ported(fits: Fits) -> Iterator[Candidate]:
         yield Candidate(description, recipe, changes=(OfCost("factor", float(factor)),), is_solved=True)
     yield Candidate("gradients never set to zero, so that they add up from step to step", recipe,
                     changes=(AddingUp(),))  # fmt: skip
+    if recipe.optimizer.name == "momentum":
+        for where in ("inside", "outside"):
+            words = f"momentum(learning_rate_position={where!r}), its velocity kept with the other sign"
+            for other in changed(recipe, ("optimizer",), {"learning_rate_position": where}, words):
+                yield replace(other, changes=(Negated("velocity"),))
     if recipe.schedule.name != "constant":
         for unit, steps in {"step": 1, "epoch": batches}.items():
             for when, sign in (("early", 1), ("late", -1)):
@@ -65,9 +71,9 @@ def beside_the_cost(fits: Fits, candidates: list[Candidate]) -> Iterator[Candida
             description = f"{one.description}, in the cost and not in the losses of single examples"
             yield replace(one, description=description, changes=(*one.changes, kept))
         elif failed == single and one.is_formulation and not left & failed:
-            changed = PerExample.of(one.recipe.loss)
+            other = PerExample.of(one.recipe.loss)
             description = f"{one.description}, in the losses of single examples and not in the cost"
-            yield Candidate(description, fits.evidence.recipe, changes=(changed,))
+            yield Candidate(description, fits.evidence.recipe, changes=(other,))
 
 
 def _factor(fits: Fits) -> Fraction | None:
@@ -148,11 +154,11 @@ class _OfCost(Stepwise):
         weights = {name: w for name, w in parameters.items() if name.startswith("W")}
         penalty = sum(p.value(list(weights.values()), len(x)) for p in penalties)
         loss, slope = self._change.value(float(found["cost"] - penalty), len(x), self._size)
-        changed = {}
+        scaled = {}
         for name, gradient in found.items():
             own = sum((p.gradient(weights[name], len(x)) for p in penalties), 0.0) if name in weights else 0.0
-            changed[name] = slope * (gradient - own) + own
-        return changed | {"cost": np.asarray(loss + penalty)}
+            scaled[name] = slope * (gradient - own) + own
+        return scaled | {"cost": np.asarray(loss + penalty)}
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,34 @@ class _Sums(Stepwise):
         found = self.session.gradients(parameters, *batch)
         self._before = {name: g + self._before.get(name, 0.0) for name, g in found.items() if name != "cost"}
         return {**self._before, "cost": found["cost"]}
+
+
+@dataclass(frozen=True)
+class Negated:
+    """A slot of the optimizer's state is kept, and given, with the other sign: ``v = beta v - alpha g; w += v``."""
+
+    slot: str
+
+    def applied(self, session: Any, problem: Problem) -> Any:
+        """The session in which it is done."""
+        return _Negated(session, self.slot)
+
+
+class _Negated(Stepwise):
+    def __init__(self, session: Any, slot: str) -> None:
+        super().__init__(session)
+        self._slot = slot
+
+    def optimizer_step(
+        self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
+    ) -> tuple[Tensors, State]:
+        updated, after = self.session.optimizer_step(parameters, gradients, self._turned(state), learning_rate)
+        return updated, self._turned(after)
+
+    def _turned(self, state: State) -> State:
+        slots = {slot: {name: -v if slot == self._slot else v for name, v in tensors.items()}
+                 for slot, tensors in state.slots.items()}  # fmt: skip
+        return State(state.step, slots)
 
 
 @dataclass(frozen=True)

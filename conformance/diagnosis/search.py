@@ -16,11 +16,11 @@ import numpy as np
 
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
-from conformance.diagnosis.candidates import Candidate, Path, components_of, pair, singles
+from conformance.diagnosis.candidates import Candidate, Path, pair, singles
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, NOTHING, SHOWN, Cause, Found
 from conformance.diagnosis.fits import Fit, Fits
-from conformance.diagnosis.independent import Independent
+from conformance.diagnosis.independent import Independent, strengths
 from conformance.diagnosis.inputs import reordered
 from conformance.diagnosis.numbers import Target, solved
 from conformance.diagnosis.partial import partial
@@ -30,7 +30,6 @@ from conformance.diagnosis.starts import started
 from conformance.diagnosis.substitutes import substitutes
 from conformance.verdicts.compare import worst_element
 from conformance.verdicts.order import first_failing
-from reference_numpy.regularizers import PENALTIES
 
 PAIRED = 6  # candidates that explain a part, each of which is tried together with every other
 NEAREST = 12  # candidates that mend most in the first check, of which the nearest is looked for
@@ -106,16 +105,9 @@ class Search:
 
     def _cause(self, candidate: Candidate, fit: Fit, check: str) -> Cause:
         """A cause; with another convention of a penalty goes the strength to which that comes, if it does to one."""
-        asked = dict(components_of(self.evidence.recipe))
-        penalties = [path for path, own in components_of(candidate.recipe)
-                     if own.name in PENALTIES and asked.get(path, own) != own]  # fmt: skip
-        if candidate.is_solved or not candidate.is_formulation or not penalties:
-            return self.fits.cause(candidate, fit)
-        others = [other for other in self._solved(check, penalties) if self._explains_all(other)]
-        return self.fits.cause(candidate, fit)._replace(also=tuple(other.description for other in others))
-
-    def _explains_all(self, candidate: Candidate) -> bool:
-        return all(self.fits.explains(candidate, check) for check in CHECKS)
+        checks = [check, *(other for other in CHECKS if other != check)]
+        also = strengths(self.fits, self._solved, candidate, checks)
+        return self.fits.cause(candidate, fit)._replace(also=also)
 
     def _ranked(self, candidates: Iterable[Candidate], check: str) -> Ranked:
         tried = [(candidate, self.fits.fit(candidate, check)) for candidate in candidates]
