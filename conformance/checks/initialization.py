@@ -1,5 +1,7 @@
 """Initial weights, drawn by the implementation's own initializer and generator: their distribution, by its statistics.
 
+Beside them the biases with which a whole model starts, whose size is 0 in the reference.
+
 Everything else is fed with initial parameters that the reference drew. Two generators never draw the same weights, so
 not these are compared but what is nearly the same in every draw of a large matrix. What chance leaves is measured as
 rounding is: the re-rounded references draw with other seeds.
@@ -20,15 +22,22 @@ from conformance.problems.tensors import Array
 # Far from square, so that fan-in, fan-out and their mean are told apart; the transpose, since orthogonal columns are
 # made otherwise than orthogonal rows.
 SHAPES = ((160, 640), (640, 160))
+BIASES = "root mean square of each layer's initial biases"
 SIGNS = 64  # of a fair coin: all alike once in 2^63
 
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """Of a wide matrix (step 1) and a tall one (step 2)."""
+    """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any."""
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
         yield Part(_drawn(session, step, shape, seed), ("initialization",), step)
+    model = case.problem.tape.initial_parameters
+    biases = {name: w.shape for name, w in model.items() if case.problem.places[name].kind == "bias"}
+    if biases:
+        step = len(SHAPES) + 1
+        seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
+        yield Part(_drawn_biases(session, step, biases, seed), ("initialization",), step, BIASES)
 
 
 def _drawn(session: Session, step: int, shape: tuple[int, int], seed: int) -> Iterator[Observation]:
@@ -39,6 +48,13 @@ def _drawn(session: Session, step: int, shape: tuple[int, int], seed: int) -> It
         raise Malformed("the matrix of weights holds values that are not finite")
     for name, value in statistics(weights).items():
         yield Observation(Key("initialization", step, name, "statistic"), np.asarray(value, weights.dtype))
+
+
+def _drawn_biases(session: Session, step: int, shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[Observation]:
+    found = session.initial_parameters(seed)
+    biases = [demand(name, found.get(name), shape) for name, shape in shapes.items()]
+    sizes = [float(np.sqrt((bias.astype(np.float64) ** 2).mean())) for bias in biases]
+    yield Observation(Key("initialization", step, BIASES, "statistic"), np.asarray(sizes, biases[0].dtype))
 
 
 def statistics(weights: Array) -> dict[str, list[float]]:

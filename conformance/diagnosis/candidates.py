@@ -12,18 +12,19 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from pydantic import ValidationError
 
-from conformance.adapters.session import Session, State
+from conformance.adapters.session import Session, State, Training
 from conformance.checks.case import Case
-from conformance.diagnosis.stepping import Change
+from conformance.diagnosis.stepping import Change, Changed
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Tensors
+from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.recipes.components import Component
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.dialects import dialects
 from conformance.recipes.factors import FACTORS, values_in
 from conformance.recipes.recipe import Recipe
+from reference_numpy import optimizers
 
 # What layers of other libraries have by default (their optimizers are in dialects.toml): Keras's norms, Flax's layer
 # norm, the leaky rectifiers of TensorFlow and Keras.
@@ -47,7 +48,8 @@ class CannotBeCarriedOut(Exception):
 class Candidate:
     """The reference of ``recipe`` with ``mutants`` injected and ``changes`` of its session made.
 
-    ``description`` says what that changes; ``parts`` are the single candidates that it was made of, if several.
+    ``description`` says what that changes; ``parts`` are the single candidates that it was made of, if several;
+    ``is_solved``: one of its numbers was solved for.
     """
 
     description: str
@@ -55,6 +57,7 @@ class Candidate:
     mutants: tuple[Mutant, ...] = ()
     changes: tuple[Change, ...] = ()
     parts: "tuple[Candidate, ...]" = field(default=(), compare=False)
+    is_solved: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -65,9 +68,15 @@ class Candidate:
         return hash(self.identity)
 
     @property
+    def slots(self) -> frozenset[str]:
+        """What its optimizer keeps from step to step."""
+        optimizer = optimizers.OPTIMIZERS[self.recipe.optimizer.name](**self.recipe.optimizer.keywords)
+        return frozenset(optimizer.init({}).slots)
+
+    @property
     def is_formulation(self) -> bool:
         """Whether it is something that is published, and no fault."""
-        return not self.mutants and not self.changes
+        return not self.mutants and all(isinstance(change, NoMasks) for change in self.changes)
 
     def session(self, problem: Problem) -> Session:
         """A session on ``problem``; what it keeps of an optimizer's state are the slots that it is given.
@@ -154,10 +163,42 @@ def _guarded(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+@dataclass(frozen=True)
+class NoMasks:
+    """The masks that it is given are not used. (With a keep probability of 1 units are dropped, and not scaled.)"""
+
+    def applied(self, session: Any, problem: Problem) -> Any:
+        """The session in which it is done."""
+        return _WithoutMasks(session)
+
+
+class _WithoutMasks(Changed):
+    def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
+        found: Tensors = self.session.intermediates(parameters, x, masks and {}, statistics)
+        return found
+
+    def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        found: Tensors = self.session.losses(parameters, x, y, {}, weights)
+        return found
+
+    def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
+        found: Tensors = self.session.gradients(parameters, x, y, {}, weights)
+        return found
+
+    def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
+        found: Tensors = self.session.running_statistics(parameters, x, {}, statistics)
+        return found
+
+    def fit(self, problem: Problem, *arguments: Any) -> Training:
+        without = replace(problem, tape=replace(problem.tape, dropout_masks={}))
+        found: Training = self.session.fit(without, *arguments)
+        return found
+
+
 def singles(recipe: Recipe) -> list[Candidate]:
     """Every formulation and every mutant that concerns ``recipe``, one at a time; one of sums is none of means."""
     found: dict[str, Candidate] = {}
-    for candidate in _formulations(recipe):
+    for candidate in formulations(recipe):
         if candidate.recipe.hash != recipe.hash:
             found.setdefault(candidate.recipe.hash, candidate)
     faults = [
@@ -178,11 +219,12 @@ def pair(one: Candidate, other: Candidate, recipe: Recipe) -> Candidate | None:
         return None
     return Candidate(
         f"{one.description} and {other.description}", both, mutants, (*one.changes, *other.changes),
-        (*(one.parts or (one,)), *(other.parts or (other,))),
+        (*(one.parts or (one,)), *(other.parts or (other,))), one.is_solved or other.is_solved,
     )  # fmt: skip
 
 
-def _formulations(recipe: Recipe) -> Iterator[Candidate]:
+def formulations(recipe: Recipe) -> Iterator[Candidate]:
+    """What is published: other settings, dialects, no regularizer, another reduction, frozen biases."""
     for path, component in components_of(recipe):
         label = component.name
         for keyword, settings in _settings(component.name).items():
@@ -197,7 +239,9 @@ def _formulations(recipe: Recipe) -> Iterator[Candidate]:
     for place, regularizer in enumerate(recipe.regularizers):
         values = _values(recipe)
         del values["regularizers"][place]
-        yield from _valid(values, f"no {regularizer.name}")
+        without = (NoMasks(),) if regularizer.name == "inverted_dropout" else ()
+        for candidate in _valid(values, f"no {regularizer.name}"):
+            yield replace(candidate, changes=without)
     unit = {"epoch": "step", "step": "epoch"}[recipe.schedule.unit]
     yield from changed(recipe, ("schedule",), {"unit": unit}, f"schedule by {unit}")
     reduction = {"mean": "sum", "sum": "mean"}[recipe.reduction]

@@ -32,7 +32,8 @@ class Cause(NamedTuple):
     ``error`` is the largest that is left between them, ``share`` the largest in allowances, of the first check that
     fails; ``explains`` and ``leaves`` are the checks that it does and does not explain. ``parts``: if it is several
     differences at once, the checks that failed and that each explains by itself; {} where one does not, without the
-    others. ``mended``: of the nearest, how many of the tensors that failed it explains.
+    others. ``mended``: of the nearest, how many of the tensors that failed it explains. ``also``: other descriptions of
+    what was seen, which nothing that was looked at tells from this one.
     """
 
     description: str
@@ -44,6 +45,23 @@ class Cause(NamedTuple):
     builtins: list[str]
     parts: Mapping[str, list[str]] = MappingProxyType({})
     mended: int = 0
+    also: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """What a search came to.
+
+    ``causes`` explain everything, each by itself. Without any, ``partly`` each explain some of the checks, and together
+    all but the ``unexplained`` ones; or ``nearest`` mends something.
+    """
+
+    causes: list[Cause]
+    partly: list[Cause]
+    unexplained: list[str]
+    nearest: Cause | None
+
+
+NOTHING = Found([], [], [], None)
 
 
 class Explanation(NamedTuple):
@@ -106,17 +124,21 @@ def text(explanation: Explanation) -> str:
     for cause in explanation.causes:
         lines.append(f"  cause: matches {cause.description} to {cause.error:.1g} in all {len(cause.explains)} checks")
         lines += [f"    {part}: {', '.join(checks)}" for part, checks in cause.parts.items()]
-        if cause.builtins:
-            lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
+        lines += _beside(cause)
     for cause in explanation.partly:
         lines.append(f"  cause of a part: {cause.description}, to {cause.error:.1g} in {', '.join(cause.explains)}")
-        if cause.builtins:
-            lines.append(f"    as in {', '.join(cause.builtins[:SHOWN])}")
+        lines += _beside(cause)
     if explanation.partly:
         lines.append(f"  cause: no known formulation or fault explains {', '.join(explanation.unexplained)}")
     elif not explanation.causes and found.tensor:
         lines.append("  cause: no known formulation or fault explains this; " + _nearest(explanation.nearest))
     return "\n".join(lines)
+
+
+def _beside(cause: Cause) -> list[str]:
+    """What goes with a cause: the same in other words, and who has it so."""
+    lines = [f"    or, which comes to the same here, {other}" for other in cause.also]
+    return lines + ([f"    as in {', '.join(cause.builtins[:SHOWN])}"] if cause.builtins else [])
 
 
 def as_row(explanation: Explanation) -> Explained:

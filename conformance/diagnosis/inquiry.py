@@ -16,8 +16,9 @@ from conformance.checks.observation import Observation
 from conformance.diagnosis import layouts
 from conformance.diagnosis.confirming import Confirmation
 from conformance.diagnosis.evidence import Evidence
-from conformance.diagnosis.explanation import Divergence, Explanation
-from conformance.diagnosis.search import NOTHING, Search
+from conformance.diagnosis.explanation import NOTHING, Divergence, Explanation
+from conformance.diagnosis.fits import Fits
+from conformance.diagnosis.search import Search
 from conformance.diagnosis.workshop import Workshop
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import Comparison, Expectation, Verdict, worst_element
@@ -59,7 +60,7 @@ class Inquiry:
         divergence = _divergence(check, comparison, evidence.observed[check].get(comparison.key), expectation)
         confirmation = Confirmation(evidence, self.case)
         patching = "" if np.isnan(divergence.error) else confirmation.words(check, comparison)
-        causes = Search(evidence, self.workshop).causes(check)
+        causes = Search(Fits(evidence, self.workshop)).causes(check)
         return self._explained(divergence, self._layout(check, expectation), patching, *causes)
 
     def _explained(self, divergence: Divergence, *found: Any) -> Explanation:

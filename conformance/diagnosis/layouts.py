@@ -1,6 +1,7 @@
 """Layout faults: the right numbers in the wrong places, or all of them by one factor too large."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -8,14 +9,17 @@ from conformance.problems.tensors import Array
 
 Named = tuple[str, Array]
 
+LARGEST_TERM = 1000  # of a fraction by which a single number is multiplied, if it is one over a whole number
+SMALL_TERM = 12  # and if it is any other
+
 
 def recognise(observed: Array, expected: Array, tolerance: float) -> str:
     """What was done to ``expected`` to make ``observed`` of it, in words, or "" if it is none of these.
 
     Transposed, reshaped in another order, reversed or permuted along an axis, shuffled throughout, negated, or
-    multiplied by one factor. ``tolerance`` is an error as of ``compare.measure_errors``, relative to the largest
-    ``|expected|``. A square matrix is told from its transpose like any other; what is also its own transpose, or holds
-    equal rows alone, is not told.
+    multiplied by one factor (a single number: by a simple one). ``tolerance`` is an error as of
+    ``compare.measure_errors``, relative to the largest ``|expected|``. A square matrix is told from its transpose like
+    any other; what is also its own transpose, or holds equal rows alone, is not told.
 
     >>> recognise(np.array([[1.0, 3.0], [2.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]), 1e-15)
     'transposed'
@@ -42,7 +46,9 @@ def recognise(observed: Array, expected: Array, tolerance: float) -> str:
             return name
     factor = float(np.vdot(expected, observed) / np.vdot(expected, expected))
     if np.abs(observed - factor * expected).max() <= reach * max(1.0, abs(factor)):
-        return "negated" if abs(factor + 1) <= 2 * tolerance else f"multiplied by {_written(factor)}"
+        negated = abs(factor + 1) <= 2 * tolerance
+        if observed.size > 1 or negated or _is_simple(factor, 2 * tolerance):
+            return "negated" if negated else f"multiplied by {_written(factor)}"
     if np.abs(np.sort(observed, axis=None) - np.sort(expected, axis=None)).max() <= reach:
         return "shuffled: the expected numbers in other places"
     return ""
@@ -58,8 +64,14 @@ def _rearranged(expected: Array) -> Iterator[Named]:
         yield f"reversed along axis {axis}", np.flip(expected, axis)
 
 
-def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> str:
-    """The order of the slices along ``axis``, if that is what differs."""
+def order_of(observed: Array, expected: Array, axis: int, reach: float) -> list[int] | None:
+    """The numbers of the slices of ``expected`` along ``axis`` that those of ``observed`` are, to within ``reach``.
+
+    Each is one of them; None if there is no such order.
+
+    >>> order_of(np.array([3.0, 1.0]), np.array([1.0, 3.0]), 0, 0.0)
+    [1, 0]
+    """
     ours = np.moveaxis(observed, axis, 0).reshape(expected.shape[axis], -1)
     theirs = np.moveaxis(expected, axis, 0).reshape(expected.shape[axis], -1)
     order = []
@@ -67,13 +79,31 @@ def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> s
     for row in ours:
         match = next((k for k in left if np.abs(row - theirs[k]).max() <= reach), None)
         if match is None:
-            return ""
+            return None
         left.remove(match)
         order.append(match)
+    return order
+
+
+def _permutation(observed: Array, expected: Array, axis: int, reach: float) -> str:
+    """The order of the slices along ``axis``, if that is what differs."""
+    order = order_of(observed, expected, axis, reach)
+    if order is None:
+        return ""
     named = {1: ("elements",), 2: ("rows", "columns")}.get(expected.ndim)
     what = named[axis] if named else f"slices along axis {axis}"
     shown = ", ".join(map(str, order[:8])) + (" ..." if len(order) > 8 else "")
     return f"permuted: its {what} are those numbered {shown} of the expected ones"
+
+
+def _is_simple(factor: float, tolerance: float) -> bool:
+    """Whether a factor is a whole number, one over a whole number, or a fraction of two small ones.
+
+    A single number is every other by some factor, which tells nothing unless it is one of these.
+    """
+    near = Fraction(factor).limit_denominator(LARGEST_TERM)
+    simple = near.denominator <= SMALL_TERM or abs(near.numerator) == 1
+    return simple and abs(factor - near) <= tolerance * max(1.0, abs(factor))
 
 
 def _written(factor: float) -> str:

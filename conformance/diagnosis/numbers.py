@@ -4,7 +4,7 @@ It is solved for on that one value, by the secant and, where this leads nowhere,
 it too large and the other too small; then it is rounded to the shortest decimal that still explains the check.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.checks.case import Case, learning_rate
 from conformance.checks.observation import Key
-from conformance.diagnosis.candidates import Candidate, changed, components_of
+from conformance.diagnosis.candidates import Candidate, Path, changed, components_of
 from conformance.diagnosis.roundings import rounded
 from conformance.diagnosis.workshop import Workshop
 from conformance.recipes.recipe import Recipe
@@ -73,14 +73,18 @@ def _around(case: Case, check: str, key: Key) -> Case:
     )
 
 
-def solved(recipe: Recipe, target: Target, explains: Callable[[Candidate], bool]) -> Iterator[Candidate]:
-    """Each keyword with the number that makes the target's value, if there is one.
+def solved(
+    recipe: Recipe, target: Target, explains: Callable[[Candidate], bool], within: Collection[Path] | None = None
+) -> Iterator[Candidate]:
+    """Each keyword, or of the components ``within`` those places alone, with the number that makes the target's value.
 
     One that explains the whole check comes with as few digits as do; another with as few as make the value.
     """
     if not np.isfinite(target.value):
         return
     for path, component in components_of(recipe):
+        if within is not None and path not in within:
+            continue
         for keyword, asked in component.keywords.items():
             if isinstance(asked, bool) or not isinstance(asked, int | float):
                 continue
@@ -88,7 +92,8 @@ def solved(recipe: Recipe, target: Target, explains: Callable[[Candidate], bool]
             def with_number(number: float, remark: str = "", path: Any = path, keyword: str = keyword,
                             name: str = component.name) -> Candidate | None:  # fmt: skip
                 described = f"{name}({keyword}={number!r}{remark})"
-                return next(changed(recipe, path, {keyword: number}, described), None)
+                made = next(changed(recipe, path, {keyword: number}, described), None)
+                return None if made is None else replace(made, is_solved=True)
 
             fitting = _whole_numbers(recipe, target, asked, with_number) if isinstance(asked, int) else (
                 _numbers(target, asked, with_number)
@@ -142,7 +147,11 @@ def _written(root: float, asked: float) -> Iterator[tuple[float, str]]:
         share = Fraction(root / asked).limit_denominator(LARGEST_DENOMINATOR)
         yield asked * float(share), f", {share} of the one asked for"
     for precision in PRECISIONS:
-        yield float(rounded(np.asarray(asked), precision)), f", the one asked for in {precision}"
+        rough = float(rounded(np.asarray(asked), precision))
+        yield rough, f", the one asked for in {precision}"
+        if rough:
+            share = Fraction(root / rough).limit_denominator(LARGEST_DENOMINATOR)
+            yield rough * float(share), f", {share} of the one asked for in {precision}"
     yield from ((number, "") for number in dict.fromkeys(decimals[SHORT:]))
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from conformance.adapters.session import State
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import Candidate
-from conformance.diagnosis.evidence import Evidence
+from conformance.diagnosis.fits import Fits
 from conformance.diagnosis.stepping import Stepwise
-from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Place, Tensors
 
@@ -24,38 +23,20 @@ _KINDS = {
 _LOCAL = ("gradients", "teacher_forced")  # the checks that see each tensor by its name and carry nothing on
 
 
-class Seeker(Protocol):
-    """Who asks: with its evidence, and what it knows of how candidates compare."""
-
-    @property
-    def evidence(self) -> Evidence:
-        """What was observed."""
-        ...
-
-    @property
-    def workshop(self) -> Workshop:
-        """Where candidates are carried out."""
-        ...
-
-    def apart(self, candidate: Candidate, check: str, seen: Observations) -> set[Key] | None:
-        """The tensors in which a candidate is not what was seen, or None if it cannot be carried out."""
-        ...
-
-
-def partial(search: Seeker, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+def partial(fits: Fits, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """The candidates that explain exactly the tensors that fail, of one kind, layer or name, on those tensors only."""
-    places = search.workshop.case.problem.places
-    wrong = _named(key for check in _LOCAL for key in search.evidence.failed[check])
+    places = fits.workshop.case.problem.places
+    wrong = _named(key for check in _LOCAL for key in fits.evidence.failed[check])
     if not wrong:
         return
-    every = groups_of({name: places[name] for name in _names(search) if name in places})
+    every = groups_of({name: places[name] for name in _names(fits) if name in places})
     groups = {label: names for label, names in every.items() if wrong <= names}
     if not groups:
         return
     for candidate in candidates:
         if candidate.changes:
             continue
-        left = [search.apart(candidate, check, search.evidence.seen(check)) for check in _LOCAL]
+        left = [fits.apart(candidate, check, fits.evidence.seen(check)) for check in _LOCAL]
         if any(keys is None for keys in left):
             continue
         unmet = _named(key for keys in left if keys for key in keys)
@@ -63,7 +44,7 @@ def partial(search: Seeker, candidates: Sequence[Candidate]) -> Iterator[Candida
             if unmet and not names & unmet:
                 for exercises in (False, True):
                     change = Only(candidate, names, exercises)
-                    yield Candidate(f"{candidate.description} {label}", search.evidence.recipe, changes=(change,))
+                    yield Candidate(f"{candidate.description} {label}", fits.evidence.recipe, changes=(change,))
 
 
 def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
@@ -87,8 +68,8 @@ def groups_of(places: Mapping[str, Place]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _names(search: Seeker) -> list[str]:
-    keys = (e.observation.key for check in _LOCAL for e in search.evidence.expected[check])
+def _names(fits: Fits) -> list[str]:
+    keys = (e.observation.key for check in _LOCAL for e in fits.evidence.expected[check])
     return [name for name in dict.fromkeys(key.name for key in keys) if name != "A0"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.session import State
-from conformance.diagnosis.candidates import Candidate, changed
+from conformance.diagnosis.candidates import Candidate, changed, components_of, formulations
 from conformance.diagnosis.stepping import Stepwise
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
@@ -45,6 +45,8 @@ def rounded(value: Array, precision: str) -> Array:
 
 def roundings(recipe: Recipe, dtype: str) -> Iterator[Candidate]:
     """The reference with something rounded to each precision below ``dtype``, place by place."""
+    if dtype == "float64":
+        yield from _rounded_numbers(recipe)
     narrower = ["float32", "TF32", "bfloat16", "float16"]
     if dtype == "float32":
         narrower.remove("float32")
@@ -59,6 +61,22 @@ def roundings(recipe: Recipe, dtype: str) -> Iterator[Candidate]:
                 if isinstance(setting, float) and keyword != "learning_rate"
             }
             yield from changed(recipe, ("optimizer",), numbers, f"the optimizer's numbers rounded to {precision}")
+
+
+def _rounded_numbers(recipe: Recipe) -> Iterator[Candidate]:
+    """The numbers of each component but the optimizer rounded to float32, as it is and in its other formulations."""
+    asked = dict(components_of(recipe))
+    for candidate in (Candidate("", recipe), *formulations(recipe)):
+        for path, component in components_of(candidate.recipe):
+            own = path != ("optimizer",) and component.name == asked.get(path, component).name
+            numbers = {
+                keyword: float(rounded(np.asarray(setting), "float32"))
+                for keyword, setting in component.keywords.items()
+                if isinstance(setting, float)
+            }
+            if own and (not candidate.description or component != asked.get(path)):
+                words = f"{candidate.description or component.name} with its numbers rounded to float32"
+                yield from changed(candidate.recipe, path, numbers, words)
 
 
 @dataclass(frozen=True)

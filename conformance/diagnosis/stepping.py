@@ -23,8 +23,8 @@ class Change(Protocol):
         ...
 
 
-class Stepwise:
-    """A session that trains step by step with its own methods; a subclass changes some of them."""
+class Changed:
+    """A session of which a subclass changes some methods."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
@@ -32,9 +32,17 @@ class Stepwise:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.session, name)
 
+
+class Stepwise(Changed):
+    """A session that trains step by step with its own methods; a subclass changes some of them."""
+
     def rate(self, rate: float) -> float:
         """The learning rate that a training takes for the schedule's."""
         return rate
+
+    def scheduled(self, problem: Problem, step: int) -> float:
+        """The schedule's learning rate at ``step`` (counted from 1)."""
+        return learning_rate(problem, step)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         """The training of the reference's ``fit``."""
@@ -52,7 +60,7 @@ class Stepwise:
                 batch = problem.batch(len(costs))
                 found = own.gradients(state.parameters, *batch)
                 gradients = {name: found[name] for name in problem.trained(state.parameters)}
-                rates.append(self.rate(learning_rate(problem, state.step)))
+                rates.append(self.rate(self.scheduled(problem, state.step)))
                 costs.append(found["cost"])
                 norms.append(math.sqrt(sum(float((g**2).sum()) for g in gradients.values())))
                 statistics = state.statistics and own.running_statistics(

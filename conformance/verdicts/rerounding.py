@@ -103,6 +103,10 @@ class Rerounded(Session):
         initializer = self.problem.recipe.initializer
         return _orthogonalized(weights, **initializer.keywords) if initializer.name == "orthogonal" else weights
 
+    def initial_parameters(self, seed: int) -> Tensors:
+        """The reference's own: no biases, which alone are looked at here, are drawn."""
+        return self.session.initial_parameters(seed)
+
     def standardize(self, train_x: Array, x: Array) -> Array:
         rows = self._order(len(train_x))
         return self._run(self.session.standardize, self._jitter(train_x)[rows], self._jitter(x))
