@@ -29,7 +29,7 @@ ROOMS = (
     {"verdicts"},
     {"results"},
     {"reports", "diagnosis"},
-    {"runs"},
+    {"runs", "vectors"},
     {"audit"},
     {"cli"},
 )

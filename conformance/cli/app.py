@@ -1,4 +1,4 @@
-"""The commands; ``compare``, ``history`` and ``plot`` are in ``comparing``."""
+"""The commands; ``compare``, ``history`` and ``plot`` are in ``comparing``, ``vectors`` in ``vectoring``."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import comparing
+from conformance.cli import comparing, vectoring
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -280,6 +280,7 @@ def soak(
 
 
 app.add_typer(comparing.commands)
+app.add_typer(vectoring.commands)
 
 
 def main() -> None:
