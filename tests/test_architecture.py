@@ -34,6 +34,8 @@ ROOMS = (
     {"runs"},
     {"audit", "testing"},
     {"audit", "identification"},
+    {"runs", "vectors"},
+    {"audit"},
     {"cli"},
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import checking, comparing, exchanging, identifying, making
+from conformance.cli import checking, comparing, exchanging, identifying, making, vectoring
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -284,6 +284,7 @@ app.add_typer(comparing.commands)
 app.add_typer(making.commands, name="new")
 app.add_typer(exchanging.commands)
 app.add_typer(identifying.commands)
+app.add_typer(vectoring.commands)
 
 
 def main() -> None:

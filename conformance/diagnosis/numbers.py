@@ -127,13 +127,24 @@ def _numbers(target: Target, asked: float, made: Callable[..., Candidate | None]
         candidate = made(number)
         return float("nan") if candidate is None else target.left(candidate)
 
-    root = _root(left, asked, target)
+    for number, remark in free_numbers(asked, left, target.reach, is_cheap=target.is_cheap):
+        candidate = made(number, remark)
+        if candidate is not None:
+            yield candidate
+
+
+def free_numbers(asked: float, left: Evaluate, reach: float, *, is_cheap: bool = True) -> Iterator[tuple[float, str]]:
+    """Numbers in the place of ``asked`` at which no more than ``reach`` is left, ever more digits of them.
+
+    Each comes with a remark on how it is written. Where the secant leads nowhere they are sought between others, if one
+    more try ``is_cheap``.
+    """
+    root = _root(left, asked, reach, is_cheap)
     if root is None:
         return
     for number, remark in _written(root, asked):
-        candidate = made(number, remark) if number != asked else None
-        if candidate is not None and abs(target.left(candidate)) <= target.reach:
-            yield candidate
+        if number != asked and abs(left(number)) <= reach:
+            yield number, remark
 
 
 def _written(root: float, asked: float) -> Iterator[tuple[float, str]]:
@@ -155,7 +166,7 @@ def _written(root: float, asked: float) -> Iterator[tuple[float, str]]:
     yield from ((number, "") for number in dict.fromkeys(decimals[SHORT:]))
 
 
-def _root(left: Evaluate, asked: float, target: Target) -> float | None:
+def _root(left: Evaluate, asked: float, reach: float, is_cheap: bool) -> float | None:
     """A number at which nothing is left, or None."""
     before, at_before = asked, left(asked)
     for number in (0.99 * asked, 1.01 * asked, 0.01, 1.0):
@@ -166,9 +177,9 @@ def _root(left: Evaluate, asked: float, target: Target) -> float | None:
         return None
     if at_number == at_before:  # it has no part in this value
         return None
-    found = _secant(left, (before, at_before), (number, at_number), target.reach)
-    if found is None and target.is_cheap:
-        found = _between(left, target.reach)
+    found = _secant(left, (before, at_before), (number, at_number), reach)
+    if found is None and is_cheap:
+        found = _between(left, reach)
     return found
 
 

@@ -4,7 +4,8 @@ Every method of :class:`Rerounded` is equal in mathematics to the reference's ow
 far its results spread is how far honest rounding moves them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -72,6 +73,27 @@ class AnotherLibrary:
         return moved
 
 
+def drawn_salt(generator: np.random.Generator) -> float:
+    """A salt for :class:`AnotherLibrary`."""
+    return float(generator.uniform(1e5, 1e6))
+
+
+def arithmetic(variant: Variant, salt: float) -> AbstractContextManager[None]:
+    """While this lasts the reference computes as ``variant`` says; ``salt`` says how another library would round."""
+    return rounded_otherwise(
+        total=total_in_turn if variant.one_by_one else total_by_threads if variant.side_by_side else None,
+        one_minus_power=_subtracted if variant.functions else None,
+        value=AnotherLibrary(salt, 2 if variant.side_by_side else 1) if variant.functions else None,
+    )
+
+
+def jittered(value: Array, generator: np.random.Generator) -> Array:
+    """Real numbers moved by about half a unit in the last place of their precision."""
+    relative = np.finfo(value.dtype).eps / 2 * generator.uniform(-1.0, 1.0, value.shape)
+    moved: Array = value + value * relative.astype(value.dtype)
+    return moved
+
+
 def _subtracted(beta: float, t: int) -> float:
     """``1 - beta^t`` as it is mostly written, with the cancellation that the reference avoids."""
     return float(1.0 - beta**t)
@@ -85,7 +107,7 @@ class Rerounded(Session):
         self.problem = problem
         self.generator = keyed_generator(problem.recipe.seed, "re-rounding", variant)
         self.seeds = keyed_generator(problem.recipe.seed, "seeds of weights", variant)
-        self.salt = float(self.generator.uniform(1e5, 1e6))
+        self.salt = drawn_salt(self.generator)
         recipe = with_rounded_scalars(problem, self.generator) if self.variant.rounded else problem.recipe
         self.session = NumpySession(replace(problem, recipe=recipe))
         if self.variant.one_by_one:
@@ -160,7 +182,7 @@ class Rerounded(Session):
     ) -> tuple[Tensors, State]:
         slots = {slot: self._jitter_all(tensors) for slot, tensors in state.slots.items()}
         if self.variant.rounded:
-            learning_rate = _neighbour(learning_rate, self.problem.dtype, self.generator)
+            learning_rate = neighbour(learning_rate, self.problem.dtype, self.generator)
         jittered = self._jitter_all(parameters), self._jitter_all(gradients)
         return self._run(self.session.optimizer_step, *jittered, State(state.step, slots), learning_rate)
 
@@ -187,11 +209,7 @@ class Rerounded(Session):
         return _undo(self._run(decide, *self._mixed(parameters, x, rows), self._mixed_parameters(statistics)), rows)
 
     def _run(self, function: Callable[P, R], *arguments: P.args, **keywords: P.kwargs) -> R:
-        with rounded_otherwise(
-            total=total_in_turn if self.variant.one_by_one else total_by_threads if self.variant.side_by_side else None,
-            one_minus_power=_subtracted if self.variant.functions else None,
-            value=AnotherLibrary(self.salt, 2 if self.variant.side_by_side else 1) if self.variant.functions else None,
-        ):
+        with arithmetic(self.variant, self.salt):
             return function(*arguments, **keywords)
 
     def _order(self, size: int) -> Array:
@@ -200,9 +218,7 @@ class Rerounded(Session):
     def _jitter(self, value: Array) -> Array:
         if not self.variant.jittered or value.dtype.kind != "f":
             return value
-        relative = self.problem.unit_roundoff * self.generator.uniform(-1.0, 1.0, value.shape)
-        jittered: Array = value + value * relative.astype(value.dtype)
-        return jittered
+        return jittered(value, self.generator)
 
     def _jitter_all(self, tensors: Tensors) -> Tensors:
         if not self.variant.jittered:
@@ -280,16 +296,24 @@ def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Re
     in any precision, and cancellation makes much of it.
     """
     optimizer = problem.recipe.optimizer
-    rounded = {
-        keyword: _neighbour(value, problem.dtype, generator)
-        if isinstance(value, float) and value and keyword not in CHOSEN
-        else value
-        for keyword, value in optimizer.keywords.items()
-    }
+    rounded = rounded_keywords(optimizer.keywords, problem.dtype, generator)
     return problem.recipe.model_copy(update={"optimizer": Component(name=optimizer.name, **rounded)})
 
 
-def _neighbour(value: float, dtype: np.dtype[Any], generator: np.random.Generator) -> float:
+def rounded_keywords(
+    keywords: Mapping[str, Any], dtype: np.dtype[Any], generator: np.random.Generator
+) -> dict[str, Any]:
+    """A component's keywords with every number that is computed with as :func:`neighbour` has it; 0 stays 0."""
+    return {
+        keyword: neighbour(value, dtype, generator)
+        if isinstance(value, float) and value and keyword not in CHOSEN
+        else value
+        for keyword, value in keywords.items()
+    }
+
+
+def neighbour(value: float, dtype: np.dtype[Any], generator: np.random.Generator) -> float:
+    """``value`` rounded to a precision, or, where it is one of its numbers, a number of it next to ``value``."""
     rounded = float(np.asarray(value, dtype))
     if rounded != value:
         return rounded

@@ -1,0 +1,83 @@
+"""``conformance vectors``: test vectors as files for any language, and answers to them judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conformance.cli.display import Exit, progress_bars, say, show_table, stop
+
+if TYPE_CHECKING:
+    from conformance.vectors.answers import Judgement
+    from conformance.vectors.writing import Kit
+
+WRONG_SHOWN = 20  # answers of one file
+
+commands = typer.Typer()
+
+
+@commands.command()
+def vectors(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to write; with --answers, the vectors that were answered.")
+    ],
+    select: Annotated[
+        list[str] | None, typer.Option("--select", "-k", help="Only these files (patterns), as 'optimizer/adam*'.")
+    ] = None,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Print every row of the kill matrix.")] = False,
+    answers: Annotated[Path | None, typer.Option(help="Judge a file of answers, and name the causes.")] = None,
+) -> None:
+    """Write test vectors of every component for any language, with checkers and the matrix of what each vector shows.
+
+    With --answers: status 0 if all that was answered is right, 1 if not, 2 for a file that is no answers.
+    """
+    from conformance.vectors import answers as answering
+    from conformance.vectors import writing
+
+    try:
+        if answers is not None:
+            raise typer.Exit(_show_judgement(answering.judge(answers, folder)))
+        wanted = writing.chosen(select or [])
+        with progress_bars() as progress:
+            kit = writing.write(folder, wanted, progress)
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except OSError as error:
+        stop(Exit.INCOMPLETE, f"{folder}: cannot be written: {error.strerror}")
+    _show(kit, every_row=matrix)
+
+
+def _show(kit: "Kit", *, every_row: bool) -> None:
+    """Print what was written and the kill matrix: by file, or every row of it."""
+    from conformance.vectors.writing import MATRIX, summary, unkilled
+
+    if every_row:
+        rows = [[row.file, row.mistake, row.dtype, ", ".join(map(str, row.tests)), row.note] for row in kit.matrix]
+        show_table(["file", "mistake", "dtype", "shown by test", "why by none"], rows)
+    else:
+        columns, rows = summary(kit.selections)
+        show_table(columns, rows, right=columns[1:])
+    beyond = unkilled(kit.selections)
+    if beyond:
+        say("\n", ("Known faults that no vector of their component shows", "bold"))
+        show_table(
+            ["fault", "components", "why"],
+            [[each.fault, ", ".join(each.components), each.reason] for each in beyond],
+        )
+    tests = sum(len(selection.vectors) for selection in kit.selections)
+    size = f"{len(kit.selections)} files with {tests} valid tests, {kit.bytes:,} bytes"
+    say(f"\n{size}: {kit.folder}; {MATRIX} has every row")
+
+
+def _show_judgement(found: "Judgement") -> Exit:
+    """Print what came of answers. Returns the exit status that it calls for."""
+    for file, cause in found.causes.items():
+        say((file, "bold"), f": {cause}")
+        wrong = found.frame[(found.frame["file"] == file) & (found.frame["verdict"] == "fail")]
+        for row in wrong.head(WRONG_SHOWN).itertuples():
+            say(f"    test {row.test} ({row.result}), {row.output}: {row.cause}")
+    answered = found.frame["file"].nunique()
+    tests = len(found.frame[["file", "test"]].drop_duplicates())
+    counts = f"{answered} files answered, {tests} tests, {len(found.causes)} files wrong"
+    say(f"{'PASS' if found.ok else 'FAIL'}: {counts}; {len(found.unanswered)} not answered or not wholly")
+    return Exit.ALL_PASS if found.ok else Exit.NOT_ALL_PASS
