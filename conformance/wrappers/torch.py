@@ -209,17 +209,19 @@ class TorchSession(WrappedSession):
         self, parameters: Tensors, gradients: Tensors, state: State, rate: float
     ) -> tuple[Tensors, dict[str, Tensors]]:
         held = {name: nn.Parameter(self._tensor(w)) for name, w in parameters.items()}
-        optimizer = self._optimizers.optimizer(held, state)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        for name, w in held.items():
-            w.grad = self._tensor(gradients[name])
-        optimizer.step()
+        with self._precision():
+            optimizer = self._optimizers.optimizer(held, state)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            for name, w in held.items():
+                w.grad = self._tensor(gradients[name])
+            optimizer.step()
         return arrays(held), self._optimizers.slots(optimizer, held)
 
     def begin(self, trained: Sequence[str], state: State) -> None:
         self.trained = {path: w for path, w in self.model.named_parameters() if path in trained}
-        self.optimizer = self._optimizers.optimizer(self.trained, state)
+        with self._precision():
+            self.optimizer = self._optimizers.optimizer(self.trained, state)
         self.scheduler = None if self.given.scheduler is None else self.given.scheduler(self.optimizer)
         by_epoch = self.problem.recipe.schedule.unit == "epoch"
         if self.scheduler is not None:
@@ -237,9 +239,10 @@ class TorchSession(WrappedSession):
         cost = self._cost(self._tensor(step.batch.x), step.batch)
         torch.autograd.backward(cost, inputs=parameters)
         norm = torch.stack([w.grad.square().sum() for w in parameters if w.grad is not None]).sum().sqrt()
-        if self.given.clip is not None:
-            self.given.clip(parameters)
-        self.optimizer.step()
+        with self._precision():
+            if self.given.clip is not None:
+                self.given.clip(parameters)
+            self.optimizer.step()
         if self.given.constrain is not None:
             with torch.no_grad():
                 self.given.constrain(
@@ -282,7 +285,6 @@ class TorchSession(WrappedSession):
         return {path: array(w).copy() for path, w in model.named_parameters()}
 
     def draw(self, shape: tuple[int, int], seed: int) -> Array:
-        layer: nn.Module = nn.Linear(1, 1)
         with self._precision(), torch.random.fork_rng(devices=[]):
             if not callable(self.given.initializer):
                 self._check_default_start()
@@ -290,7 +292,7 @@ class TorchSession(WrappedSession):
             layer = nn.Linear(shape[1], shape[0])
             if callable(self.given.initializer):
                 layer.apply(self.given.initializer)
-        return array(layer.weight)
+            return array(layer.weight)
 
     def _check_default_start(self) -> None:
         """Raise Unsupported unless the model's linear layers start as every ``nn.Linear`` does."""
