@@ -28,10 +28,11 @@ class WrappedSession(Session):
     """A user's parts for one problem.
 
     A framework's class overrides ``versions``, ``settings`` and the hooks below them; those that need a part that was
-    not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs) in it.
+    not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs), by the framework
+    or, if ``make_model`` says so, by the model.
     """
 
-    inputs_first: ClassVar[bool] = False
+    inputs_first: bool = False
     keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
     of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 

@@ -40,6 +40,7 @@ def wrap_torch(
     augment: Callable[..., Tensor] | None = None,
     predict: Callable[[Tensor], Tensor] | None = None,
     initializer: Any = None,
+    recipe: Any = None,
 ) -> Subject:
     """A subject of one's own PyTorch code, for ``conformance run --implementation mine:subject`` and the like.
 
@@ -67,13 +68,14 @@ def wrap_torch(
         predict: of outputs, the labels; by default the largest, or those above 0 (of probabilities, 1/2).
         initializer: ``"own"``: look also at the weights that the model starts with when ``model``, a function, makes
             it after ``torch.manual_seed``; or a function of a module, as ``nn.Module.apply`` takes, that draws them.
+        recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
         model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, scheduler=scheduler, clip=clip, constrain=constrain,
         standardize=standardize, augment=augment, predict=predict, initializer=initializer,
     )  # fmt: skip
-    return Subject(TorchSession, given)
+    return Subject(TorchSession, given, recipe)
 
 
 class TorchSession(WrappedSession):
