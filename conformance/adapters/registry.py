@@ -56,4 +56,7 @@ def require_adapter(adapter: object, target: str) -> None:
     """Raise ValueError unless it is what makes an adapter, called with a device, and lacks none of its methods."""
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:
-        raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
+        raise ValueError(
+            f"implementation {target!r} lacks {', '.join(missing)}: must be an adapter, or a subject that"
+            " conformance.wrap_torch or its like makes"
+        )
