@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
     from conformance.wrappers.keras import wrap_keras
+    from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -44,6 +45,7 @@ __all__ = [
     "plot",
     "run",
     "wrap_keras",
+    "wrap_arrays",
     "wrap_torch",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "plot": "reports.plots",
     "run": "api",
     "wrap_keras": "wrappers.keras",
+    "wrap_arrays": "wrappers.arrays",
     "wrap_torch": "wrappers.torch",
 }
 

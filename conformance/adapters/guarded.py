@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from conformance.adapters import expected
+from conformance.adapters.expected import Wanted
 from conformance.adapters.session import Adapter, Session, State, Training, TrainingState, Unsupported
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
@@ -123,11 +125,18 @@ class Guarded(Session):
     def __init__(self, found: Any, complaints: list[str] | None = None) -> None:
         self._found = found
         self._complaints = [] if complaints is None else complaints
+        self._lacking: list[str] = []
 
     def complaints(self) -> list[str]:
         """What was returned that is not made as it must be, since the last call."""
         taken = list(self._complaints)
         self._complaints.clear()
+        return taken
+
+    def lacking(self) -> list[str]:
+        """What was not returned that was to be, since the last call."""
+        taken = list(dict.fromkeys(self._lacking))
+        self._lacking.clear()
         return taken
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
@@ -140,26 +149,28 @@ class Guarded(Session):
         return readable(self._call("augment", x, draws))
 
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
-        return self._tensors("intermediates", self._call("intermediates", parameters, x, masks, statistics))
+        found = self._call("intermediates", parameters, x, masks, statistics)
+        return self._whole("intermediates", found, expected.intermediates(parameters))
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        return self._tensors("losses", self._call("losses", parameters, x, y, masks, weights))
+        return self._whole("losses", self._call("losses", parameters, x, y, masks, weights), expected.LOSSES)
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        return self._tensors("gradients", self._call("gradients", parameters, x, y, masks, weights))
+        found = self._call("gradients", parameters, x, y, masks, weights)
+        return self._whole("gradients", found, expected.gradients(parameters))
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         found = self._call("running_statistics", parameters, x, masks, statistics)
-        return self._tensors("running_statistics", found)
+        return self._whole("running_statistics", found, expected.parameters(statistics))
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         return readable(self._call("predict_classes", parameters, x, statistics))
 
     def clip(self, gradients: Tensors) -> Tensors:
-        return self._tensors("clip", self._call("clip", gradients))
+        return self._whole("clip", self._call("clip", gradients), expected.parameters(gradients))
 
     def constrain(self, parameters: Tensors) -> Tensors:
-        return self._tensors("constrain", self._call("constrain", parameters))
+        return self._whole("constrain", self._call("constrain", parameters), expected.parameters(parameters))
 
     def optimizer_step(
         self, parameters: Tensors, gradients: Tensors, state: State, learning_rate: float
@@ -169,11 +180,14 @@ class Guarded(Session):
             self._complain(f"optimizer_step returned {described(found)}: must be a tuple of parameters and State")
             return {}, State(state.step + 1, {})
         updated, after = found
-        slots = after[1] if type(after) is tuple and len(after) == 2 else getattr(after, "slots", after)
-        return (
-            self._tensors("optimizer_step", updated, "parameters"),
-            State(state.step + 1, self._slots("optimizer_step", slots)),
+        slots = self._slots(
+            "optimizer_step", after[1] if type(after) is tuple and len(after) == 2 else getattr(after, "slots", after)
         )
+        self._lack("optimizer_step", slots, dict.fromkeys(state.slots, ""), "slots")
+        for slot in slots.keys() & state.slots.keys():
+            self._lack("optimizer_step", slots[slot], expected.parameters(parameters), slot)
+        wanted = expected.parameters(parameters)
+        return self._whole("optimizer_step", updated, wanted, "parameters"), State(state.step + 1, slots)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         return self._training("fit", problem, checkpoint_epochs, *(() if start is None else (start,)))
@@ -200,7 +214,7 @@ class Guarded(Session):
             costs=readable(parts["costs"]),
             learning_rates=readable(parts["learning_rates"]),
             gradient_norms=readable(parts["gradient_norms"]),
-            parameters=self._tensors(method, parts["parameters"], "parameters"),
+            parameters=self._whole(method, parts["parameters"], self._trained(arguments), "parameters"),
             slots=self._slots(method, parts["slots"]),
             checkpoints=self._checkpoints(method, parts["checkpoints"]),
             validation_costs=readable(parts["validation_costs"]),
@@ -212,12 +226,28 @@ class Guarded(Session):
             ),
         )
 
+    @staticmethod
+    def _trained(arguments: tuple[Any, ...]) -> Wanted:
+        """The parameters of a training, whose first argument is its problem."""
+        return expected.parameters(arguments[0].tape.initial_parameters)
+
     def _call(self, method: str, *arguments: Any) -> Any:
         """What a method of the session returns, given copies."""
         own = getattr(self._found, method, None)
         if not callable(own):
             raise Unsupported(f"{type(self._found).__name__} does not offer {method}")
         return own(*copied(arguments))
+
+    def _whole(self, method: str, found: Any, wanted: Wanted, part: str = "") -> Tensors:
+        """Arrays by name; it is told if those ``wanted`` are not all among them."""
+        tensors = self._tensors(method, found, part)
+        if isinstance(found, Mapping):  # else that is told
+            self._lack(method, tensors, wanted, part)
+        return tensors
+
+    def _lack(self, method: str, found: Mapping[str, Any], wanted: Wanted, part: str) -> None:
+        text = expected.lacks(method, found, wanted, part)
+        self._lacking += [text] if text else []
 
     def _tensors(self, method: str, found: Any, part: str = "") -> Tensors:
         """Arrays by name."""

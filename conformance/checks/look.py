@@ -30,6 +30,7 @@ def look(session: Session, case: Case, check: str) -> Seen:
         except BaseException as error:  # whatever it is, SystemExit too
             seen.lost.append(_lost(part, error))
         seen.lost.extend(Lost("fail", text, *part[1:]) for text in guarded.complaints())
+        seen.lost.extend(Lost("missing", text, *part[1:]) for text in guarded.lacking())
     return seen
 
 

@@ -124,10 +124,12 @@ class Check:
 class Lost(NamedTuple):
     """A part of a check that was not seen, or not whole; ``how`` it was lost is the verdict on what is not seen for it.
 
+    ``missing``: something was to be returned with it and was not, whether it was to be seen or not.
+
     The last three fields are those of the :class:`Part`.
     """
 
-    how: Literal["fail", "crashed", "unsupported"]
+    how: Literal["fail", "crashed", "unsupported", "missing"]
     reason: str
     stages: tuple[str, ...]
     step: int | None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import comparing
+from conformance.cli import comparing, making
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -280,6 +280,7 @@ def soak(
 
 
 app.add_typer(comparing.commands)
+app.add_typer(making.commands, name="new")
 
 
 def main() -> None:

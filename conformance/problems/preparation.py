@@ -45,9 +45,9 @@ def assemble(recipe: Recipe, dataset: Dataset, tape: Tape, dtype: str) -> Proble
         raw_train_x=dataset.raw_train_x,
         raw_test_x=dataset.raw_test_x,
         train_x=dataset.train_x,
-        train_y=_targets(recipe, dataset.train_y),
+        train_y=_targets(recipe, dataset.train_y, dataset.n_classes),
         test_x=dataset.test_x,
-        test_y=_targets(recipe, dataset.test_y),
+        test_y=_targets(recipe, dataset.test_y, dataset.n_classes),
         tape=tape,
     )
     return replace(problem.rounded(np.dtype(dtype)), working_dtype=np.dtype(dtype))
@@ -83,10 +83,13 @@ def _check_fits(recipe: Recipe, dataset: Dataset) -> None:
         raise DataError(f"loss.class_weights={weights!r} is not allowed for {name}: must be {classes} numbers")
 
 
-def _targets(recipe: Recipe, y: Array) -> Array:
-    """Labels ``(m,)`` for a softmax, numbers ``(m, outputs)`` for everything else."""
+def _targets(recipe: Recipe, y: Array, classes: int) -> Array:
+    """Labels ``(m,)`` for a cross-entropy of a softmax, numbers ``(m, outputs)`` for everything else.
+
+    A softmax's squared error is from 1 for the label's class and 0 for the others.
+    """
     if recipe.model.output == "softmax":
-        return y
+        return np.eye(classes)[y] if recipe.loss.name == "mean_squared_error" else y
     return y.astype(np.float64).reshape(len(y), -1)
 
 

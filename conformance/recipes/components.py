@@ -164,8 +164,19 @@ def fill_in_model(model: Mapping[str, Any], loss: Any) -> dict[str, Any]:
     make = models.MODELS.get(str(model.get("name")))
     activation = str(keyword_defaults(make).get("activation", "identity")) if make else "identity"
     loss_name = loss.get("name") if isinstance(loss, Mapping) else None
-    output = OUTPUTS.get(str(loss_name), ("sigmoid",))[0]
+    output = outputs_of(str(model.get("name")), str(loss_name))[0]
     return {"activation": activation, "output": output, **model}
+
+
+def outputs_of(model: str, loss: str) -> tuple[str, ...]:
+    """Which outputs a model may have with a loss, the first of them where a recipe names none.
+
+    >>> outputs_of("softmax_classifier", "mean_squared_error"), outputs_of("deep_network", "binary_cross_entropy")
+    (('softmax',), ('sigmoid',))
+    """
+    if model == "softmax_classifier" and loss == "mean_squared_error":
+        return ("softmax",)
+    return OUTPUTS.get(loss, ("sigmoid",))
 
 
 def keyword_defaults(function: Callable[..., Any], positional: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -24,6 +24,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]  # ((factor, value), (factor, val
 _CONVEX = ("linear neuron", "logistic regression", "softmax regression")
 _WITHOUT_HIDDEN = ("relu neuron", *_CONVEX)
 _SOFTMAX = ("softmax regression", "softmax")
+_SOFTMAX_ERROR = "squared error of a softmax"
 _REGULARIZING = ("penalty", "limit", "noise", "stopping")
 
 
@@ -67,7 +68,7 @@ def _loss_fits(model: str, loss: str) -> bool:
     if model in ("linear neuron", "relu neuron"):
         return kind == "squared error"
     if model in _SOFTMAX:
-        return kind == "categorical"
+        return kind in ("categorical", _SOFTMAX_ERROR)
     if model == "multi-task":
         return kind == "binary" and loss != "binary, class weights"
     if model == "logistic regression":
@@ -76,7 +77,7 @@ def _loss_fits(model: str, loss: str) -> bool:
 
 
 def _takes_logits(loss: str) -> bool:
-    return loss.split(",")[0] != "squared error" and not loss.endswith("probabilities")
+    return not loss.startswith("squared error") and not loss.endswith("probabilities")
 
 
 @cache

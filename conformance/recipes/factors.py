@@ -250,6 +250,7 @@ FURTHER: dict[str, Values] = {
         "binary, sum over examples": _binary("") | {"reduction": "sum"},
         "categorical, sum over examples": _categorical("") | {"reduction": "sum"},
         "squared error, sum over examples": _loss("mean_squared_error") | {"reduction": "sum"},
+        "squared error of a softmax": _loss("mean_squared_error"),
     },
     "training": {
         "in halves": {"fit": "in_halves"},

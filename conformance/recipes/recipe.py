@@ -31,13 +31,13 @@ from conformance.recipes.components import (
     CATEGORICAL,
     LONGEST_REFUSAL,
     NORMALIZATIONS,
-    OUTPUTS,
     TABLES,
     Component,
     choose,
     fill_in_model,
     needs_images,
     not_allowed,
+    outputs_of,
     plain,
     refuse,
     resolve,
@@ -59,7 +59,7 @@ Regularizer = Annotated[
 _ANY_HEAD = (*BINARY, "mean_squared_error")
 _LOSSES_BY_TASK = {
     "binary": _ANY_HEAD,
-    "multiclass": CATEGORICAL,
+    "multiclass": (*CATEGORICAL, "mean_squared_error"),
     "regression": ("mean_squared_error",),
     "multilabel": BINARY,
 }
@@ -67,7 +67,7 @@ _LOSSES_BY_MODEL = {
     "single_neuron": ("mean_squared_error",),
     "logistic_regression": BINARY,
     "multi_task_network": BINARY,
-    "softmax_classifier": CATEGORICAL,
+    "softmax_classifier": (*CATEGORICAL, "mean_squared_error"),
 }
 _ONE_OF = (("inverted_dropout",), tuple(regularizers.CLIPPINGS), tuple(regularizers.CONSTRAINTS), ("early_stopping",))
 
@@ -246,7 +246,7 @@ class Recipe(BaseModel):
     @property
     def decides_classes(self) -> bool:
         """Whether the model predicts classes, and not numbers."""
-        return self.loss.name != "mean_squared_error"
+        return self.loss.name != "mean_squared_error" or self.model.output == "softmax"
 
     @property
     def image_augmentations(self) -> bool:
@@ -357,8 +357,11 @@ def _misfits_of_data(recipe: Recipe) -> Iterator[str]:
     if extent is None:
         return
     context = f" for the {data.task} data set {data.name!r}"
-    if recipe.loss.name not in _LOSSES_BY_TASK[data.task]:
-        yield not_allowed("loss.name", recipe.loss.name, _LOSSES_BY_TASK[data.task], context)
+    by_task = _LOSSES_BY_TASK[data.task]
+    if data.task == "multiclass" and recipe.model.output != "softmax":
+        by_task = CATEGORICAL  # a class is no number to be near to
+    if recipe.loss.name not in by_task:
+        yield not_allowed("loss.name", recipe.loss.name, by_task, context)
     if (recipe.model.name == "multi_task_network") != (data.task == "multilabel"):
         yield f"model.name={recipe.model.name!r} is not allowed{context}"
     if recipe.dataset.path is not None:
@@ -374,7 +377,8 @@ def _misfits_of_loss(recipe: Recipe) -> Iterator[str]:
     by_model = _LOSSES_BY_MODEL.get(model.name, _ANY_HEAD)
     if loss.name not in by_model:
         yield not_allowed("loss.name", loss.name, by_model, f" for {model.name!r}")
-    if model.output not in OUTPUTS[loss.name]:
-        yield not_allowed("model.output", model.output, OUTPUTS[loss.name], f" for {loss.name!r}")
+    outputs = outputs_of(model.name, loss.name)
+    if model.output not in outputs:
+        yield not_allowed("model.output", model.output, outputs, f" for {loss.name!r}")
     if model.name == "multi_task_network" and loss.keywords.get("class_weights") is not None:
         yield "loss.class_weights is not allowed for several outputs: must be left out"

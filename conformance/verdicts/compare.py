@@ -194,7 +194,7 @@ class _Parts:
 
     def failing(self) -> list[Lost]:
         """Those that were lost by a fault."""
-        return [part for part in self._lost if part.how != "unsupported"]
+        return [part for part in self._lost if part.how not in ("unsupported", "missing")]
 
 
 def _without(expectation: Expectation, lost: list[Lost]) -> Comparison:
@@ -210,7 +210,8 @@ def _without(expectation: Expectation, lost: list[Lost]) -> Comparison:
     if key.kind != "curve" and expectation.overflown.any() and not is_beyond(expectation.observation).any():
         certain = bool((expectation.overflown == 1).all())
         return _out_of_range(expectation, key.step, Outcome.TOGETHER if certain else Outcome.UNCERTAIN)
-    return verdict_alone(key, Verdict.MISSING, f"{key.tensor} was not returned")
+    told = "; ".join(dict.fromkeys(part.reason for part in lost if part.how == "missing"))
+    return verdict_alone(key, Verdict.MISSING, told or f"{key.tensor} was not returned")
 
 
 def _judge(observed: Observation, expectation: Expectation) -> Comparison:

@@ -17,6 +17,7 @@ class Given:
 
     model: Any = None
     loss: Any = None
+    gradients: Callable[..., Any] | None = None
     optimizer: Any = None
     names: Mapping[str, str] | None = None
     slots: Mapping[str, str] | None = None

@@ -32,6 +32,8 @@ class WrappedSession(Session):
     """
 
     inputs_first: ClassVar[bool] = False
+    keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
+    of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 
     def __init__(self, given: Given, problem: Problem, device: str) -> None:
         self.given, self.problem, self.device = given, problem, device
@@ -177,7 +179,7 @@ class WrappedSession(Session):
         last, recipe = self.problem.depth, self.problem.recipe
         logits, activated = f"Z{last}", f"A{last}"
         found = dict.fromkeys(self._names_inside(), NOT_OFFERED) | inside
-        if self._from_logits and logits not in inside:
+        if self.takes_logits and logits not in inside:
             found[logits] = outputs
         shows_logits = np.array_equal(found[logits], outputs, equal_nan=True)
         if recipe.model.output == "identity" or not shows_logits:  # else the loss alone knows the last activation
@@ -192,7 +194,7 @@ class WrappedSession(Session):
             return self.apply(self.given.predict, outputs)
         if self.problem.recipe.model.output == "softmax":
             return np.asarray(outputs.argmax(axis=1))
-        threshold = 0.0 if self._from_logits else 0.5
+        threshold = 0.0 if self.takes_logits else 0.5
         labels = (outputs.reshape(len(x), -1) > threshold).astype(np.int64)
         return labels[:, 0] if labels.shape[1] == 1 else labels
 
@@ -205,8 +207,8 @@ class WrappedSession(Session):
         return {**found._asdict(), "cost": found.data_loss + found.penalty}
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
-        self._need("loss")
-        if self.given.model is None:
+        self._need(*self.of_gradients)
+        if self.given.model is None and self.given.loss is not None:
             return self._alone.gradients(parameters, x, y, masks, weights)
         self._load(parameters)
         cost, own, of_x = self.differentiate(Batch(x, y, masks or {}, weights))
@@ -279,15 +281,19 @@ class WrappedSession(Session):
         return self.matching
 
     @property
-    def _from_logits(self) -> bool:
+    def takes_logits(self) -> bool:
         """Whether the recipe's loss takes logits."""
         return self.problem.recipe.loss.name in losses.FROM_LOGITS
 
     @cached_property
     def slot_names(self) -> tuple[str, ...]:
         """The slots of the recipe's optimizer."""
+        return tuple(self.initial_slots({}))
+
+    def initial_slots(self, parameters: Tensors) -> dict[str, Tensors]:
+        """The slots that the recipe's optimizer begins with, of these parameters."""
         component = self.problem.recipe.optimizer
-        return tuple(optimizers.OPTIMIZERS[component.name](**component.keywords).init({}).slots)
+        return dict(optimizers.OPTIMIZERS[component.name](**component.keywords).init(parameters).slots)
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
@@ -361,4 +367,4 @@ class WrappedSession(Session):
                 self._lack(part)
 
     def _lack(self, part: str) -> NoReturn:
-        raise Unsupported(f"{part}= {WITHOUT}")
+        raise Unsupported(f"{self.keywords.get(part, part)}= {WITHOUT}")

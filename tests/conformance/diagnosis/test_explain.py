@@ -243,7 +243,7 @@ def test_patching_confirms_what_is_wrong(explained, name, patching):
         ("WithNaN", "is nan at ("),
         ("Transposed", "has shape (5, 3): must be (3, 5)"),
         ("OtherDtype", "has dtype float32: must be float64"),
-        ("WithoutPenalty", "penalty was not returned"),
+        ("WithoutPenalty", "losses() returned no 'penalty' (of the regularizers); got"),
         ("OneTooMany", "surplus is not one of the oracle's tensors"),
         ("Crashing", "crashed: RuntimeError: boom"),
     ],
