@@ -15,7 +15,7 @@ from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.given import Given, takes
 from conformance.wrappers.keras_hooks import Watched, is_running, variables_by_path
 from conformance.wrappers.keras_parts import new_loss, new_model, takes_one_hot
-from conformance.wrappers.keras_state import CLIPPINGS, Optimizers, has_schedule, precision, set_rate
+from conformance.wrappers.keras_state import CLIPPINGS, Optimizers, array, has_schedule, precision, set_rate
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
@@ -132,10 +132,10 @@ class KerasSession(WrappedSession):
             self.given = replace(self.given, **lacking)
 
     def own_parameters(self) -> Tensors:
-        return {path: np.array(v) for path, v in self.variables.items() if not is_running(path)}
+        return {path: array(v) for path, v in self.variables.items() if not is_running(path)}
 
     def own_statistics(self) -> Tensors:
-        return {path: np.array(v) for path, v in self.variables.items() if is_running(path)}
+        return {path: array(v) for path, v in self.variables.items() if is_running(path)}
 
     def load(self, values: Tensors) -> None:
         for path, value in values.items():
@@ -143,14 +143,14 @@ class KerasSession(WrappedSession):
 
     def forward(self, x: Array, masks: Masks | None, *, training: bool) -> Forward:
         outputs = self._outputs(tf.constant(x), masks, training=training, watch=True)
-        return Forward(np.array(outputs), {name: np.array(value) for name, value in self.watched.seen.items()})
+        return Forward(array(outputs), {name: array(value) for name, value in self.watched.seen.items()})
 
     # ------------------------------------------------------------------ the loss
 
     def losses_of(self, batch: Batch, *, training: bool) -> Losses:
         outputs = self._outputs(tf.constant(batch.x), batch.masks, training=training)
         found = self._losses(outputs, batch.y, batch.weights)
-        return found._replace(penalty=np.array(self._penalty(len(batch.x))))
+        return found._replace(penalty=array(self._penalty(len(batch.x))))
 
     def differentiate(self, batch: Batch) -> Gradients:
         x = tf.constant(batch.x)
@@ -160,14 +160,14 @@ class KerasSession(WrappedSession):
             cost = self._cost(x, batch)
         zero = tf.UnconnectedGradients.ZERO
         *found, of_x = tape.gradient(cost, [*own.values(), x], unconnected_gradients=zero)
-        return Gradients(np.array(cost), dict(zip(own, map(np.array, found), strict=True)), np.array(of_x))
+        return Gradients(array(cost), dict(zip(own, map(array, found), strict=True)), array(of_x))
 
     def loss_of_outputs(self, outputs: Array, y: Array, weights: Array | None) -> tuple[Losses, Array]:
         own = tf.constant(outputs)
         with tf.GradientTape() as tape:
             tape.watch(own)
             loss = self._data_loss(self.loss, own, y, weights)
-        return self._losses(own, y, weights), np.array(tape.gradient(loss, own))
+        return self._losses(own, y, weights), array(tape.gradient(loss, own))
 
     def _cost(self, x: Any, batch: Batch) -> Any:
         outputs = self._outputs(x, batch.masks, training=True)
@@ -199,11 +199,11 @@ class KerasSession(WrappedSession):
         loss = self._data_loss(self.loss, outputs, y, weights)
         each = self._data_loss(self.loss_of_each, outputs, y, weights)
         if each.shape[:1] != (len(y),):  # a loss of one's own that takes its mean itself
-            return Losses(NOT_OFFERED, np.array(loss), np.zeros((), self.dtype))
+            return Losses(NOT_OFFERED, array(loss), np.zeros((), self.dtype))
         each = tf.reduce_mean(tf.reshape(each, (len(y), -1)), axis=1)
         if self.loss.reduction == "mean_with_sample_weight":  # what each example adds to such a mean
             each = each * (loss / tf.reduce_mean(each))
-        return Losses(np.array(each), np.array(loss), np.zeros((), self.dtype))
+        return Losses(array(each), array(loss), np.zeros((), self.dtype))
 
     # ------------------------------------------------------------------ the optimizer
 
@@ -216,7 +216,7 @@ class KerasSession(WrappedSession):
             setattr(optimizer, clipping, None)
         set_rate(optimizer, rate)
         optimizer.apply([tf.constant(gradients[name]) for name in held], list(held.values()))
-        return {name: np.array(w) for name, w in held.items()}, self._optimizers.slots(optimizer, held)
+        return {name: array(w) for name, w in held.items()}, self._optimizers.slots(optimizer, held)
 
     def begin(self, trained: Sequence[str], state: State) -> None:
         self.trained = {path: v for path, v in self.variables.items() if path in trained and v.trainable}
@@ -232,7 +232,7 @@ class KerasSession(WrappedSession):
         zero = tf.UnconnectedGradients.ZERO
         gradients = tape.gradient(cost, [v.value for v in variables], unconnected_gradients=zero)
         self.optimizer.apply(gradients, variables)
-        return Taken(np.array(cost), rate, np.array(tf.linalg.global_norm(gradients)))
+        return Taken(array(cost), rate, array(tf.linalg.global_norm(gradients)))
 
     def slots_now(self) -> dict[str, Tensors]:
         return self._optimizers.slots(self.optimizer, self.trained)
@@ -251,7 +251,7 @@ class KerasSession(WrappedSession):
 
     def apply(self, function: Any, *values: Array) -> Array:
         with precision(self.dtype):
-            return np.array(function(*map(tf.constant, values)))
+            return array(function(*map(tf.constant, values)))
 
     def clip(self, gradients: Tensors) -> Tensors:
         """The gradients as an optimizer that clips moves parameters by them, with a rate of 1 and no method."""
@@ -262,7 +262,7 @@ class KerasSession(WrappedSession):
             descent = keras.optimizers.SGD(1.0, **{name: getattr(own, name) for name in CLIPPINGS})
         held = {name: keras.Variable(np.zeros_like(g), dtype=self.dtype) for name, g in gradients.items()}
         descent.apply([tf.constant(g) for g in gradients.values()], list(held.values()))
-        return {name: -np.array(w) for name, w in held.items()}
+        return {name: -array(w) for name, w in held.items()}
 
     def constrain(self, parameters: Tensors) -> Tensors:
         """The parameters after the constraints of the model's layers."""
@@ -272,14 +272,14 @@ class KerasSession(WrappedSession):
         for name, w in parameters.items():
             match = self._matching[name]
             constraint = self.variables[match.path].constraint
-            found[name] = w if constraint is None else match.to_recipe(np.array(constraint(match.to_own(w))))
+            found[name] = w if constraint is None else match.to_recipe(array(constraint(match.to_own(w))))
         return found
 
     def start_anew(self, seed: int) -> Tensors:
         if isinstance(self.given.model, keras.Model | Sequence):
             raise Unsupported("model= is made already: give a function that makes it")
         keras.utils.set_random_seed(seed % 2**32)
-        return {path: np.array(v) for path, v in variables_by_path(new_model(self.given.model, self.problem)).items()}
+        return {path: array(v) for path, v in variables_by_path(new_model(self.given.model, self.problem)).items()}
 
     def draw(self, shape: tuple[int, int], seed: int) -> Array:
         """By the initializer that all ``Dense`` layers of the model have."""
@@ -289,7 +289,7 @@ class KerasSession(WrappedSession):
             raise Unsupported("the model's Dense layers have several initializers")
         initializer = layers[0].kernel_initializer
         config = {**initializer.get_config(), "seed": seed % 2**31}
-        return np.array(type(initializer).from_config(config)(shape[::-1], dtype=self.dtype)).T
+        return array(type(initializer).from_config(config)(shape[::-1], dtype=self.dtype)).T
 
     # ------------------------------------------------------------------ helpers
 

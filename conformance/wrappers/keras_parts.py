@@ -46,8 +46,12 @@ def new_model(source: Any, problem: Problem) -> Any:
                 " one"
             )
         model(np.zeros((2, problem.features), dtype))
-    if model.compute_dtype != dtype:
-        raise TypeError(f"model= computes in {model.compute_dtype}: must be in {dtype}, so give no dtype in it")
+    for layer in model.layers:
+        if layer.compute_dtype != dtype:
+            raise TypeError(
+                f"model= has a layer {layer.name!r} that computes in {layer.compute_dtype}: must be in {dtype}, so give"
+                " no dtype in it"
+            )
     return model
 
 

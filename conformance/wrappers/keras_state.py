@@ -98,9 +98,9 @@ class Optimizers:
             if kept is None:
                 found[slot] = dict.fromkeys(held, NOT_OFFERED)
             elif isinstance(kept, Sequence):
-                found[slot] = {name: sign * np.array(value) for name, value in zip(held, kept, strict=True)}
+                found[slot] = {name: sign * array(value) for name, value in zip(held, kept, strict=True)}
             else:  # one number for all parameters
-                found[slot] = {name: np.full(w.shape, sign * np.array(kept)) for name, w in held.items()}
+                found[slot] = {name: np.full(w.shape, sign * array(kept)) for name, w in held.items()}
         return found
 
     def _restore(self, optimizer: Any, slot: str, values: list[Array]) -> None:
@@ -123,6 +123,11 @@ class Optimizers:
         attribute = {**table, **self.said}.get(slot, "")
         kept = getattr(optimizer, attribute.removeprefix(NEGATIVE), None)
         return kept or None, -1.0 if attribute.startswith(NEGATIVE) else 1.0
+
+
+def array(value: Any) -> Array:
+    """A tensor, variable or number as an array that is a copy."""
+    return np.array(keras.ops.convert_to_tensor(value).numpy())
 
 
 def again(optimizer: Any) -> Any:
