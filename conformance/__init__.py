@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
     from conformance.wrappers.arrays import wrap_arrays
+    from conformance.wrappers.jax import wrap_jax
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -44,6 +45,7 @@ __all__ = [
     "plot",
     "run",
     "wrap_arrays",
+    "wrap_jax",
     "wrap_torch",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "plot": "reports.plots",
     "run": "api",
     "wrap_arrays": "wrappers.arrays",
+    "wrap_jax": "wrappers.jax",
     "wrap_torch": "wrappers.torch",
 }
 

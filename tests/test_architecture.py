@@ -50,7 +50,7 @@ ADAPTERS = {
 WRAPPERS = {
     "torch": {"numpy", "torch", "impl_torch"},
     "keras": {"numpy", "tensorflow"},
-    "jax": {"numpy", "jax", "optax"},
+    "jax": {"numpy", "jax", "optax", "reference_numpy"},
 }
 
 

@@ -31,7 +31,7 @@ class WrappedSession(Session):
     not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs) in it.
     """
 
-    inputs_first: ClassVar[bool] = False
+    inputs_first: bool = False
     keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
     of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 
