@@ -45,6 +45,9 @@ def load(target: str) -> Callable[[str], Adapter]:
         raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
     missing = [name for name in ("versions", "settings", "session") if not callable(getattr(adapter, name, None))]
     if missing:
-        raise ValueError(f"implementation {target!r} lacks {', '.join(missing)}: see conformance/adapters/session.py")
+        raise ValueError(
+            f"implementation {target!r} lacks {', '.join(missing)}: must be an adapter, or a subject that"
+            " conformance.wrap_torch or its like makes"
+        )
     found: Callable[[str], Adapter] = adapter
     return found

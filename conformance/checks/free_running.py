@@ -88,6 +88,9 @@ def train(session: Session, problem: Problem, like: Point | None = None) -> Trai
         rest = tuple(epoch - half for epoch in chosen if epoch > half)
         if like is not None:
             _demand_whole(first, like)
+            for tensors in first.slots.values():
+                for name, value in tensors.items():
+                    demand(name, value)
         return _joined(first, session.fit(problem.epochs(half, epochs), rest, start), half)
     if problem.recipe.fit == "twice":
         session.fit(problem, ())
@@ -123,13 +126,10 @@ def _end_to_end(first: Array, second: Array) -> Array:
 
 
 def _demand_whole(training: Training, like: Point) -> None:
-    """Raise Malformed for a training from whose end nothing can go on."""
+    """Raise Malformed for a training with whose parameters and running averages nothing can be computed."""
     for own, others in ((training.parameters, like.parameters), (training.statistics, like.statistics)):
         for name, other in others.items():
             demand(name, own.get(name), other.shape)
-    for tensors in training.slots.values():
-        for name, value in tensors.items():
-            demand(name, value)
 
 
 def observe_training(problem: Problem, training: Training) -> Iterator[Observation]:

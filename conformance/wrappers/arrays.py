@@ -35,6 +35,7 @@ def wrap_arrays(
     augment: Callable[..., Any] | None = None,
     predict: Callable[[Array], Any] | None = None,
     initializer: Callable[[tuple[int, int], int], Any] | None = None,
+    recipe: Any = None,
 ) -> Subject:
     """A subject of one's own plain functions, for ``conformance run --implementation mine:subject`` and the like.
 
@@ -62,13 +63,14 @@ def wrap_arrays(
         augment: of a batch's inputs and what each augmentation drew for it.
         predict: of outputs, the labels; by default the largest, or those above 0 (of probabilities, 1/2).
         initializer: of a shape ``(outputs, inputs)`` and a seed: weights.
+        recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
         model=forward, loss=loss, gradients=gradients, optimizer=update, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, clip=clip, constrain=constrain, standardize=standardize, augment=augment,
         predict=predict, initializer=initializer,
     )  # fmt: skip
-    return Subject(ArraysSession, given)
+    return Subject(ArraysSession, given, recipe)
 
 
 class ArraysSession(WrappedSession):

@@ -176,20 +176,18 @@ def _by_kinds(
 def _assigned(
     names: list[str], paths: list[str], lacking: Shapes, left: Shapes, wanted: Shapes, own: Shapes
 ) -> Iterator[tuple[str, str, str]]:
-    """Names and paths of one kind: in their order if all shapes agree with it, else where a shape tells."""
-    if len(names) == len(paths) and all(
-        _fits(lacking[name], left[path]) for name, path in zip(names, paths, strict=True)
-    ):
-        yield from ((name, path, "by order") for name, path in zip(names, paths, strict=True))
+    """Names and paths of one kind: in their order if all shapes agree with it, else in that of each shape alone."""
+    pairs = list(zip(names, paths, strict=False))
+    if len(names) == len(paths) and all(_fits(lacking[name], left[path]) for name, path in pairs):
+        yield from ((name, path, "by order") for name, path in pairs)
         return
-    free = list(paths)
     for name in names:
-        fitting = [path for path in free if _fits(lacking[name], left[path])]
-        if len(fitting) != 1:
-            why = "none of the model's is like it" if not fitting else f"it may be {' or '.join(map(repr, fitting))}"
+        alike = [other for other in names if _fits(lacking[name], lacking[other])]
+        fitting = [path for path in paths if _fits(lacking[name], left[path])]
+        if len(alike) != len(fitting):
+            why = f"it may be {' or '.join(map(repr, fitting))}" if fitting else "none of the model's is like it"
             raise CannotMatch(_told(f"{name} {lacking[name]} cannot be told: {why}", wanted, own, name, fitting))
-        free.remove(fitting[0])
-        yield name, fitting[0], "by shape"
+        yield name, fitting[alike.index(name)], "by shape"
 
 
 def kind_of(path: str, own: Shapes) -> TensorKind | None:

@@ -17,7 +17,7 @@ from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.alone import LossAlone
 from conformance.wrappers.given import Given
-from conformance.wrappers.matching import Matching, match, wanted_shapes
+from conformance.wrappers.matching import CannotMatch, Matching, match, wanted_shapes
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
 from reference_numpy import losses, optimizers, regularizers
 
@@ -28,7 +28,8 @@ class WrappedSession(Session):
     """A user's parts for one problem.
 
     A framework's class overrides ``versions``, ``settings`` and the hooks below them; those that need a part that was
-    not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs) in it.
+    not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs), by the framework
+    or, if ``make_model`` says so, by the model.
     """
 
     inputs_first: bool = False
@@ -175,27 +176,25 @@ class WrappedSession(Session):
     def intermediates(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
         self._need("model")
         self._load(parameters, statistics)
-        outputs, inside = self.forward(x, masks, training=statistics is None)
-        last, recipe = self.problem.depth, self.problem.recipe
-        logits, activated = f"Z{last}", f"A{last}"
-        found = dict.fromkeys(self._names_inside(), NOT_OFFERED) | inside
-        if self.takes_logits and logits not in inside:
-            found[logits] = outputs
-        shows_logits = np.array_equal(found[logits], outputs, equal_nan=True)
-        if recipe.model.output == "identity" or not shows_logits:  # else the loss alone knows the last activation
-            found[activated] = outputs
-        return found
+        found = self.forward(x, masks, training=statistics is None)
+        last, shows_logits = self.problem.depth, self._shows_logits(found)
+        named = dict.fromkeys(self._names_inside(), NOT_OFFERED) | found.inside
+        if shows_logits:
+            named[f"Z{last}"] = found.outputs
+        if not shows_logits or self.problem.recipe.model.output == "identity":
+            named[f"A{last}"] = found.outputs  # else the loss alone knows the last activation
+        return named
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         self._need("model")
         self._load(parameters, statistics)
-        outputs = self.forward(x, None, training=False).outputs
+        found = self.forward(x, None, training=False)
         if self.given.predict is not None:
-            return self.apply(self.given.predict, outputs)
+            return self.apply(self.given.predict, found.outputs)
         if self.problem.recipe.model.output == "softmax":
-            return np.asarray(outputs.argmax(axis=1))
-        threshold = 0.0 if self.takes_logits else 0.5
-        labels = (outputs.reshape(len(x), -1) > threshold).astype(np.int64)
+            return np.asarray(found.outputs.argmax(axis=1))
+        threshold = 0.0 if self._shows_logits(found) else 0.5
+        labels = (found.outputs.reshape(len(x), -1) > threshold).astype(np.int64)
         return labels[:, 0] if labels.shape[1] == 1 else labels
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
@@ -236,7 +235,12 @@ class WrappedSession(Session):
         return updated, State(state.step + 1, slots)
 
     def another_session(self, problem: Problem) -> "WrappedSession":
-        return type(self)(self.given, problem, self.device)
+        try:
+            return type(self)(self.given, problem, self.device)
+        except CannotMatch as error:
+            raise Unsupported(
+                f"{self.keywords.get('model', 'model')}= makes a model of other sizes: give a function of the problem"
+            ) from error
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._need("model", "loss", "optimizer")
@@ -302,6 +306,11 @@ class WrappedSession(Session):
     @property
     def _alone(self) -> LossAlone:
         return LossAlone(self.problem, self.loss_of_outputs)
+
+    def _shows_logits(self, found: Forward) -> bool:
+        """Whether a model's outputs are logits: those of its last layer, or if these are not seen, by the recipe."""
+        logits = found.inside.get(f"Z{self.problem.depth}")
+        return self.takes_logits if logits is None else np.array_equal(logits, found.outputs, equal_nan=True)
 
     def _names_inside(self) -> Iterator[str]:
         """What the reference shows of a forward pass."""

@@ -15,12 +15,16 @@ from conformance.wrappers.session import WrappedSession
 class Subject:
     """Somebody's own parts, put under test: an adapter, and when called with a device, the same on that device.
 
-    ``session_class`` is the framework's, ``given`` what the user gave.
+    ``session_class`` is the framework's, ``given`` what the user gave; ``recipe`` what it is to be held against where
+    nothing else is said: a recipe, its name or its file, or several.
     """
 
-    def __init__(self, session_class: type[WrappedSession], given: Given, device: str = "cpu") -> None:
+    def __init__(
+        self, session_class: type[WrappedSession], given: Given, recipe: Any = None, device: str = "cpu"
+    ) -> None:
         self.session_class = session_class
         self.given = given
+        self.recipe = recipe
         self.device = device
 
     def __call__(self, device: str) -> "Subject":

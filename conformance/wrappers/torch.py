@@ -40,6 +40,7 @@ def wrap_torch(
     augment: Callable[..., Tensor] | None = None,
     predict: Callable[[Tensor], Tensor] | None = None,
     initializer: Any = None,
+    recipe: Any = None,
 ) -> Subject:
     """A subject of one's own PyTorch code, for ``conformance run --implementation mine:subject`` and the like.
 
@@ -67,13 +68,14 @@ def wrap_torch(
         predict: of outputs, the labels; by default the largest, or those above 0 (of probabilities, 1/2).
         initializer: ``"own"``: look also at the weights that the model starts with when ``model``, a function, makes
             it after ``torch.manual_seed``; or a function of a module, as ``nn.Module.apply`` takes, that draws them.
+        recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
         model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, scheduler=scheduler, clip=clip, constrain=constrain,
         standardize=standardize, augment=augment, predict=predict, initializer=initializer,
     )  # fmt: skip
-    return Subject(TorchSession, given)
+    return Subject(TorchSession, given, recipe)
 
 
 class TorchSession(WrappedSession):
@@ -209,17 +211,19 @@ class TorchSession(WrappedSession):
         self, parameters: Tensors, gradients: Tensors, state: State, rate: float
     ) -> tuple[Tensors, dict[str, Tensors]]:
         held = {name: nn.Parameter(self._tensor(w)) for name, w in parameters.items()}
-        optimizer = self._optimizers.optimizer(held, state)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        for name, w in held.items():
-            w.grad = self._tensor(gradients[name])
-        optimizer.step()
+        with self._precision():
+            optimizer = self._optimizers.optimizer(held, state)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            for name, w in held.items():
+                w.grad = self._tensor(gradients[name])
+            optimizer.step()
         return arrays(held), self._optimizers.slots(optimizer, held)
 
     def begin(self, trained: Sequence[str], state: State) -> None:
         self.trained = {path: w for path, w in self.model.named_parameters() if path in trained}
-        self.optimizer = self._optimizers.optimizer(self.trained, state)
+        with self._precision():
+            self.optimizer = self._optimizers.optimizer(self.trained, state)
         self.scheduler = None if self.given.scheduler is None else self.given.scheduler(self.optimizer)
         by_epoch = self.problem.recipe.schedule.unit == "epoch"
         if self.scheduler is not None:
@@ -237,9 +241,10 @@ class TorchSession(WrappedSession):
         cost = self._cost(self._tensor(step.batch.x), step.batch)
         torch.autograd.backward(cost, inputs=parameters)
         norm = torch.stack([w.grad.square().sum() for w in parameters if w.grad is not None]).sum().sqrt()
-        if self.given.clip is not None:
-            self.given.clip(parameters)
-        self.optimizer.step()
+        with self._precision():
+            if self.given.clip is not None:
+                self.given.clip(parameters)
+            self.optimizer.step()
         if self.given.constrain is not None:
             with torch.no_grad():
                 self.given.constrain(
@@ -282,7 +287,6 @@ class TorchSession(WrappedSession):
         return {path: array(w).copy() for path, w in model.named_parameters()}
 
     def draw(self, shape: tuple[int, int], seed: int) -> Array:
-        layer: nn.Module = nn.Linear(1, 1)
         with self._precision(), torch.random.fork_rng(devices=[]):
             if not callable(self.given.initializer):
                 self._check_default_start()
@@ -290,7 +294,7 @@ class TorchSession(WrappedSession):
             layer = nn.Linear(shape[1], shape[0])
             if callable(self.given.initializer):
                 layer.apply(self.given.initializer)
-        return array(layer.weight)
+            return array(layer.weight)
 
     def _check_default_start(self) -> None:
         """Raise Unsupported unless the model's linear layers start as every ``nn.Linear`` does."""

@@ -11,6 +11,7 @@ from conformance.checks import CHECKS
 from conformance.checks.case import Case, build_case
 from conformance.checks.look import look
 from conformance.problems.preparation import prepare
+from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts import floors
 from conformance.verdicts.record import Context, Record
@@ -45,9 +46,13 @@ class Judged(NamedTuple):
         return "\n".join(f"{r.check}: {r.tensor}: {r.cause}" for r in self.records if r.cause)
 
 
+def _prepared(recipe: str, dtype: str) -> Problem:
+    return prepare(Recipe.model_validate(tomllib.loads(recipe)), dtype)
+
+
 @cache
 def _case(recipe: str, dtype: str) -> tuple[Case, Any]:
-    problem = prepare(Recipe.model_validate(tomllib.loads(recipe)), dtype)
+    problem = _prepared(recipe, dtype)
     case = build_case(problem, NumpySession(problem.in_float64()))
     return case, floors.measure(case)
 
@@ -60,6 +65,12 @@ def _judged(subject: Any, recipe: str, dtype: str = "float64") -> Judged:
     for check in CHECKS:
         found += judge(context, look(session, case, check), expectations[check], {}, check, 1.0)
     return Judged(found)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Any:
+    """``prepared(recipe as TOML, dtype)``: its problem."""
+    return _prepared
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,12 @@ def test_layers_in_another_order_are_told_by_their_shapes():
     assert found == {"W1": "body.kernel.T", "b1": "body.bias", "W2": "head.kernel.T", "b2": "head.bias"}
 
 
+def test_where_shapes_are_alike_their_order_tells():
+    own = {"out.weight": (1, 4), "hidden.0.weight": (4, 4), "hidden.1.weight": (4, 4)}
+    found = paths(match({"W1": (4, 4), "W2": (4, 4), "W3": (1, 4)}, own))
+    assert found == {"W1": "hidden.0.weight", "W2": "hidden.1.weight", "W3": "out.weight"}
+
+
 def test_a_flat_dict_of_leaves():
     own = {"w1": (8, 4), "b1": (8,), "w2": (3, 8), "b2": (3,)}
     assert paths(match(MLP, own)) == {"W1": "w1", "b1": "b1", "W2": "w2", "b2": "b2"}

@@ -198,10 +198,10 @@ def case_23b():
 RECIPE = """
 name = "case"
 loss = {loss}
-dataset = {{ name = {data}, examples = 90, test_examples = 30 }}
+dataset = {{ name = {data}, examples = 45, test_examples = 12 }}
 model = {model}
 initializer = {initializer}
-batch_size = 32
+batch_size = 16
 epochs = {epochs}
 optimizer = {optimizer}
 {more}
@@ -295,7 +295,7 @@ def test_a_permuted_input_shows_in_the_first_layer(judged, tmp_path):
     x, y = g.normal(size=(60, 4, 4, 2)), g.integers(0, 3, 60)
     np.savez(tmp_path / "images.npz", train_x=x[:45], train_y=y[:45], test_x=x[45:], test_y=y[45:])
     data = f"{{ name = 'npz', path = '{tmp_path / 'images.npz'}' }}"
-    said = recipe().replace('{ name = "digits", examples = 90, test_examples = 30 }', data)
+    said = recipe().replace('{ name = "digits", examples = 45, test_examples = 12 }', data)
     found = judged(case_08(), said)
     assert found.wrong["forward"] == {"Z1 (inference)", "A1 (inference)", "Z2 (inference)"}, found.causes
     assert {"dA0 (first batch)", "dW1 (first batch)"} <= found.wrong["gradients"]
