@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from conformance.testing.checked import Checked
     from conformance.testing.checking import check
     from conformance.wrappers.arrays import wrap_arrays
+    from conformance.wrappers.jax import wrap_jax
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -58,6 +59,7 @@ __all__ = [
     "run",
     "wrap_keras",
     "wrap_arrays",
+    "wrap_jax",
     "wrap_torch",
 ]
 
@@ -82,6 +84,7 @@ _HOMES = {
     "run": "api",
     "wrap_keras": "wrappers.keras",
     "wrap_arrays": "wrappers.arrays",
+    "wrap_jax": "wrappers.jax",
     "wrap_torch": "wrappers.torch",
 }
 

@@ -55,6 +55,8 @@ WRAPPERS = {
     "torch": {"numpy", "torch", "impl_torch"},
     "keras": {"numpy", "tensorflow", "reference_numpy"},
     "jax": {"numpy", "jax", "optax"},
+    "keras": {"numpy", "tensorflow"},
+    "jax": {"numpy", "jax", "optax", "reference_numpy"},
 }
 
 

@@ -136,7 +136,7 @@ class JaxSession(WrappedSession):
 
     @in_precision
     def forward(self, x: Array, masks: Masks | None, *, training: bool) -> Forward:
-        fed = _in_turn(masks) if training else None
+        fed = self._fed(masks) if training else None
         outputs, self.statistics, seen = self._forward(self.parameters, self.statistics, x, fed, training=training)
         return Forward(np.asarray(outputs), arrays(seen))
 
@@ -146,6 +146,10 @@ class JaxSession(WrappedSession):
 
     def _ran(self, parameters: Any, statistics: Any, x: Any, masks: Any, training: bool) -> Ran:
         return self.net.run(parameters, statistics, jnp.asarray(x), training=training, masks=masks)
+
+    def _fed(self, masks: Masks | None) -> list[Array] | None:
+        """Dropout masks in the order of the layers; None for a recipe or a model without dropout, where none is fed."""
+        return [masks[layer] for layer in sorted(masks)] if masks and self.net.draws else None
 
     def _inside(self, ran: Ran) -> Iterator[tuple[str, Any]]:
         """What the layers that own a weight or a scale were given and returned, by the recipe's names."""
@@ -163,14 +167,14 @@ class JaxSession(WrappedSession):
 
     @in_precision
     def losses_of(self, batch: Batch, *, training: bool) -> Losses:
-        fed = _in_turn(batch.masks) if training else None
+        fed = self._fed(batch.masks) if training else None
         found = self._lose(self.parameters, self.statistics, batch._replace(masks={}), fed, training=training)
         return self._seen(found)
 
     @in_precision
     def differentiate(self, batch: Batch) -> Gradients:
         (cost, _), (own, of_x) = self._differentiated(
-            self.parameters, self.statistics, batch.x, batch._replace(masks={}), _in_turn(batch.masks)
+            self.parameters, self.statistics, batch.x, batch._replace(masks={}), self._fed(batch.masks)
         )
         return Gradients(np.asarray(cost), arrays(own), np.asarray(of_x))
 
@@ -267,7 +271,7 @@ class JaxSession(WrappedSession):
     def take_step(self, step: Step) -> Taken:
         batch, rate = step.batch, self._first_rate if step.rate is None else step.rate
         self.parameters, self.statistics, self.state, cost, norm = self._trained_step(
-            self.parameters, self.statistics, self.state, batch._replace(masks={}), _in_turn(batch.masks), rate
+            self.parameters, self.statistics, self.state, batch._replace(masks={}), self._fed(batch.masks), rate
         )
         return Taken(np.asarray(cost), rate, np.asarray(norm))
 
@@ -359,8 +363,3 @@ class JaxSession(WrappedSession):
         if not is_seeded(self.given.model):
             raise Unsupported("model= is made without a seed: give a function of rngs or key, or init and apply")
         return arrays(read_model(self.given.model, self.problem, seed).parameters)
-
-
-def _in_turn(masks: Masks | None) -> list[Array] | None:
-    """Dropout masks in the order of the layers; None for a recipe without, whose model is not to draw any."""
-    return [masks[layer] for layer in sorted(masks)] if masks else None
