@@ -14,6 +14,7 @@ from conformance.verdicts.order import LADDER
 FILE = "plan.json"
 PART = f"{FILE}.part"  # all that a run may leave that is killed before it has begun
 CHECK_SECONDS = 900.0  # a check that takes longer is stopped
+EXPLAIN_SECONDS = 60.0  # for the causes of all that failed
 
 
 class Task(NamedTuple):
@@ -47,6 +48,7 @@ class Plan:
         stop_at_failure: whether the run ends with the first record that does not pass.
         reuse: whether results of earlier runs of the very same are taken.
         explain: whether the causes of failures are sought at the end.
+        explain_seconds: after which no further ones are sought.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Plan:
     stop_at_failure: bool = False
     reuse: bool = False
     explain: bool = True
+    explain_seconds: float = EXPLAIN_SECONDS
 
     @property
     def run(self) -> str:

@@ -20,6 +20,8 @@ from conformance.testing.carried import Chosen, ask, recipes_for, recipes_of
 from conformance.testing.checked import Checked
 from conformance.testing.known import Difference, load_known
 
+EXPLAIN_SECONDS = 300.0  # the causes are what a check of one subject is for: more than of a whole run
+
 
 def check(
     target: str | MakeAdapter,
@@ -71,7 +73,12 @@ def prepare(
     target: str | MakeAdapter, recipe: Chosen | None, *, device: str = "cpu", output: str | Path | None, **options: Any
 ) -> Asked:
     """Plan a check; ``options`` are those of ``plan_of``. Raises ValueError or BadInput."""
-    options |= {"device": device, "output": None if output is None else Path(output), "reuse": True}
+    options |= {
+        "device": device,
+        "output": None if output is None else Path(output),
+        "reuse": True,
+        "explain_seconds": EXPLAIN_SECONDS,
+    }
     found = recipes_by_default(target, device) if recipe is None else recipes_of(recipe)
     if isinstance(target, str):
         return Asked(plan_of(found, implementations=[target], **options), {})
