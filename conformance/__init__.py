@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
+    from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.reports.plots import plot
@@ -37,15 +38,20 @@ __all__ = [
     "Checked",
     "Comparison",
     "History",
+    "PairResult",
     "Recipe",
     "Run",
+    "WeightsComparison",
     "__version__",
     "check",
     "compare",
+    "diff",
     "history",
     "load_recipe",
     "load_run",
+    "pair",
     "plot",
+    "record",
     "run",
     "wrap_arrays",
     "wrap_torch",
@@ -58,11 +64,16 @@ _HOMES = {
     "History": "results.history",
     "Recipe": "recipes.recipe",
     "compare": "results.comparison",
+    "diff": "exchange.pair",
     "history": "results.history",
     "load_recipe": "recipes.files",
     "Run": "results.run",
     "load_run": "results.run",
+    "PairResult": "exchange.pair",
+    "WeightsComparison": "exchange.pair",
+    "pair": "exchange.pair",
     "plot": "reports.plots",
+    "record": "exchange.pair",
     "run": "api",
     "wrap_arrays": "wrappers.arrays",
     "wrap_torch": "wrappers.torch",

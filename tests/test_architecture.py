@@ -30,6 +30,7 @@ ROOMS = (
     {"verdicts"},
     {"results"},
     {"reports", "diagnosis"},
+    {"exchange"},
     {"runs"},
     {"audit", "testing"},
     {"cli"},

@@ -7,12 +7,14 @@ named on the command line as ``package.module:Class``.
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from conformance.adapters.installation import FRAMEWORKS, install_command
 from conformance.adapters.session import Adapter
 from conformance.data.wording import nearest, shown
 
 OWN = tuple(FRAMEWORKS)
+TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
 ENTRY_POINTS = "conformance.implementations"
 
 
@@ -26,11 +28,13 @@ def resolve(name: str) -> str:
     """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
     if name in available():
         return available()[name]
+    if name.startswith(TRACE):
+        return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:
         return name
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())},"
-        f" or package.module:Class{nearest(name, available())}"
+        f" or package.module:Class, or trace:PATH{nearest(name, available())}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands; ``check`` is in ``checking``, ``compare``, ``history`` and ``plot`` are in ``comparing``."""
+"""The commands; some are in ``checking``, ``comparing``, ``exchanging`` and ``making``."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli import checking, comparing, making
+from conformance.cli import checking, comparing, exchanging, making
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 
 app = typer.Typer(
@@ -281,6 +281,7 @@ def soak(
 
 app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
+app.add_typer(exchanging.commands)
 app.add_typer(making.commands, name="new")
 
 

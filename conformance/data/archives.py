@@ -47,11 +47,11 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
                 if held[member] > 1:
                     raise DataError(f"{field}: stands in the archive {held[member]} times; allowed: once")
                 with reading(field, ALLOWED):
-                    arrays[key] = _member(archive, archive.getinfo(member), field)
+                    arrays[key] = read_member(archive, archive.getinfo(member), field)
     return arrays
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, field: str) -> Array:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, field: str) -> Array:
     """One array, after its header was held against the size that the archive declares."""
     if info.compress_type not in COMPRESSIONS:
         raise DataError(f"{field}: compression is of kind {info.compress_type}; allowed: none, or deflate")

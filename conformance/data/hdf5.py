@@ -1,4 +1,7 @@
-"""The course's HDF5 files. h5py is imported where it is used: listing the data sets must not cost its import."""
+"""HDF5 files: the course's, and any of named arrays.
+
+h5py is imported where it is used: listing the data sets must not cost its import.
+"""
 
 import subprocess
 import sys
@@ -28,6 +31,9 @@ Array = NDArray[Any]
 ALLOWED = "a complete HDF5 file"
 SECONDS = 60.0  # in which a file must have been read
 LONGEST_NAME = 1000  # bytes of a class name
+MOST_LEVELS = 20  # of groups in each other
+MOST_ARRAYS = 100_000  # of a file
+EVERYTHING = "every array"  # in the place of a part of the course's
 
 
 def _hdf5_array(file: Any, path: Path, key: str) -> Array:
@@ -123,6 +129,41 @@ def read_course_hdf5(folder: Path, stem: str) -> RawData:
     return RawData(train_x, train_y, test_x, test_y, names, train_x.shape[1:])
 
 
+def read_all(path: Path) -> dict[str, Array]:
+    """Every numeric array of an HDF5 file, by its path in it. Raises DataError.
+
+    Nothing outside of the file is opened: a soft or external link is left out.
+    """
+    _require_harmless(path, EVERYTHING)
+    return _read_all(path)
+
+
+def _read_all(path: Path) -> dict[str, Array]:
+    import h5py
+
+    found: dict[str, Array] = {}
+    with reading(str(path), ALLOWED), h5py.File(path, "r") as file:
+        groups = [("", file, 0)]
+        while groups:
+            place, group, level = groups.pop()
+            if level > MOST_LEVELS or len(found) + len(groups) > MOST_ARRAYS:
+                limits = f"{MOST_ARRAYS:,} arrays in {MOST_LEVELS} levels"
+                raise DataError(f"{path}: {cut(place)}: holds too much; allowed: {limits}")
+            for key in reversed(list(group)):
+                if group.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:
+                    continue
+                if isinstance(group[key], h5py.Group):
+                    groups.append((f"{place}{key}/", group[key], level + 1))
+            for key in group:
+                hard = group.id.links.get_info(key.encode()).type == h5py.h5l.TYPE_HARD
+                if hard and isinstance(group[key], h5py.Dataset) and group[key].dtype.kind in "biuf":
+                    found[place + key] = _hdf5_array(group, path, key)
+    return found
+
+
 if __name__ == "__main__":
     with suppress(DataError):  # which is told by the process that waits for this one
-        _read_course_file(Path(sys.argv[1]), sys.argv[2])
+        if sys.argv[2] == EVERYTHING:
+            _read_all(Path(sys.argv[1]))
+        else:
+            _read_course_file(Path(sys.argv[1]), sys.argv[2])

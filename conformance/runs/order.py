@@ -7,6 +7,7 @@ from typing import Any
 
 from conformance.adapters.installation import installed
 from conformance.adapters.registry import resolve
+from conformance.exchange.replay import by_short_names
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
@@ -35,9 +36,10 @@ def plan_of(
 ) -> Plan:
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
 
-    ``implementations`` are names, or ``package.module:Class``; by default those of the project's own whose framework is
-    installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the time. ``select``
-    chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError, naming the option.
+    ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own
+    whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
+    time. ``select`` chooses recipes by patterns. ``options`` are other fields of :class:`Plan`. Raises ValueError,
+    naming the option.
     """
     choose_all("device", [device], DEVICES)
     precisions = choose_all("dtype", dtypes, DTYPES)
@@ -49,7 +51,10 @@ def plan_of(
     if select is not None:
         kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
-    targets = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
+    asked_for = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
+    targets = by_short_names(asked_for)
+    if targets != asked_for:
+        options["reuse"] = False  # cases are then in the situations of a trace
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
     return Plan(folder.resolve(), found, targets, precisions, device, in_order, **options)

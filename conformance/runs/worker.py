@@ -8,7 +8,7 @@ scratch folder, and the parent judges it.
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from conformance.checks.case import build_case
 from conformance.checks.look import describe_error, look
 from conformance.checks.observation import STAGES, Lost, Seen
 from conformance.data.datasets import DataError
+from conformance.exchange.replay import in_situations_of
 from conformance.problems.preparation import prepare
 from conformance.results.cases import StoredCase, load_case, save_case, save_seen
 from conformance.results.traces import StoreError, Traces
@@ -30,14 +31,17 @@ from conformance.runs.timing import Timed, is_own, measure
 from conformance.verdicts import floors, known_ceilings
 
 
-def make_case(traces: Traces, stream: MessageStream, task: Task) -> None:
-    """The oracle's part: build the case of a task and measure its noise floors."""
+def make_case(traces: Traces, stream: MessageStream, task: Task, targets: Iterable[str] = ()) -> None:
+    """The oracle's part: build the case of a task and measure its noise floors.
+
+    ``targets``: of the implementations, of which a trace has situations of its own.
+    """
     try:
         problem = prepare(task.recipe, task.dtype)
+        case = in_situations_of(targets, build_case(problem, NumpySession(problem.in_float64())))
     except DataError as error:
         stream.bad_input(f"recipe {task.recipe.name!r}: {error}")
         return
-    case = build_case(problem, NumpySession(problem.in_float64()))
     expectations = floors.measure(case)
     save_case(traces, StoredCase(case, expectations, known_ceilings.find(case, expectations)))
     stream.made(float(floors.informative_steps(expectations)), problem.steps)
@@ -108,7 +112,7 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
     do: Callable[[Task, list[str]], None]
     if name == ORACLE:
         stream.ready("cpu", {}, {}, 0.0)
-        do = lambda task, checks: make_case(traces, stream, task)  # noqa: E731
+        do = lambda task, checks: make_case(traces, stream, task, plan.implementations.values())  # noqa: E731
     else:
         adapter = adapter_of(lambda: load(target)(plan.device), target, stream)
         if adapter is None:

@@ -36,8 +36,8 @@ def check(
 
     Args:
         target: ``package.module:attribute``, looked for in the current folder too: a wrapped subject or an adapter
-            class, which works in a process of its own. Or such an object itself, also one of a notebook: it works in
-            this process, and what it does to this process it does to its judge.
+            class, which works in a process of its own; or ``trace:FILE``. Or such an object itself, also one of a
+            notebook: it works in this process, and what it does to this process it does to its judge.
         recipe: what the subject should be: a recipe, a name, a file, or several of these. By default those that the
             subject carries as ``recipe``; for an adapter class those of the suite ``quick`` that it opens.
         dtypes: ``float64``, ``float32``.
