@@ -97,7 +97,8 @@ def lines_of(text: str) -> list[str]:
 def perform(page_blocks: list[Block], folder: Path, *, slow: bool = False) -> None:
     """Write the files and run the blocks of a page in ``folder``. AssertionError for what is not as it is shown."""
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    plugin = {"PYTEST_PLUGINS": "conformance.testing.plugin"}  # as its entry point does where it is installed
+    environment = os.environ | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"} | plugin
     for block in page_blocks:
         if block.mark == "file":
             (folder / block.said).write_text(block.text, encoding="utf-8")

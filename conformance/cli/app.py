@@ -281,9 +281,9 @@ def soak(
 
 app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
-app.add_typer(making.commands, name="new")
 app.add_typer(exchanging.commands)
 app.add_typer(identifying.commands)
+app.add_typer(making.commands, name="new")
 app.add_typer(vectoring.commands)
 
 

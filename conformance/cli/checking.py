@@ -23,12 +23,15 @@ commands = typer.Typer()
 
 @commands.command()
 def check(
-    target: Annotated[str, typer.Argument(help="package.module:attribute, a wrapped subject or an adapter class.")],
+    target: Annotated[
+        str | None, typer.Argument(help="package.module:attribute, a wrapped subject or an adapter class.")
+    ] = None,
     recipe: Annotated[
         list[Path] | None,
         typer.Option(help="What it should be: a recipe's name, or a file; may be repeated. By default those that the "
                           "subject carries; of an adapter class those of the suite quick that it opens."),
     ] = None,
+    trace: Annotated[Path | None, typer.Option(help="A recorded trace, in the place of TARGET.")] = None,
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
     known_differences: Annotated[
@@ -49,6 +52,7 @@ def check(
     Status 0 if all that it offers passes, 1 if some check does not, 2 for bad usage or input, 3 for a run that did not
     come to its end.
     """
+    from conformance.adapters.registry import TRACE
     from conformance.cli import running
     from conformance.results.run import Run
     from conformance.runs.folders import point_latest_to
@@ -56,9 +60,12 @@ def check(
     from conformance.testing import checking
     from conformance.testing.checked import Checked
 
+    if (target is None) == (trace is None):
+        stop(Exit.BAD_INPUT, "TARGET or --trace must be given, and not both")
+    named = f"{TRACE}{trace}" if target is None else target
     try:
         known = () if known_differences is None else checking.known_of(known_differences)
-        asked = checking.prepare(target, recipe, dtypes=dtype.split(","), device=device, output=output)
+        asked = checking.prepare(named, recipe, dtypes=dtype.split(","), device=device, output=output)
     except (ValueError, BadInput) as error:
         stop(Exit.BAD_INPUT, str(error))
 

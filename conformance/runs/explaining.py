@@ -12,16 +12,19 @@ from conformance.diagnosis.explain import Failing, failing, not_explained
 from conformance.results.store import Explained, Store
 from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.groups import kill_group
+from conformance.runs.plan import EXPLAIN_SECONDS
 from conformance.runs.pool import Progress
 from conformance.runs.warden import Warden
 
 NAME = "diagnosis"  # among those whose progress is shown
 MOST = 12  # recipes and implementations that are explained, each in one precision
-SECONDS = 60.0  # for all of them
 
 
-def explain_failures(store: Store, warden: Warden, progress: Progress) -> None:
-    """Explain the first failures of a run, but for what is explained already. Raises OSError, StoreError."""
+def explain_failures(store: Store, warden: Warden, progress: Progress, seconds: float = EXPLAIN_SECONDS) -> None:
+    """Explain the first failures of a run, but for what is explained already, as far as some seconds go.
+
+    Raises OSError, StoreError.
+    """
     known = set(store.select("SELECT recipe, implementation FROM explanations"))
     chosen = [each for each in first_of(failing(store)) if each[:2] not in known]
     if not chosen:
@@ -33,7 +36,7 @@ def explain_failures(store: Store, warden: Warden, progress: Progress) -> None:
         store.explain(not_explained(chosen[0], f"the diagnosis could not begin: {error}"))
         return
     warden.watch(process.pid)
-    timer = threading.Timer(SECONDS, kill_group, [process.pid])
+    timer = threading.Timer(seconds, kill_group, [process.pid])
     timer.start()
     told = 0
     try:

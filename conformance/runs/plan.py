@@ -14,6 +14,7 @@ from conformance.verdicts.order import LADDER
 FILE = "plan.json"
 PART = f"{FILE}.part"  # all that a run may leave that is killed before it has begun
 CHECK_SECONDS = 900.0  # a check that takes longer is stopped
+EXPLAIN_SECONDS = 60.0  # for the causes of all that failed
 
 
 class Task(NamedTuple):
@@ -48,6 +49,7 @@ class Plan:
         reuse: whether results of earlier runs of the very same are taken.
         kept_cases: whether the oracle's cases of earlier runs are taken, in which no implementation has a part.
         explain: whether the causes of failures are sought at the end.
+        explain_seconds: after which no further ones are sought.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Plan:
     reuse: bool = False
     kept_cases: bool = False
     explain: bool = True
+    explain_seconds: float = EXPLAIN_SECONDS
 
     @property
     def run(self) -> str:

@@ -67,7 +67,7 @@ def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, Mak
                 pool.work()
                 pool.stop()
                 if plan.explain:
-                    explain_failures(store, warden, progress)
+                    explain_failures(store, warden, progress, plan.explain_seconds)
             finally:
                 try:
                     _finish(plan, store, pool, scratch)

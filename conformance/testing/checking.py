@@ -20,6 +20,8 @@ from conformance.testing.carried import Chosen, ask, recipes_for, recipes_of
 from conformance.testing.checked import Checked
 from conformance.testing.known import Difference, load_known
 
+EXPLAIN_SECONDS = 300.0  # the causes are what a check of one subject is for: more than of a whole run
+
 
 def check(
     target: str | MakeAdapter,
@@ -34,8 +36,8 @@ def check(
 
     Args:
         target: ``package.module:attribute``, looked for in the current folder too: a wrapped subject or an adapter
-            class, which works in a process of its own. Or such an object itself, also one of a notebook: it works in
-            this process, and what it does to this process it does to its judge.
+            class, which works in a process of its own; or ``trace:FILE``. Or such an object itself, also one of a
+            notebook: it works in this process, and what it does to this process it does to its judge.
         recipe: what the subject should be: a recipe, a name, a file, or several of these. By default those that the
             subject carries as ``recipe``; for an adapter class those of the suite ``quick`` that it opens.
         dtypes: ``float64``, ``float32``.
@@ -71,7 +73,12 @@ def prepare(
     target: str | MakeAdapter, recipe: Chosen | None, *, device: str = "cpu", output: str | Path | None, **options: Any
 ) -> Asked:
     """Plan a check; ``options`` are those of ``plan_of``. Raises ValueError or BadInput."""
-    options |= {"device": device, "output": None if output is None else Path(output), "reuse": True}
+    options |= {
+        "device": device,
+        "output": None if output is None else Path(output),
+        "reuse": True,
+        "explain_seconds": EXPLAIN_SECONDS,
+    }
     found = recipes_by_default(target, device) if recipe is None else recipes_of(recipe)
     if isinstance(target, str):
         return Asked(plan_of(found, implementations=[target], **options), {})

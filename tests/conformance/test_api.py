@@ -11,7 +11,7 @@ import conformance
 
 def test_every_public_name_is_there_and_others_are_refused_by_name():
     assert all(getattr(conformance, name) is not None for name in conformance.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'Recipes': must be one of Comparison"):
+    with pytest.raises(AttributeError, match="has no attribute 'Recipes': must be one of Checked"):
         _ = conformance.Recipes
 
 

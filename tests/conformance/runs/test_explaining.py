@@ -86,9 +86,9 @@ def unexplained(run, tmp_path):
     return store
 
 
-def explain(store):
+def explain(store, seconds=60.0):
     """What there is when the run's own process has explained what it can."""
-    explaining.explain_failures(store, Mock(), Mock())
+    explaining.explain_failures(store, Mock(), Mock(), seconds)
     store.close()
     return Run(store.folder)
 
@@ -115,8 +115,7 @@ def test_what_is_left_out_is_told_and_a_resumed_run_explains_it(unexplained, mon
 def test_a_diagnosis_that_is_lost_or_late_is_told(unexplained, monkeypatch, process, told):
     begin = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **how: begin([sys.executable, "-c", process], **how))
-    monkeypatch.setattr(explaining, "SECONDS", 60.0 if told else 0.2)
-    found = explain(unexplained)
+    found = explain(unexplained, 60.0 if told else 0.2)
     rows = [(row["recipe"], row["explained"], row["cause"]) for row in found.explanations.to_dict("records")]
     assert rows == ([("small", False, told)] if told else [])
     assert found.unexplained == 2 - len(rows)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import conformance
-from conformance.runs import explaining
 from conformance.testing.checked import Checked
 from conformance.testing.known import Difference
 
@@ -16,9 +15,7 @@ from conformance.testing.known import Difference
 def faulty(tmp_path_factory: pytest.TempPathFactory, small_recipe: Any, faulty_adapter: Any) -> Checked:
     """The adapter whose optimizer is wrong, checked in float64."""
     output = tmp_path_factory.mktemp("checked") / "faulty"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explaining, "SECONDS", 600.0)  # the cause is wanted also of a machine that is busy
-        return conformance.check(faulty_adapter, small_recipe, dtypes=["float64"], output=output)
+    return conformance.check(faulty_adapter, small_recipe, dtypes=["float64"], output=output)
 
 
 @pytest.fixture

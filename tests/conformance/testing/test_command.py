@@ -39,6 +39,9 @@ def test_what_is_known_makes_the_exit_status_0(knowing, capsys):
         (["numpy", "--recipe", "absent.toml"], "absent.toml: cannot be read: No such file or directory"),
         (["nonsense", "--recipe", "flower-shallow-tanh"], "implementation='nonsense' is not allowed"),
         (["numpy", "--recipe", "flower-shallow-tanh", "--dtype", "float16"], "dtype='float16' is not allowed"),
+        (["--recipe", "flower-shallow-tanh"], "TARGET or --trace must be given, and not both"),
+        (["numpy", "--trace", "a.npz"], "TARGET or --trace must be given, and not both"),
+        (["--trace", "a.npz", "--recipe", "flower-shallow-tanh"], "a.npz"),
         (["numpy", "--known-differences", "absent.toml"], "absent.toml: cannot be read"),
     ],
 )
