@@ -1,1 +1,1 @@
-"""Which formulation is it? An optimizer, loss, activation, normalisation, schedule or initializer, asked from outside."""
+"""Which formulation is it? Optimizers, losses, activations, norms, schedules and initializers, asked from outside."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from conformance.data.randomness import keyed_generator
 from conformance.identification.answer import Answer
 from conformance.identification.elementary import answer_of, as_single, functions
 from conformance.identification.exercises import Array
 from conformance.identification.fitting import Form, Manner
 from conformance.identification.process import Declined, Questioned
 from conformance.identification.searching import Match, best, closest, solved
-from conformance.data.randomness import keyed_generator
 from reference_numpy.activations import ACTIVATIONS, BACKWARD
 
 CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {

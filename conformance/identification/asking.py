@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.identification.exercises import Array, Exercise, Tensors
+from conformance.identification.exercises import Exercise, Tensors
 from conformance.identification.frameworks import Optimizing, Refused
 from conformance.identification.kinds import Subject, missing
 

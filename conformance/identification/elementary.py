@@ -7,7 +7,7 @@ import numpy as np
 
 from conformance.identification.answer import Answer, Named, builtins_of
 from conformance.identification.exercises import Array
-from conformance.identification.fitting import SINGLE, Manner, nearness
+from conformance.identification.fitting import Manner, nearness
 from conformance.identification.process import Declined, Questioned
 from conformance.identification.searching import Match, nearest
 from conformance.verdicts.rerounding import AnotherLibrary
@@ -17,7 +17,7 @@ Look = Callable[[Match], dict[str, float] | None]
 
 
 def functions(manner: Manner) -> Any:
-    """While this lasts, functions that a library computes as one are moved by units in the last place, or in float32's."""
+    """While this lasts, what a library computes as one is moved by units in the last place, or in float32's."""
     if manner.generator is None:
         return rounded_otherwise()
     units = round(manner.unit / np.finfo(manner.dtype).eps * 2)
@@ -27,7 +27,7 @@ def functions(manner: Manner) -> Any:
 def as_single(
     asked: Questioned, match: Match, dtype: str, given: tuple[Array, Array], model: Callable[[Array, Array, bool], Any]
 ) -> dict[str, float] | None:
-    """The digits to which a match agrees on inputs and their upstream gradients, in each precision; None if it does not."""
+    """The digits to which a match agrees on inputs with upstream gradients, by precision; None if it does not."""
     digits = {}
     for precision in ("float64", "float32") if dtype == "float64" else (dtype,):
         z, upstream = (each.astype(precision) for each in given)

@@ -1,8 +1,8 @@
 """Formulations against what was seen: how near is one, which numbers bring it nearer, how are they written.
 
-Near enough is measured, as everywhere: a formulation is computed anew in ways that are equal in mathematics, from inputs
-and numbers moved by half a unit in the last place, and what that moves is its floor. The same is done with units of
-float32 in a float64 target, which shows the numbers that its framework rounds.
+Near enough is measured, as everywhere: a formulation is computed anew in ways that are equal in mathematics, from
+inputs and numbers moved by half a unit in the last place, and what that moves is its floor. The same is done with units
+of float32 in a float64 target, which shows the numbers that its framework rounds.
 """
 
 import itertools
@@ -74,7 +74,7 @@ class Manner(NamedTuple):
         if self.generator is None:
             return -math.expm1(t * math.log(beta)) if beta > 0 else 1.0  # the reference's own is replaced by this
         beta = beta * (1 + self.unit * self.generator.choice([-1.0, 1.0]))
-        return 1.0 - beta**t + self.unit * self.generator.choice([-1.0, 0.0, 1.0])
+        return float(1.0 - beta**t + self.unit * self.generator.choice([-1.0, 0.0, 1.0]))
 
 
 class Model(Protocol):
@@ -88,10 +88,10 @@ class Model(Protocol):
 
 
 class Fit(NamedTuple):
-    """How near a formulation comes: the largest share of its allowance, to how many digits, and how far it is on average.
+    """How near a formulation comes: the largest share of its allowance, in digits, and how far on average.
 
-    ``digits`` are those of numbers of which honest rounding leaves half. ``apart`` is the mean deviation, each a share of
-    what is compared and at most the whole of it; ``spread``: how many deviate by more than their allowance.
+    ``digits`` are those of numbers of which honest rounding leaves half. ``apart`` is the mean deviation, each a share
+    of what is compared and at most the whole of it; ``spread``: how many deviate by more than their allowance.
     """
 
     share: float

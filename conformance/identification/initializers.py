@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     fourth: float
     largest: float
     mean: float
-    count: int
+    size: int
 
 
 class Rule(NamedTuple):
@@ -77,9 +77,9 @@ def _by_statistics(asked: Questioned, wide: Shape, tall: Shape) -> Answer:
         f"deviation {wide.deviation:.4g} for {WIDE}, {tall.deviation:.4g} for {WIDE[::-1]}",
         f"distribution: {distribution or 'none known'}",
     )
-    if distribution is None or abs(wide.mean) > CHANCE * wide.deviation / math.sqrt(wide.count):
+    if distribution is None or abs(wide.mean) > CHANCE * wide.deviation / math.sqrt(wide.size):
         return Answer(asked.target, asked.kind, None, notes=described)
-    reach = CHANCE * math.sqrt((wide.fourth - 1) / 4 / wide.count)
+    reach = CHANCE * math.sqrt((wide.fourth - 1) / 4 / wide.size)
     for inputs_first in (False, True):
         order = "(n_in, n_out)" if inputs_first else "(n_out, n_in)"
         for rule in RULES:
@@ -118,15 +118,13 @@ def _expected(rule: Rule, shape: tuple[int, int], inputs_first: bool) -> float:
 def _shape(drawn: Array) -> Shape:
     values = drawn.astype(np.float64).ravel()
     deviation = float(values.std())
-    return Shape(
-        deviation, float(((values - values.mean()) ** 4).mean() / deviation**4), float(np.abs(values).max() / deviation),
-        float(values.mean()), values.size,
-    )  # fmt: skip
+    fourth = float(((values - values.mean()) ** 4).mean() / deviation**4)
+    return Shape(deviation, fourth, float(np.abs(values).max() / deviation), float(values.mean()), values.size)
 
 
 def _distributions(seen: Shape) -> Iterator[tuple[str, bool]]:
     """Each distribution, and whether the fourth moment and the largest value are its."""
-    reach = CHANCE * 10 / math.sqrt(seen.count)  # the fourth moment of a normal number varies by sqrt(96)
+    reach = CHANCE * 10 / math.sqrt(seen.size)  # the fourth moment of a normal number varies by sqrt(96)
     yield "uniform", abs(seen.fourth - 1.8) < reach and seen.largest < math.sqrt(3) * 1.01
     yield "truncated", abs(seen.fourth - TRUNCATED_FOURTH) < reach and seen.largest < 2 / TRUNCATED_DEVIATION * 1.01
     yield "normal", abs(seen.fourth - 3.0) < reach and seen.largest > 2 / TRUNCATED_DEVIATION * 1.1

@@ -1,4 +1,4 @@
-"""What kind of thing a target is, and whose: asked of the framework that it is made with, else read off its arguments."""
+"""Of what kind a target is, and whose: asked of the framework that it is made with, else read off its arguments."""
 
 import inspect
 import sys
@@ -95,7 +95,7 @@ def _called(target: Target, thing: Callable[..., Any], keywords: Mapping[str, An
 
 
 def _frameworks(thing: Any) -> Iterator[Framework]:
-    """Who can ask it: the framework that it is of, those that its module imports, then NumPy; then all that are loaded."""
+    """Who can ask it: the framework that it is of, those that its module imports, NumPy, then all that are loaded."""
     own = thing if isinstance(getattr(thing, "__module__", None), str) else type(thing)
     bases = [base.__module__ for base in (own if isinstance(own, type) else type(own)).__mro__]
     roots = {name.split(".")[0] for name in (getattr(own, "__module__", None) or "", *bases)}

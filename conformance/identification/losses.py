@@ -1,14 +1,15 @@
 """Which loss: the catalogue's against what a target makes of outputs and targets, of whatever shape it takes them.
 
-A target is asked with the targets that losses take: labels, labels one-hot, zeros and ones for each output, numbers; and
-with outputs that are logits, probabilities or numbers. Several batches, one of them of a single example, tell a mean
-from a sum and one denominator from another.
+A target is asked with the targets that losses take: labels, labels one-hot, zeros and ones for each output, numbers;
+and with outputs that are logits, probabilities or numbers. Several batches, some of a single example, tell a mean from a
+sum and one denominator from another.
 """
 
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from conformance.data.randomness import keyed_generator
 from conformance.identification.answer import Answer
 from conformance.identification.elementary import answer_of, functions
 from conformance.identification.exercises import Array
-from conformance.identification.fitting import Form, Manner, Numbers, nearness
+from conformance.identification.fitting import Form, Manner, nearness
 from conformance.identification.process import Declined, Questioned
 from conformance.identification.searching import Match, best, closest, solved
 from reference_numpy.losses import GRADIENTS, LOSSES
@@ -37,7 +38,7 @@ EXTREMES = (0.0, 1e-9, 1e-5, 0.5)  # probabilities at which a clip is seen
 
 @dataclass(frozen=True)
 class Question:
-    """How a target is asked: ``outputs`` are ``logits``, ``probabilities`` or ``numbers``, ``targets`` as they are named."""
+    """How a target is asked: ``outputs`` are logits, probabilities or numbers, ``targets`` as they are named."""
 
     outputs: str
     targets: str  # labels, one-hot, binary or numbers
@@ -57,7 +58,7 @@ class Question:
         if self.outputs != "probabilities":
             return logits
         if self.targets == "binary":
-            found = 1 / (1 + np.exp(-logits))
+            found: Array = 1 / (1 + np.exp(-logits))
             if len(found) > 3:
                 found[:4, 0] = EXTREMES
             return found
@@ -196,8 +197,8 @@ def identify(asked: Questioned) -> Answer:
         matches += found
         if best(found):
             notes = (_heard(question), _reduced(seen[-1]["value"]))
-            return answer_of(asked, best(found), found, lambda m, q=question, s=shape, d=dtype: _digits(asked, q, m, s, d),
-                             notes, rename=_renamed)  # type: ignore[misc]  # fmt: skip
+            look = partial(_digits, asked, question, shape, dtype)
+            return answer_of(asked, best(found), found, look, notes, rename=_renamed)
     if not tried:
         return Answer(asked.target, asked.kind, None, reason=f"it takes no outputs and targets: {said}")
     return answer_of(asked, [], matches, lambda match: None, rename=_renamed)
@@ -211,7 +212,7 @@ def _asked(asked: Questioned, question: Question, seed: int, dtype: str) -> list
 def _fits(model: Costs, seen: Sequence[Mapping[str, Array]]) -> bool:
     """Whether values came back of a shape that a loss has."""
     return all(
-        one["value"].ndim == 0 or len(one["value"]) == len(outputs) and one["value"].ndim <= 2
+        one["value"].ndim == 0 or (len(one["value"]) == len(outputs) and one["value"].ndim <= 2)
         for one, (outputs, _) in zip(seen, model.batches, strict=True)
     )
 
@@ -230,7 +231,7 @@ def _matches(model: Costs, observed: Array, shape: str, dtype: str) -> Iterator[
             return
 
 
-def _digits(asked: Questioned, question: Question, match: Match, shape: str, dtype: str) -> dict[str, float] | None:
+def _digits(asked: Questioned, question: Question, shape: str, dtype: str, match: Match) -> dict[str, float] | None:
     digits = {}
     for precision in ("float64", "float32") if dtype == "float64" else (dtype,):
         try:

@@ -1,7 +1,6 @@
 """Which normalisation: two batches in training, the running averages that they leave, and inference."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,8 @@ class Normalized:
         sizes = [UNITS if "running" in part else EXAMPLES * UNITS for part in self.parts]
         least = np.concatenate([np.full(size, 0.0 if "variance" in p else 0.1 if "running" in p else 1.0)
                                 for p, size in zip(self.parts, sizes, strict=True)])  # fmt: skip
-        return np.maximum(np.abs(predicted), least)
+        sized: Array = np.maximum(np.abs(predicted), least)
+        return sized
 
 
 PARTS = ("trained0", "trained1", "running_mean", "running_variance", "inferred")

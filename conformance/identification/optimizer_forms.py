@@ -168,7 +168,8 @@ class Steps:
         return np.concatenate(parts, axis=1)
 
     def _slope(self, w: Array) -> Array:
-        assert self.exercise.curvature is not None and self.exercise.lowest is not None
+        assert self.exercise.curvature is not None
+        assert self.exercise.lowest is not None
         slope: Array = self.exercise.curvature.astype(w.dtype) @ (w - self.exercise.lowest.astype(w.dtype))
         return slope
 

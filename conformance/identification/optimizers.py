@@ -8,7 +8,7 @@ import numpy as np
 from conformance.identification import optimizer_forms
 from conformance.identification.answer import Answer, Named
 from conformance.identification.exercises import BOWL_STEPS, STEPS, Exercise, Tensors, bowl, exercise
-from conformance.identification.fitting import POWERS, SINGLE, Form, Manner, Numbers, nearness
+from conformance.identification.fitting import POWERS, SINGLE, Form, Numbers, nearness
 from conformance.identification.optimizer_forms import CALLED, Steps, forms
 from conformance.identification.process import Declined, Questioned
 from conformance.identification.searching import Match, best, closest, nearest, solved, tidy
@@ -216,7 +216,7 @@ def _builtins(named: Named) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def differences(named: Named, dialect: Dialect) -> dict[str, Any]:
-    """The keywords in which a dialect differs from what was found, with its own settings; those without effect aside."""
+    """The keywords in which a dialect differs from what was found, with its settings; those without effect aside."""
     own, other = _effective(named.name, named.keywords), _effective(dialect.optimizer, dialect.keywords)
     return {name: value for name, value in other.items() if name in own and own[name] != value} | (
         {name: own[name] for name in own if name not in other and name == "amsgrad" and own[name] is not None}

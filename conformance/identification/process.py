@@ -1,4 +1,4 @@
-"""A target's process from outside: started in a group of its own, asked, watched, and ended with all that it started."""
+"""A target's process from outside: started in a group of its own, asked, watched, and ended with what it started."""
 
 import contextlib
 import queue
@@ -43,8 +43,8 @@ class Questioned:
     Raises BadInput if the target cannot be had, Incomplete if its process ends or takes too long or too much.
     """
 
-    def __init__(self, target: str, kind: str | None = None, limits: Limits = Limits()) -> None:
-        self.target, self.limits = target, limits
+    def __init__(self, target: str, kind: str | None = None, limits: Limits | None = None) -> None:
+        self.target, self.limits = target, limits or Limits()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._events: Events = queue.Queue()
         try:

@@ -74,9 +74,9 @@ def _warmed_up(rates: Array, said: Mapping[str, Any], dtype: str) -> Iterator[Fo
         peak = _clean(float(rates[0] + length * rises[0]))
         start = {"start": _clean(float(rates[0]) / peak)} if rates[0] else {}
         others = {name: n - length if isinstance(n, int) else n for name, n in said.items()}
-        for match in _matches(rates[length:], said | {f"{name} less {length}": n for name, n in others.items()}, dtype)[
-            :1
-        ]:
+        for match in _matches(
+            rates[length:], {**said, **{f"{name} less {length}": n for name, n in others.items()}}, dtype
+        )[:1]:
             options = {n: v for n, v in match.form.keywords(match.numbers).items() if n != "learning_rate"}
             after = {"after": match.form.name} | ({"after_options": options} if options else {})
             yield Form("warmup", {"steps": length, **after}, {"learning_rate": peak, **start})
@@ -114,7 +114,7 @@ def identify(asked: Questioned) -> Answer:
             return _answer(asked, best(found), dtype, (remark,) if remark else ())
         matches += found
     if 1 < lowest < STEPS - 1 and rates[-1] > rates[lowest]:
-        said = asked.numbers | {"lowest": lowest}
+        said = {**asked.numbers, "lowest": lowest}
         found = _fitted(Rates(0, lowest + 1), list(forms(rates[: lowest + 1], said)), rates[: lowest + 1], dtype)
         if best(found):
             return _answer(asked, best(found), dtype, (f"until step {lowest}; then it rises again",))
@@ -123,10 +123,11 @@ def identify(asked: Questioned) -> Answer:
 
 def _answer(asked: Questioned, found: list[Match], dtype: str, notes: tuple[str, ...]) -> Answer:
     first, *others = [_named(match) for match in found]
-    given = "rates in float32" if dtype == "float32" else ""
+    single = ("rates",) if dtype == "float32" else ()
+    plain = Named(first.name, {n: x for n, x in first.keywords.items() if n != "learning_rate"})
     return Answer(
-        asked.target, asked.kind, first, {dtype: found[0].fit.digits}, (*rounded(found[0]), *([given] if given else [])),
-        tuple(others), builtins_of(asked.kind, Named(first.name, {n: x for n, x in first.keywords.items() if n != "learning_rate"})),
+        asked.target, asked.kind, first, {dtype: found[0].fit.digits}, (*rounded(found[0]), *single),
+        tuple(others), builtins_of(asked.kind, plain),
         notes=(*notes, UNIT),
     )  # fmt: skip
 

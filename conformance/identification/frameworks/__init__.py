@@ -20,8 +20,8 @@ class Refused(Exception):
 class Optimizing(NamedTuple):
     """An optimizer to be asked: ``run`` gives each parameter after each step, the axis of the steps first.
 
-    ``numbers``: what it says of itself. ``scheduled``: whether its rate can be changed between steps. ``given``: what it
-    was given because it has no default for it.
+    ``numbers``: what it says of itself. ``scheduled``: whether its rate can be changed between steps. ``given``: what
+    it was given because it has no default for it.
     """
 
     run: Callable[[Exercise], Tensors]

@@ -1,8 +1,8 @@
 """Targets of NumPy: functions of arrays, and optimizers that are one of two things.
 
-An object, or a function that makes one, with ``init(parameters) -> state`` and ``update(gradients, state, parameters) ->
-(parameters, state)``, as the optimizers of ``reference_numpy`` are; or a function ``step(parameters, gradients, state)
--> (parameters, state)`` whose state is None before the first step. Parameters and gradients are dicts of arrays.
+An object, or a function that makes one, with ``init(parameters) -> state`` and ``update(gradients, state, parameters)
+-> (parameters, state)``, as the optimizers of ``reference_numpy`` are; or a function ``step(parameters, gradients,
+state) -> (parameters, state)`` whose state is None before the first step. Parameters and gradients are dicts of arrays.
 """
 
 import inspect
@@ -45,7 +45,7 @@ def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
 
 
 def _of_object(optimizer: Any, numbers: Mapping[str, Any]) -> Optimizing:
-    rate = getattr(optimizer, "learning_rate", None)
+    rate: Any = getattr(optimizer, "learning_rate", None)
     scheduled = isinstance(rate, int | float) and "learning_rate" in inspect.signature(optimizer.update).parameters
 
     def step(parameters: Tensors, gradients: Tensors, state: Any, factor: float) -> tuple[Tensors, Any]:

@@ -101,7 +101,7 @@ def normalized(thing: Any, keywords: Mapping[str, Any], arrays: Tensors) -> Tens
     if not own:
         return None
     config = thing(**keywords).get_config() if isinstance(thing, type) else thing.get_config()
-    made_by = thing if isinstance(thing, type) else type(thing)
+    made_by: Any = thing if isinstance(thing, type) else type(thing)
     layer = made_by.from_config(config | {"dtype": arrays["a0"].dtype.name})
     made = {f"trained{place}": layer(arrays[f"a{place}"], training=True) for place in (0, 1)}
     for ours, theirs in (("running_mean", "moving_mean"), ("running_variance", "moving_variance")):
