@@ -228,6 +228,24 @@ def test_the_rerounded_references_orthogonalize_in_the_working_precision(shape, 
     assert 4 * rounded < rerounded < 16 * problem.unit_roundoff
 
 
+class WithABias(NumpySession):
+    """The biases of the last layer start at 0.1."""
+
+    def initial_parameters(self, seed):
+        found = super().initial_parameters(seed)
+        last = max(name for name in found if name.startswith("b"))
+        return found | {last: found[last] + 0.1}
+
+
+def test_biases_that_do_not_start_at_zero_fail_and_nothing_else_does():
+    problem = problem_of("he normal", "float64")
+    case, expectations = situation(problem)
+    found = list(compare(initialization.observe(WithABias(problem), case), expectations))
+    (wrong,) = (comparison for comparison in found if comparison.verdict != Verdict.PASS)
+    assert (wrong.key.tensor, wrong.verdict) == (initialization.BIASES, Verdict.FAIL)
+    assert "is 0.1, the oracle 0" in wrong.cause
+
+
 def test_a_session_that_cannot_draw_weights_is_unsupported():
     with pytest.raises(Unsupported, match="object does not offer draw_weights"):
         list(initialization.observe(as_session(object()), situation(problem_of("zeros", "float64"))[0]))

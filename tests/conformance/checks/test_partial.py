@@ -41,7 +41,7 @@ RECIPES = {
 }
 METHODS = (
     "draw_weights", "standardize", "augment", "intermediates", "losses", "gradients", "running_statistics",
-    "predict_classes", "clip", "constrain", "optimizer_step", "fit",
+    "predict_classes", "clip", "constrain", "optimizer_step", "fit", "initial_parameters",
 )  # fmt: skip
 
 
@@ -167,7 +167,8 @@ def test_a_model_without_an_optimizer_that_is_wrong_fails_with_the_right_tensor(
 
 
 def test_an_implementation_without_initializers_is_held_to_everything_else():
-    others = tuple(method for method in METHODS if method not in ("draw_weights", "standardize"))
+    without = ("draw_weights", "initial_parameters", "standardize")
+    others = tuple(method for method in METHODS if method not in without)
     found = verdicts(records(only(*others, standardize=lambda found: 2 * found)))
     assert found["initialization"] == {"unsupported": {""}}
     assert found["forward"]["fail"] == {"standardized test inputs"}

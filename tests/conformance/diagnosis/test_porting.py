@@ -1,0 +1,205 @@
+"""What ports have been seen to do is named: in the cost, the loop, the start, the order of the inputs; and together."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.adapters.numpy import NumpyAdapter, NumpySession
+from conformance.adapters.session import State
+from conformance.audit.recognition import inquiry_into
+from conformance.diagnosis.explanation import Explanation
+from conformance.diagnosis.inputs import InOrder, named_orders
+from conformance.diagnosis.porting import AddingUp, Negated, OfCost, Shifted
+from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, Start
+from conformance.faults.mutants import reference_with
+from conformance.recipes.recipe import Recipe
+from reference_numpy import losses
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+PRICES: dict[str, Any] = {
+    "name": "prices",
+    "dataset": {"name": "diabetes", "examples": 20, "test_examples": 6},
+    "model": {"name": "shallow_network", "hidden_units": [3], "activation": "tanh", "output": "identity"},
+    "initializer": "xavier_uniform",
+    "loss": "mean_squared_error",
+    "optimizer": {"name": "momentum", "learning_rate": 0.05},
+    "schedule": {"name": "cosine", "unit": "step", "steps": 6, "final": 0.1},
+    "batch_size": 8,
+    "epochs": 2,
+}
+DIGITS: dict[str, Any] = PRICES | {
+    "name": "digits",
+    "dataset": {"name": "digits", "scaling": "unit", "examples": 20, "test_examples": 6},
+    "model": {"name": "softmax_classifier", "hidden_units": [3], "activation": "tanh"},
+    "loss": "categorical_cross_entropy",
+}
+WEIGHTS = [1, 2, 3, 1, 1, 0.5, 1, 1, 1, 4]
+WEIGHTED = DIGITS | {"loss": {"name": "categorical_cross_entropy", "class_weights": WEIGHTS}}
+NORMALISED = DIGITS | {"model": DIGITS["model"] | {"normalization": "batch_norm"}}
+PENALISED = PRICES | {"regularizers": [{"name": "l2", "strength": 0.3, "convention": "half"}]}
+DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.6}]}
+
+BROADCAST = "squared error: every prediction against every target, as (m, 1) against (m,) is broadcast"
+
+
+def explained(values: dict[str, Any], session: Any) -> Explanation:
+    """What is said of an implementation whose sessions ``session`` makes of problems."""
+
+    class Adapter(NumpyAdapter):
+        def session(self, problem: Any) -> Any:
+            return session(problem)
+
+    inquiry = inquiry_into(Recipe.model_validate(values), "own", "float64", Adapter("cpu"))
+    assert inquiry is not None
+    with np.errstate(all="ignore"):
+        return inquiry.explanation()
+
+
+def said(values: dict[str, Any], session: Any) -> list[str]:
+    """The causes, each of which explains everything."""
+    return [cause.description for cause in explained(values, session).causes]
+
+
+def changed(change: Any) -> Any:
+    """Sessions of the reference with a change."""
+    return lambda problem: change.applied(NumpySession(problem), problem)
+
+
+class BroadcastInTheCost:
+    """Predictions ``(m, 1)`` against targets ``(m,)`` in the cost; the losses of single examples are right."""
+
+    def __init__(self, problem: Any) -> None:
+        self._right, self._wrong = NumpySession(problem), reference_with(BROADCAST).session(problem)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrong, name)
+
+    def losses(self, *arguments: Any) -> Any:
+        return self._wrong.losses(*arguments) | {"per_example": self._right.losses(*arguments)["per_example"]}
+
+
+class BroadcastFromAnotherStart(BroadcastInTheCost):
+    def draw_weights(self, shape: Any, seed: int) -> Any:
+        return np.random.default_rng(seed).standard_normal(shape) * np.sqrt(2 / shape[1])
+
+
+class WeightedMean(NumpySession):
+    """PyTorch's: the cost is divided by the weights, and what ``reduction="none"`` gives is not."""
+
+    def __init__(self, problem: Any) -> None:
+        loss = problem.recipe.loss.model_copy(update={"weight_denominator": "weights"})
+        super().__init__(replace(problem, recipe=problem.recipe.model_copy(update={"loss": loss})))
+
+    def losses(self, parameters: Any, x: Any, y: Any, masks: Any, weights: Any) -> Any:
+        z = self.intermediates(parameters, x, masks, None)["Z2"]
+        single = losses.categorical_cross_entropy(z, y, weights, class_weights=WEIGHTS)
+        return super().losses(parameters, x, y, masks, weights) | {"per_example": single}
+
+
+def another_norm(problem: Any) -> Any:
+    """Keras's batch norm, and an optimizer with a difference that is not known."""
+    norm = problem.recipe.model.normalization.model_copy(update={"epsilon": 1e-3, "momentum": 0.99})
+    model = problem.recipe.model.model_copy(update={"normalization": norm})
+    return Scaled(replace(problem, recipe=problem.recipe.model_copy(update={"model": model})))
+
+
+class Scaled(NumpySession):
+    def optimizer_step(self, parameters: Any, gradients: Any, state: Any, learning_rate: float) -> Any:
+        updated, after = super().optimizer_step(parameters, gradients, state, learning_rate)
+        return {name: w + 1e-9 * np.sin(3 * w) for name, w in updated.items()}, State(*after)
+
+
+def test_a_broadcast_in_the_cost_alone_is_named():
+    (first, *_) = said(PRICES, BroadcastInTheCost)
+    assert first == f"the fault {BROADCAST!r}, in the cost and not in the losses of single examples"
+
+
+def test_another_start_beside_it_does_not_hide_it():
+    (cause,) = explained(PRICES, BroadcastFromAnotherStart).causes
+    assert list(cause.parts) == [
+        "he_normal for xavier_uniform",
+        f"the fault {BROADCAST!r}, in the cost and not in the losses of single examples",
+    ]
+
+
+def test_what_does_not_divide_the_losses_of_single_examples_is_named_under_the_right_recipe_and_the_wrong():
+    weighted = "categorical_cross_entropy(weight_denominator={})"
+    assert said(WEIGHTED, WeightedMean)[0] == (
+        weighted.format("'weights'") + ", in the cost and not in the losses of single examples"
+    )
+    right = WEIGHTED | {"loss": WEIGHTED["loss"] | {"weight_denominator": "weights"}}
+    assert said(right, WeightedMean) == [
+        weighted.format("'examples'") + ", in the losses of single examples and not in the cost"
+    ]
+
+
+def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
+    found = explained(NORMALISED, another_norm)
+    assert not found.causes
+    assert {cause.description for cause in found.partly} == {"batch_norm(epsilon=0.001)", "batch_norm(momentum=0.99)"}
+    assert "update" in found.unexplained
+    assert "forward" not in found.unexplained
+
+
+@pytest.mark.parametrize(
+    ("values", "change", "name"),
+    [
+        (PRICES, OfCost("factor", 2.0), "the cost multiplied by 2, as where the costs of 2 parts of a batch are added"),
+        (PRICES, OfCost("root"), "the root of the mean of the losses"),
+        (PENALISED, OfCost("batch size"), "every batch's cost divided by the size of the first"),
+        (PRICES, AddingUp(), "gradients never set to zero"),
+        (PRICES, Shifted(1), "the schedule one step early"),
+        (PRICES, Shifted(-1), "the schedule one step late"),
+        (PRICES, Negated("velocity"), "momentum(learning_rate_position='outside'), its velocity kept with the other"),
+        (PRICES, Start("uniform", 1.0, biases=True), TORCH_LINEAR),
+        (PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those of torch.nn.Linear, and biases"),
+        (PRICES, STARTS["weights normal with deviation 0.02"], "weights normal with deviation 0.02"),
+        (DIGITS, InOrder(dict(named_orders(64, (8, 8)))["reversed along rows of (8, 8)"]), "the inputs in another"),
+    ],
+    ids=lambda value: str(value)[:40] if not isinstance(value, dict) else value["name"],
+)  # fmt: skip
+def test_it_is_named(values, change, name):
+    first, *_ = said(values, changed(change))
+    assert first.startswith(name)
+
+
+def test_an_order_without_a_name_is_read_from_the_gradient():
+    order = tuple(int(n) for n in np.random.default_rng(0).permutation(10))
+    shown = ", ".join(map(str, order[:8]))
+    (cause,) = said(PRICES, changed(InOrder(order)))
+    assert cause == f"the inputs in another order, permuted: its features are those numbered {shown} ..."
+
+
+def test_units_dropped_and_not_scaled_are_not_taken_for_no_dropout():
+    unscaled = "dropout: kept units not scaled"
+    assert said(DROPPED, reference_with(unscaled).session) == [f"the fault {unscaled!r}"]
+
+
+def test_of_a_convention_the_strength_to_which_it_comes_is_said_beside_it():
+    full = Recipe.model_validate(PENALISED | {"regularizers": [PENALISED["regularizers"][0] | {"convention": "full"}]})
+    first, *_ = explained(PENALISED, lambda problem: NumpySession(replace(problem, recipe=full))).causes
+    assert first.description == "l2(convention='full')"
+    assert first.also == ("l2(strength=0.6)",)
+
+
+def test_images_flattened_channels_first_have_a_name():
+    x = np.arange(12).reshape(2, 2, 3)
+    orders = dict(named_orders(12, (2, 2, 3)))
+    (words,) = (words for words, order in orders.items() if order == tuple(x.transpose(2, 0, 1).ravel()))
+    assert words == "channels first: rows x columns x channels (2, 2, 3) as channels x rows x columns"
+    assert len(set(orders.values())) == len(orders)
+    assert tuple(range(12)) not in orders.values()
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=str)
+def test_a_start_has_the_spread_that_it_says(start):
+    drawn = start.draw(np.random.default_rng(0), (300, 200))
+    fan = {"in": 200, "out": 300, "average": 250, "none": 1}[start.fan]
+    spread = {"uniform": 1 / np.sqrt(3), "normal": 1.0, "truncated normal": 0.8796}[start.distribution]
+    assert np.std(drawn) == pytest.approx(start.scale / np.sqrt(fan) * spread, rel=0.01)
+    if start.distribution != "normal":
+        cut = 1 if start.distribution == "uniform" else 2
+        assert np.abs(drawn).max() <= cut * start.scale / np.sqrt(fan)
