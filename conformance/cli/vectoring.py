@@ -78,6 +78,6 @@ def _show_judgement(found: "Judgement") -> Exit:
             say(f"    test {row.test} ({row.result}), {row.output}: {row.cause}")
     answered = found.frame["file"].nunique()
     tests = len(found.frame[["file", "test"]].drop_duplicates())
-    counts = f"{answered} files answered, {tests} tests, {len(found.causes)} files wrong"
-    say(f"{'PASS' if found.ok else 'FAIL'}: {counts}; {len(found.unanswered)} not answered or not wholly")
+    counts = f"tests: {tests}, files: {answered}, files wrong: {len(found.causes)}"
+    say(f"{'PASS' if found.ok else 'FAIL'}: {counts}, files not answered or not wholly: {len(found.unanswered)}")
     return Exit.ALL_PASS if found.ok else Exit.NOT_ALL_PASS

@@ -45,12 +45,12 @@ def decimal(number: float) -> float | str:
 
 
 def bits(number: float) -> str:
-    """The 64 bits of IEEE 754, the sign first, as 16 hexadecimal digits.
+    """The 64 bits of IEEE 754, the sign first, as 16 hexadecimal digits; every NaN is the same.
 
     >>> bits(1.0)
     '3ff0000000000000'
     """
-    return struct.pack(">d", number).hex()
+    return struct.pack(">d", math.nan if math.isnan(number) else number).hex()
 
 
 def decoded(field: str, found: Any) -> Any:

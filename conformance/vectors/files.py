@@ -25,6 +25,7 @@ RULES = "checker/rules.json"  # tests of the checker itself
 SCHEMA_FILE = "schema.json"
 LARGEST = 64 * 2**20  # bytes of a file that is read
 VALID, INVALID = "valid", "invalid"
+RULED = ROUNDOFFS * float(np.finfo(np.float64).eps) / 2  # the allowance in all tests of a checker: without any noise
 
 
 class Entry(NamedTuple):
@@ -101,7 +102,7 @@ def _encoded(test: Entry) -> dict[str, Any]:
 
 def rules(generator: str) -> dict[str, Any]:
     """The file whose tests are of the checker: each gives, as its inputs, the answer that is to be judged."""
-    allowed: dict[str, Allowances] = {dtype: {"y": ROUNDOFFS * float(np.finfo(dtype).eps) / 2} for dtype in DTYPES}
+    allowed: dict[str, Allowances] = {dtype: {"y": RULED} for dtype in DTYPES}
     tests = [
         Entry(str(number), comment, [], result, answer, outputs, allowed)
         for number, (comment, result, answer, outputs) in enumerate(_rules(), start=1)
@@ -128,8 +129,7 @@ def rules(generator: str) -> dict[str, Any]:
 
 def _rules() -> Iterator[tuple[str, str, Tensors, Tensors]]:
     y = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]])
-    step = ROUNDOFFS * float(np.finfo(np.float64).eps) / 2 * 4.0  # an allowance, beside the largest number
-    coarse = ROUNDOFFS * float(np.finfo(np.float32).eps) / 2 * 4.0
+    step = RULED * float(np.abs(y).max())
     last = np.zeros_like(y)
     last[1, 2] = 1.0
 
@@ -137,9 +137,9 @@ def _rules() -> Iterator[tuple[str, str, Tensors, Tensors]]:
         return comment, result, {"y": np.asarray(answer)}, {"y": np.asarray(expected)}
 
     yield case("the very numbers", VALID, y)
-    yield case("half an allowance of float64 away, in the last number", VALID, y + 0.5 * step * last)
-    yield case("two allowances of float32 away, in the last number alone", INVALID, y + 2 * coarse * last)
-    yield case("errors that cancel in a mean or a sum", INVALID, y + 2 * coarse * np.array([[1.0, -1, 1], [-1, 1, -1]]))
+    yield case("half an allowance away, in the last number", VALID, y + 0.5 * step * last)
+    yield case("two allowances away, in the last number alone", INVALID, y + 2 * step * last)
+    yield case("errors that cancel in a mean or a sum", INVALID, y + 2 * step * np.array([[1.0, -1, 1], [-1, 1, -1]]))
     yield case("minus 0 for 0", VALID, [-0.0, 1.0], [0.0, 1.0])
     yield case("something where all is exactly 0", INVALID, [0.0, 1e-9], [0.0, 0.0])
     yield case("less than the smallest normal number where all is 0", VALID, [0.0, 1e-320], [0.0, 0.0])

@@ -66,6 +66,7 @@ class _Trial:
     oracle: Tensors
     errors: dict[str, Errors | None] = field(default_factory=dict)  # by mistake
     measured: dict[str, Allowances] = field(default_factory=dict)
+    ratios: dict[Victim, float] = field(default_factory=dict)  # those that were asked for since
 
     def ask(self, tried: Iterable[Mistake]) -> None:
         """See what further mistakes make of it."""
@@ -78,14 +79,18 @@ class _Trial:
         self.ask(tried)
         inputs = self.situation.inputs
         self.measured = {dtype: allowances(self.formulation, inputs, self.oracle, dtype) for dtype in DTYPES}
+        self.ratios.clear()
 
     def ratio(self, victim: Victim) -> float:
         """By how many allowances; until these are measured, by how many of the smallest that there can be."""
         name, dtype = victim
         if name not in self.errors:
             return 0.0
-        least = ROUNDOFFS * float(np.finfo(dtype).eps) / 2
-        return moved(self.errors[name], self.measured.get(dtype) or dict.fromkeys(self.oracle, least))
+        if victim not in self.ratios:
+            least = ROUNDOFFS * float(np.finfo(dtype).eps) / 2
+            allowed = self.measured.get(dtype) or dict.fromkeys(self.oracle, least)
+            self.ratios[victim] = moved(self.errors[name], allowed)
+        return self.ratios[victim]
 
     def kills(self, alive: Iterable[Victim]) -> set[Victim]:
         return {victim for victim in alive if self.ratio(victim) > EXPLAINED}

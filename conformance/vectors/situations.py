@@ -20,6 +20,7 @@ LATER_STEPS = (2, 10, 1000)
 THRESHOLD_STEPS = (5, 6)  # at which RAdam's thresholds, 4 and 5, tell otherwise
 WARM = 9  # steps after which a state is one of a long run
 SEQUENCES = ("ordinary", "bursts", "sign_flips", "constant", "tiny", "huge", "zeros")
+LONG_SEQUENCES = ("ordinary", "bursts", "tiny", "huge")
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -72,7 +73,7 @@ def _optimizer(component: str, keywords: Mapping[str, Any]) -> Made:
         comment = f"{sequence.replace('_', ' ')} gradients; parameters at 0, so that the smallest step is seen in full"
         yield comment, {**run, "learning_rates": _rates(np.full(3, rate))}
     make = KINDS["optimizer"].module.OPTIMIZERS[component]
-    for sequence in SEQUENCES:
+    for sequence in LONG_SEQUENCES:
         for t in (*LATER_STEPS, *(THRESHOLD_STEPS if component == "radam" else ())):
             run = {"parameters/w": np.zeros_like(w), "gradients/w": _gradients(sequence, min(t - 1, WARM))}
             state = _after(make(**keywords), run, rate)
@@ -103,18 +104,19 @@ def _lbfgs(component: str, keywords: Mapping[str, Any]) -> Made:
     """Runs down a quadratic bowl, whose gradients are those on the way of the right method; then any gradients."""
     rate = keywords["learning_rate"]
     start = {"W1": _normal("bowl W1", 2, 2), "b1": _normal("bowl b1", 2)}
-    for steps, fraction in ((4, 0.5), (8, 0.5), (4, 3.0)):
+    for steps, steepness in ((4, 1.0), (8, 1.0), (4, 6.0)):
         w = cast_floats(cast_floats(start, SINGLE), DOUBLE)
         curvatures = {name: np.geomspace(0.5, 2.0, value.size).reshape(value.shape) for name, value in w.items()}
         optimizer = KINDS["optimizer"].module.OPTIMIZERS[component](**keywords)
         state, taken = optimizer.init(w), []
         for _ in range(steps):
-            taken.append({name: _single(fraction * 2 * curvatures[name] * value) for name, value in w.items()})
+            taken.append({name: _single(steepness * curvatures[name] * value) for name, value in w.items()})
             w, state = optimizer.update(taken[-1], state, w, learning_rate=0.5 * rate)
         gradients: Tensors = {f"gradients/{n}": np.stack([each[n] for each in taken]) for n in w}
-        run = {**{f"parameters/{n}": value for n, value in start.items()}, **gradients}
-        yield f"{steps} steps down a quadratic bowl", {**run, "learning_rates": [0.5 * rate] * steps}
-    run = {**{f"parameters/{n}": value for n, value in start.items()}}
+        run = {f"parameters/{n}": value for n, value in start.items()} | gradients
+        comment = f"{steps} steps down a quadratic bowl of steepness {steepness:g}"
+        yield comment, {**run, "learning_rates": [0.5 * rate] * steps}
+    run = {f"parameters/{n}": value for n, value in start.items()}
     run |= {f"gradients/{n}": _normal(f"d{n}", 5, *value.shape) for n, value in start.items()}
     yield "unrelated gradients, of which some pairs have no positive curvature", {**run, "learning_rates": [rate] * 5}
     small = {name: 0.1 * value if name.startswith("gradients") else value for name, value in run.items()}

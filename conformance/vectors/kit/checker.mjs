@@ -61,5 +61,5 @@ for (const path of paths) {
 const result = { schema: "framework-conformance/answers/1", dtype, answers: answered };
 writeFileSync("answers.json", JSON.stringify(result, (_, x) => (typeof x === "number" && !Number.isFinite(x) ? String(x) : x)));
 const count = Object.keys(answered).length;
-console.log([...wrong, `${count} files answered of ${paths.length}, ${wrong.length} tests wrong`].join("\n"));
+console.log([...wrong, `files answered: ${count} of ${paths.length}, tests wrong: ${wrong.length}`].join("\n"));
 process.exit(wrong.length ? 1 : count ? 0 : 2);

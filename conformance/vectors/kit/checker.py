@@ -51,7 +51,7 @@ def main(dtype: str, answerer: str, *given: str) -> int:
             answered["/".join(Path(path).resolve().parts[-2:])] = answers
     kept = {"schema": "framework-conformance/answers/1", "dtype": dtype, "answers": answered}
     Path("answers.json").write_text(json.dumps(kept), encoding="utf-8")
-    print("\n".join([*wrong, f"{len(answered)} files answered of {len(paths)}, {len(wrong)} tests wrong"]))
+    print("\n".join([*wrong, f"files answered: {len(answered)} of {len(paths)}, tests wrong: {len(wrong)}"]))
     return 1 if wrong else 0 if answered else 2
 
 
