@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
-    from conformance.wrappers.keras import wrap_keras
     from conformance.testing.checked import Checked
     from conformance.testing.checking import check
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.jax import wrap_jax
+    from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -57,9 +57,9 @@ __all__ = [
     "plot",
     "record",
     "run",
-    "wrap_keras",
     "wrap_arrays",
     "wrap_jax",
+    "wrap_keras",
     "wrap_torch",
 ]
 

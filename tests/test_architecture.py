@@ -31,11 +31,8 @@ ROOMS = (
     {"results"},
     {"reports", "diagnosis"},
     {"exchange"},
-    {"runs"},
-    {"audit", "testing"},
-    {"audit", "identification"},
     {"runs", "vectors"},
-    {"audit"},
+    {"audit", "identification", "testing"},
     {"cli"},
 )
 
@@ -54,8 +51,6 @@ ADAPTERS = {
 WRAPPERS = {
     "torch": {"numpy", "torch", "impl_torch"},
     "keras": {"numpy", "tensorflow", "reference_numpy"},
-    "jax": {"numpy", "jax", "optax"},
-    "keras": {"numpy", "tensorflow"},
     "jax": {"numpy", "jax", "optax", "reference_numpy"},
 }
 
