@@ -94,8 +94,8 @@ def harness_violations(path, names):
         "adapters": ADAPTERS.get(path.stem, set()),
         "wrappers": WRAPPERS.get(path.stem.split("_")[0], {"reference_numpy"}),
     }
-    own = own.get(room, {"reference_numpy"})
-    own = ADAPTERS.get(path.stem, set()) if room == "adapters" or "frameworks" in path.parts else {"reference_numpy"}
+    of_a_framework = ADAPTERS.get(path.stem, set()) if "frameworks" in path.parts else {"reference_numpy"}
+    own = own.get(room, of_a_framework)
     foreign = set().union(*FRAMEWORKS.values(), FRAMEWORKS) - {"numpy"} - own
     line = next(number for number, rooms in enumerate(ROOMS) if room in rooms)
     earlier = set().union(*ROOMS[:line], {room})
