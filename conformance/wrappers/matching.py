@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from conformance.adapters.guarded import NotOffered
 from conformance.data.wording import listed, nearest, shown
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, TensorKind, Tensors, layer_of, named, places
@@ -52,7 +53,9 @@ class Match(NamedTuple):
         return np.ascontiguousarray(value.T) if self.transposed else value.reshape(self.own_shape)
 
     def to_recipe(self, value: Array) -> Array:
-        """A value of the model's tensor as the recipe has it."""
+        """A value of the model's tensor as the recipe has it; NOT_OFFERED is what it is."""
+        if isinstance(value, NotOffered):
+            return value
         return np.ascontiguousarray(value.T) if self.transposed else value.reshape(self.shape)
 
 

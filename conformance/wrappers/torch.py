@@ -138,9 +138,10 @@ class TorchSession(WrappedSession):
     def differentiate(self, batch: Batch) -> Gradients:
         x = self._tensor(batch.x).requires_grad_()
         cost = self._cost(x, batch)
-        own = dict(self.model.named_parameters()) | {"": x}
+        whole = dict(self.model.named_parameters()) | {"": x}
+        own = {path: w for path, w in whole.items() if w.requires_grad}
         found = torch.autograd.grad(cost, list(own.values()), allow_unused=True)
-        gradients = {
+        gradients = dict.fromkeys(whole, NOT_OFFERED) | {
             path: np.zeros(w.shape, batch.x.dtype) if g is None else array(g)
             for (path, w), g in zip(own.items(), found, strict=True)
         }
@@ -221,7 +222,7 @@ class TorchSession(WrappedSession):
         return arrays(held), self._optimizers.slots(optimizer, held)
 
     def begin(self, trained: Sequence[str], state: State) -> None:
-        self.trained = {path: w for path, w in self.model.named_parameters() if path in trained}
+        self.trained = {path: w for path, w in self.model.named_parameters() if path in trained and w.requires_grad}
         with self._precision():
             self.optimizer = self._optimizers.optimizer(self.trained, state)
         self.scheduler = None if self.given.scheduler is None else self.given.scheduler(self.optimizer)
@@ -240,7 +241,7 @@ class TorchSession(WrappedSession):
         self.model.zero_grad()
         cost = self._cost(self._tensor(step.batch.x), step.batch)
         torch.autograd.backward(cost, inputs=parameters)
-        norm = torch.stack([w.grad.square().sum() for w in parameters if w.grad is not None]).sum().sqrt()
+        norm = torch.stack([cost.new_zeros(())] + [w.grad.square().sum() for w in parameters if w.grad is not None])
         with self._precision():
             if self.given.clip is not None:
                 self.given.clip(parameters)
@@ -252,7 +253,7 @@ class TorchSession(WrappedSession):
                 )
         if self.scheduler is not None and (step.ends_epoch or self.problem.recipe.schedule.unit == "step"):
             self.scheduler.step()
-        return Taken(array(cost), rate, array(norm))
+        return Taken(array(cost), rate, array(norm.sum().sqrt()))
 
     def slots_now(self) -> dict[str, Tensors]:
         return self._optimizers.slots(self.optimizer, self.trained)

@@ -152,6 +152,18 @@ def test_a_module_that_is_made_already_is_copied(prepared):
     assert model[0].weight.dtype == torch.float32
 
 
+def test_a_parameter_that_the_model_holds_fast_has_no_gradient_and_is_not_trained(judged):
+    def frozen():
+        model = network()
+        model[0].requires_grad_(False)
+        return model
+
+    found = judged(wrapped(frozen), "transfer = { frozen_layers = 1 }\n" + RECIPE)
+    assert found.wrong == {}, found.causes
+    assert "dW1 (first batch)" in found.of("unsupported")["gradients"]
+    assert {"W1", "W2", "cost"} <= found.of("pass")["free_running"]
+
+
 def test_the_default_precision_is_left_as_it_was(prepared):
     session = wrapped().session(prepared(RECIPE, "float64"))
     session.fit(session.problem, ())
@@ -178,6 +190,10 @@ def test_state_of_an_unknown_name_is_not_offered_until_it_is_said_what_it_is(jud
     hidden = judged(conformance.wrap_torch(optimizer=Plain), MOMENTUM)
     assert hidden.wrong == {}, hidden.causes
     assert "slots={'velocity': 'v'}" in hidden.causes
+    whole = judged(wrapped(optimizer=Plain), MOMENTUM)
+    assert whole.wrong == {}, whole.causes
+    assert "velocity of W1" in whole.of("unsupported")["free_running"]
+    assert {"W1", "predicted classes (test)"} <= whole.of("pass")["free_running"]
     said = judged(conformance.wrap_torch(optimizer=Plain, slots={"velocity": "v"}), MOMENTUM)
     assert said.wrong == {}, said.causes
     assert {"velocity of ordinary", "W1"} <= said.of("pass")["update"]
