@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from conformance.results.comparison import Comparison, compare
     from conformance.results.history import History, history
     from conformance.results.run import Run, load_run
-    from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.arrays import wrap_arrays
+    from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.torch import wrap_torch
 
     __version__: str
@@ -44,8 +44,8 @@ __all__ = [
     "load_run",
     "plot",
     "run",
-    "wrap_keras",
     "wrap_arrays",
+    "wrap_keras",
     "wrap_torch",
 ]
 
@@ -60,8 +60,8 @@ _HOMES = {
     "load_run": "results.run",
     "plot": "reports.plots",
     "run": "api",
-    "wrap_keras": "wrappers.keras",
     "wrap_arrays": "wrappers.arrays",
+    "wrap_keras": "wrappers.keras",
     "wrap_torch": "wrappers.torch",
 }
 
