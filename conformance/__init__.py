@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from conformance.testing.checking import check
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.jax import wrap_jax
+    from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.torch import wrap_torch
 
@@ -82,9 +83,9 @@ _HOMES = {
     "plot": "reports.plots",
     "record": "exchange.pair",
     "run": "api",
-    "wrap_keras": "wrappers.keras",
     "wrap_arrays": "wrappers.arrays",
     "wrap_jax": "wrappers.jax",
+    "wrap_keras": "wrappers.keras",
     "wrap_torch": "wrappers.torch",
 }
 

@@ -47,7 +47,8 @@ def test_two_halves_of_a_training_are_the_whole():
 
 
 def test_the_example_of_a_dialect_names_what_keras_does_otherwise():
-    assert run(DIALECT) == "adam {'epsilon': 1e-07, 'epsilon_position': 'before_correction'}\n"
+    differences = "'epsilon': 1e-07, 'epsilon_position': 'before_correction', 'correction_precision': 'float32'"
+    assert run(DIALECT) == f"adam {{{differences}}}\n"
 
 
 def test_the_example_of_a_diagnosis_names_the_largest_problem():

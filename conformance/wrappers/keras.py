@@ -184,7 +184,7 @@ class KerasSession(WrappedSession):
         """Weights of the examples, with those of their classes."""
         if self.given.class_weight is None:
             return weights
-        of_classes = np.array([self.given.class_weight[int(label)] for label in y.reshape(len(y))], self.dtype)
+        of_classes = np.array([self.given.class_weight.get(int(label), 1.0) for label in y.reshape(len(y))], self.dtype)
         return of_classes if weights is None else of_classes * weights
 
     def _penalty(self, examples: int) -> Any:

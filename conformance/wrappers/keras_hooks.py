@@ -127,5 +127,6 @@ def _replaced(layer: Any, attribute: str, value: Any) -> Iterator[None]:
 
 def _is_automatic(layer: Any) -> bool:
     """Whether Keras named a layer itself, by its class and a running number."""
-    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", type(layer).__name__).lower()
+    snake = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
     return re.fullmatch(rf"{re.escape(snake)}(_\d+)?", layer.name) is not None

@@ -78,7 +78,7 @@ class Optimizers:
                     f"optimizer= is a {type(source).__name__}: must be one of keras.optimizers, its name, or a function"
                     " that makes one"
                 )
-            return source if source is not self.source and not isinstance(self.source, str) else again(source)
+            return again(source) if source is self.source or source.built else source
 
     def optimizer(self, held: Mapping[str, Any], state: State) -> Any:
         """One for variables by name that goes on from a state. Raises Unsupported for state that it does not show."""
