@@ -51,7 +51,7 @@ def own_equinox(key, activation=jnp.tanh):
 def own_init(key):
     sizes = (64, 8, 8, 10)
     keys = jax.random.split(key, 3)
-    return [(jax.random.normal(k, (a, b)), jnp.zeros(b)) for k, a, b in zip(keys, sizes, sizes[1:], strict=True)]
+    return [(jax.random.normal(k, (a, b)), jnp.zeros(b)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False)]
 
 
 def own_apply(parameters, x):
