@@ -42,6 +42,7 @@ def wrap_jax(
     augment: Callable[..., Any] | None = None,
     predict: Callable[[Any], Any] | None = None,
     initializer: Any = None,
+    recipe: Any = None,
 ) -> Subject:
     """A subject of one's own JAX code, for ``conformance run --implementation mine:subject`` and the like.
 
@@ -77,13 +78,14 @@ def wrap_jax(
         predict: of outputs, the labels; by default the largest, or those above 0 (of probabilities, 1/2).
         initializer: as those of ``jax.nn.initializers``, of ``(key, shape, dtype)`` with the shape ``(inputs,
             outputs)``; or ``"own"``: look at the parameters that the model starts with, and at no other weights.
+        recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
         model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, clip=clip, constrain=constrain, standardize=standardize, augment=augment,
         predict=predict, initializer=initializer,
     )  # fmt: skip
-    return Subject(JaxSession, given)
+    return Subject(JaxSession, given, recipe)
 
 
 class JaxSession(WrappedSession):

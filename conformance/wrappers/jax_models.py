@@ -108,9 +108,9 @@ class Nnx(Net):
     def __init__(self, model: Any, problem: Problem) -> None:
         self._nnx = sys.modules["flax.nnx"]
         nnx: Any = self._nnx
-        self._definition, parameters, statistics, self._others = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+        self._definition, parameters, self._averages, self._others = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
         self._layers = (nnx.Linear, nnx.BatchNorm, nnx.LayerNorm)
-        super().__init__(parameters, statistics, problem)
+        super().__init__(parameters, self._averages, problem)
 
     def call(
         self, parameters: Any, statistics: Any, x: Any, *, training: bool, masks: Sequence[Any] | None
@@ -124,7 +124,7 @@ class Nnx(Net):
         return outputs, self._nnx.state(model, self._nnx.BatchStat), calls
 
     def whole(self, parameters: Any) -> Any:
-        return self._nnx.merge(self._definition, parameters, self._nnx.State({}), self._others, copy=True)
+        return self._nnx.merge(self._definition, parameters, self._averages, self._others, copy=True)
 
 
 class Linen(Net):

@@ -65,7 +65,7 @@ def assert_same_steps(optimizer, layout, reference, rates=(RATE,) * 4):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda found: found.builtin)
-@pytest.mark.parametrize("form", ["with its rate", "of the rate"])
+@pytest.mark.parametrize("form", [pytest.param("with its rate", marks=pytest.mark.slow), "of the rate"])
 def test_every_dialect_of_optax_steps_from_the_references_state_and_returns_its_slots(dialect, form):
     made = built(dialect.builtin, RATE) if form == "with its rate" else lambda rate: built(dialect.builtin, rate)
     reference = reference_of(dialect)
