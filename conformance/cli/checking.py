@@ -75,12 +75,12 @@ def check(
         asked.carry_out(progress, watch)
 
     def show(folder: Path) -> "Result":
-        return _show(Checked(Run(folder), known), quiet=quiet, as_json=as_json)
+        return show_checked(Checked(Run(folder), known), quiet=quiet, as_json=as_json)
 
     raise typer.Exit(running.carry_out(work, asked.plan, show, quiet=quiet))
 
 
-def _show(checked: "Checked", *, quiet: bool, as_json: bool) -> "Result":
+def show_checked(checked: "Checked", *, quiet: bool, as_json: bool) -> "Result":
     """Print what came of a check, and return it as the result of its run."""
     from conformance.cli.result import STYLES as STYLES_OF_VERDICTS
     from conformance.cli.result import result_of

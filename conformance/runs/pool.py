@@ -164,6 +164,9 @@ class WorkerPool:
             recipe, dtype = unit.task
             self.watch(Event("begun", unit.worker, *unit.task))
             worker.process.send(recipe=recipe, dtype=dtype, checks=self.left.get(unit, []))
+            if unit.worker in self.inside:  # which is done by now; nobody was listened to meanwhile
+                for each in self.workers:
+                    each.since = time.monotonic()
 
     def _may_work(self, name: str, left: int) -> bool:
         """Whether one is idle, or there is none yet."""

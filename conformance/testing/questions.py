@@ -12,7 +12,7 @@ from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
 from conformance.runs.inside import MakeAdapter
-from conformance.runs.order import DTYPES
+from conformance.runs.order import DEVICES, DTYPES
 from conformance.testing.carried import Chosen, one_by_one, recipes_of
 from conformance.testing.checked import KNOWN, NOT_OFFERED, PASS, Answer, Checked
 from conformance.testing.checking import check, name_of, recipes_by_default
@@ -43,6 +43,7 @@ class Checks:
         folder: Path | None = None,
     ) -> None:
         self.subject, self.name, self.device, self.known = subject, name_of(subject), device, known
+        choose_all("device", [device], DEVICES)
         self.dtypes = choose_all("dtype", dtypes, DTYPES)
         asked = [] if recipes is None else one_by_one(recipes)
         self.recipes = recipes_by_default(subject, device) if recipes is None else recipes_of(asked)
@@ -75,7 +76,8 @@ class Checks:
         """What does a check once more, and shows it: a command, or Python where no command can name what is checked."""
         source = self._sources.get(recipe.name)
         if not isinstance(self.subject, str) or isinstance(source, Recipe):
-            return f"conformance.check({self.name}, {str(source or recipe.name)!r}, dtypes=[{dtype!r}])"
+            what = recipe.name if source is None or isinstance(source, Recipe) else str(source)
+            return f"conformance.check({self.name}, {what!r}, dtypes=[{dtype!r}])"
         named = [] if source is None else ["--recipe", str(source)]
         return shlex.join(["conformance", "check", self.subject, *named, "--dtype", dtype])
 
@@ -86,9 +88,8 @@ class Checks:
         found = check(
             self.subject, recipe, dtypes=self.dtypes, device=self.device, output=output, known_differences=self.known
         )
-        told = str(found)  # read whole, before the folder goes
-        if found.ok and told:
-            shutil.rmtree(output, ignore_errors=True)  # nobody will want to look at it
+        if found.ok:  # nobody will want to look at it, and what the checks came to has been read by now
+            shutil.rmtree(output, ignore_errors=True)
         return found
 
 

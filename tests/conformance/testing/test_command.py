@@ -9,18 +9,18 @@ from conformance.cli import app, checking
 
 
 def test_quiet_is_the_verdict_the_causes_and_the_report(faulty, capsys):
-    result = checking._show(faulty, quiet=True, as_json=False)
+    result = checking.show_checked(faulty, quiet=True, as_json=False)
     assert (result.status, result.exit_status) == ("fail", 1)
     assert capsys.readouterr().out.splitlines() == [faulty.summary, *faulty.details]
 
 
 def test_what_is_printed_is_what_python_shows(faulty, capsys):
-    checking._show(faulty, quiet=False, as_json=False)
+    checking.show_checked(faulty, quiet=False, as_json=False)
     assert capsys.readouterr().out == f"{faulty}\n"
 
 
 def test_json_has_the_checks_and_the_causes(knowing, capsys):
-    result = checking._show(knowing(check="gradients"), quiet=False, as_json=True)
+    result = checking.show_checked(knowing(check="gradients"), quiet=False, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["exit_status"] == result.exit_status == 1
     assert [cause["cause"] for cause in told["causes"]] == ["the fault 'adam: betas swapped'"]
@@ -29,7 +29,7 @@ def test_json_has_the_checks_and_the_causes(knowing, capsys):
 
 
 def test_what_is_known_makes_the_exit_status_0(knowing, capsys):
-    assert checking._show(knowing(check="*"), quiet=True, as_json=False).exit_status == 0
+    assert checking.show_checked(knowing(check="*"), quiet=True, as_json=False).exit_status == 0
     assert capsys.readouterr().out.startswith("PASS: ")
 
 
