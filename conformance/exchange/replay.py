@@ -256,7 +256,7 @@ class TraceSession(Session):
         own = situations.whole(gradients, trained)
         if own is not None:
             self._enter(found.get("clipped"), "clipped", own)
-        made = {"parameter": found.get("parameter", {}), "slot": found.get("slot", {})}
+        made: Tree = {"parameter": found.get("parameter", {}), "slot": found.get("slot", {})}
         if any(made.values()):
             made["parameter"] = {name: w for name, w in made["parameter"].items() if name in trained}
             used = found.get("clipped", gradients)
