@@ -180,7 +180,7 @@ def test_every_block_is_run_or_says_why_not():
     assert len(put_off) < len(acting) / 4
     assert all(len(block.said.split()) > 2 for block in put_off)  # a reason
     languages = {block.language for block in every if not block.language.startswith("{")}  # a directive of Sphinx
-    assert languages <= {*RUN, "", "toml", "yaml", "text"}
+    assert languages <= {*RUN, "", "toml", "yaml", "text", "json", "js"}
     assert {*HELD_ELSEWHERE} <= {*PAGES}
     assert all((ROOT / test).exists() for test in HELD_ELSEWHERE.values())
 

@@ -9,7 +9,7 @@ import typer
 from conformance.cli.display import Exit, say, show_table, stop
 
 if TYPE_CHECKING:
-    from conformance.exchange.pairing import PairResult
+    from conformance.exchange.pair_result import PairResult
     from conformance.exchange.weights import WeightsComparison
 
 commands = typer.Typer()

@@ -9,7 +9,7 @@ import numpy as np
 from conformance.data.wording import shown
 from conformance.exchange import pairing, recording, weights
 from conformance.exchange.files import KINDS, PICKLES, read_tensors
-from conformance.exchange.pairing import PairResult
+from conformance.exchange.pair_result import PairResult
 from conformance.exchange.subjects import Here, Subject, SubjectError
 from conformance.exchange.trace import file_of
 from conformance.exchange.weights import WeightsComparison

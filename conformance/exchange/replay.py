@@ -256,15 +256,13 @@ class TraceSession(Session):
         own = situations.whole(gradients, trained)
         if own is not None:
             self._enter(found.get("clipped"), "clipped", own)
-        made = {"parameter": found.get("parameter", {}), "slot": found.get("slot", {})}
+        made: Tree = {"parameter": found.get("parameter", {}), "slot": found.get("slot", {})}
         if any(made.values()):
             made["parameter"] = {name: w for name, w in made["parameter"].items() if name in trained}
-            used = found.get("clipped", gradients)
+            used: Tensors = found["clipped"] if "clipped" in found else gradients
             made["gradients"] = {name: g for name, g in used.items() if name in trained}
             self._enter(made, "update", trained, state.slots, state.step - 1)
-        self._enter(
-            found.get("statistic"), "averages", state.parameters, batch.x, batch.masks, state.statistics
-        )  # fmt: skip
+        self._enter(found.get("statistic"), "averages", state.parameters, batch.x, batch.masks, state.statistics)
 
     def _enter_classes(self, found: Tree, parameters: Tensors | None) -> None:
         for name, x in zip(SETS, (self.problem.train_x, self.problem.test_x), strict=True):

@@ -47,7 +47,7 @@ class Away:
             )  # fmt: skip
         try:
             self._answer()
-        except SubjectError:
+        except (SubjectError, ValueError):
             self.close()
             raise
 

@@ -133,7 +133,7 @@ def test_what_one_side_alone_returns_is_listed_and_nothing_in_common_is_refused(
     found = pair(layers, lambda w, x: {"a": layers(w, x)["a"], "mine": x}, X, weights=W)
     assert any("'z'" in note for note in found.notes)
     assert any("'mine'" in note for note in found.notes)
-    with pytest.raises(ValueError, match="none of these"):
+    with pytest.raises(ValueError, match="of which layers returned none"):
         pair(layers, lambda w, x: {"mine": x}, X, weights=W)
 
 
@@ -179,13 +179,13 @@ def test_recorded_trainings_differ_first_at_the_step_that_does():
 
 def test_starts_are_compared_by_what_chance_leaves_alike():
     def normal(seed):
-        return {"embedding": np.random.default_rng(seed).normal(size=(300, 16)), "bias": np.zeros(16)}
+        return {"embedding": np.random.default_rng(seed).normal(size=(1000, 16)), "bias": np.zeros(16)}
 
     def another(seed):
         return normal(1000 + seed)
 
     def uniform(seed):
-        return {"embedding": np.random.default_rng(seed).uniform(-0.05, 0.05, (300, 16)), "bias": np.zeros(16)}
+        return {"embedding": np.random.default_rng(seed).uniform(-0.05, 0.05, (1000, 16)), "bias": np.zeros(16)}
 
     assert pair(normal, another, start=True).ok
     found = pair(normal, uniform, start=True)
@@ -200,9 +200,9 @@ def test_modules_are_taken_as_they_are():
     other.load_state_dict(module.state_dict())
     found = pair(module, other, X)
     assert found.ok, str(found)
-    assert {"0", "1", "2", "output", "gradient of 0.weight", "gradient of x"} == {
-        c.key.tensor for c in found.comparisons
-    }
+    compared = [each.key.tensor for each in found.comparisons]
+    assert compared[:4] == ["0", "1", "2", "output"]
+    assert {"gradient of 0.weight", "gradient of 2.bias", "gradient of x"} <= set(compared)
     assert found.weights.same
     with torch.no_grad():
         other[2].weight.copy_(other[2].weight.flip(0))
