@@ -80,7 +80,7 @@ class Answer:
     ``found`` is None where no formulation of the catalogue is it; ``nearest`` then comes nearest, ``distance`` away on
     average, as a share of what is compared. ``digits``: to how many decimal digits it agrees, by precision.
     ``rounded``: what the target rounds to float32. ``same``: what cannot be told from ``found`` on these inputs.
-    ``builtins``: what of the frameworks is the same; ``relatives``: with other numbers. ``reason``: why none was sought.
+    ``builtins``: what of the frameworks is the same; ``relatives``: with other numbers. ``reason``: why none is.
     """
 
     target: str

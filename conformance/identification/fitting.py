@@ -22,7 +22,6 @@ MOVED = 6  # times that a formulation is computed anew for its floor
 POWERS = "powers"  # among what is rounded: the betas inside 1 - beta^t
 SINGLE = 2.0**-24  # half a unit in the last place of float32
 DIGITS = 9  # a number that is written with more was not chosen
-STEPS = 40  # of a solution
 STALLED = 1e-3  # a step that mends less than this share of what is left is the last
 SOLVED = 1e-7  # what is left of the whole where the numbers are found, if they can be
 LEAST = 1e-300
@@ -151,9 +150,9 @@ def _digits(relative: Array) -> float:
 
 @np.errstate(all="ignore")
 def solve(
-    model: Model, form: Form, start: Mapping[str, float], observed: Array, weights: Array
+    model: Model, form: Form, start: Mapping[str, float], observed: Array, weights: Array, steps: int
 ) -> tuple[Numbers, float]:
-    """Numbers that bring a formulation nearest, by Levenberg's and Marquardt's steps, and what is left.
+    """Numbers that bring a formulation nearest, by so many of Levenberg's and Marquardt's steps, and what is left.
 
     What is left is the largest deviation, each element's being a share of ``1 / weights``.
     """
@@ -175,7 +174,7 @@ def solve(
     if now is None:
         return dict(start), math.inf
     damping = 1e-2
-    for _ in range(STEPS if names else 0):
+    for _ in range(steps if names else 0):
         columns = [_slope(left, point, place, now) for place in range(len(names))]
         jacobian = np.stack(columns, axis=1)
         square, slope = jacobian.T @ jacobian, jacobian.T @ now

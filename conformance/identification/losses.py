@@ -1,8 +1,8 @@
 """Which loss: the catalogue's against what a target makes of outputs and targets, of whatever shape it takes them.
 
 A target is asked with the targets that losses take: labels, labels one-hot, zeros and ones for each output, numbers;
-and with outputs that are logits, probabilities or numbers. Several batches, some of a single example, tell a mean from a
-sum and one denominator from another.
+and with outputs that are logits, probabilities or numbers. Several batches, some of a single example, tell a mean
+from a sum and one denominator from another.
 """
 
 import inspect

@@ -16,7 +16,7 @@ from conformance.recipes.dialects import Dialect, dialects
 from reference_numpy.optimizers import OPTIMIZERS
 
 SEARCHED, VERIFIED = 0, 1  # seeds
-BEGINNING = 12  # steps, on which numbers are solved for
+BEGINNING = 10  # steps, on which numbers are solved for
 NO_SCHEDULE = "its rate was not changed between steps, so that what differs with the rate alone is not told apart"
 
 
@@ -181,10 +181,11 @@ def _verified(asked: Questioned, own: Exercise, match: Match, dtype: str) -> dic
     return digits
 
 
-def _plainness(match: Match) -> tuple[int, int, int]:
-    """What comes first of formulations that are the same: few choices, in the order of the catalogue."""
+def _plainness(match: Match) -> tuple[int, int, int, int]:
+    """What comes first of formulations that are the same: short numbers, few choices, the catalogue's order."""
     chosen = sum(value != optimizer_forms.CHOICES[match.form.name][n][0] for n, value in match.form.choices.items())
-    return len(match.manner.rounded), chosen, list(OPTIMIZERS).index(match.form.name)
+    digits = sum(len(repr(value)) for value in match.numbers.values())
+    return len(match.manner.rounded), digits, chosen, list(OPTIMIZERS).index(match.form.name)
 
 
 def _named(match: Match, asked: Questioned) -> Named:

@@ -20,6 +20,8 @@ from conformance.identification.fitting import (
 )
 
 PROMISING = 1e-3  # what is left, as a share, of a solution that is looked at closely
+FIRST_STEPS, STEPS = 4, 40  # of a solution, in the first round and in the second
+FOLLOWED = 16  # formulations in the second round
 LOOKED_AT = 8  # solutions
 WITHIN = 1.5  # digits of the best, where what is rounded is sought
 MANY = 0.25  # of the numbers that are compared
@@ -74,11 +76,18 @@ def solved(
     few = observed[: len(weights)]
     left: list[tuple[float, int, Numbers]] = []
     for place, form in enumerate(forms):
-        numbers, rest = min((solve(beginning, form, s, few, weights) for s in _starts(beginning, form, few, weights)),
-                            key=lambda found: found[1])  # fmt: skip
+        start = next(_starts(beginning, form, few, weights))
+        numbers, rest = solve(beginning, form, start, few, weights, FIRST_STEPS)
         left.append((rest, place, numbers))
     left.sort(key=lambda item: item[:2])
-    for rest, place, numbers in left[:LOOKED_AT]:
+    further: list[tuple[float, int, Numbers]] = []
+    for _, place, reached in left[:FOLLOWED]:
+        _, other = _starts(beginning, forms[place], few, weights)
+        tried = [solve(beginning, forms[place], start, few, weights, STEPS) for start in (reached, other)]
+        numbers, rest = min(tried, key=lambda found: found[1])
+        further.append((rest, place, numbers))
+    further.sort(key=lambda item: item[:2])
+    for rest, place, numbers in further[:LOOKED_AT]:
         if rest < PROMISING:
             yield from _as_written(model, forms[place], numbers, observed, dtype)
         else:
