@@ -185,6 +185,15 @@ def test_of_a_convention_the_strength_to_which_it_comes_is_said_beside_it():
     assert first.also == ("l2(strength=0.6)",)
 
 
+def test_a_convention_whose_strength_is_rounded_comes_before_another_strength():
+    strength = float(np.float32(PENALISED["regularizers"][0]["strength"]))
+    own = {"name": "l2", "strength": strength, "convention": "full"}
+    other = Recipe.model_validate(PENALISED | {"regularizers": [own]})
+    first, *_ = explained(PENALISED, lambda problem: NumpySession(replace(problem, recipe=other))).causes
+    assert first.description == "l2(convention='full') with its numbers rounded to float32"
+    assert first.also == (f"l2(strength={2 * strength!r}, 2 of the one asked for in float32)",)
+
+
 def test_images_flattened_channels_first_have_a_name():
     x = np.arange(12).reshape(2, 2, 3)
     orders = dict(named_orders(12, (2, 2, 3)))
