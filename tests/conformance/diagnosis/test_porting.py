@@ -42,6 +42,7 @@ NORMALISED = DIGITS | {"model": DIGITS["model"] | {"normalization": "batch_norm"
 PENALISED = PRICES | {"regularizers": [{"name": "l2", "strength": 0.3, "convention": "half"}]}
 DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.6}]}
 
+SLOW = pytest.mark.slow
 BROADCAST = "squared error: every prediction against every target, as (m, 1) against (m,) is broadcast"
 
 
@@ -148,15 +149,15 @@ def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
     ("values", "change", "name"),
     [
         (PRICES, OfCost("factor", 2.0), "the cost multiplied by 2, as where the costs of 2 parts of a batch are added"),
-        (PRICES, OfCost("root"), "the root of the mean of the losses"),
-        (PENALISED, OfCost("batch size"), "every batch's cost divided by the size of the first"),
+        pytest.param(PRICES, OfCost("root"), "the root of the mean of the losses", marks=SLOW),
+        pytest.param(PENALISED, OfCost("batch size"), "every batch's cost divided by the size", marks=SLOW),
         (PRICES, AddingUp(), "gradients never set to zero"),
         (PRICES, Shifted(1), "the schedule one step early"),
-        (PRICES, Shifted(-1), "the schedule one step late"),
+        pytest.param(PRICES, Shifted(-1), "the schedule one step late", marks=SLOW),
         (PRICES, Negated("velocity"), "momentum(learning_rate_position='outside'), its velocity kept with the other"),
         (PRICES, Start("uniform", 1.0, biases=True), TORCH_LINEAR),
-        (PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those of torch.nn.Linear, and biases"),
-        (PRICES, STARTS["weights normal with deviation 0.02"], "weights normal with deviation 0.02"),
+        pytest.param(PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those", marks=SLOW),
+        pytest.param(PRICES, Start("normal", 0.02, "none"), "weights normal with deviation 0.02", marks=SLOW),
         (DIGITS, InOrder(dict(named_orders(64, (8, 8)))["reversed along rows of (8, 8)"]), "the inputs in another"),
     ],
     ids=lambda value: str(value)[:40] if not isinstance(value, dict) else value["name"],
