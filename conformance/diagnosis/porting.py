@@ -183,9 +183,9 @@ class _Sums(Stepwise):
         self._before: Tensors = {}
 
     def gradients(self, parameters: Tensors, *batch: Any) -> Tensors:
-        found = self.session.gradients(parameters, *batch)
-        self._before = {name: g + self._before.get(name, 0.0) for name, g in found.items() if name != "cost"}
-        return {**self._before, "cost": found["cost"]}
+        found: Tensors = self.session.gradients(parameters, *batch)
+        self._before = {name: found[name] + self._before.get(name, 0.0) for name in parameters}
+        return found | self._before
 
 
 @dataclass(frozen=True)

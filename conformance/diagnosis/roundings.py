@@ -45,8 +45,6 @@ def rounded(value: Array, precision: str) -> Array:
 
 def roundings(recipe: Recipe, dtype: str) -> Iterator[Candidate]:
     """The reference with something rounded to each precision below ``dtype``, place by place."""
-    if dtype == "float64":
-        yield from _rounded_numbers(recipe)
     narrower = ["float32", "TF32", "bfloat16", "float16"]
     if dtype == "float32":
         narrower.remove("float32")
@@ -63,7 +61,7 @@ def roundings(recipe: Recipe, dtype: str) -> Iterator[Candidate]:
             yield from changed(recipe, ("optimizer",), numbers, f"the optimizer's numbers rounded to {precision}")
 
 
-def _rounded_numbers(recipe: Recipe) -> Iterator[Candidate]:
+def rounded_numbers(recipe: Recipe) -> Iterator[Candidate]:
     """The numbers of each component but the optimizer rounded to float32, as it is and in its other formulations."""
     asked = dict(components_of(recipe))
     for candidate in (Candidate("", recipe), *formulations(recipe)):

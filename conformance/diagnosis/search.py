@@ -25,7 +25,7 @@ from conformance.diagnosis.inputs import reordered
 from conformance.diagnosis.numbers import Target, solved
 from conformance.diagnosis.partial import partial
 from conformance.diagnosis.porting import beside_the_cost, ported
-from conformance.diagnosis.roundings import roundings
+from conformance.diagnosis.roundings import rounded_numbers, roundings
 from conformance.diagnosis.starts import started
 from conformance.diagnosis.substitutes import substitutes
 from conformance.verdicts.compare import worst_element
@@ -84,6 +84,8 @@ class Search:
         """One free number, another component, and what else libraries and ports have been seen to do."""
         yield from self._solved(check)
         yield from substitutes(self.evidence.recipe)
+        if self.evidence.dtype == "float64":
+            yield from rounded_numbers(self.evidence.recipe)
         for source in (started, reordered, ported):
             yield from source(self.fits)
 

@@ -42,6 +42,7 @@ NORMALISED = DIGITS | {"model": DIGITS["model"] | {"normalization": "batch_norm"
 PENALISED = PRICES | {"regularizers": [{"name": "l2", "strength": 0.3, "convention": "half"}]}
 DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.6}]}
 
+SLOW = pytest.mark.slow
 BROADCAST = "squared error: every prediction against every target, as (m, 1) against (m,) is broadcast"
 
 
@@ -148,15 +149,15 @@ def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
     ("values", "change", "name"),
     [
         (PRICES, OfCost("factor", 2.0), "the cost multiplied by 2, as where the costs of 2 parts of a batch are added"),
-        (PRICES, OfCost("root"), "the root of the mean of the losses"),
-        (PENALISED, OfCost("batch size"), "every batch's cost divided by the size of the first"),
+        pytest.param(PRICES, OfCost("root"), "the root of the mean of the losses", marks=SLOW),
+        pytest.param(PENALISED, OfCost("batch size"), "every batch's cost divided by the size", marks=SLOW),
         (PRICES, AddingUp(), "gradients never set to zero"),
         (PRICES, Shifted(1), "the schedule one step early"),
-        (PRICES, Shifted(-1), "the schedule one step late"),
+        pytest.param(PRICES, Shifted(-1), "the schedule one step late", marks=SLOW),
         (PRICES, Negated("velocity"), "momentum(learning_rate_position='outside'), its velocity kept with the other"),
         (PRICES, Start("uniform", 1.0, biases=True), TORCH_LINEAR),
-        (PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those of torch.nn.Linear, and biases"),
-        (PRICES, STARTS["weights normal with deviation 0.02"], "weights normal with deviation 0.02"),
+        pytest.param(PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those", marks=SLOW),
+        pytest.param(PRICES, Start("normal", 0.02, "none"), "weights normal with deviation 0.02", marks=SLOW),
         (DIGITS, InOrder(dict(named_orders(64, (8, 8)))["reversed along rows of (8, 8)"]), "the inputs in another"),
     ],
     ids=lambda value: str(value)[:40] if not isinstance(value, dict) else value["name"],
@@ -183,6 +184,15 @@ def test_of_a_convention_the_strength_to_which_it_comes_is_said_beside_it():
     first, *_ = explained(PENALISED, lambda problem: NumpySession(replace(problem, recipe=full))).causes
     assert first.description == "l2(convention='full')"
     assert first.also == ("l2(strength=0.6)",)
+
+
+def test_a_convention_whose_strength_is_rounded_comes_before_another_strength():
+    strength = float(np.float32(PENALISED["regularizers"][0]["strength"]))
+    own = {"name": "l2", "strength": strength, "convention": "full"}
+    other = Recipe.model_validate(PENALISED | {"regularizers": [own]})
+    first, *_ = explained(PENALISED, lambda problem: NumpySession(replace(problem, recipe=other))).causes
+    assert first.description == "l2(convention='full') with its numbers rounded to float32"
+    assert first.also == (f"l2(strength={2 * strength!r}, 2 of the one asked for in float32)",)
 
 
 def test_images_flattened_channels_first_have_a_name():
