@@ -17,6 +17,7 @@ from reference_numpy.arithmetic import rounded_otherwise
 ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
 NO_BROWSER = "NO BROWSER"
+NO_NODE = "NO NODE"
 INSTALL_A_BROWSER = "install Chromium, for example by `apt-get install chromium`"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -53,7 +54,8 @@ def browser_path() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines how many tests did not run, for want of what: a skip alone goes unseen."""
-    for lacking, remedy in ((ABSENT, "set CONFORMANCE_DATA"), (NO_BROWSER, INSTALL_A_BROWSER)):
+    remedies = ((ABSENT, "set CONFORMANCE_DATA"), (NO_BROWSER, INSTALL_A_BROWSER), (NO_NODE, "install Node.js"))
+    for lacking, remedy in remedies:
         skipped = [report for report in terminalreporter.stats.get("skipped", []) if lacking in str(report.longrepr)]
         if skipped:
             line = f"{lacking}: {len(skipped)} tests were skipped; {remedy}"

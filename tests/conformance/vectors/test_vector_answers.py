@@ -239,7 +239,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, arguments, status, problem)
 # The checkers that go with the vectors.
 
 NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="NODE IS NOT INSTALLED: the JavaScript checker was not run")
+needs_node = pytest.mark.skipif(NODE is None, reason="NO NODE: the JavaScript checker was not run")
 CHECKERS = [
     pytest.param("checker.py", "adam.py", id="python"),
     pytest.param("checker.mjs", "adam.mjs", id="javascript", marks=needs_node),

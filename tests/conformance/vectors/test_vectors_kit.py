@@ -24,13 +24,19 @@ from conformance.vectors.writing import chosen, unkilled, write
 
 WITHOUT_VECTORS = ("initializers", "models")  # what is drawn, and what is made of components
 # In float32 an accumulator that starts at a number far above epsilon hides where epsilon stands.
-HIDDEN_IN_FLOAT32 = {"optimizer/rmsprop_square_from_1.json", "optimizer/adagrad_epsilon_inside.json"}
+HIDDEN_IN_FLOAT32 = {"optimizer/rmsprop_square_from_1.json"}
 
 
 @cache
 def selected(file):
     """The vectors of a file."""
     return select(next(each for each in formulations() if each.file == f"{file}.json"))
+
+
+def missed_faults(selection):
+    """The known faults that make a difference and are not shown in some precision, with it."""
+    faults = {mistake.name for mistake in selection.mistakes if mistake.edits}
+    return {(name, dtype) for name, dtype in selection.missed if name in faults}
 
 
 def test_every_component_of_the_catalogue_has_vectors():
@@ -103,8 +109,8 @@ def test_the_reference_itself_is_within_half_of_its_allowances(dtype):
 def test_the_vectors_of_a_file_show_every_mistake_that_makes_a_difference_in_both_precisions(file):
     selection = selected(file)
     assert selection.shown
-    assert not selection.missed
-    for name in selection.shown:
+    assert not missed_faults(selection)
+    for name in {*selection.shown} - {name for name, _ in selection.missed}:
         dtypes = next(mistake.dtypes for mistake in selection.mistakes if mistake.name == name)
         for dtype in dtypes:
             assert max(vector.ratios[name, dtype] for vector in selection.vectors) > EXPLAINED, (name, dtype)
@@ -243,7 +249,7 @@ def test_every_situation_has_a_comment_of_its_own():
 @pytest.mark.slow
 def test_the_vectors_of_every_file_show_all_that_makes_a_difference(tmp_path):
     whole = write(tmp_path, formulations())
-    missed = {each.formulation.file: set(each.missed) for each in whole.selections if each.missed}
+    missed = {each.formulation.file: found for each in whole.selections if (found := missed_faults(each))}
     assert whole.bytes < 4e6
     assert missed.keys() == HIDDEN_IN_FLOAT32
     assert {dtype for victims in missed.values() for _, dtype in victims} == {"float32"}
