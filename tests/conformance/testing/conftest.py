@@ -7,8 +7,23 @@ from typing import Any
 import pytest
 
 import conformance
+from conformance.recipes.recipe import Recipe
 from conformance.testing.checked import Checked
 from conformance.testing.known import Difference
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """The smallest there is: a failure of it is explained in no time, too."""
+    return Recipe(
+        name="small",
+        epochs=2,
+        batch_size=10,
+        loss="binary_cross_entropy",
+        dataset={"name": "xor", "examples": 24, "test_examples": 8},
+        model={"name": "logistic_regression"},
+        optimizer={"name": "adam", "learning_rate": 0.01},
+    )
 
 
 @pytest.fixture(scope="session")
