@@ -32,7 +32,7 @@ from conformance.exchange.names import SETS, Tree
 from conformance.exchange.trace import STEM, Trace, file_of, load_trace
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from reference_numpy import models
+from reference_numpy import models, regularizers
 
 PREFIX = f"{__name__}:"
 OUTPUTS = ("per_example", "data_loss", "penalty", "cost")
@@ -259,7 +259,8 @@ class TraceSession(Session):
         made: Tree = {"parameter": found.get("parameter", {}), "slot": found.get("slot", {})}
         if any(made.values()):
             made["parameter"] = {name: w for name, w in made["parameter"].items() if name in trained}
-            used: Tensors = found["clipped"] if "clipped" in found else gradients
+            clips = self.problem.recipe.build_clipping(regularizers) is not None
+            used: Tensors = found.get("clipped", {}) if clips else gradients  # what is not shown cannot be held against
             made["gradients"] = {name: g for name, g in used.items() if name in trained}
             self._enter(made, "update", trained, state.slots, state.step - 1)
         self._enter(found.get("statistic"), "averages", state.parameters, batch.x, batch.masks, state.statistics)
