@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from conformance.cli import vectoring
 from conformance.cli.display import Exit, say, show_panel, show_table, stop
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def check(
                           "subject carries; of an adapter class those of the suite quick that it opens."),
     ] = None,
     trace: Annotated[Path | None, typer.Option(help="A recorded trace, in the place of TARGET.")] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Answers to test vectors, in the place of TARGET; with --vectors.")
+    ] = None,
+    vectors: Annotated[Path | None, typer.Option(help="The folder of the vectors that were answered.")] = None,
     dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
     known_differences: Annotated[
@@ -52,6 +57,12 @@ def check(
     Status 0 if all that it offers passes, 1 if some check does not, 2 for bad usage or input, 3 for a run that did not
     come to its end.
     """
+    if [target is None, trace is None, answers is None].count(False) != 1:
+        stop(Exit.BAD_INPUT, "TARGET, --trace or --answers must be given, and only one of them")
+    if (answers is None) != (vectors is None):
+        stop(Exit.BAD_INPUT, "--answers and --vectors go together: a file of answers, and the folder of what was asked")
+    if answers is not None and vectors is not None:
+        raise typer.Exit(vectoring.judge(answers, vectors))
     from conformance.adapters.registry import TRACE
     from conformance.cli import running
     from conformance.results.run import Run
@@ -60,8 +71,6 @@ def check(
     from conformance.testing import checking
     from conformance.testing.checked import Checked
 
-    if (target is None) == (trace is None):
-        stop(Exit.BAD_INPUT, "TARGET or --trace must be given, and not both")
     named = f"{TRACE}{trace}" if target is None else target
     try:
         known = () if known_differences is None else checking.known_of(known_differences)

@@ -1,4 +1,4 @@
-"""``conformance vectors``: test vectors as files for any language, and answers to them judged."""
+"""``conformance vectors``: test vectors as files for any language; and answers to them, judged for ``check``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,25 +18,19 @@ commands = typer.Typer()
 
 @commands.command()
 def vectors(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to write; with --answers, the vectors that were answered.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")],
     select: Annotated[
         list[str] | None, typer.Option("--select", "-k", help="Only these files (patterns), as 'optimizer/adam*'.")
     ] = None,
     matrix: Annotated[bool, typer.Option("--matrix", help="Print every row of the kill matrix.")] = False,
-    answers: Annotated[Path | None, typer.Option(help="Judge a file of answers, and name the causes.")] = None,
 ) -> None:
     """Write test vectors of every component for any language, with checkers and the matrix of what each vector shows.
 
-    With --answers: status 0 if all that was answered is right, 1 if not, 2 for a file that is no answers.
+    `conformance check --answers FILE --vectors FOLDER` judges what somebody computed of them.
     """
-    from conformance.vectors import answers as answering
     from conformance.vectors import writing
 
     try:
-        if answers is not None:
-            raise typer.Exit(_show_judgement(answering.judge(answers, folder)))
         wanted = writing.chosen(select or [])
         with progress_bars() as progress:
             kit = writing.write(folder, wanted, progress)
@@ -44,10 +38,10 @@ def vectors(
         stop(Exit.BAD_INPUT, str(error))
     except OSError as error:
         stop(Exit.INCOMPLETE, f"{folder}: cannot be written: {error.strerror}")
-    _show(kit, every_row=matrix)
+    _show_kit(kit, every_row=matrix)
 
 
-def _show(kit: "Kit", *, every_row: bool) -> None:
+def _show_kit(kit: "Kit", *, every_row: bool) -> None:
     """Print what was written and the kill matrix: by file, or every row of it."""
     from conformance.vectors.writing import MATRIX, summary, unkilled
 
@@ -69,8 +63,18 @@ def _show(kit: "Kit", *, every_row: bool) -> None:
     say(f"\n{size}: {kit.folder}; {MATRIX} has every row")
 
 
-def _show_judgement(found: "Judgement") -> Exit:
-    """Print what came of answers. Returns the exit status that it calls for."""
+def judge(answers: Path, folder: Path) -> Exit:
+    """Judge answers to the vectors in a folder and print what came of it. Returns the exit status that it calls for."""
+    from conformance.vectors import answers as answering
+
+    try:
+        return _show(answering.judge(answers, folder))
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, str(error))
+
+
+def _show(found: "Judgement") -> Exit:
+    """Print a judgement. Returns the exit status that it calls for."""
     for file, cause in found.causes.items():
         say((file, "bold"), f": {cause}")
         wrong = found.frame[(found.frame["file"] == file) & (found.frame["verdict"] == "fail")]

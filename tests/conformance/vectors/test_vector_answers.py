@@ -149,7 +149,7 @@ def replaced(answers, **changed):
 def test_a_file_that_is_no_answers_is_refused_with_the_reason(kit, tmp_path, text, problem):
     file = tmp_path / "answers.json"
     file.write_text(text)
-    ended = CliRunner().invoke(app, ["vectors", "--answers", str(file), str(kit)])
+    ended = CliRunner().invoke(app, ["check", "--answers", str(file), "--vectors", str(kit)])
     assert ended.exit_code == 2
     assert problem in ended.output
     assert str(file) in ended.output
@@ -199,11 +199,11 @@ def test_a_folder_without_vectors_is_refused(tmp_path):
 def test_the_command_names_causes_with_exit_status_1(kit, tmp_path):
     file = tmp_path / "answers.json"
     file.write_text(answered(kit, {"activation/tanh.json": right}))
-    ended = CliRunner().invoke(app, ["vectors", "--answers", str(file), str(kit)])
+    ended = CliRunner().invoke(app, ["check", "--answers", str(file), "--vectors", str(kit)])
     assert ended.exit_code == 0
     assert ended.output.startswith("PASS: tests: 2, files: 1, files wrong: 0")
     file.write_text(answered(kit, {"activation/elu.json": with_keywords(alpha=0.9)}, "float32"))
-    ended = CliRunner().invoke(app, ["vectors", "--answers", str(file), str(kit)])
+    ended = CliRunner().invoke(app, ["check", "--answers", str(file), "--vectors", str(kit)])
     assert ended.exit_code == 1
     assert ended.output.startswith("activation/elu.json: elu(alpha=0.9)\n    test 1 (valid), value: value[")
     assert "FAIL: tests: 2, files: 1, files wrong: 1" in ended.output
