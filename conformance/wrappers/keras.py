@@ -275,8 +275,16 @@ class KerasSession(WrappedSession):
             found[name] = w if constraint is None else match.to_recipe(array(constraint(match.to_own(w))))
         return found
 
+    def another_session(self, problem: Problem) -> "KerasSession":
+        """Raises Unsupported where the user's model is made for the sizes of one problem alone."""
+        try:
+            return type(self)(self.given, problem, self.device)
+        except ValueError as error:
+            first = str(error).partition("\n")[0]
+            raise Unsupported(f"model= cannot be made for a problem of other sizes: {first}") from error
+
     def start_anew(self, seed: int) -> Tensors:
-        if isinstance(self.given.model, keras.Model | Sequence):
+        if isinstance(self.given.model, keras.Model | list | tuple):
             raise Unsupported("model= is made already: give a function that makes it")
         keras.utils.set_random_seed(seed % 2**32)
         return {path: array(v) for path, v in variables_by_path(new_model(self.given.model, self.problem)).items()}

@@ -1,6 +1,6 @@
 """A user's Keras model and loss, made in the precision under test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -37,8 +37,12 @@ def new_model(source: Any, problem: Problem) -> Any:
     """
     dtype = problem.dtype.name
     with precision(dtype):
-        model = _again(source, problem) if isinstance(source, keras.Model | Sequence) else made(source, problem)
-        if isinstance(model, Sequence):
+        model = source
+        if isinstance(source, keras.Model | list | tuple):
+            model = _again(source, problem)
+        elif callable(source):
+            model = made(source, problem)
+        if isinstance(model, list | tuple):
             model = keras.Sequential(list(model))
         if not isinstance(model, keras.Model):
             raise TypeError(
@@ -89,8 +93,8 @@ def new_loss(source: Any, problem: Problem, reduction: str | None = "own") -> An
     """
     with precision(problem.dtype.name):
         loss = keras.losses.get(source) if isinstance(source, str) else source
-        if not isinstance(loss, keras.losses.Loss):
-            loss = LossFunction(loss) if callable(loss) and takes(loss, 2) else made(loss, problem)
+        if callable(loss) and not isinstance(loss, keras.losses.Loss):
+            loss = LossFunction(loss) if takes(loss, 2) else made(loss, problem)
         if not isinstance(loss, keras.losses.Loss):
             raise TypeError(
                 f"loss= is a {type(loss).__name__}: must be one of keras.losses, its name, or a function of targets and"

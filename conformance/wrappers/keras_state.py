@@ -71,7 +71,7 @@ class Optimizers:
             source = self.source
             if isinstance(source, str):
                 source = keras.optimizers.get(source)
-            elif not isinstance(source, keras.optimizers.Optimizer):
+            elif callable(source) and not isinstance(source, keras.optimizers.Optimizer):
                 source = made(source, self.problem)
             if not isinstance(source, keras.optimizers.Optimizer):
                 raise TypeError(
@@ -122,7 +122,7 @@ class Optimizers:
         table = next((SLOTS[made.__name__] for made in type(optimizer).__mro__ if made.__name__ in SLOTS), {})
         attribute = {**table, **self.said}.get(slot, "")
         kept = getattr(optimizer, attribute.removeprefix(NEGATIVE), None)
-        return kept or None, -1.0 if attribute.startswith(NEGATIVE) else 1.0
+        return None if kept == [] else kept, -1.0 if attribute.startswith(NEGATIVE) else 1.0
 
 
 def array(value: Any) -> Array:
