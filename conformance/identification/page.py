@@ -17,7 +17,7 @@ MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"
 # The optimizers that no dialect is of.
 OTHERS = {
     "torch": ("ASGD", "Adafactor", "LBFGS", "Muon", "Rprop", "SparseAdam"),
-    "keras": ("Adafactor", "Ftrl", "Lamb", "Muon"),
+    "keras": ("Adafactor", "Ftrl", "Lamb", "Muon", "ScheduleFreeAdamW"),
     "optax": (
         "adafactor", "adamaxw", "adan", "fromage", "lamb", "lars", "lbfgs", "nadamw", "noisy_sgd", "novograd",
         "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd", "rprop", "sign_sgd",
