@@ -86,7 +86,8 @@ def section(framework: str) -> str:
 def row(answer: Answer) -> str:
     """A line of a table."""
     if answer.found is None:
-        why = f": {cut(answer.reason, LONGEST)}" if answer.reason else ""
+        reason = cut(" ".join(answer.reason.split()), LONGEST).replace("`", "'").replace("|", "/")
+        why = f": `{reason}`" if reason else ""
         return f"| `{answer.target.partition(':')[2]}` | none known{why} | | |"
     digits = ", ".join(f"{value:.0f}" for value in answer.digits.values())
     written = answer.found.written(answer.kind)
