@@ -55,11 +55,11 @@ def _run(optimizer: Any, exercise: Exercise) -> Tensors:
     path: dict[str, list[Array]] = {name: [] for name in held}
     for step, factor in enumerate(exercise.factors):
         optimizer.learning_rate = rate * float(factor)
-        now = {name: keras.ops.convert_to_numpy(variable).copy() for name, variable in held.items()}
+        now = {name: variable.value.numpy() for name, variable in held.items()}
         gradients = exercise.gradients_at(step, now)
         optimizer.apply([tf.constant(gradients[name]) for name in held])
         for name, variable in held.items():
-            path[name].append(keras.ops.convert_to_numpy(variable).copy())
+            path[name].append(variable.value.numpy())
     return {name: np.stack(values) for name, values in path.items()}
 
 
