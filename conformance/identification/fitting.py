@@ -23,7 +23,6 @@ POWERS = "powers"  # among what is rounded: the betas inside 1 - beta^t
 SINGLE = 2.0**-24  # half a unit in the last place of float32
 DIGITS = 9  # a number that is written with more was not chosen
 STALLED = 1e-3  # a step that mends less than this share of what is left is the last
-SOLVED = 1e-7  # what is left of the whole where the numbers are found, if they can be
 LEAST = 1e-300
 
 Numbers = dict[str, float]

@@ -17,7 +17,7 @@ MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"
 # The optimizers that no dialect is of.
 OTHERS = {
     "torch": ("ASGD", "Adafactor", "LBFGS", "Muon", "Rprop", "SparseAdam"),
-    "keras": ("Adafactor", "Ftrl", "Lamb", "Muon"),
+    "keras": ("Adafactor", "Ftrl", "Lamb", "Muon", "ScheduleFreeAdamW"),
     "optax": (
         "adafactor", "adamaxw", "adan", "fromage", "lamb", "lars", "lbfgs", "nadamw", "noisy_sgd", "novograd",
         "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd", "rprop", "sign_sgd",
@@ -86,7 +86,8 @@ def section(framework: str) -> str:
 def row(answer: Answer) -> str:
     """A line of a table."""
     if answer.found is None:
-        why = f": {cut(answer.reason, LONGEST)}" if answer.reason else ""
+        reason = cut(" ".join(answer.reason.split()), LONGEST).replace("`", "'").replace("|", "/")
+        why = f": `{reason}`" if reason else ""
         return f"| `{answer.target.partition(':')[2]}` | none known{why} | | |"
     digits = ", ".join(f"{value:.0f}" for value in answer.digits.values())
     written = answer.found.written(answer.kind)

@@ -23,7 +23,6 @@ PROMISING = 1e-3  # what is left, as a share, of a solution that is looked at cl
 FIRST_STEPS, STEPS = 4, 40  # of a solution, in the first round and in the second
 FOLLOWED = 16  # formulations in the second round
 LOOKED_AT = 8  # solutions
-WITHIN = 1.5  # digits of the best, where what is rounded is sought
 MANY = 0.25  # of the numbers that are compared
 OTHER_START = {"beta": 0.6, "beta1": 0.6, "beta2": 0.9, "rho": 0.6, "momentum": 0.6, "epsilon": 1e-4}
 

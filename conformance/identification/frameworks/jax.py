@@ -42,7 +42,9 @@ def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:
 
     makers: list[tuple[Maker, bool]] = [(scheduled, True), (constant, False)]
     for make, is_scheduled in makers if name is not None else makers[1:]:
-        if isinstance(make(np.ones(2)), optax.GradientTransformation) and (not is_scheduled or _steps(make)):
+        if is_scheduled and not _steps(make):
+            continue
+        if isinstance(make(np.ones(2)), optax.GradientTransformation):
             numbers = {n: p.default for n, p in known.items()} | {**others, "learning_rate": rate}
             return Optimizing(_Running(make).run, numbers, is_scheduled, given)
     return None

@@ -49,17 +49,17 @@ def _needs_something(thing: Any) -> bool:
 
 
 def _run(optimizer: Any, exercise: Exercise) -> Tensors:
-    held = {name: tf.Variable(value) for name, value in exercise.start.items()}
+    held = {name: keras.Variable(value, dtype=value.dtype.name, name=name) for name, value in exercise.start.items()}
     optimizer.build(list(held.values()))
     rate = float(np.asarray(optimizer.learning_rate))
     path: dict[str, list[Array]] = {name: [] for name in held}
     for step, factor in enumerate(exercise.factors):
         optimizer.learning_rate = rate * float(factor)
-        now = {name: variable.numpy() for name, variable in held.items()}
+        now = {name: variable.value.numpy() for name, variable in held.items()}
         gradients = exercise.gradients_at(step, now)
         optimizer.apply([tf.constant(gradients[name]) for name in held])
         for name, variable in held.items():
-            path[name].append(variable.numpy())
+            path[name].append(variable.value.numpy())
     return {name: np.stack(values) for name, values in path.items()}
 
 
