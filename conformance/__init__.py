@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from conformance.testing.checking import check
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.jax import wrap_jax
-    from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.keras import wrap_keras
     from conformance.wrappers.torch import wrap_torch
 
