@@ -22,7 +22,7 @@ class Ported(NumpySession):
     def __init__(self, problem):
         super().__init__(problem)
         self.problem, self.recipe = problem, problem.recipe
-        self.slots = SLOTS[self.recipe.optimizer.name]
+        self.slots = SLOTS.get(self.recipe.optimizer.name, {})
         shapes = problem.tape.initial_parameters
         sizes = [problem.features, *(shapes[f"W{layer}"].shape[0] for layer in range(1, problem.depth + 1))]
         self.linear = [nn.Linear(*pair, dtype=torch.float64) for pair in pairwise(sizes)]
@@ -64,7 +64,7 @@ class Ported(NumpySession):
         keywords = self.recipe.optimizer.keywords
         if self.recipe.optimizer.name == "adam":
             return torch.optim.Adam(parameters, lr=keywords["learning_rate"])
-        return torch.optim.SGD(parameters, lr=keywords["learning_rate"], momentum=keywords["beta"])
+        return torch.optim.SGD(parameters, lr=keywords["learning_rate"], momentum=keywords.get("beta", 0.0))
 
     def clip_(self, parameters):
         pass
@@ -105,6 +105,11 @@ class Ported(NumpySession):
     def intermediates(self, parameters, x, masks, statistics):
         self.loaded(parameters)
         return arrays(self.forward(torch.tensor(x), masks)[1])
+
+    def predict_classes(self, parameters, x, statistics):
+        self.loaded(parameters)
+        z, _ = self.forward(torch.tensor(x), None)
+        return (z.argmax(dim=1) if self.recipe.model.output == "softmax" else (z[:, 0] > 0).long()).numpy()
 
     def losses(self, parameters, x, y, masks, weights):
         self.loaded(parameters)
@@ -148,7 +153,7 @@ class Ported(NumpySession):
         self.loaded(problem.tape.initial_parameters)
         named = self.named()
         optimizer = self.torch_optimizer(list(named.values()))
-        costs, rates, norms, checkpoints = [], [], [], {}
+        costs, rates, norms, checkpoints, slots = [], [], [], {}, {}
         for step in range(problem.steps):
             batch = problem.batch(step)
             rates.append(self.rate(step))
@@ -163,10 +168,10 @@ class Ported(NumpySession):
             costs.append(float(cost.detach()))
             epoch, left = divmod(step + 1, problem.batches_per_epoch)
             if not left and epoch in checkpoint_epochs:
-                checkpoints[epoch] = arrays(named)
+                checkpoints[epoch], slots[epoch] = arrays(named), self.kept(optimizer, named)
         return Training(
             np.array(costs), np.array(rates), np.array(norms), arrays(named), self.kept(optimizer, named), checkpoints,
-            np.array([]), 0, {},
+            np.array([]), 0, {}, slots, {epoch: {} for epoch in checkpoints},
         )  # fmt: skip
 
 

@@ -42,7 +42,6 @@ SMOOTHED = DIGITS | {"loss": {"name": "categorical_cross_entropy", "label_smooth
 MOMENTUM = DIGITS | {"optimizer": {"name": "momentum", "learning_rate": 0.05, "accumulation": "sum"}}
 GELU = DIGITS | {"model": DIGITS["model"] | {"activation": "gelu"}}
 NORM = DIGITS | {"model": DIGITS["model"] | {"normalization": {"name": "layer_norm", "epsilon": 1e-6}}}
-DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.8}]}
 PENALISED = DIGITS | {"regularizers": [{"name": "l2", "strength": 0.01, "convention": "half"}]}
 
 
@@ -126,23 +125,7 @@ CASES = {
         {"torch_optimizer": lambda self, p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True)},
         "momentum(nesterov=True)",
     ),
-    "adamw": (
-        DIGITS,
-        {"torch_optimizer": lambda self, p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1)},
-        "adam(weight_decay=0.1",
-    ),
-    "betas": (
-        DIGITS,
-        {"torch_optimizer": lambda self, p: torch.optim.Adam(p, lr=0.01, betas=(0.999, 0.9))},
-        fault("adam: betas swapped"),
-    ),
     "gradients not set to zero": (DIGITS, {"zero_grad": adding_up}, "gradients never set to zero"),
-    "dropout scaled at inference": (
-        DROPPED,
-        {"dropped": lambda self, a, mask, keep: a * keep if mask is None else a * mask},
-        fault("dropout: kept units scaled at inference, not in training"),
-    ),
-    "no dropout": (DROPPED, {"dropped": lambda self, a, mask, keep: a}, "no inverted_dropout"),
     "images on their side": (DIGITS, {"arranged": flipped}, "the inputs in another order, column by column"),
     "PyTorch's start": (
         PRICES,
@@ -152,7 +135,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("values", [DIGITS, MOONS, PRICES, SMOOTHED, MOMENTUM, GELU, DROPPED, PENALISED])
+@pytest.mark.parametrize("values", [DIGITS, MOONS, PRICES, SMOOTHED, MOMENTUM, GELU, PENALISED])
 def test_the_right_port_passes(values):
     assert inquiry_into(Recipe.model_validate(values), "own", "float64", adapter_of({})) is None
 
