@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from functools import cache
@@ -13,12 +14,14 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from conformance.reports import page_failures
 from conformance.reports import page_tables as tables
 from conformance.reports.page_data import FAILING, Names, cells, names, script_data
 from conformance.reports.page_words import ABOUT, CHECKS, GLOSSARY, SYMBOLS
 from conformance.results.paths import short
 from conformance.results.run import Run
 from conformance.results.schema import VERDICTS
+from conformance.verdicts.compare import NEUTRAL
 
 ASSETS = files("conformance.reports") / "assets"
 SCRIPTS = ("plotly-basic.min.js", "report.js", "matrix.js", "curves.js")
@@ -33,15 +36,19 @@ def write_page(run: Run, path: Path) -> None:
 def page(run: Run) -> str:
     """The page, as HTML."""
     named, matrix = names(run), cells(run)
-    failures = tables.failures(run)
+    failures = page_failures.failures(run)
     return _template().render(
         run=run,
         tables=tables,
         title=_title(run),
+        folder=short(run.folder),
+        started=_started(run),
         headline=headline(run, named, failures),
         names=named,
         matrix=matrix,
         failures=failures[:TOLD_IN_FULL],
+        failures_by_check=page_failures.failures_by_check(run),
+        causes=page_failures.causes(run),
         more_failures=failures[TOLD_IN_FULL:],
         verdicts=[verdict for verdict in SYMBOLS if any(verdict in each[""].verdicts for each in matrix.values())],
         failing=FAILING,
@@ -68,24 +75,26 @@ class Headline(NamedTuple):
     sentences: list[str]
     resume: str
     counts: list[tuple[str, int]]
+    nearest: str  # of what passes
 
 
-def headline(run: Run, named: Names, failures: list[tables.Failure]) -> Headline:
+def headline(run: Run, named: Names, failures: list[page_failures.Failure]) -> Headline:
     """The first lines of the page."""
     counts = run.records["verdict"].value_counts()
     counted = [(verdict, int(counts[verdict])) for verdict in VERDICTS if verdict in counts]
     failing = [name for name in named.implementations if any(each.row["implementation"] == name for each in failures)]
-    sentences = [text for text in (_lacks(run), _failed(failures, run), _silent(run), _nearest(run)) if text]
+    sentences = [text for text in (_lacks(run), _silent(run), _failed(failures, run)) if text]
+    nearest = _nearest(run)
     if run.incomplete:
         line = f"INCOMPLETE; {_not_conforming(failing, named)}" if failing else "INCOMPLETE: no conclusion yet"
         resume = f"conformance run --resume {shlex.quote(str(short(run.folder)))}"
-        return Headline("incomplete", line, sentences, resume, counted)
+        return Headline("incomplete", line, sentences, resume, counted, nearest)
     if run.records.empty:
-        return Headline("incomplete", "INCOMPLETE: nothing was compared", ["The run has no records."], "", [])
+        return Headline("incomplete", "INCOMPLETE: nothing was compared", ["The run has no records."], "", [], "")
     if run.passed:
-        return Headline("pass", "Every implementation conforms", sentences, "", counted)
+        return Headline("pass", "Every implementation conforms", sentences, "", counted, nearest)
     line = _not_conforming(failing, named) if failing else f"Nothing of {', '.join(run.offering_nothing)} was compared"
-    return Headline("fail", line, sentences, "", counted)
+    return Headline("fail", line, sentences, "", counted, nearest)
 
 
 def _not_conforming(failing: list[str], named: Names) -> str:
@@ -100,12 +109,15 @@ def _lacks(run: Run) -> str:
     return f"Not everything that was planned is done: {run.incomplete}.{asked}"
 
 
-def _failed(failures: list[tables.Failure], run: Run) -> str:
+def _failed(failures: list[page_failures.Failure], run: Run) -> str:
     if not failures:
         return ""
     row = failures[0].row
-    of_all = f"{len(run.not_passing()):,} of {number_of(len(run.records), 'comparison')} did not pass"
-    return f"{of_all}. First: {row['implementation']} on {row['recipe']} in {row['dtype']}, {_place(row)}."
+    of_all = f"{len(run.not_passing()):,} of {number_of(len(run.records), 'comparison')} failed"
+    counts = run.records["verdict"].value_counts()
+    neutral = [f"{counts[verdict]:,} {verdict.value}" for verdict in NEUTRAL if verdict in counts]
+    besides = f", not counting {' and '.join(neutral)}" if neutral else ""
+    return f"{of_all}{besides}. First: {row['implementation']} on {row['recipe']} in {row['dtype']}, {_place(row)}."
 
 
 def _silent(run: Run) -> str:
@@ -131,6 +143,12 @@ def _place(row: Mapping[str, Any]) -> str:
 
 def _title(run: Run) -> str:
     return str(run.records["run"].iloc[0]) if len(run.records) else run.folder.name
+
+
+def _started(run: Run) -> str:
+    """When the run began: 2026-11-27 19:22 UTC; "" where it is not known."""
+    told = str(run.facts.get("environment", {}).get("started", ""))
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*?(\+00:00|Z)$", r"\1 \2 UTC", told)
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -93,6 +93,7 @@ def script_data(run: Run, named: Names, matrix: dict[tuple[str, str], dict[str, 
         "missing": _places(run.missing, named, ["recipe", "implementation", "dtype", "check"]),
         "about": _about(run.records, named),
         "curveNames": curve_names,
+        "curveVerdicts": _curve_verdicts(run.records, named, strings),
         "curves": _curves(run.curves, curve_names, named.dtypes),
         "start": start(run),
         "strings": strings.all,
@@ -144,6 +145,13 @@ def _places(table: pd.DataFrame, named: Names, keys: list[str]) -> list[list[int
     orders = {**dict(zip(TRAINING, named, strict=True)), "check": list(LADDER), "verdict": list(SEVERITY)}
     places = [table[key].map({value: place for place, value in enumerate(orders[key])}).astype(int) for key in keys]
     return [list(row) for row in zip(*places, strict=True)]
+
+
+def _curve_verdicts(records: pd.DataFrame, named: Names, strings: Strings) -> list[list[int]]:
+    """Recipe, implementation, precision, verdict and quantity of the curves that do not pass."""
+    rows = records[(records["stage"] == "curve") & (records["verdict"] != VERDICTS[0])]
+    places = _places(rows, named, [*TRAINING, "verdict"])
+    return [[*place, strings.number(str(name))] for place, name in zip(places, rows["tensor"], strict=True)]
 
 
 def _about(records: pd.DataFrame, named: Names) -> list[list[str]]:

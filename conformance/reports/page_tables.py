@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from conformance.reports.page_data import ORACLE, TRAINING
-from conformance.results.conclusion import command_to_explain
+from conformance.reports.page_data import ORACLE
 from conformance.results.run import Run
 from conformance.results.schema import VERDICTS, typed
 from conformance.results.sight import known_faults, seen_faults
@@ -20,51 +19,9 @@ MICRO = 1e6
 NAMED = 5  # recipes that are named of many
 
 
-class Failure(NamedTuple):
-    """The first failure of one training, what is known of its cause, and the command that looks for it."""
-
-    row: dict[str, Any]
-    times: float  # the error in allowances
-    explanations: list[dict[str, Any]]
-    explain: str
-
-
-def failures(run: Run) -> list[Failure]:
-    """The first failure of each training, in the order of the ladder."""
-    explained = {key: rows.to_dict("records") for key, rows in run.explanations.groupby(TRAINING, sort=False)}
-    return [
-        Failure(
-            _named(row),
-            row["error"] / row["allowance"] if row["allowance"] else math.nan,
-            [_named(each) for each in explained.get(tuple(row[key] for key in TRAINING), [])],
-            command_to_explain(row, run.folder),
-        )
-        for row in run.first_failures.to_dict("records")
-    ]
-
-
-def _named(row: dict[Any, Any]) -> dict[str, Any]:
+def named(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row of a frame, its columns as texts."""
     return {str(name): value for name, value in row.items()}
-
-
-def failures_by_check(run: Run) -> pd.DataFrame:
-    """How many trainings of each implementation fail first in each check."""
-    first = run.first_failures
-    counts = pd.crosstab(first["implementation"], first["check"])
-    ordered = counts.reindex(columns=list(dict.fromkeys(first["check"])))
-    return ordered.assign(total=counts.sum(axis=1)).rename_axis(columns=None).reset_index()
-
-
-def causes(run: Run) -> pd.DataFrame:
-    """The causes that were found: how many trainings of which implementation each explains, and where."""
-    explained = run.explanations[run.explanations["explained"].astype(bool)]
-    if explained.empty:
-        return explained
-    trainings = explained.drop_duplicates([*TRAINING, "cause"])
-    table: pd.DataFrame = trainings.groupby(["implementation", "cause"], sort=False).agg(
-        trainings=("recipe", "size"), recipes=("recipe", lambda recipes: in_short(list(dict.fromkeys(recipes))))
-    )
-    return table.reset_index().sort_values("trainings", ascending=False, kind="stable")
 
 
 def in_short(recipes: list[str]) -> str:
@@ -85,10 +42,15 @@ class Margin(NamedTuple):
     error: float
     fault: float
 
+    @property
+    def beyond(self) -> bool:
+        """Whether the fault lies beyond the scale, at whose end it is drawn."""
+        return self.fault in (0.0, 100.0)
+
 
 def margins(run: Run) -> list[Margin]:
     """Error, allowance and nearest fault of each check and precision; the allowance is in the middle of the scale."""
-    rows = [_named(row) for row in run.margins.to_dict("records")]
+    rows = [named(row) for row in run.margins.to_dict("records")]
     times = [_inverse(row["allowance_per_ceiling"]) for row in rows]
     return [
         Margin(row, fault, on_scale(row["error_per_allowance"]), on_scale(fault))
@@ -230,7 +192,7 @@ def faults(run: Run) -> Faults:
     sights = seen_faults() if len(table) else {}
     seen = {fault for name in table["recipe"] for fault in sights.get(run.recipes[name].hash, ())}
     known = known_faults()
-    return Faults(len(seen & set(known)), len(known), [_named(row) for row in table.to_dict("records")])
+    return Faults(len(seen & set(known)), len(known), [named(row) for row in table.to_dict("records")])
 
 
 def chosen(run: Run, frame: str) -> pd.DataFrame:
@@ -283,4 +245,4 @@ def nearest(run: Run) -> dict[str, Any]:
     """The passing record that is nearest to its allowance; {} if there is none."""
     passing = run.records[run.records["verdict"] == "pass"]
     passing = passing[np.isfinite(passing["error_per_allowance"])]
-    return {} if passing.empty else _named(passing.loc[passing["error_per_allowance"].idxmax()].to_dict())
+    return {} if passing.empty else named(passing.loc[passing["error_per_allowance"].idxmax()].to_dict())

@@ -11,6 +11,8 @@
   const MEASURES = ["position", "value", "error", "floor", "allowance"];
   const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
   const NOT_FINITE = "not finite";
+  const FEW = 12; // positions of which each has its tick
+  const narrow = matchMedia("(max-width: 40rem)"); // no room for a box beside the pointer, nor for buttons
   const selects = { recipe: byId("recipe"), dtype: byId("dtype"), quantity: byId("quantity"), axis: byId("axis") };
   const oracle = report.curveNames.length - 1;
   const decoded = new Map();
@@ -95,13 +97,14 @@
       const common = {
         x: Array.from(curve.position), name: escaped(name), legendgroup: String(curve.name), mode: "lines+markers",
         line: { color: shape.colour, dash: shape.dash, width: shape.width },
-        customdata: hover(curve, judged), hovertemplate: "%{customdata}<extra></extra>",
+        customdata: hover(curve, judged), hovertemplate: "%{customdata}<extra></extra>", meta: "in full",
       };
       const marker = { symbol: shape.marker, color: shape.colour, size: marks(curve.position.length, place, compared.length), line: { width: 0 } };
       drawn.push({ ...common, y: Array.from(curve.value), marker });
       drawn.push({ ...common, ...below(curve, marker, low, high), yaxis: "y2", showlegend: false });
     });
     if (unit === "epoch") for (const trace of drawn) if (trace.x.length === 1) trace.mode = "markers";
+    if (narrow.matches) for (const trace of drawn) Object.assign(trace, { hovertemplate: "", hoverinfo: trace.hoverinfo ?? "none" });
     return drawn;
   }
 
@@ -145,20 +148,36 @@
     });
   }
 
-  function layout(unit, judged, [low, high], positions) {
+  /** Where what never changes is shown: on an axis from 0. */
+  function axisOf(values) {
+    const finite = values.filter(Number.isFinite);
+    const [value] = finite;
+    if (selects.axis.value === "log" || !finite.length || finite.some((other) => other !== value)) return {};
+    if (selects.quantity.value.includes("accuracy")) return { range: [0, 105] };
+    return { range: value > 0 ? [0, 1.25 * value] : value < 0 ? [1.25 * value, 0] : [0, 1] };
+  }
+
+  /** Whole positions; a single one on an axis from 0. */
+  function axisAlong(positions) {
+    const [first, last] = [positions[0], positions.at(-1)];
+    const pad = Math.max(0.5, 0.015 * (last - first));
+    const from = first === last ? Math.min(0, first) - pad : first - pad;
+    return { range: [from, last + pad], tickformat: "d", ...(last - from <= FEW ? { dtick: 1, tick0: 0 } : {}) };
+  }
+
+  function layout(unit, judged, [low, high], positions, values) {
     const [ink, soft, line, paper] = ["ink", "soft", "line", "paper"].map((name) => theme.colour(name));
     const axis = { gridcolor: line, linecolor: soft, zeroline: false, tickfont: { color: soft }, title: { font: { color: soft, size: 12 } }, automargin: true };
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => low + i);
     const stride = Math.ceil(ticks.length / 9);
     const shown = ticks.filter((power, i) => i === 0 || (i % stride === 0 && power < high) || power === high);
     const difference = judged ? "error" : "relative difference";
-    const pad = Math.max(0.5, 0.015 * (positions.at(-1) - positions[0]));
     return {
-      height: 640, margin: { l: 72, r: 12, t: 8, b: 44 }, paper_bgcolor: paper, plot_bgcolor: paper, hovermode: "x unified", hoverdistance: -1,
+      height: 640, margin: { l: 72, r: 12, t: 8, b: 44 }, paper_bgcolor: paper, plot_bgcolor: paper, hovermode: narrow.matches ? "x" : "x unified", hoverdistance: -1,
       font: { family: "system-ui, sans-serif", size: 12, color: ink }, hoverlabel: { bgcolor: paper, bordercolor: soft, font: { color: ink } },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
-      xaxis: { ...axis, title: { ...axis.title, text: unit }, anchor: "y2", range: [positions[0] - pad, positions.at(-1) + pad], hoverformat: "d", unifiedhovertitle: { text: `${unit} %{x}` } },
-      yaxis: { ...axis, domain: [0.53, 1], type: selects.axis.value, title: { ...axis.title, text: escaped(selects.quantity.value) }, exponentformat: "power" },
+      xaxis: { ...axis, title: { ...axis.title, text: unit }, anchor: "y2", ...axisAlong(positions), hoverformat: "d", unifiedhovertitle: { text: `${unit} %{x}` } },
+      yaxis: { ...axis, domain: [0.53, 1], type: selects.axis.value, title: { ...axis.title, text: escaped(selects.quantity.value) }, exponentformat: "power", ...axisOf(values) },
       yaxis2: {
         ...axis, domain: [0, 0.47], type: "log", range: [low - 0.15, high + 0.15], title: { ...axis.title, text: `${difference} (log)` },
         tickvals: shown.map((power) => 10 ** power), ticktext: shown.map((power) => (power === low ? "0" : power === high ? NOT_FINITE : `10<sup>${power}</sup>`)),
@@ -168,50 +187,89 @@
 
   // The same in words and numbers.
   function tell({ compared, judged, unit }) {
-    const worst = compared.map((curve) => ({ curve, at: worstOf(curve, judged) })).filter(({ at }) => at >= 0);
-    const body = worst.map(({ curve, at }) => tableRow(numbersOf(curve, at)));
-    const share = ["largest error", `at ${unit}`, "allowance there", "share of it"];
-    byId("plot-numbers").tHead.replaceChildren(tableRow(["implementation", "last value", ...share, "equal to the last bit"], "th"));
-    byId("plot-numbers").tBodies[0].replaceChildren(...body);
+    const told = compared.filter((curve) => curve.difference.length);
+    const share = ["largest share of the allowance", `at ${unit}`, "allowance there", "verdict"];
+    const error = [judged ? "largest error" : "largest difference", `at ${unit}`];
+    const head = ["implementation", "last value", ...error, ...(judged ? share : []), "equal to the last bit"];
+    byId("plot-numbers").tHead.replaceChildren(tableRow(head, "th"));
+    byId("plot-numbers").tBodies[0].replaceChildren(...told.map((curve) => tableRow(numbersOf(curve, judged))));
+    byId("plot-lacking").replaceChildren(...lacking(compared).map((text) => element("li", {}, text)));
     const exact = compared.some((curve) => curve.difference.includes(0));
     byId("plot-told").textContent = [
       `${selects.quantity.value} of ${selects.recipe.value} in ${selects.dtype.value}.`,
       judged ? "" : "It has no allowance of its own; below is the difference relative to the oracle's value.",
       exact ? "Points at the lower edge, marked 0, are equal to the last bit: a difference of 0 has no place on a logarithmic axis." : "",
-      worst.length ? "" : "No implementation has it.",
+      told.length ? "" : "No implementation has it.",
     ].filter(Boolean).join(" ");
   }
 
-  /** The place of the error that is largest in relation to its allowance, if there is one; what is not finite is. */
-  function worstOf(curve, judged) {
-    const size = (i) => {
-      if (!Number.isFinite(curve.value[i]) && Number.isFinite(curve.oracle[i])) return Infinity;
-      return judged && curve.allowance[i] > 0 ? curve.difference[i] / curve.allowance[i] : curve.difference[i];
-    };
-    return curve.difference.reduce((best, _, i) => (best < 0 || size(i) > size(best) || Number.isNaN(size(best)) ? i : best), -1);
+  /** Why implementations have no curve here. */
+  function lacking(compared) {
+    const [recipe, dtype] = [report.recipes.indexOf(selects.recipe.value), report.dtypes.indexOf(selects.dtype.value)];
+    const [groups, check] = [report.groups, report.checks.indexOf("free_running")];
+    return report.implementations.flatMap((name, place) => {
+      if (compared.some((curve) => curve.name === place)) return [];
+      const at = groups.recipe.findIndex((each, i) => each === recipe && groups.implementation[i] === place
+        && groups.dtype[i] === dtype && groups.check[i] === check && report.severity[groups.verdict[i]] !== "pass");
+      if (at < 0) return [`${name} has no such curve.`];
+      const verdict = report.severity[groups.verdict[at]];
+      const why = report.strings[groups.cause[at]];
+      return [`${name} has no such curve: ${verdict === "unsupported" ? "not offered" : verdict}${why ? `: ${why}` : ""}.`];
+    });
   }
 
-  function numbersOf(curve, at) {
+  /** The verdict of a curve; those that pass are not listed. */
+  function verdictOf(curve) {
+    const place = [report.recipes.indexOf(selects.recipe.value), curve.name, report.dtypes.indexOf(curve.dtype)];
+    const found = report.curveVerdicts.find((row) => place.every((value, i) => row[i] === value) && report.strings[row[4]] === curve.quantity);
+    const name = found ? report.severity[found[3]] : "pass";
+    return element("span", { class: `v-${name}` }, `${report.symbols[name]} ${name}`);
+  }
+
+  /** The place of what is largest; a value that is not finite, where the oracle's is, is larger than all. */
+  function placeOfLargest(curve, size) {
+    const sizeAt = (i) => (!Number.isFinite(curve.value[i]) && Number.isFinite(curve.oracle[i]) ? Infinity : size(i));
+    return curve.difference.reduce((best, _, i) => (sizeAt(i) > sizeAt(best) || Number.isNaN(sizeAt(best)) ? i : best), 0);
+  }
+
+  function numbersOf(curve, judged) {
     const { colour, dash } = style(curve.name, 1);
     const line = { solid: "solid", dot: "dotted" }[dash] ?? "dashed";
     const swatch = element("span", { class: "swatch", style: `border-color:${colour};border-top-style:${line}`, "aria-hidden": "true" });
     const name = element("span", {}, swatch, report.curveNames[curve.name]);
     const last = curve.value[curve.value.length - 1];
     const equal = curve.difference.filter((difference) => difference === 0).length;
-    const ratio = curve.difference[at] / curve.allowance[at];
+    const shareAt = (i) => (curve.allowance[i] > 0 ? curve.difference[i] / curve.allowance[i] : NaN);
+    const [largest, nearest] = [placeOfLargest(curve, (i) => curve.difference[i]), placeOfLargest(curve, shareAt)];
+    const share = [readShare(shareAt(nearest)), curve.position[nearest], curve.allowance[nearest], verdictOf(curve)];
     return [
-      name, element("span", { class: "digits" }, read(last, digits(curve.dtype)) || NOT_FINITE), curve.difference[at], curve.position[at],
-      curve.allowance[at], readShare(ratio), `${equal} of ${curve.difference.length}`,
+      name, element("span", { class: "digits" }, read(last, digits(curve.dtype)) || NOT_FINITE), curve.difference[largest],
+      curve.position[largest], ...(judged ? share : []), `${equal} of ${curve.difference.length}`,
     ];
   }
 
   function draw() {
     const curves = chosenCurves();
     const limits = decades(curves.compared, curves.judged && curves.reference ? [...curves.reference.floor, ...curves.reference.allowance] : []);
-    const config = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
+    const config = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS, displayModeBar: narrow.matches ? false : "hover" };
     const positions = [curves.reference, ...curves.compared].filter(Boolean).flatMap((curve) => Array.from(curve.position)).sort((a, b) => a - b);
-    Plotly.react(plot, traces(curves, limits), layout(curves.unit, curves.judged, limits, positions), config);
+    const values = [curves.reference, ...curves.compared].filter(Boolean).flatMap((curve) => Array.from(curve.value));
+    Plotly.react(plot, traces(curves, limits), layout(curves.unit, curves.judged, limits, positions, values), config);
+    byId("plot-at").replaceChildren();
+    plot.removeAllListeners("plotly_hover");
+    plot.on("plotly_hover", ({ points }) => tellAt(points, curves.unit));
     tell(curves);
+  }
+
+  const unescaped = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+  /** On a narrow screen, what is at the pointer stands below the plot. */
+  function tellAt(points, unit) {
+    if (!narrow.matches || !points.length) return;
+    const lines = points.filter(({ customdata }) => customdata !== undefined).map(
+      ({ data, customdata }) => (data.meta ? unescaped(customdata) : `${data.name} ${customdata}`),
+    );
+    byId("plot-at").replaceChildren(...[`${unit} ${points[0].x}`, ...distinct(lines)].map((line) => element("li", {}, line)));
   }
 
   // The choice.
@@ -249,5 +307,6 @@
     draw();
   });
   theme.listeners.push(draw);
+  narrow.addEventListener("change", draw);
 })();
 scrollToState();

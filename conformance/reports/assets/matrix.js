@@ -135,8 +135,8 @@
     const row = button.closest("tr");
     const recipe = Number(row.dataset.row);
     const implementation = button.parentElement.cellIndex - 1;
-    const inside = element("td", { colspan: row.cells.length }, ...told(recipe, implementation));
-    const made = element("tr", { class: "behind", id: "behind" }, inside);
+    const inside = element("div", { class: "inside" }, ...told(recipe, implementation));
+    const made = element("tr", { class: "behind", id: "behind" }, element("td", { colspan: row.cells.length }, inside));
     row.after(made);
     button.setAttribute("aria-expanded", "true");
     button.setAttribute("aria-controls", "behind");
@@ -153,26 +153,35 @@
 
   function checks(recipe, implementation) {
     const head = element("thead", {}, tableRow(
-      ["check", "precision", "verdict", "comparisons", "worst error", "allowance", "share of the allowance", "tensor", "step", "reason"], "th",
+      ["check", "precision", "verdict", "comparisons", "worst error", "allowance", "share of the allowance", "tensor", "step"], "th",
     ));
     const dtype = report.dtypes.indexOf(filters.precision.value);
     const lines = behind[recipe].filter(
       (index) => groups.implementation[index] === implementation && (dtype < 0 || groups.dtype[index] === dtype),
     );
-    const rowsOf = lines.map((index) => tableRow([
+    const rowsOf = lines.flatMap((index) => withReason(tableRow([
       report.checks[groups.check[index]], report.dtypes[groups.dtype[index]], verdictOf(groups.verdict[index]),
       groups.records[index], asNumber(groups.error[index]), asNumber(groups.allowance[index]),
       readShare(asNumber(groups.error_per_allowance[index])), report.strings[groups.tensor[index]], groups.step[index],
-      report.strings[groups.cause[index]],
-    ]));
+    ]), report.strings[groups.cause[index]]));
     const lacking = report.missing.filter(
       ([r, i, d]) => r === recipe && i === implementation && (dtype < 0 || d === dtype),
     );
-    const rowsLacking = lacking.map(([, , d, check]) => tableRow(
-      [report.checks[check], report.dtypes[d], verdictOf(report.severity.indexOf("incomplete")), "", "", "", "", "", "", "planned, not done"],
-    ));
-    const made = element("table", {}, head, element("tbody", {}, ...rowsOf, ...rowsLacking));
-    return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Checks behind the cell" }, made);
+    const rowsLacking = lacking.flatMap(([, , d, check]) => withReason(tableRow(
+      [report.checks[check], report.dtypes[d], verdictOf(report.severity.indexOf("incomplete")), "", "", "", "", "", ""],
+    ), "planned, not done"));
+    const made = element("table", { class: "checks" }, head, element("tbody", {}, ...rowsOf, ...rowsLacking));
+    const place = element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Checks behind the cell" }, made);
+    watchWidth(place);
+    return place;
+  }
+
+  /** A row, and below it in a line of its own the reason, if there is one. */
+  function withReason(row, reason) {
+    if (!reason) return [row];
+    row.className = "told";
+    const cell = element("td", { colspan: row.cells.length }, element("span", {}, reason));
+    return [row, element("tr", { class: "why" }, cell)];
   }
 
   function verdictOf(place) {

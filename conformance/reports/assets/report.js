@@ -12,6 +12,7 @@ function read(value, digits = 3) {
   if (Number.isNaN(value)) return "";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
   const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e6) return String(value);
   const short = size !== 0 && (size < 1e-4 || size >= 1e15) ? value.toExponential(digits - 1) : value.toPrecision(digits);
   return short.includes("e") ? short.replace(/\.?0*e/, "e") : String(Number(short));
 }
@@ -43,6 +44,18 @@ function tableRow(values, cell = "td") {
   });
   return row;
 }
+
+/** Say of a table that is wider than its place that it goes on, as long as there is more to the right. */
+function watchWidth(place) {
+  const look = () => {
+    place.classList.toggle("wide", place.scrollWidth > place.clientWidth + 1);
+    place.classList.toggle("more", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
+  };
+  const watch = new ResizeObserver(() => requestAnimationFrame(look));
+  for (const each of [place, ...place.children]) watch.observe(each);
+  place.addEventListener("scroll", look, { passive: true });
+}
+document.querySelectorAll(".scroll").forEach(watchWidth);
 
 // The state: what is chosen stands in the address, "#recipe=...&dtype=...", so that it can be sent to others.
 const state = {

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conformance.reports import page_failures, write_reports
 from conformance.reports import page_tables as tables
-from conformance.reports import write_reports
 from conformance.reports.page import page, safe_json
 from conformance.reports.page_data import Pool, cells, for_json, names, script_data, start
 from conformance.results.run import load_run
@@ -198,7 +198,7 @@ def test_of_very_many_failures_the_first_are_told_in_full_and_all_are_there(run_
     run = run_of(recipes=60)
     text = page(run)
     assert text.count('<article class="failure">') == 20 < len(run.first_failures)
-    assert text.count('data-copy="conformance run') == len(run.first_failures)
+    assert text.count('data-copy="conformance run') == len(run.first_failures) + 1  # the first stands at the top, too
 
 
 def test_the_heat_map_marks_what_is_beyond_its_allowance():
@@ -246,8 +246,58 @@ def test_a_cause_that_was_found_stands_with_its_failure_and_one_that_was_not_say
     assert "<strong>No known cause</strong>" in articles[1]
     assert "Its cause has not been looked for" not in articles[0] + articles[1]
     assert "Its cause has not been looked for" in articles[2]
-    causes = tables.causes(run)
+    causes = page_failures.causes(run)
     assert list(causes["cause"]) == ["adam(epsilon=<1>)"]
+
+
+def test_a_cause_stands_beside_what_the_recipe_has_and_is_told_of_the_other_precision(run_of):
+    run = run_of(recipes=12)
+    first = run.first_failures.iloc[0]
+    rates = run.dialects[run.dialects["keyword"] == "learning_rate"].set_index("recipe")
+    own = rates.loc[first["recipe"]]
+    other = "float32" if first["dtype"] == "float64" else "float64"
+    alike = run.first_failures.head(1)
+    run.__dict__["first_failures"] = pd.concat([alike, alike.assign(dtype=other)])
+    told = {"cause": f"{own['name']}(learning_rate=123)", "explained": True, "place": "", "text": "", "command": ""}
+    places = {key: first[key] for key in ("recipe", "implementation", "dtype", "check")}
+    run.__dict__["explanations"] = pd.DataFrame([places | told])
+    text = page(run)
+    named = f"{told['cause']}; the recipe has learning_rate={own['value']}"
+    top, with_own, with_other = re.findall(f"<strong>([^<]*)</strong>[^<]*{re.escape(named)}", text)
+    assert (top, with_own, with_other) == ("Its cause", "Cause", f"Cause in {first['dtype']}")
+    assert f"This shows it again, together with {first['dtype']}:" in text
+
+
+def test_what_failed_is_counted_apart_from_what_is_neither_passed_nor_failed(run_of):
+    run = run_of(recipes=60)
+    text = page(run)
+    counts = run.records["verdict"].value_counts()
+    assert f"{len(run.not_passing()):,} of {len(run.records):,} comparisons failed, not counting" in text
+    assert f"{counts['inconclusive']} inconclusive" in text
+    assert '<option value="failing">failed: fail, missing, crashed, timeout</option>' in text
+
+
+def test_folder_and_date_of_the_run_stand_at_the_top(run_of):
+    run = run_of(recipes=1)
+    text = page(run)
+    assert f"<code>{run.folder}</code>, begun 2026-01-02 03:04 UTC" in text
+    assert text.index("begun 2026-01-02 03:04 UTC") < text.index("<h2")
+
+
+def test_curves_that_do_not_pass_are_listed_with_their_verdicts(run_of):
+    run = run_of(recipes=12)
+    curves = run.records[run.records["stage"] == "curve"]
+    run.records.loc[curves.index[:2], "verdict"] = ["inconclusive", "fail"]
+    named = names(run)
+    data = script_data(run, named, cells(run))
+    listed = [(data["severity"][verdict], data["strings"][name]) for *_, verdict, name in data["curveVerdicts"]]
+    assert listed[:2] == [("inconclusive", curves["tensor"].iloc[0]), ("fail", curves["tensor"].iloc[1])]
+    assert len(listed) == (run.records.loc[curves.index, "verdict"] != "pass").sum()
+
+
+def test_a_fault_beyond_the_scale_of_the_margins_is_said_to_be():
+    drawn = [tables.Margin({}, times, 10.0, tables.on_scale(times)) for times in (917.0, 3e12)]
+    assert [each.beyond for each in drawn] == [False, True]
 
 
 def test_the_page_is_among_the_reports_of_a_run(tmp_path, synthetic_run):

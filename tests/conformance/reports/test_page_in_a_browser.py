@@ -221,6 +221,72 @@ def test_a_difference_of_zero_and_a_value_that_is_not_finite_are_shown_as_what_t
     assert "∞" in page.locator("#plot-numbers").text_content()
 
 
+def test_the_largest_error_and_the_largest_share_of_the_allowance_are_told_apart(opened: Any) -> None:
+    page = opened("passing")
+    expected = page.evaluate(
+        """() => {
+        const drawn = document.getElementById("plot").data.find((t) => t.name === "torch" && t.yaxis === "y2");
+        const band = document.getElementById("plot").data.find((t) => t.name === "allowance");
+        const place = (sizes) => drawn.x[sizes.indexOf(Math.max(...sizes))];
+        return [place(drawn.y), place(drawn.y.map((error, i) => error / band.y[i]))];
+    }"""
+    )
+    row = page.locator("#plot-numbers tbody tr", has_text="torch").locator("td").all_text_contents()
+    head = page.locator("#plot-numbers thead th").all_text_contents()
+    assert head[2:7] == ["largest error", "at step", "largest share of the allowance", "at step", "allowance there"]
+    assert [int(row[2]), int(row[4])] == expected
+    assert row[6] == "✓ pass"
+
+
+def test_why_an_implementation_has_no_curve_stands_beside_the_chart(opened: Any) -> None:
+    page = opened("passing")
+    page.evaluate(
+        """() => {
+        const recipe = Object.keys(report.curves)[3];
+        report.curves[recipe].series = report.curves[recipe].series.filter(([name]) => name !== 1);
+        const groups = report.groups;
+        const [row, check] = [report.recipes.indexOf(recipe), report.checks.indexOf("free_running")];
+        const at = groups.recipe.findIndex((each, i) => each === row && groups.check[i] === check
+          && groups.implementation[i] === 1 && groups.dtype[i] === 0);
+        groups.verdict[at] = report.severity.indexOf("unsupported");
+        groups.cause[at] = report.strings.push("schedule= is <b>not</b> given") - 1;
+        location.hash = new URLSearchParams({ recipe, dtype: report.dtypes[0] });
+    }"""
+    )
+    lacking = page.locator("#plot-lacking li")
+    playwright.expect(lacking).to_have_text(["torch has no such curve: not offered: schedule= is <b>not</b> given."])
+
+
+def test_a_single_point_lies_on_axes_from_zero(opened: Any) -> None:
+    page = opened("passing")
+    page.select_option("#quantity", "test accuracy")
+    along, up = page.evaluate("[plot.layout.xaxis, plot.layout.yaxis]")
+    assert along["range"][0] <= 0 < along["range"][1]
+    assert along["dtick"] == 1
+    assert up["range"] == [0, 105]
+
+
+def test_on_a_small_screen_nothing_is_lost(opened: Any) -> None:
+    page = opened("failing", width=390)
+    assert page.locator("#plot .modebar-btn:visible").count() == 0
+    panel = page.locator('#plot .nsewdrag[data-subplot="xy2"]')
+    panel.scroll_into_view_if_needed()
+    box = panel.bounding_box()
+    for across in (0.4, 0.5):
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + box["height"] / 2)
+    playwright.expect(page.locator("#plot-at")).to_contain_text("numpy: cost 0.")
+    playwright.expect(page.locator("#plot-at")).to_contain_text("my.package:Model<b>: cost")
+    playwright.expect(page.locator("#matrix > .scroll.wide.more")).not_to_have_count(0)
+    assert page.evaluate(
+        "[...document.querySelectorAll('.cell')].every((cell) => cell.scrollWidth <= cell.clientWidth)"
+    )
+    page.locator(".cell.v-fail").first.click()
+    reason = page.locator("#behind .why span").first
+    assert reason.text_content()
+    left, right = reason.evaluate("(e) => [e.getBoundingClientRect().left, e.getBoundingClientRect().right]")
+    assert 0 <= left < right <= 390
+
+
 def test_a_command_is_copied(opened: Any) -> None:
     page = opened("failing")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
