@@ -96,7 +96,7 @@ def one_minus_rounded_power(beta: float, t: int, dtype: np.dtype[Any]) -> float:
 
     >>> import numpy as np
     >>> one_minus_rounded_power(0.875, 20, np.dtype(np.float32)) - one_minus_power(0.875, 20)
-    -1.6362667263234584e-09
+    2.684719779821876e-09
     """
     power = beta**t
     return one_minus_power(beta, t) + (power - float(dtype.type(power)))

@@ -56,6 +56,7 @@ WRONG = {
         "accumulation": one_of("average", "sum"),
         "learning_rate_position": one_of("outside", "inside"),
         "amsgrad": one_of(None, "raw_max", "corrected_max", "uncorrected"),
+        "correction_precision": one_of("exact", "working", "float32"),
         "decay_scale": one_of("learning_rate", "schedule_only"),
         "schedule": one_of("dozat", "constant"),
         "threshold": {3: "must be one of 5, 4", NAN: "must be one of 5, 4"},

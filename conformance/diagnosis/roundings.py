@@ -70,9 +70,9 @@ def rounded_numbers(recipe: Recipe) -> Iterator[Candidate]:
             numbers = {
                 keyword: float(rounded(np.asarray(setting), "float32"))
                 for keyword, setting in component.keywords.items()
-                if isinstance(setting, float)
+                if isinstance(setting, float) and float(rounded(np.asarray(setting), "float32")) != setting
             }
-            if own and (not candidate.description or component != asked.get(path)):
+            if own and numbers and (not candidate.description or component != asked.get(path)):
                 words = f"{candidate.description or component.name} with its numbers rounded to float32"
                 yield from changed(candidate.recipe, path, numbers, words)
 

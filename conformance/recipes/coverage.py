@@ -24,6 +24,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]  # ((factor, value), (factor, val
 _CONVEX = ("linear neuron", "logistic regression", "softmax regression")
 _WITHOUT_HIDDEN = ("relu neuron", *_CONVEX)
 _SOFTMAX = ("softmax regression", "softmax")
+_ERROR = "mean_squared_error"
 _SOFTMAX_ERROR = "squared error of a softmax"
 _REGULARIZING = ("penalty", "limit", "noise", "stopping")
 
@@ -270,7 +271,10 @@ def _holds(factor: str, prototype: Recipe, recipe: Recipe) -> bool:
         smoothing = {"label_smoothing": 0.0}
         one = Component(name=recipe.loss.name, **(recipe.loss.keywords | smoothing))
         other_one = Component(name=prototype.loss.name, **(prototype.loss.keywords | smoothing))
-        costs = [(choice.example_weights, choice.reduction) for choice in (recipe, prototype)]
+        costs = [
+            (choice.example_weights, choice.reduction, choice.model.output == "softmax" and choice.loss.name == _ERROR)
+            for choice in (recipe, prototype)
+        ]
         return _alike(one, other_one) and costs[0] == costs[1]
     return _alike(getattr(recipe, factor), getattr(prototype, factor))
 

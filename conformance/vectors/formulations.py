@@ -154,10 +154,15 @@ def named(file: str) -> Formulation:
 def _all() -> Iterator[Formulation]:
     for factor in _FACTORS:
         for label, values in values_in(factor).items():
-            yield from _of_value(factor, label, values)
+            yield from (each for each in _of_value(factor, label, values) if not _is_of_a_precision(each))
     for kind, labelled in FURTHER.items():
         for label, given in labelled.items():
             yield _made(kind, given["name"], label, given)
+
+
+def _is_of_a_precision(formulation: Formulation) -> bool:
+    """Whether it says another thing in each precision, so that one oracle cannot answer for both."""
+    return formulation.keywords.get("correction_precision") == "working"
 
 
 def _of_value(factor: str, label: str, values: dict[str, Any]) -> Iterator[Formulation]:

@@ -82,7 +82,7 @@ def arithmetic(variant: Variant, salt: float) -> AbstractContextManager[None]:
     """While this lasts the reference computes as ``variant`` says; ``salt`` says how another library would round."""
     return rounded_otherwise(
         total=total_in_turn if variant.one_by_one else total_by_threads if variant.side_by_side else None,
-        one_minus_power=_subtracted if variant.functions else None,
+        one_minus_power=subtracted if variant.functions else None,
         value=AnotherLibrary(salt, 2 if variant.side_by_side else 1) if variant.functions else None,
     )
 
@@ -94,7 +94,7 @@ def jittered(value: Array, generator: np.random.Generator) -> Array:
     return moved
 
 
-def _subtracted(beta: float, t: int) -> float:
+def subtracted(beta: float, t: int) -> float:
     """``1 - beta^t`` as it is mostly written, with the cancellation that the reference avoids."""
     return float(1.0 - beta**t)
 

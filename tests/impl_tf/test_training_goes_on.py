@@ -69,7 +69,10 @@ OPTIMIZERS = {
 CASES = [
     *((tape, schedule, "adam", dtype) for schedule in (BY_STEP, BY_EPOCH) for dtype in (tf.float32, tf.float64)),
     *((seeds, schedule, "adam", tf.float32) for schedule in (BY_STEP, BY_EPOCH)),
-    *((seeds, BY_STEP, name, tf.float64) for name in list(OPTIMIZERS)[1:]),
+    *(
+        pytest.param(seeds, BY_STEP, name, tf.float64, marks=() if name == "momentum" else pytest.mark.slow)
+        for name in list(OPTIMIZERS)[1:]
+    ),
 ]
 
 

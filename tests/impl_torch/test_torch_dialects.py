@@ -75,9 +75,8 @@ def formula_rmsprop(params, momentum=0.0):
 
 
 def formula_adam(params, amsgrad=None):
-    return optimizers.Adam(
-        params, lr=0.01, beta1=0.9, beta2=0.999, epsilon=1e-8, epsilon_position="outside_root", amsgrad=amsgrad
-    )
+    options = {"epsilon": 1e-8, "epsilon_position": "outside_root", "correction_precision": "exact"}
+    return optimizers.Adam(params, lr=0.01, beta1=0.9, beta2=0.999, amsgrad=amsgrad, **options)
 
 
 def formula_adagrad(params, initial_accumulator=0.0):
@@ -87,6 +86,7 @@ def formula_adagrad(params, initial_accumulator=0.0):
 
 def formula_adamax(params):
     options = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_position": "inside_maximum"}
+    options["correction_precision"] = "exact"
     return optimizers.Adamax(params, lr=0.01, **options)
 
 

@@ -181,6 +181,7 @@ def test_what_was_finished_is_kept_and_what_was_broken_off_is_begun_anew(tmp_pat
     assert len(carried_out) == 4
 
 
+@pytest.mark.slow
 def test_a_portion_that_was_broken_off_goes_on_with_what_it_lacks(tmp_path, monkeypatch):
     def break_off(worker, done, total):
         if done:
@@ -257,6 +258,7 @@ def test_an_injected_fault_is_a_false_alarm_that_is_named(place):
     assert " 0 false alarms" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_portion_that_loses_a_worker_is_not_finished(place):
     arguments = ("--recipes", "1", "--implementation", "plugin:Dead", "--output", "dead")
     result = conformance(place, *arguments)

@@ -222,6 +222,7 @@ def test_a_run_goes_on_after_kills_of_any_of_its_processes_and_then_has_the_reco
     assert place.load().passed
 
 
+@pytest.mark.slow
 def test_where_no_run_was_begun_none_is_gone_on_with_but_one_can_begin(place):
     out = place.folder / "out"
     assert place.run("run", "--resume", "out")[0] == 2
@@ -234,6 +235,7 @@ def test_where_no_run_was_begun_none_is_gone_on_with_but_one_can_begin(place):
     assert not (out / "plan.json.part").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_that_lacks_nothing_stays_as_it_is(place):
     assert place.run(*place.begin("numpy", recipes=("s1",)))[0] == 0
     before = (place.folder / "out" / "records.csv").read_bytes()
@@ -252,6 +254,7 @@ def test_a_run_of_other_code_is_not_gone_on_with(place):
     assert "was made with other source" in err
 
 
+@pytest.mark.slow
 def test_a_crash_costs_nothing_if_it_does_not_happen_again(place):
     status, _, err = place.run(*place.begin("plug:DiesOnce"))
     assert status == 0, err
@@ -278,6 +281,7 @@ def test_a_check_that_takes_too_long_is_stopped_and_the_others_are_made(place):
     assert set(found) == set(LADDER)
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_too_much_memory_is_stopped(place):
     status, _, err = place.run(*place.begin("plug:Hoards", "--memory", "400", recipes=("s1",)))
     assert status == 3
@@ -308,6 +312,7 @@ def test_an_implementation_that_cannot_be_loaded_costs_itself_only(place):
     assert place.load().verdicts["absent_module:X"].tolist() == ["INCOMPLETE (float64)"]
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_first_failure_where_that_is_asked_for(place):
     status, _, _ = place.run(*place.begin("plug:Elsewhere", "-x", recipes=("s1", "s2")))
     records = place.records()
@@ -316,12 +321,14 @@ def test_a_run_ends_with_the_first_failure_where_that_is_asked_for(place):
     assert set(records["recipe"]) == {"s1"}
 
 
+@pytest.mark.slow
 def test_only_the_checks_that_are_named_are_made(place):
     assert place.run(*place.begin("numpy", "--check", "update,loss", recipes=("s1",)))[0] == 0
     assert list(dict.fromkeys(place.records()["check"])) == ["loss", "update"]
     assert place.load().passed
 
 
+@pytest.mark.slow
 def test_tensors_are_kept_where_something_failed_or_all_are_asked_for(place):
     assert place.run(*place.begin("numpy", recipes=("s1",), output="passed"))[0] == 0
     assert os.listdir(place.folder / "passed" / "traces") == []
