@@ -88,11 +88,10 @@ class JaxSession(Session):
         # Compiled whole: JAX would compile every operation by itself, for every shape.
         self.differentiate = jax.jit(self._differentiate)
         self.update = jax.jit(self._update)
-        self.initialize = jax.jit(
-            partial(
-                models.initialize, self.model, initializer=recipe.initializer.name,
-                initializer_options=recipe.initializer.keywords,
-            )
+        # Not so compiled: its draws are compiled by shape, and many models share these.
+        self.initialize = partial(
+            models.initialize, self.model, initializer=recipe.initializer.name,
+            initializer_options=recipe.initializer.keywords,
         )  # fmt: skip
 
     @in_precision
