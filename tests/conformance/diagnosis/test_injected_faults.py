@@ -104,7 +104,6 @@ TORCH = [
         },
         ("loss", "loss", "penalty", 6),  # the biases start at zero
         ("the fault 'penalties: of biases too'",),
-        layout="multiplied by 1.00018",
     ),
     Fault(
         "Adam's second decay 0.99",
@@ -239,7 +238,7 @@ TF = [
         "adam",
         {
             "impl_tf/optimizers.py": (
-                "correction1, correction2 = _one_minus_power(beta1, t), _one_minus_power(beta2, t)",
+                "correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)",
                 "correction1 = correction2 = tf.ones_like(t)",
             )
         },
