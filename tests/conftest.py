@@ -18,6 +18,7 @@ ABSENT = "COURSE DATA ABSENT"
 COURSE_FILES = ("train_signs.h5", "test_signs.h5", "train_catvnoncat.h5", "test_catvnoncat.h5")
 NO_BROWSER = "NO BROWSER"
 NO_NODE = "NO NODE"
+INSTALL_NODE = "install Node.js"
 INSTALL_A_BROWSER = "install Chromium, for example by `apt-get install chromium`"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -52,9 +53,18 @@ def browser_path() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def node_path() -> str:
+    """The program of a Node.js that is installed."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip(f"{NO_NODE}: node is not on PATH; {INSTALL_NODE}")
+    return found
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines how many tests did not run, for want of what: a skip alone goes unseen."""
-    remedies = ((ABSENT, "set CONFORMANCE_DATA"), (NO_BROWSER, INSTALL_A_BROWSER), (NO_NODE, "install Node.js"))
+    remedies = ((ABSENT, "set CONFORMANCE_DATA"), (NO_BROWSER, INSTALL_A_BROWSER), (NO_NODE, INSTALL_NODE))
     for lacking, remedy in remedies:
         skipped = [report for report in terminalreporter.stats.get("skipped", []) if lacking in str(report.longrepr)]
         if skipped:

@@ -1,6 +1,8 @@
 """``conformance record``, ``diff`` and ``pair``: tapes and traces, weights against weights, any two held together."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,12 +55,8 @@ def diff(
     """
     from conformance.exchange import pair as exchange
 
-    try:
+    with _told():
         found = exchange.diff(a, b)
-    except (ValueError, OSError) as error:
-        stop(Exit.BAD_INPUT, str(error))
-    except exchange.SubjectError as error:
-        stop(Exit.INCOMPLETE, str(error))
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
@@ -85,17 +83,26 @@ def pair(
     """
     from conformance.exchange import pair as exchange
 
-    try:
+    with _told():
         found = exchange.pair(a, b, inputs, weights=weights, weights_b=weights_b, dtype=dtype, start=start)
-    except (ValueError, OSError) as error:
-        stop(Exit.BAD_INPUT, str(error))
-    except exchange.SubjectError as error:
-        stop(Exit.INCOMPLETE, str(error))
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
         _show_pair(found)
     raise typer.Exit(Exit.ALL_PASS if found.ok else Exit.NOT_ALL_PASS)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What two things cannot be held against each other for ends the command: bad input, or a program that failed."""
+    from conformance.exchange.pair import SubjectError
+
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        stop(Exit.BAD_INPUT, str(error))
+    except SubjectError as error:
+        stop(Exit.INCOMPLETE, str(error))
 
 
 def _show_weights(found: "WeightsComparison") -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from conformance.data.wording import nearest, shown
 from conformance.problems.tensors import Array, Tensors
-
-Tree = dict[str, Any]  # nested, with arrays as its leaves
+from conformance.results.grammar import Tree, nested
 
 _STATE = ("parameter/NAME", "statistic/NAME", "slot/SLOT/NAME")
 
@@ -46,14 +45,7 @@ def tree_of(tensors: Mapping[str, Array], grammar: Collection[str] = TRACE) -> T
     >>> tree_of({"costs": 1, "step/2/gradient/dense/kernel": 2})
     {'costs': 1, 'step': {'2': {'gradient': {'dense/kernel': 2}}}}
     """
-    tree: Tree = {}
-    for name, value in tensors.items():
-        *branches, leaf = parts(name, grammar)
-        place = tree
-        for branch in branches:
-            place = place.setdefault(branch, {})
-        place[leaf] = value
-    return tree
+    return nested((parts(name, grammar), value) for name, value in tensors.items())
 
 
 def flat(tree: Mapping[Any, Any], path: str = "") -> Tensors:

@@ -13,13 +13,14 @@ from conformance.checks import free_running, initialization
 from conformance.checks.case import Case
 from conformance.exchange import situations
 from conformance.exchange.files import write_tensors
-from conformance.exchange.names import SETS, Tree, flat
+from conformance.exchange.names import SETS, flat
 from conformance.exchange.trace import FORMAT, STEM, TAPE_FILE
 from conformance.problems.preparation import prepare
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.writing import as_toml
+from conformance.results.grammar import Tree
 
 RECIPE_FILE = "recipe.toml"
 

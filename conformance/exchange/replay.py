@@ -28,10 +28,11 @@ from conformance.adapters.session import (
 from conformance.checks import case as cases
 from conformance.checks.case import Case
 from conformance.exchange import situations
-from conformance.exchange.names import SETS, Tree
+from conformance.exchange.names import SETS
 from conformance.exchange.trace import STEM, Trace, file_of, load_trace
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
+from conformance.results.grammar import Tree
 from reference_numpy import models, regularizers
 
 PREFIX = f"{__name__}:"

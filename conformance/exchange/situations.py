@@ -15,10 +15,10 @@ from conformance.adapters.session import State, TrainingState
 from conformance.checks import case as cases
 from conformance.checks.case import Case, Exercise, Point
 from conformance.data.files import DataError
-from conformance.exchange.names import Tree
 from conformance.exchange.trace import Trace
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors, cast_floats
+from conformance.results.grammar import Tree
 
 DOUBLE = np.dtype(np.float64)
 

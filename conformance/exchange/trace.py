@@ -11,8 +11,9 @@ import numpy as np
 from conformance.data.files import DataError
 from conformance.data.wording import nearest, shown
 from conformance.exchange.files import read_json, read_tensors
-from conformance.exchange.names import TAPE, Tree, tree_of
+from conformance.exchange.names import TAPE, tree_of
 from conformance.problems.tensors import Array, Tensors
+from conformance.results.grammar import Tree
 
 STEM, TAPE_FILE = "trace", "tape.safetensors"
 FORMAT = "conformance-trace/1"

@@ -46,6 +46,22 @@ def as_single(
     return digits
 
 
+def looked_at_again(found: Sequence[Match], look: Look) -> tuple[list[Match], dict[str, float]]:
+    """Those of the matches that agree on other inputs too, and the digits to which the first of them does."""
+    measured = [(match, look(match)) for match in found]
+    verified = [(match, digits) for match, digits in measured if digits is not None]
+    return [match for match, _ in verified], next((digits for _, digits in verified if digits), {})
+
+
+def none_known(
+    asked: Questioned, near: Match | None, named: Callable[[Match], Named], notes: tuple[str, ...]
+) -> Answer:
+    """The answer where no formulation is the target: the nearest, if there is one, and how far it is."""
+    if near is None:
+        return Answer(asked.target, asked.kind, None, notes=notes)
+    return Answer(asked.target, asked.kind, None, notes=notes, nearest=named(near), distance=near.fit.apart)
+
+
 def answer_of(
     asked: Questioned,
     found: Sequence[Match],
@@ -62,19 +78,9 @@ def answer_of(
     def named(match: Match) -> Named:
         return Named(match.form.name, rename(match.form.keywords(match.numbers)))
 
-    digits: dict[str, float] = {}
-    verified = []
-    for match in found:
-        measured = look(match)
-        if measured is not None:
-            verified.append(match)
-            digits = digits or measured
+    verified, digits = looked_at_again(found, look)
     if not verified:
-        near = nearest(matches)
-        return Answer(
-            asked.target, asked.kind, None, notes=notes, nearest=None if near is None else named(near),
-            distance=None if near is None else near.fit.apart,
-        )  # fmt: skip
+        return none_known(asked, nearest(matches), named, notes)
     first, *others = verified
     one = named(first)
     return Answer(

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -11,43 +11,12 @@ import numpy as np
 from conformance.identification.exercises import BOWL_STEPS, Array, Exercise, Tensors
 from conformance.identification.fitting import Form, Manner, powers
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
+from conformance.recipes.factors import values_in
 from reference_numpy.optimizers import OPTIMIZERS, Optimizer
 
-# The choices that an optimizer has among published variants; the first of each is the reference's default.
-CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
-    "gradient_descent": {},
-    "momentum": {
-        "accumulation": ("average", "sum"),
-        "bias_correction": (False, True),
-        "nesterov": (False, True),
-        "learning_rate_position": ("outside", "inside"),
-        "decoupled_weight_decay": (False, True),
-    },
-    "rmsprop": {
-        "epsilon_position": ("outside_root", "inside_root"),
-        "centered": (False, True),
-        "bias_correction": (False, True),
-        "learning_rate_position": ("outside", "inside"),
-        "decoupled_weight_decay": (False, True),
-    },
-    "adagrad": {"epsilon_position": ("outside_root", "inside_root")},
-    "adadelta": {"decoupled_weight_decay": (False, True)},
-    "adam": {
-        "epsilon_position": ("outside_root", "inside_root", "before_correction"),
-        "amsgrad": (None, "raw_max", "corrected_max", "uncorrected"),
-    },
-    "adamw": {
-        "epsilon_position": ("outside_root", "inside_root", "before_correction"),
-        "amsgrad": (None, "raw_max", "corrected_max", "uncorrected"),
-        "decay_scale": ("learning_rate", "schedule_only"),
-    },
-    "nadam": {"schedule": ("dozat", "constant")},
-    "adamax": {"epsilon_position": ("inside_maximum", "outside")},
-    "radam": {"epsilon_position": ("outside_root", "before_correction"), "threshold": (5, 4)},
-    "lion": {},
-    "adabelief": {},
-    "lbfgs": {"first_step": ("capped", "gradient")},
-}
+# Keywords that are no choice among published variants: a length, and what is told as that which a target rounds.
+_NO_CHOICES = ("history", "correction_precision")
+_CHOSEN_NUMBERS = {"radam": {"threshold": (5, 4)}}
 
 # Numbers that are 0 in one formulation and something else in another; where one begins to look for the latter.
 OPTIONAL: dict[str, dict[str, float]] = {
@@ -71,6 +40,25 @@ CALLED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+@cache
+def choices_of(name: str) -> Mapping[str, tuple[Any, ...]]:
+    """What an optimizer may choose among published variants, the default first: all that the factors have.
+
+    >>> choices_of("adamax")
+    {'epsilon_position': ('inside_maximum', 'outside')}
+    """
+    found = {
+        keyword: [default]
+        for keyword, default in _defaults(name).items()
+        if (default is None or isinstance(default, str | bool)) and keyword not in _NO_CHOICES
+    }
+    for values in values_in("optimizer").values():
+        for keyword, setting in values["optimizer"].items():
+            if values["optimizer"]["name"] == name and setting not in found.get(keyword, [setting]):
+                found[keyword].append(setting)
+    return {keyword: tuple(settings) for keyword, settings in found.items()} | _CHOSEN_NUMBERS.get(name, {})
+
+
 def forms(*, decays: bool, elementwise: bool, history: int = BOWL_STEPS) -> Iterator[Form]:
     """The formulations of the catalogue: every optimizer with every choice, and with numbers that may be 0 or not.
 
@@ -80,10 +68,11 @@ def forms(*, decays: bool, elementwise: bool, history: int = BOWL_STEPS) -> Iter
     for name, make in OPTIMIZERS.items():
         if (make().elementwise) is not elementwise:
             continue
-        defaults = {k: d for k, d in _defaults(name).items() if isinstance(d, float) and k not in CHOICES[name]}
+        known = choices_of(name)
+        defaults = {k: d for k, d in _defaults(name).items() if isinstance(d, float) and k not in known}
         optional = OPTIONAL.get(name, {})
-        for picked in itertools.product(*CHOICES[name].values()):
-            choices = dict(zip(CHOICES[name], picked, strict=True))
+        for picked in itertools.product(*known.values()):
+            choices = dict(zip(known, picked, strict=True))
             for present in itertools.product((False, True), repeat=len(optional)):
                 numbers = defaults | {n: x if on else 0.0 for (n, x), on in zip(optional.items(), present, strict=True)}
                 if "weight_decay" in numbers:

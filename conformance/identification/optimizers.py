@@ -7,6 +7,7 @@ import numpy as np
 
 from conformance.identification import optimizer_forms
 from conformance.identification.answer import Answer, Named
+from conformance.identification.elementary import looked_at_again, none_known
 from conformance.identification.exercises import BOWL_STEPS, STEPS, Exercise, Tensors, bowl, exercise
 from conformance.identification.fitting import POWERS, SINGLE, Form, Numbers, nearness
 from conformance.identification.optimizer_forms import CALLED, Steps, forms
@@ -134,20 +135,9 @@ def _answer(asked: Questioned, own: Exercise, matches: list[Match], dtype: str) 
     found = best(matches)
     notes = [] if asked.scheduled or own.curvature is not None else [NO_SCHEDULE]
     notes += [f"{name}={value!r} was given to it" for name, value in asked.given.items()]
-    digits: dict[str, float] = {}
-    verified = []
-    for match in found:
-        measured = _verified(asked, own, match, dtype)
-        if measured is not None:
-            verified.append(match)
-            digits = digits or measured
+    verified, digits = looked_at_again(found, lambda match: _verified(asked, own, match, dtype))
     if not verified:
-        near = nearest(matches)
-        return Answer(
-            asked.target, asked.kind, None, notes=tuple(notes),
-            nearest=None if near is None else _named(near, asked),
-            distance=None if near is None else near.fit.apart,
-        )  # fmt: skip
+        return none_known(asked, nearest(matches), lambda match: _named(match, asked), tuple(notes))
     first, *others = sorted(verified, key=_plainness)
     named = _named(first, asked)
     equal, related = _builtins(named)
@@ -183,7 +173,7 @@ def _verified(asked: Questioned, own: Exercise, match: Match, dtype: str) -> dic
 
 def _plainness(match: Match) -> tuple[int, int, int, int]:
     """What comes first of formulations that are the same: short numbers, few choices, the catalogue's order."""
-    chosen = sum(value != optimizer_forms.CHOICES[match.form.name][n][0] for n, value in match.form.choices.items())
+    chosen = sum(value != optimizer_forms.choices_of(match.form.name)[n][0] for n, value in match.form.choices.items())
     digits = sum(len(repr(value)) for value in match.numbers.values())
     return len(match.manner.rounded), digits, chosen, list(OPTIMIZERS).index(match.form.name)
 

@@ -37,9 +37,18 @@ def unflatten(flat: Mapping[str, Array]) -> Tree:
     >>> unflatten({"points|0|a%7Cb": 1, "points|1|W1": 2})
     {'points': {'0': {'a|b': 1}, '1': {'W1': 2}}}
     """
+    return nested((map(_unescaped, name.split(SEPARATOR)), value) for name, value in flat.items())
+
+
+def nested(values: Iterable[tuple[Iterable[str], Any]]) -> Tree:
+    """Values by their paths as nested dicts.
+
+    >>> nested([(("a", "b"), 1), (("a", "c"), 2)])
+    {'a': {'b': 1, 'c': 2}}
+    """
     tree: Tree = {}
-    for name, value in flat.items():
-        *branches, leaf = map(_unescaped, name.split(SEPARATOR))
+    for path, value in values:
+        *branches, leaf = path
         place = tree
         for branch in branches:
             place = place.setdefault(branch, {})

@@ -1,7 +1,6 @@
 """The dump helpers of docs/traces.md: the one that is not Python's, and that each framework's is short."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,15 +24,12 @@ def test_the_schema_on_the_page_has_the_fields_that_are_read():
     assert set(re.findall(r'^    "(\w+)": \{', PAGE, re.MULTILINE)) == set(FACTS)
 
 
-def test_a_training_without_python_passes(tmp_path, monkeypatch):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("NO NODE.JS: node is not on PATH; install Node.js to run the trace that is not Python's")
+def test_a_training_without_python_passes(tmp_path, monkeypatch, node_path):
     for name in ("xor.toml", "train.mjs"):
         (tmp_path / name).write_text(FILES[name])
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, ["record", "--recipe", "xor.toml", "-o", "xor-tape"]).exit_code == 0
-    subprocess.run([node, "train.mjs"], check=True, timeout=120)
+    subprocess.run([node_path, "train.mjs"], check=True, timeout=120)
     ended = CliRunner().invoke(
         app, ["run", "--recipe", "xor.toml", "--implementation", "trace:node.safetensors", "--output", "run", "--quiet"]
     )

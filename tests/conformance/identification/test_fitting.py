@@ -1,12 +1,17 @@
 """Numbers that are solved for, and how they are written."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from conformance.identification import activations, losses, optimizer_forms
 from conformance.identification.exercises import exercise
 from conformance.identification.fitting import POWERS, Form, Manner, nearness, solve, written
-from conformance.identification.optimizer_forms import CHOICES, Steps
+from conformance.identification.optimizer_forms import Steps
 from conformance.identification.searching import closest, tidy
+from reference_numpy.activations import ACTIVATIONS
+from reference_numpy.losses import LOSSES
 from reference_numpy.optimizers import OPTIMIZERS
 
 ADAM = {"epsilon_position": "outside_root", "amsgrad": None}
@@ -60,10 +65,21 @@ def test_a_number_in_float32_is_written_as_it_was():
     assert tidy(0.004) == 0.004
 
 
+def allowed(make, keyword):
+    """What the reference says that it allows of a keyword: values between commas, or with an ``or``."""
+    with pytest.raises(ValueError, match=keyword) as error:
+        make(**{keyword: "?"})
+    words = str(error.value).partition("must be ")[2].removeprefix("one of ")
+    return sorted(words.replace(" or ", ", ").split(", "))
+
+
 def test_the_choices_are_those_that_the_reference_allows():
-    for name, choices in CHOICES.items():
-        for keyword, values in choices.items():
-            with pytest.raises(ValueError, match=keyword) as error:
-                OPTIMIZERS[name](**{keyword: "?"})
-            assert f"must be one of {', '.join(map(repr, values))}" in str(error.value)
-    assert CHOICES.keys() == OPTIMIZERS.keys()
+    choices = [(make, optimizer_forms.choices_of(name)) for name, make in OPTIMIZERS.items()]
+    one = np.ones((1, 1))
+    choices += [(partial(ACTIVATIONS[name], one), known) for name, known in activations.CHOICES.items()]
+    for keyword, values in losses.CHOICES.items():
+        name = "mean_squared_error" if keyword == "convention" else "binary_cross_entropy"
+        choices.append((partial(LOSSES[name], one, one), {keyword: values}))
+    for make, known in choices:
+        for keyword, values in known.items():
+            assert allowed(make, keyword) == sorted(map(repr, values))

@@ -28,6 +28,9 @@ SAMPLE = [
     ("optax", "lion"),
 ]
 
+# A chain of optax is no call with arguments by name, and so no target.
+CALLS = [(d.framework, d.builtin) for d in dialects() if not d.builtin.startswith("chain(")]
+
 ROUNDED = {
     "keras.Adam": ("learning_rate", "the betas in 1 - beta^t"),
     "torch.NAdam": ("numbers made of the hyperparameters",),
@@ -67,10 +70,8 @@ def test_an_optimizer_that_takes_no_dense_gradients_is_none_known():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("framework", "builtin"), [(d.framework, d.builtin) for d in dialects()])
+@pytest.mark.parametrize(("framework", "builtin"), CALLS)
 def test_every_dialect_is_found(framework, builtin):
-    if f"{MODULES[framework]}:{builtin}" not in targets(framework):
-        pytest.skip("a chain, which is no call with arguments by name")
     says_the_dialect(framework, builtin)
 
 

@@ -4,7 +4,9 @@ import ast
 import doctest
 import inspect
 import os
+import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,9 @@ from impl_jax.optimizers import OPTIMIZERS as IMPL_JAX  # noqa: E402
 from impl_tf.optimizers import OPTIMIZERS as IMPL_TF  # noqa: E402
 from impl_torch.optimizers import OPTIMIZERS as IMPL_TORCH  # noqa: E402
 from reference_numpy.optimizers import OPTIMIZERS  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from optax_calls import optax_builtin  # noqa: E402
 
 UNIT_ROUNDOFF = 2.0**-53
 HALF_UNIT_IN_FLOAT32 = 2.0**-24  # the largest relative error of a number rounded to float32
@@ -79,22 +84,6 @@ def call(builtin):
     if isinstance(node, ast.Name):
         return node.id, {}
     return node.func.id, {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
-
-
-def optax_builtin(builtin, rate):
-    """The optax optimizer of a dialect's name; each function of a chain that asks for a rate is given it."""
-
-    def made(node):
-        called = isinstance(node, ast.Call)
-        function = getattr(optax, (node.func if called else node).id)
-        arguments = node.args if called else []
-        if function is optax.chain:
-            return optax.chain(*map(made, arguments))
-        rates = [rate] if "learning_rate" in inspect.signature(function).parameters else []
-        keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in (node.keywords if called else [])}
-        return function(*rates, *map(ast.literal_eval, arguments), **keywords)
-
-    return made(ast.parse(builtin, mode="eval").body)
 
 
 def reference_path(optimizer, gradients, rates):

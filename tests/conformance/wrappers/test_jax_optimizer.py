@@ -1,7 +1,7 @@
 """optax's states as a recipe's slots: every dialect of optax, step by step from the reference's own state."""
 
-import ast
-import inspect
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ optax = pytest.importorskip("optax")
 from conformance.wrappers.jax_optimizer import Optimizer  # noqa: E402  (needs JAX)
 from conformance.wrappers.jax_trees import Layout  # noqa: E402  (needs JAX)
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from optax_calls import optax_builtin  # noqa: E402  (needs optax)
+
 RATE = 0.01
 DIALECTS = [found for found in dialects() if found.framework == "optax"]
 SHAPES = {"W1": (3, 2), "b1": (3,)}
@@ -26,22 +29,6 @@ PARAMETERS = {"W1": np.linspace(-1, 1, 6).reshape(3, 2), "b1": np.array([0.5, -0
 def _double():
     with jax.enable_x64(True):
         yield
-
-
-def built(builtin, rate):
-    """The transformation that a dialect's name calls, in a chain or alone."""
-
-    def made(node):
-        called = isinstance(node, ast.Call)
-        function = getattr(optax, (node.func if called else node).id)
-        arguments = node.args if called else []
-        if function is optax.chain:
-            return optax.chain(*map(made, arguments))
-        rates = [rate] if "learning_rate" in inspect.signature(function).parameters else []
-        keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in (node.keywords if called else [])}
-        return function(*rates, *map(ast.literal_eval, arguments), **keywords)
-
-    return made(ast.parse(builtin, mode="eval").body)
 
 
 def reference_of(dialect):
@@ -67,7 +54,11 @@ def assert_same_steps(optimizer, layout, reference, rates=(RATE,) * 4):
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda found: found.builtin)
 @pytest.mark.parametrize("form", [pytest.param("with its rate", marks=pytest.mark.slow), "of the rate"])
 def test_every_dialect_of_optax_steps_from_the_references_state_and_returns_its_slots(dialect, form):
-    made = built(dialect.builtin, RATE) if form == "with its rate" else lambda rate: built(dialect.builtin, rate)
+    made = (
+        optax_builtin(dialect.builtin, RATE)
+        if form == "with its rate"
+        else lambda rate: optax_builtin(dialect.builtin, rate)
+    )
     reference = reference_of(dialect)
     optimizer = Optimizer(made, reference.init(PARAMETERS).slots)
     assert_same_steps(optimizer, Layout.flat(SHAPES), reference)
