@@ -1,139 +1,162 @@
-"""Which initializer: by the statistics of what it draws for a wide and for a tall shape.
+"""Which initializer: what a target draws for a wide and for a tall shape, beside what the reference's draw.
 
-The deviation says of which number of units the scale is made, and which of the two dimensions is the inputs'; the
-fourth moment and the largest value say what distribution it is. What chance leaves them is known: a formulation is the
-target's where every statistic lies within ``CHANCE`` standard errors.
+A formulation is the target's where, for both shapes, the mean, the mean square and the mean fourth power of what was
+drawn lie in the ranges that chance leaves them around the formulation's (``conformance/checks/chance.py``). The second
+is the scale, and which of the two dimensions is the inputs'; the fourth tells the distributions apart.
 """
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from conformance.checks import chance
+from conformance.data.randomness import keyed_generator
 from conformance.identification.answer import Answer, Named, builtins_of
 from conformance.identification.exercises import Array
 from conformance.identification.process import Declined, Questioned
-from reference_numpy.initializers import TRUNCATED_DEVIATION
+from conformance.recipes.factors import values_in
+from reference_numpy.initializers import INITIALIZERS
 
 WIDE = (80, 320)
+TALL = WIDE[::-1]
 DRAWS = 4  # of each shape
-CHANCE = 5.0  # standard errors, of a few statistics
-TRUNCATED_FOURTH = 2.3655  # the fourth moment by the square of the second, of a normal number drawn again beyond two
+SAMPLES = 8  # of the reference's, beside which these are seen
+POWERS = (1, 2, 4)  # whose means are compared
+OTHERWISE = ("zeros", "orthogonal", "scaled_normal")  # that are not told by comparing with a sample
 
 
-class Shape(NamedTuple):
-    """What was drawn: how widely it is spread, its fourth moment and its largest value, by the deviation."""
+class Drawn(NamedTuple):
+    """What the target drew for the two shapes."""
 
-    deviation: float
-    fourth: float
-    largest: float
-    mean: float
-    size: int
+    wide: Array
+    tall: Array
 
 
-class Rule(NamedTuple):
-    """A scale: the variance for ``n_in`` and ``n_out``, and the names of the formulations that have it."""
+class Expected(NamedTuple):
+    """The root mean square of a distribution, and what chance allows the means of its numbers' powers, in that unit."""
 
-    variance: str
-    normal: Named | None
-    truncated: Named | None
-    uniform: Named | None
+    size: float
+    means: tuple[chance.Range, ...]
 
 
-RULES = (
-    Rule("1/n_in", Named("lecun_normal", {}), Named("lecun_normal", {"truncated": True}), Named("lecun_uniform", {})),
-    Rule("2/n_in", Named("he_normal", {}), Named("he_normal", {"truncated": True}), Named("he_uniform", {})),
-    Rule("2/(n_in + n_out)", Named("xavier_normal", {"fan": "fan_average"}), None, Named("xavier_uniform", {})),
-)
-SAME = {
-    "lecun_normal": Named("xavier_normal", {"fan": "fan_in"}),
-    "lecun_uniform": Named("xavier_uniform", {"fan": "fan_in"}),
-}
+class Candidate(NamedTuple):
+    """A formulation, ``inputs_first`` if the target's shapes are (n_in, n_out), and how far chance is exceeded.
+
+    ``excess``: the largest distance of a mean from the formulation's, by the distance that chance allows.
+    """
+
+    named: Named
+    inputs_first: bool
+    excess: float
 
 
 def identify(asked: Questioned) -> Answer:
     """The answer for an initializer. Raises Incomplete where its process ends."""
     try:
         wide, tall = (asked.ask("initialize", {"shape": np.array(shape), "seeds": np.arange(DRAWS)})["value"]
-                      for shape in (WIDE, WIDE[::-1]))  # fmt: skip
+                      for shape in (WIDE, TALL))  # fmt: skip
     except Declined as error:
         return Answer(asked.target, asked.kind, None, reason=f"it draws nothing: {error}")
-    if wide.shape != (DRAWS, *WIDE) or tall.shape != (DRAWS, *WIDE[::-1]):
+    if wide.shape != (DRAWS, *WIDE) or tall.shape != (DRAWS, *TALL):
         return Answer(asked.target, asked.kind, None, reason=f"of the shape {WIDE} it makes {wide.shape[1:]}")
     if not wide.any() and not tall.any():
-        return _found(asked, Named("zeros", {}), ())
+        return _found(asked, [Named("zeros", {})], ())
     gain = _orthogonal(wide[0])
     if gain is not None:
-        return _found(asked, Named("orthogonal", {"gain": gain}), ())
-    if len(wide) > 1 and (wide[0] == wide[1]).all():
+        return _found(asked, [Named("orthogonal", {"gain": gain})], ())
+    if (wide[0] == wide[1]).all():  # whatever the seed
         wide, tall = wide[:1], tall[:1]
-    return _by_statistics(asked, _shape(wide), _shape(tall))
+    return _by_means(asked, Drawn(*(drawn.astype(np.float64).ravel() for drawn in (wide, tall))))
 
 
-def _by_statistics(asked: Questioned, wide: Shape, tall: Shape) -> Answer:
-    distribution = next((name for name, fits in _distributions(wide) if fits), None)
-    described = (
-        f"deviation {wide.deviation:.4g} for {WIDE}, {tall.deviation:.4g} for {WIDE[::-1]}",
-        f"distribution: {distribution or 'none known'}",
+def _by_means(asked: Questioned, drawn: Drawn) -> Answer:
+    """The answer for what is neither zeros nor orthogonal."""
+    sizes = [_size(values) for values in drawn]
+    notes: tuple[str, ...] = (f"root mean square {sizes[0]:.4g} for {WIDE}, {sizes[1]:.4g} for {TALL}",)
+    candidates = sorted(_candidates(drawn), key=lambda candidate: candidate.excess)
+    fitting = [candidate for candidate in candidates if candidate.excess <= 1]
+    if fitting:
+        orders = {candidate.inputs_first for candidate in fitting}
+        if len(orders) == 1:
+            notes += (f"its shape is {'(n_in, n_out)' if fitting[0].inputs_first else '(n_out, n_in)'}",)
+        return _found(asked, list({c.named.written(asked.kind): c.named for c in fitting}.values()), notes)
+    wide, tall = (values / sizes[0] for values in drawn)
+    normal = _of_reference("scaled_normal", WIDE, wide.size, scale=1.0)
+    if _excess(wide, normal) <= 1 and _excess(tall, _expected(wide, tall.size)) <= 1:
+        spread = chance.mean(wide**2, wide.size)
+        digits = max(1, int(-math.log10((spread.high - spread.low) / 4)))
+        return _found(asked, [Named("scaled_normal", {"scale": float(f"{sizes[0]:.{digits - 1}e}")})], notes)
+    nearest = candidates[0].named
+    return Answer(asked.target, asked.kind, None, nearest=nearest, distance=None, notes=(*notes, *_variance(drawn)))
+
+
+def _candidates(drawn: Drawn) -> Iterator[Candidate]:
+    """Every formulation of the catalogue that draws at a scale of its own, in both orders of the dimensions."""
+    for values in values_in("initializer").values():
+        given = values["initializer"]
+        name, keywords = (given, {}) if isinstance(given, str) else (given["name"], dict(given))
+        keywords.pop("name", None)
+        if name in OTHERWISE:
+            continue
+        expected = [_of_reference(name, shape, drawn.wide.size, **keywords) for shape in (WIDE, TALL)]
+        for inputs_first in (False, True):
+            own = expected[::-1] if inputs_first else expected
+            excess = max(_excess(seen, one) for seen, one in zip(drawn, own, strict=True))
+            yield Candidate(Named(name, keywords), inputs_first, excess)
+
+
+@cache
+def _of_reference(name: str, shape: tuple[int, int], count: int, **keywords: str | bool | float) -> Expected:
+    """What chance allows ``count`` numbers that the reference draws of a shape ``(n_out, n_in)``."""
+    generator = keyed_generator(0, "sample of an initializer")
+    drawn = [INITIALIZERS[name](generator, shape, **keywords) for _ in range(SAMPLES)]
+    return _expected(np.concatenate(drawn).ravel(), count)
+
+
+def _expected(sample: Array, count: int) -> Expected:
+    """What chance allows ``count`` numbers of a sample's distribution."""
+    size = _size(sample)
+    return Expected(size, tuple(chance.mean((sample / size) ** power, count) for power in POWERS))
+
+
+def _excess(seen: Array, expected: Expected) -> float:
+    """How far the means of powers are from what is expected, at most, by the distance that chance allows."""
+    means = [float(((seen / expected.size) ** power).mean()) for power in POWERS]
+    return max(
+        abs(2 * mean - low - high) / (high - low) for mean, (low, high) in zip(means, expected.means, strict=True)
     )
-    if distribution is None or abs(wide.mean) > CHANCE * wide.deviation / math.sqrt(wide.size):
-        return Answer(asked.target, asked.kind, None, notes=described)
-    reach = CHANCE * math.sqrt((wide.fourth - 1) / 4 / wide.size)
-    for inputs_first in (False, True):
-        order = "(n_in, n_out)" if inputs_first else "(n_out, n_in)"
-        for rule in RULES:
-            expected = [_expected(rule, shape, inputs_first) for shape in (WIDE, WIDE[::-1])]
-            if all(abs(seen.deviation / e - 1) < reach for seen, e in zip((wide, tall), expected, strict=True)):
-                one: Named | None = getattr(rule, distribution)
-                notes = described if rule.variance == "2/(n_in + n_out)" else (*described, f"its shape is {order}")
-                if one is None:
-                    return Answer(asked.target, asked.kind, None, nearest=rule.normal, distance=None, notes=notes)
-                return _found(asked, one, notes)
-    if distribution == "normal" and abs(wide.deviation / tall.deviation - 1) < 2 * reach:
-        digits = max(1, int(-math.log10(reach)))
-        return _found(asked, Named("scaled_normal", {"scale": float(f"{wide.deviation:.{digits - 1}e}")}), described)
-    return Answer(asked.target, asked.kind, None, notes=(*described, *_variance(wide, tall)))
 
 
-def _found(asked: Questioned, one: Named, notes: tuple[str, ...]) -> Answer:
-    same = tuple(other for name, other in SAME.items() if name == one.name and not one.keywords)
-    builtins = dict.fromkeys(call for each in (one, *same) for call in builtins_of(asked.kind, each))
-    return Answer(asked.target, asked.kind, one, same=same, builtins=tuple(builtins), notes=notes)
+def _size(values: Array) -> float:
+    """The root mean square."""
+    return float(np.sqrt((values**2).mean()))
 
 
-def _variance(wide: Shape, tall: Shape) -> Iterator[str]:
+def _found(asked: Questioned, found: list[Named], notes: tuple[str, ...]) -> Answer:
+    builtins = dict.fromkeys(call for each in found for call in builtins_of(asked.kind, each))
+    first, *others = found
+    return Answer(asked.target, asked.kind, first, same=tuple(others), builtins=tuple(builtins), notes=notes)
+
+
+def _variance(drawn: Drawn) -> Iterator[str]:
     """What the variance is by the number of columns or rows, where it goes with one of them."""
     for name, places in (("the second dimension", (1, 0)), ("the first dimension", (0, 1))):
-        products = [seen.deviation**2 * WIDE[place] for seen, place in zip((wide, tall), places, strict=True)]
-        if abs(products[0] / products[1] - 1) < 0.05:
-            yield f"variance: {np.mean(products):.3g} by {name}"
-
-
-def _expected(rule: Rule, shape: tuple[int, int], inputs_first: bool) -> float:
-    n_in, n_out = shape if inputs_first else shape[::-1]
-    return math.sqrt({"1/n_in": 1 / n_in, "2/n_in": 2 / n_in, "2/(n_in + n_out)": 2 / (n_in + n_out)}[rule.variance])
-
-
-def _shape(drawn: Array) -> Shape:
-    values = drawn.astype(np.float64).ravel()
-    deviation = float(values.std())
-    fourth = float(((values - values.mean()) ** 4).mean() / deviation**4)
-    return Shape(deviation, fourth, float(np.abs(values).max() / deviation), float(values.mean()), values.size)
-
-
-def _distributions(seen: Shape) -> Iterator[tuple[str, bool]]:
-    """Each distribution, and whether the fourth moment and the largest value are its."""
-    reach = CHANCE * 10 / math.sqrt(seen.size)  # the fourth moment of a normal number varies by sqrt(96)
-    yield "uniform", abs(seen.fourth - 1.8) < reach and seen.largest < math.sqrt(3) * 1.01
-    yield "truncated", abs(seen.fourth - TRUNCATED_FOURTH) < reach and seen.largest < 2 / TRUNCATED_DEVIATION * 1.01
-    yield "normal", abs(seen.fourth - 3.0) < reach and seen.largest > 2 / TRUNCATED_DEVIATION * 1.1
+        wide, tall = (values**2 * WIDE[place] for values, place in zip(drawn, places, strict=True))
+        low, high = chance.mean(wide, tall.size)
+        if low <= float(tall.mean()) <= high:
+            yield f"variance: {np.mean([wide, tall]):.3g} by {name}"
 
 
 def _orthogonal(w: Array) -> float | None:
-    """The gain of a matrix with orthogonal rows of one length; None if it is none."""
+    """The gain of a matrix with orthogonal rows of one length; None if it is none.
+
+    A sum of ``n`` products is off by ``n`` units in the last place at most.
+    """
     product = w.astype(np.float64) @ w.astype(np.float64).T
     square = float(np.diag(product).mean())
-    if np.abs(product - square * np.eye(len(w))).max() > len(w) * np.finfo(w.dtype).eps * 10 * square:
+    if np.abs(product - square * np.eye(len(w))).max() > w.shape[1] * np.finfo(w.dtype).eps * square:
         return None
     return float(f"{math.sqrt(square):.5g}")
