@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conformance.recipes.recipe import Recipe
 from conformance.results.run import Run
-from conformance.runs.order import DTYPES, plan_of
+from conformance.runs.order import plan_of
 from conformance.runs.run import carry_out
 
 
@@ -14,7 +14,7 @@ def run(
     *,
     suite: str | None = None,
     implementations: Iterable[str] | None = None,
-    dtypes: Iterable[str] = DTYPES,
+    dtypes: Iterable[str] | None = None,
     device: str = "cpu",
     output: str | Path | None = None,
 ) -> Run:
@@ -24,7 +24,7 @@ def run(
         recipes: one, or several; with neither these nor ``suite`` the default suite.
         suite: ``quick``, ``default``, ``full`` or ``showcases``.
         implementations: names, or ``package.module:Class``; by default the project's own whose framework is installed.
-        dtypes: ``float64``, ``float32``.
+        dtypes: ``float64``, ``float32``; by default those that each recipe names.
         device: ``cpu``, ``gpu`` or ``tpu``.
         output: a new or empty folder; by default one below ``reports``, named by the time.
 

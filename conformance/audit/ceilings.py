@@ -1,8 +1,9 @@
 """The ceilings that ship with the package, made anew: ``python -m conformance.audit.ceilings [SUITE ...]``.
 
-In two processes every recipe of the suites (``full`` and ``showcases`` if none is named) has in each of its precisions
-its bounds measured. What stands in the file and is made from the same reference, checks and faults is kept; what no
-suite needs is left out. What was finished when the command was broken off is kept too.
+In two processes every recipe of the suites (``full`` and ``showcases`` if none is named) has its bounds measured in
+each of its precisions; one of the suite ``default`` in both, since a run may ask for either. What stands in the file
+and is made from the same reference, checks and faults is kept; what no suite needs is left out. What was finished when
+the command was broken off is kept too.
 """
 
 import os
@@ -16,9 +17,10 @@ from pathlib import Path
 from conformance.adapters.numpy import NumpySession
 from conformance.checks.case import Case, build_case
 from conformance.problems.preparation import prepare
-from conformance.recipes.recipe import Recipe
+from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.suites import suite
 from conformance.runs.environment import WORKER_ENVIRONMENT
+from conformance.runs.order import in_precisions
 from conformance.runs.plan import processors
 from conformance.verdicts import ceilings, floors
 from conformance.verdicts.floors import Expectations
@@ -53,7 +55,8 @@ def remake(file: Path, recipes: Iterable[Recipe], all_recipes: Iterable[Recipe],
 
 
 def _of(suites: Iterable[str]) -> list[Recipe]:
-    return [recipe for name in suites for recipe in suite(name)]
+    found = [recipe for name in suites for recipe in suite(name)]
+    return found + in_precisions((recipe for recipe in found if recipe in suite("default")), DTYPES)
 
 
 def _tasks(recipes: Iterable[Recipe]) -> Mapping[str, Task]:

@@ -82,7 +82,9 @@ def run(
         str | None,
         typer.Option(help="Names, or package.module:Class, separated by commas; by default what is installed."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="Precisions, separated by commas; by default those that each recipe names.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
     check: Annotated[str | None, typer.Option(help="Only these checks, separated by commas.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers at once; 0: one for each processor.")] = 0,
@@ -128,7 +130,7 @@ def run(
         options={
             "suite": suite,
             "select": select,
-            "dtypes": dtype.split(","),
+            "dtypes": None if dtype is None else dtype.split(","),
             "device": device,
             "output": output,
             "workers": jobs,

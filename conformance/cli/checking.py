@@ -37,7 +37,9 @@ def check(
         Path | None, typer.Option(help="Answers to test vectors, in the place of TARGET; with --vectors.")
     ] = None,
     vectors: Annotated[Path | None, typer.Option(help="The folder of the vectors that were answered.")] = None,
-    dtype: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "float64,float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="Precisions, separated by commas; by default those that each recipe names.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
     known_differences: Annotated[
         Path | None, typer.Option(help="File of what may differ, each with a reason; what no longer does fails.")
@@ -74,7 +76,9 @@ def check(
     named = f"{TRACE}{trace}" if target is None else target
     try:
         known = () if known_differences is None else checking.known_of(known_differences)
-        asked = checking.prepare(named, recipe, dtypes=dtype.split(","), device=device, output=output)
+        asked = checking.prepare(
+            named, recipe, dtypes=None if dtype is None else dtype.split(","), device=device, output=output
+        )
     except (ValueError, BadInput) as error:
         stop(Exit.BAD_INPUT, str(error))
 

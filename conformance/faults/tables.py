@@ -34,10 +34,10 @@ from conformance.checks import CHECKS
 from conformance.faults.injection import PACKAGES, Edit, Edits
 from conformance.faults.mutant import Mutant
 from conformance.recipes.factors import FACTORS, values_in
+from conformance.recipes.recipe import DTYPES
 
 LIBRARY = resources.files("conformance.faults") / "library"
 
-DTYPES = ("float64", "float32")
 
 _HEAD = ("at", "of", "settings", "fault")
 _ROW = ("name", "at", "of", "checks", "recipe", "settings", "dtypes", "consistent", "alike", *PACKAGES)

@@ -8,7 +8,7 @@ so that two recipes that mean the same training have the same content hash, whic
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from pydantic import (
@@ -46,6 +46,7 @@ from conformance.recipes.components import (
 from reference_numpy import activations, models, regularizers, schedules
 
 Dtype = Literal["float64", "float32"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 # Strict: a truth value, a text or 1.0 is no number of epochs.
 Epochs = Annotated[int, Field(strict=True, ge=1, le=MOST_EPOCHS)]
 Examples = Annotated[int, Field(strict=True, ge=1, le=MOST_EXAMPLES)]
@@ -182,7 +183,7 @@ class Recipe(BaseModel):
     fit: Fit = "once"
     every_epoch: StrictBool = False  # whether accuracies and the validation cost are looked at after every epoch
     seed: Seed = 0
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = ("float64", "float32")
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = DTYPES
 
     @model_validator(mode="before")
     @classmethod

@@ -57,7 +57,7 @@ MEANINGS = {
     "Recipe.fit": "how the training is asked for: in one call, in two, or a second time with the same objects",
     "Recipe.every_epoch": "whether accuracies and the validation cost are looked at after every epoch",
     "Recipe.seed": "of all that is drawn but the data",
-    "Recipe.dtypes": "the precisions in which it is run",
+    "Recipe.dtypes": "the precisions in which it is run, unless a run is asked for others",
     "DatasetChoice.name": "`conformance list datasets`",
     "DatasetChoice.path": "of data in files",
     "DatasetChoice.seed": "of data that are drawn",

@@ -72,9 +72,9 @@ def save_case(store: Traces, stored: StoredCase) -> None:
 def load_case(store: Traces, recipe: Recipe, dtype: str) -> StoredCase:
     """Read what :func:`save_case` kept. Raises StoreError if it is not there or cannot be read."""
     name = _case_name(recipe, dtype)
-    tree, facts = unflatten(store.load_tensors(name)), store.load_metadata(name)
+    tensors, facts = store.load(name)
     try:
-        return _stored_case(store, recipe, dtype, tree, facts)
+        return _stored_case(store, recipe, dtype, unflatten(tensors), facts)
     except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise StoreError(f"{store.trace(name)}: cannot be read: {error!r}") from error
 
@@ -117,7 +117,7 @@ def load_seen(store: Traces, recipe: str, dtype: str, implementation: str, check
     name = seen_file(recipe, dtype, implementation, check)
     if not store.has_tensors(name):
         return Seen([], [])
-    facts, arrays = store.load_metadata(name), store.load_tensors(name)
+    arrays, facts = store.load(name)
     try:
         return Seen(observations(unflatten(arrays), facts["keys"]), lost_from_text(facts["lost"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -147,13 +147,14 @@ def _dataset_tensors(dataset: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _dataset(store: Traces, name: str) -> Dataset:
-    others: dict[str, Any] = json.loads(store.load_metadata(name)["dataset"])
+    arrays, facts = store.load(name)
+    others: dict[str, Any] = json.loads(facts["dataset"])
     shape = others["image_shape"]
     others |= {
         "image_shape": None if shape is None else tuple(shape),
         "class_names": tuple(others["class_names"]),
     }
-    values: dict[str, Any] = {**store.load_tensors(name), **others}
+    values: dict[str, Any] = {**arrays, **others}
     return Dataset(**values)
 
 

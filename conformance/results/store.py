@@ -122,6 +122,8 @@ class Store(Traces):
             key = ", PRIMARY KEY ({})".format(", ".join(f'"{name}"' for name in _KEYS[table])) if table in _KEYS else ""
             self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}{key})")
         self._write("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
+        # Records give way to later ones of the same check: without it, every one would be looked at each time.
+        self._write('CREATE INDEX IF NOT EXISTS records_by_check ON records (recipe, dtype, implementation, "check")')
 
     def _check_columns(self) -> None:
         """Raise StoreError for a run whose tables are not those of this version."""

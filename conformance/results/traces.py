@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -14,8 +13,6 @@ from safetensors.numpy import save_file
 from conformance.problems.tensors import Tensors
 
 ORDER = "order of the tensors"  # in the metadata of a file of tensors, whose format keeps none
-
-T = TypeVar("T")
 
 
 class StoreError(ValueError):
@@ -41,17 +38,16 @@ class Traces:
         finally:
             part.unlink(missing_ok=True)
 
-    def load_tensors(self, name: str) -> Tensors:
-        """Read what :meth:`save_tensors` wrote, in its order. Raises StoreError if it is missing or damaged."""
-        tensors = self._read(name, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    def load(self, name: str) -> tuple[Tensors, dict[str, str]]:
+        """What :meth:`save_tensors` wrote, in its order, and its metadata. Raises StoreError if missing or damaged."""
+        if not self.has_tensors(name):
+            raise StoreError(f"{self.trace(name)}: is missing")
         try:
-            return {key: tensors[key] for key in json.loads(self.load_metadata(name)[ORDER])}
-        except (KeyError, TypeError, ValueError) as error:
+            with safe_open(self.trace(name), framework="numpy") as file:
+                metadata: dict[str, str] = dict(file.metadata() or {})
+                return {key: file.get_tensor(key) for key in json.loads(metadata[ORDER])}, metadata
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{self.trace(name)}: cannot be read: {error!r}") from error
-
-    def load_metadata(self, name: str) -> dict[str, str]:
-        """The metadata written with the tensors of ``name``. Raises StoreError as :meth:`load_tensors`."""
-        return self._read(name, lambda file: dict(file.metadata() or {}))
 
     def has_tensors(self, name: str) -> bool:
         """Whether anything was saved under ``name``."""
@@ -72,12 +68,3 @@ class Traces:
     def trace(self, name: str) -> Path:
         """The file of ``name``."""
         return self.folder / "traces" / f"{name}.safetensors"
-
-    def _read(self, name: str, read: Callable[[Any], T]) -> T:
-        if not self.has_tensors(name):
-            raise StoreError(f"{self.trace(name)}: is missing")
-        try:
-            with safe_open(self.trace(name), framework="numpy") as file:
-                return read(file)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise StoreError(f"{self.trace(name)}: cannot be read: {error}") from error

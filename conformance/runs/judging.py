@@ -1,7 +1,6 @@
 """What a worker saw, judged in the run's own process, where no implementation can reach, and entered."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from conformance.results.cases import (
@@ -23,7 +22,7 @@ from conformance.verdicts.record import Context
 from conformance.verdicts.summary import judge
 
 CASE = "case"  # what stands for the oracle's part of a task where a check's name stands
-CASES_AT_HAND = 4
+BYTES_AT_HAND = 1 << 28  # of cases that are kept in memory, so that the implementations need not go in step
 
 
 class Stand(NamedTuple):
@@ -46,7 +45,8 @@ class Judge:
         self.plan, self.store, self.scratch = plan, store, scratch
         self.tasks = {task.name: task for task in plan.tasks}
         self.seals = {name[:2]: note for name, note in store.done().items() if name[3] == CASE}
-        self._stored = lru_cache(CASES_AT_HAND)(self._load)
+        self._at_hand: dict[TaskName, tuple[int, StoredCase]] = {}  # the one used last at the end, each with its size
+        self._unchanged = set[tuple[TaskName, str]]()
 
     def case_made(self, task: TaskName, informative_steps: float, steps: int) -> None:
         """Seal a case that the oracle has made, and enter its own curves. Raises StoreError."""
@@ -56,7 +56,7 @@ class Judge:
         self.store.enter(Done(*task, ORACLE, CASE, self.seals[task]), (), [point, *self._curves_of_oracle(task)])
 
     def _curves_of_oracle(self, task: TaskName) -> Iterator[CurvePoint]:
-        stored, context = self._stored(task), self._context(ORACLE, Stand("", {}, {}), task)
+        stored, context = self._stored(task, ORACLE), self._context(ORACLE, Stand("", {}, {}), task)
         expected = stored.expectations.get("free_running", [])
         yield from curve_points(context, stored.problem, [each.observation for each in expected], expected)
 
@@ -67,7 +67,7 @@ class Judge:
 
     def seen(self, name: str, stand: Stand, task: TaskName, check: str, seconds: float) -> set[str]:
         """Judge what a check saw, which lies in the scratch folder. Its verdicts. Raises StoreError."""
-        stored, context = self._stored(task), self._context(name, stand, task)
+        stored, context = self._stored(task, name), self._context(name, stand, task)
         seen = load_seen(self.scratch, *task, name, check)
         expected = stored.expectations[check]
         records = judge(context, seen, expected, stored.ceilings[check], check, seconds)
@@ -91,6 +91,7 @@ class Judge:
 
     def put_away(self, task: TaskName, still_wanted: Iterable[TaskName]) -> None:
         """All is done with a task: remove its tensors, unless something did not pass in it, or all are to be kept."""
+        self._at_hand.pop(task, None)
         if self.plan.keep_traces or task not in self.seals or self._failed(task):
             return
         case, data = self._files(task)
@@ -108,10 +109,19 @@ class Judge:
     def _files(self, task: TaskName) -> tuple[str, str]:
         return case_files(self.tasks[task].recipe, task[1])
 
-    def _load(self, task: TaskName) -> StoredCase:
-        recipe, dtype = self.tasks[task].recipe, task[1]
-        check_seal(self.store, recipe, dtype, self.seals[task])
-        return load_case(self.store, recipe, dtype)
+    def _stored(self, task: TaskName, name: str) -> StoredCase:
+        """A task's case, which must be as it was sealed when ``name`` is first looked at in it. Raises StoreError."""
+        case, _ = self._files(task)
+        if (task, name) not in self._unchanged:
+            check_seal(self.store, self.tasks[task].recipe, task[1], self.seals[task])
+            self._unchanged.add((task, name))
+        if task not in self._at_hand:
+            stored = load_case(self.store, self.tasks[task].recipe, task[1])
+            self._at_hand[task] = self.store.trace(case).stat().st_size, stored
+        self._at_hand[task] = self._at_hand.pop(task)
+        while sum(size for size, _ in self._at_hand.values()) > BYTES_AT_HAND and len(self._at_hand) > 1:
+            del self._at_hand[next(iter(self._at_hand))]
+        return self._at_hand[task][1]
 
     def _context(self, name: str, stand: Stand, task: TaskName) -> Context:
         suite, recipe, dtype = self.tasks[task]

@@ -10,7 +10,7 @@ from conformance.adapters.registry import resolve
 from conformance.exchange.replay import by_short_names
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
-from conformance.recipes.recipe import Recipe
+from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
@@ -18,7 +18,6 @@ from conformance.runs.plan import PART, Plan
 from conformance.verdicts.order import LADDER
 
 DEVICES = ("cpu", "gpu", "tpu")
-DTYPES = ("float64", "float32")
 REPORTS = Path("reports")
 
 
@@ -27,7 +26,7 @@ def plan_of(
     *,
     suite: str | None = None,
     implementations: Iterable[str] | None = None,
-    dtypes: Iterable[str] = DTYPES,
+    dtypes: Iterable[str] | None = None,
     device: str = "cpu",
     output: Path | None = None,
     select: str | None = None,
@@ -38,11 +37,11 @@ def plan_of(
 
     ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own
     whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
-    time. ``select`` chooses recipes by patterns. ``options`` are other fields of :class:`Plan`; the oracle's cases of
+    time. ``dtypes`` are the precisions of all recipes; by default each recipe's own. ``select`` chooses recipes by
+    patterns. ``options`` are other fields of :class:`Plan`; the oracle's cases of
     earlier runs are taken unless they say otherwise. Raises ValueError, naming the option.
     """
     choose_all("device", [device], DEVICES)
-    precisions = choose_all("dtype", dtypes, DTYPES)
     chosen_checks = choose_all("check", checks, LADDER)
     asked = [("file", recipe) for recipe in recipes]
     suites = [suite] if suite else [] if asked else ["default"]
@@ -51,13 +50,24 @@ def plan_of(
     if select is not None:
         kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
+    precise = in_precisions((recipe for _, recipe in found), dtypes)
+    found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
+    needed: list[str] = [dtype for dtype in DTYPES if any(dtype in recipe.dtypes for recipe in precise)]
     asked_for = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
     targets = by_short_names(asked_for)
     if targets != asked_for:
         options |= {"reuse": False, "kept_cases": False}  # cases are then in the situations of a trace
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
-    return Plan(folder.resolve(), found, targets, precisions, device, in_order, **{"kept_cases": True, **options})
+    return Plan(folder.resolve(), found, targets, needed, device, in_order, **{"kept_cases": True, **options})
+
+
+def in_precisions(recipes: Iterable[Recipe], dtypes: Iterable[str] | None) -> list[Recipe]:
+    """Recipes, each in its own precisions; in those of ``dtypes`` if any are asked for. Raises ValueError."""
+    if dtypes is None:
+        return list(recipes)
+    precisions = tuple(choose_all("dtype", dtypes, DTYPES))
+    return [recipe.model_copy(update={"dtypes": precisions}) for recipe in recipes]
 
 
 def _free(output: Path) -> Path:

@@ -10,7 +10,7 @@ from conformance.recipes.recipe import Recipe
 from conformance.results.run import Run
 from conformance.results.store import DATABASE
 from conformance.runs.inside import MakeAdapter
-from conformance.runs.order import DTYPES, plan_of
+from conformance.runs.order import plan_of
 from conformance.runs.outcome import Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress
@@ -27,7 +27,7 @@ def check(
     target: str | MakeAdapter,
     recipe: Chosen | None = None,
     *,
-    dtypes: Iterable[str] = DTYPES,
+    dtypes: Iterable[str] | None = None,
     device: str = "cpu",
     output: str | Path | None = None,
     known_differences: str | Path | Iterable[Difference] = (),
@@ -40,7 +40,7 @@ def check(
             notebook: it works in this process, and what it does to this process it does to its judge.
         recipe: what the subject should be: a recipe, a name, a file, or several of these. By default those that the
             subject carries as ``recipe``; for an adapter class those of the suite ``quick`` that it opens.
-        dtypes: ``float64``, ``float32``.
+        dtypes: ``float64``, ``float32``; by default those that each recipe names.
         device: ``cpu``, ``gpu`` or ``tpu``.
         output: a new or empty folder; by default one below ``reports``, named by the time.
         known_differences: a file, or its rows: failures that are known count for nothing, and stale rows as failures.

@@ -25,7 +25,8 @@ class Collector(pytest.Collector):
         asked, folder = self.config.getoption, _folder(self.config)
         try:
             known = known_of(asked("conformance_known_differences") or ())
-            dtypes = asked("conformance_dtype").split(",")
+            named = asked("conformance_dtype")
+            dtypes = None if named is None else named.split(",")
             for subject in dict.fromkeys(asked("conformance")):
                 checks = Checks(
                     subject, asked("conformance_recipe"), dtypes=dtypes, device=asked("conformance_device"),

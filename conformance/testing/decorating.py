@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from conformance.runs.order import DTYPES
 from conformance.testing.carried import Chosen
 from conformance.testing.checking import known_of
 from conformance.testing.known import Difference
@@ -16,7 +15,7 @@ def parametrize_with_conformance(
     subjects: Iterable[Subject],
     recipes: Chosen | None = None,
     *,
-    dtypes: Iterable[str] = DTYPES,
+    dtypes: Iterable[str] | None = None,
     device: str = "cpu",
     known_differences: str | Path | Iterable[Difference] = (),
 ) -> pytest.MarkDecorator:
@@ -30,7 +29,7 @@ def parametrize_with_conformance(
     when the first of its checks is called. Arguments as those of :func:`conformance.check`; each recipe is one of each
     subject. Raises ValueError, and BadInput where nothing says what a subject should be.
     """
-    known, precisions = known_of(known_differences), list(dtypes)
+    known, precisions = known_of(known_differences), None if dtypes is None else list(dtypes)
     parameters = []
     for subject in subjects:
         checks = Checks(subject, recipes, dtypes=precisions, device=device, known=known)

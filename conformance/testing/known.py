@@ -8,11 +8,11 @@ from typing import Any
 
 from conformance.data.wording import listed, nearest, shown
 from conformance.recipes.files import RecipeError, read_table
+from conformance.recipes.recipe import DTYPES
 from conformance.verdicts.order import LADDER
 
 TABLE = "difference"
 EVERY = "*"
-DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE|NAME",
         help="what it should be; may be repeated; by default as `conformance check` chooses",
     )
-    group.addoption("--conformance-dtype", default="float64,float32", metavar="NAMES", help="precisions, with commas")
+    group.addoption(
+        "--conformance-dtype", metavar="NAMES", help="precisions, with commas; by default each recipe's own"
+    )
     group.addoption("--conformance-device", default="cpu", metavar="NAME", help="cpu, gpu or tpu")
     group.addoption("--conformance-known-differences", metavar="FILE", help="what may differ, each with its reason")
 

@@ -12,7 +12,7 @@ from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
 from conformance.runs.inside import MakeAdapter
-from conformance.runs.order import DEVICES, DTYPES
+from conformance.runs.order import DEVICES, in_precisions
 from conformance.testing.carried import Chosen, one_by_one, recipes_of
 from conformance.testing.checked import KNOWN, NOT_OFFERED, PASS, Answer, Checked
 from conformance.testing.checking import check, name_of, recipes_by_default
@@ -37,16 +37,16 @@ class Checks:
         subject: Subject,
         recipes: Chosen | None,
         *,
-        dtypes: Sequence[str] = DTYPES,
+        dtypes: Sequence[str] | None = None,
         device: str = "cpu",
         known: Sequence[Difference] = (),
         folder: Path | None = None,
     ) -> None:
         self.subject, self.name, self.device, self.known = subject, name_of(subject), device, known
         choose_all("device", [device], DEVICES)
-        self.dtypes = choose_all("dtype", dtypes, DTYPES)
         asked = [] if recipes is None else one_by_one(recipes)
-        self.recipes = recipes_by_default(subject, device) if recipes is None else recipes_of(asked)
+        found = recipes_by_default(subject, device) if recipes is None else recipes_of(asked)
+        self.recipes = in_precisions(found, dtypes)
         names(self.recipes)
         self._sources = {recipe.name: each for recipe, each in zip(self.recipes, asked, strict=False)}
         self._folder = folder
@@ -55,7 +55,7 @@ class Checks:
     def questions(self) -> "Iterator[Question | StillDiffers]":
         """Every check of every recipe in every precision, and whether what is known to differ still does."""
         for recipe in self.recipes:
-            for dtype in (dtype for dtype in self.dtypes if dtype in recipe.dtypes):
+            for dtype in recipe.dtypes:
                 yield from (Question(self, recipe, dtype, check) for check in LADDER)
         if any(difference.may_be_of(self.name) for difference in self.known):
             yield StillDiffers(self)
@@ -85,9 +85,7 @@ class Checks:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         output = Path(tempfile.mkdtemp(prefix="conformance-", dir=self._folder))
-        found = check(
-            self.subject, recipe, dtypes=self.dtypes, device=self.device, output=output, known_differences=self.known
-        )
+        found = check(self.subject, recipe, device=self.device, output=output, known_differences=self.known)
         if found.ok:  # nobody will want to look at it, and what the checks came to has been read by now
             shutil.rmtree(output, ignore_errors=True)
         return found

@@ -17,9 +17,10 @@ from conformance.diagnosis.distance import shares
 from conformance.diagnosis.explanation import EXPLAINED, SHOWN
 from conformance.diagnosis.numbers import free_numbers
 from conformance.problems.tensors import Array, Tensors
+from conformance.recipes.recipe import DTYPES
 from conformance.vectors.encoding import numbers
 from conformance.vectors.files import INVALID, RULES, Entry, Vectors, read_json, read_vectors
-from conformance.vectors.floors import DTYPES, Allowances, expectation, observation
+from conformance.vectors.floors import Allowances, expectation, observation
 from conformance.vectors.formulations import Formulation, Mistake, mistakes
 from conformance.vectors.kinds import Inputs
 from conformance.verdicts.compare import Comparison, Verdict, compare

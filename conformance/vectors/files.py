@@ -13,8 +13,9 @@ import numpy as np
 
 from conformance.data.wording import nearest, shown
 from conformance.problems.tensors import Tensors
+from conformance.recipes.recipe import DTYPES
 from conformance.vectors.encoding import decoded, encoded
-from conformance.vectors.floors import DTYPES, Allowances
+from conformance.vectors.floors import Allowances
 from conformance.vectors.formulations import Formulation
 from conformance.vectors.kinds import KINDS, Inputs
 from conformance.vectors.selection import Selection, discriminates, nearest_mistake
@@ -206,7 +207,8 @@ def read_vectors(folder: Path, name: str) -> Vectors:
 def _decoded(test: Mapping[str, Any]) -> Entry:
     inputs = {name: decoded(f"test {test['id']}: inputs.{name}", v) for name, v in test["inputs"].items()}
     outputs = {name: decoded(f"test {test['id']}: outputs.{name}", v) for name, v in test["outputs"].items()}
-    allowed = {dtype: {name: test["allowances"][dtype][name] for name in outputs} for dtype in DTYPES}
+    asked = test["allowances"]
+    allowed: dict[str, Any] = {dtype: {name: asked[dtype][name] for name in outputs} for dtype in DTYPES}
     for name, allowance in ((n, a) for each in allowed.values() for n, a in each.items()):
         if allowance is not None and not (isinstance(allowance, float) and 0 < allowance < 1):
             raise ValueError(

@@ -27,7 +27,6 @@ from conformance.verdicts.rerounding import (
     rounded_keywords,
 )
 
-DTYPES = ("float64", "float32")
 DIGITS = 4
 
 Allowances = dict[str, float | None]  # by output; None where rounding leaves nothing to be told

@@ -13,7 +13,8 @@ import numpy as np
 
 from conformance.diagnosis.explanation import EXPLAINED
 from conformance.problems.tensors import Tensors
-from conformance.vectors.floors import DTYPES, Allowances, allowances, error
+from conformance.recipes.recipe import DTYPES
+from conformance.vectors.floors import Allowances, allowances, error
 from conformance.vectors.formulations import Formulation, Mistake, mistakes
 from conformance.vectors.situations import Situation, situations
 from conformance.verdicts.compare import ROUNDOFFS

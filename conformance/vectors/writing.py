@@ -11,9 +11,9 @@ import conformance
 from conformance.data.wording import shown
 from conformance.diagnosis.explanation import EXPLAINED
 from conformance.faults.mutant import Mutant
+from conformance.recipes.recipe import DTYPES
 from conformance.vectors.encoding import text
 from conformance.vectors.files import RULES, SCHEMA_FILE, content, kit, rules
-from conformance.vectors.floors import DTYPES
 from conformance.vectors.formulations import Formulation, concerning, formulations
 from conformance.vectors.selection import Selection, discriminates, select
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from conformance.diagnosis.explanation import EXPLAINED
 from conformance.recipes.catalogue import KINDS as CATALOGUE
+from conformance.recipes.recipe import DTYPES
 from conformance.vectors.encoding import bits, decimal, decoded, encoded, numbers
 from conformance.vectors.files import INVALID, RULES, read_vectors
-from conformance.vectors.floors import DTYPES, answers_in
+from conformance.vectors.floors import answers_in
 from conformance.vectors.formulations import formulations
 from conformance.vectors.kinds import KINDS
 from conformance.vectors.selection import discriminates, moved, select
