@@ -1,8 +1,10 @@
 """Initial weights. Each function draws an array of ``shape = (n_out, n_in)`` from a PRNG key, typed or raw.
 
-Biases start at zero everywhere in the suite. ``dtype`` None means JAX's default: float64 with x64 enabled, else
-float32. ``jax.nn.initializers`` takes shapes as ``(n_in, n_out)`` and truncates its normals at two standard deviations;
-these do so on request. Raises ValueError when a dimension is not a positive integer.
+With a window between, ``(n_out, *window, n_in)``, the ``n_in`` and ``n_out`` of the formulas are these times the
+elements of the window, and an orthogonal matrix is one of ``(n_out, all others)``. Biases start at zero everywhere in
+the suite. ``dtype`` None means JAX's default: float64 with x64 enabled, else float32. ``jax.nn.initializers`` takes
+shapes as ``(n_in, n_out)`` and truncates its normals at two standard deviations; these do so on request. Raises
+ValueError when a dimension is not a positive integer.
 """
 
 import math
@@ -16,7 +18,7 @@ from jax.typing import DTypeLike
 
 from ._common import check_not_negative
 
-Shape = tuple[int, int]  # (n_out, n_in)
+Shape = tuple[int, ...]  # (n_out, n_in), or with a window between them
 
 
 def zeros(key: jax.Array, shape: Shape, *, dtype: DTypeLike | None = None) -> jax.Array:
@@ -77,7 +79,8 @@ def orthogonal(key: jax.Array, shape: Shape, *, gain: float = 1.0, dtype: DTypeL
     """
     _check_shape(shape)
     check_not_negative("gain", gain)
-    return jax.nn.initializers.orthogonal(float(gain))(key, shape, dtype)
+    matrix = (shape[0], math.prod(shape[1:]))
+    return jax.nn.initializers.orthogonal(float(gain))(key, matrix, dtype).reshape(shape)
 
 
 INITIALIZERS: dict[str, Callable[..., jax.Array]] = {
@@ -107,13 +110,15 @@ def _uniform(key: jax.Array, shape: Shape, variance: float, dtype: DTypeLike | N
 
 def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
-    n_out, n_in = _check_shape(shape)
+    _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
+    places = math.prod(shape[1:-1])
+    n_out, n_in = shape[0] * places, shape[-1] * places
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
 def _check_shape(shape: Any) -> Shape:
-    if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
+    if len(shape) < 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, ..., n_in), two or more positive integers")
     return shape

@@ -1,4 +1,8 @@
-"""Input standardisation with the statistics of the training set only; batch and layer normalisation."""
+"""Input standardisation with the statistics of the training set only; batch and layer normalisation.
+
+Activations ``z`` are of any rank, ``(m, ..., n)``: batch norm's means are over all axes but the last, layer norm's over
+the last.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -35,11 +39,11 @@ def standardize(x: Array, mean: Array, standard_deviation: Array) -> jax.Array:
 
 
 def batch_statistics(z: Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
+    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, ..., n)``; two passes.
 
-    ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``.
+    ``mu_j = 1/m sum_i z_ij``, ``v_j = 1/m sum_i (z_ij - mu_j)^2``; of images or sequences, over their places too.
     """
-    z = jnp.asarray(z)
+    z = jnp.reshape(z, (-1, jnp.shape(z)[-1]))
     mean = z.mean(axis=0)
     return mean, ((z - mean) ** 2).mean(axis=0)
 
@@ -49,7 +53,7 @@ def batch_norm(
 ) -> jax.Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
-    ``z``: ``(m, n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite.
+    ``z``: ``(m, ..., n)``; all others ``(n,)``. Raises ValueError if ``epsilon`` is negative or not finite.
     """
     check_not_negative("epsilon", epsilon)
     return jnp.asarray(gamma) * ((jnp.asarray(z) - mean) / jnp.sqrt(variance + float(epsilon))) + beta
@@ -60,13 +64,15 @@ def running_average(
 ) -> Pair:
     """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
 
-    ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``, by which
-    the variance is divided (``"biased"``), or ``m - 1`` (``"unbiased"``). Raises ValueError unless ``0 <= momentum <
-    1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one example.
+    ``running`` and ``batch`` are pairs ``(mean, variance)`` of ``(n,)``; ``examples`` is the batch's ``m``, times the
+    places of images or sequences, by which the variance is divided (``"biased"``), or one less (``"unbiased"``). Raises
+    ValueError unless ``0 <= momentum < 1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one
+    example.
     """
     check_decay("momentum", momentum)
     check_choice("running_variance", running_variance, ("biased", "unbiased"))
-    if running_variance == "unbiased" and examples < 2:
+    known = not isinstance(examples, jax.core.Tracer)
+    if running_variance == "unbiased" and known and int(examples) < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     momentum = float(momentum)
     mean, variance = batch
@@ -78,12 +84,12 @@ def running_average(
 def layer_norm(z: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5) -> jax.Array:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
-    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. ``jax.nn.standardize`` takes the variance in one pass. Raises
-    ValueError if ``epsilon`` is negative or not finite.
+    ``z``: ``(m, ..., n)``; ``gamma`` and ``beta``: ``(n,)``. ``jax.nn.standardize`` takes the variance in one pass.
+    Raises ValueError if ``epsilon`` is negative or not finite.
     """
     check_not_negative("epsilon", epsilon)
-    deviations = z - jnp.mean(z, axis=1, keepdims=True)
-    variance = (deviations**2).mean(axis=1, keepdims=True)
+    deviations = z - jnp.mean(z, axis=-1, keepdims=True)
+    variance = (deviations**2).mean(axis=-1, keepdims=True)
     return jnp.asarray(gamma) * (deviations / jnp.sqrt(variance + float(epsilon))) + beta
 
 

@@ -1,7 +1,8 @@
 """Initial weights. Each function draws a tensor of ``shape = (n_out, n_in)`` from a ``tf.random.Generator``.
 
-Biases start at zero everywhere in the suite. ``dtype`` None means TensorFlow's default, float32. Raises ValueError
-when a dimension is not a positive integer.
+A convolution's ``shape`` is ``(n_out, *window, n_in)``; each unit then has ``n_in`` connections for every place in the
+window, and ``n_in`` and ``n_out`` below are multiplied by their number. Biases start at zero everywhere in the suite.
+``dtype`` None means TensorFlow's default, float32. Raises ValueError when a dimension is not a positive integer.
 """
 
 import math
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from ._common import check_not_negative
 
-Shape = tuple[int, int]
+Shape = tuple[int, ...]
 DType = Any  # what ``tf.as_dtype`` takes
 
 
@@ -77,13 +78,17 @@ def lecun_uniform(generator: tf.random.Generator, shape: Shape, *, dtype: DType 
 
 
 def orthogonal(generator: tf.random.Generator, shape: Shape, *, gain: float = 1.0, dtype: DType = None) -> tf.Tensor:
-    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them."""
-    n_out, n_in = _check_shape(shape)
+    """``gain`` times a matrix with orthonormal rows (columns, if there are more rows), uniform among them.
+
+    The rows of a convolution's are its ``n_out`` kernels, each as one vector.
+    """
+    _check_shape(shape)
     check_not_negative("gain", gain)
+    n_out, n_in = shape[0], math.prod(shape[1:])
     drawn = generator.normal((max(n_out, n_in), min(n_out, n_in)), dtype=dtype or tf.float32)
     q, r = tf.linalg.qr(drawn)
     q = tf.where(tf.linalg.diag_part(r) < 0, -q, q)  # without the signs of R's diagonal, Q would not be uniform
-    return gain * (q if n_out >= n_in else tf.transpose(q))
+    return tf.reshape(gain * (q if n_out >= n_in else tf.transpose(q)), shape)
 
 
 INITIALIZERS: dict[str, Callable[..., tf.Tensor]] = {
@@ -113,13 +118,14 @@ def _uniform(generator: tf.random.Generator, shape: Shape, variance: float, dtyp
 
 def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
-    n_out, n_in = _check_shape(shape)
+    _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
+    places = math.prod(shape[1:-1])
+    n_out, n_in = shape[0] * places, shape[-1] * places
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
-def _check_shape(shape: Shape) -> Shape:
-    if len(shape) != 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
-        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
-    return shape
+def _check_shape(shape: Shape) -> None:
+    if len(shape) < 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
+        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, ..., n_in), two or more positive integers")

@@ -1,4 +1,8 @@
-"""Input standardisation with the statistics of the training set only; batch and layer normalisation."""
+"""Input standardisation with the statistics of the training set only; batch and layer normalisation.
+
+Activations may have more axes than two, ``(m, ..., n)``: whatever stands along the last one is then an example of its
+own.
+"""
 
 from collections.abc import Callable
 
@@ -35,6 +39,7 @@ def batch_statistics(z: tf.Tensor) -> Pair:
 
     ``tf.nn.moments`` takes two passes. (``tf.raw_ops.FusedBatchNormV3`` gives out a variance over ``m - 1``.)
     """
+    z = tf.reshape(z, (-1, z.shape[-1]))
     return tf.nn.moments(z, axes=[0])
 
 
@@ -57,7 +62,7 @@ def batch_norm(
 
 
 def running_average(
-    running: Pair, batch: Pair, examples: int, *, momentum: float = 0.9, running_variance: str = "biased"
+    running: Pair, batch: Pair, examples: int | tf.Tensor, *, momentum: float = 0.9, running_variance: str = "biased"
 ) -> Pair:
     """The running mean and variance after a batch: ``r <- momentum r + (1 - momentum) batch``.
 
@@ -66,9 +71,11 @@ def running_average(
     """
     check_decay("momentum", momentum)
     check_choice("running_variance", running_variance, ("biased", "unbiased"))
-    if running_variance == "unbiased" and examples < 2:
+    known = not tf.is_tensor(examples)  # a tensor in a ``tf.function`` whose batches may have any size
+    if running_variance == "unbiased" and known and examples < 2:
         raise ValueError(f"examples={examples!r} is not allowed with running_variance='unbiased': must be 2 or more")
     mean, variance = batch
+    examples = examples if known else tf.cast(examples, variance.dtype)
     if running_variance == "unbiased":
         variance = variance * (examples / (examples - 1))
     return momentum * running[0] + (1 - momentum) * mean, momentum * running[1] + (1 - momentum) * variance
@@ -82,7 +89,7 @@ def layer_norm(z: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: floa
     of this, which it then does not find in float64.
     """
     check_not_negative("epsilon", epsilon)
-    mean, variance = (tf.expand_dims(moment, axis=1) for moment in tf.nn.moments(z, axes=[1]))
+    mean, variance = (tf.expand_dims(moment, axis=-1) for moment in tf.nn.moments(z, axes=[-1]))
     return gamma * ((z - mean) / tf.sqrt(variance + epsilon)) + beta
 
 

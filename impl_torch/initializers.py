@@ -1,5 +1,9 @@
 """Initial weights. Each function draws a tensor of ``shape = (n_out, n_in)`` from a ``torch.Generator``, on its device.
 
+A convolution's weights have ``shape = (n_out, *window, n_in)``: each of its connections counts, so that ``n_in`` and
+``n_out`` in the formulas are those of the shape times the size of the window. ``nn.init`` wants them as PyTorch has
+them, ``(n_out, n_in, *window)``, for the same numbers.
+
 ``generator`` None means PyTorch's default generator, ``dtype`` None its default dtype. None of these is what
 ``nn.Linear`` does by itself: U(-1/sqrt(n_in), 1/sqrt(n_in)), for the biases too. Raises ValueError when a dimension
 is not a positive integer.
@@ -84,7 +88,8 @@ def orthogonal(
 ) -> Tensor:
     """``gain`` times a matrix with orthonormal rows (columns, if there are more rows): ``nn.init.orthogonal_``.
 
-    Raises ValueError if ``gain`` is negative or not finite.
+    Of a shape of more than two axes it is the matrix ``(n_out, all others)``. Raises ValueError if ``gain`` is negative
+    or not finite.
     """
     _check_shape(shape)
     check_not_negative("gain", gain)
@@ -132,13 +137,15 @@ def _device(generator: torch.Generator | None) -> torch.device | None:
 
 def _fan(shape: Shape, fan: str) -> float:
     """The number of connections that sets the scale: ``n_in``, or the mean of ``n_in`` and ``n_out``."""
-    n_out, n_in = _check_shape(shape)
+    _check_shape(shape)
     if fan not in ("fan_in", "fan_average"):
         raise ValueError(f"fan={fan!r} is not allowed: must be 'fan_in' or 'fan_average'")
+    places = math.prod(shape[1:-1])
+    n_out, n_in = shape[0] * places, shape[-1] * places
     return n_in if fan == "fan_in" else (n_in + n_out) / 2
 
 
 def _check_shape(shape: Shape) -> Shape:
-    if len(shape) != 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
-        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers")
+    if len(shape) < 2 or not all(isinstance(n, Integral) and n > 0 for n in shape):
+        raise ValueError(f"shape={shape!r} is not allowed: must be (n_out, ..., n_in), two or more positive integers")
     return shape

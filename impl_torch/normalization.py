@@ -29,10 +29,12 @@ def standardize(x: Tensor, mean: Tensor, standard_deviation: Tensor) -> Tensor:
 
 
 def batch_statistics(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, n)``; two passes.
+    """Mean and population variance of each unit over the batch, each ``(n,)``, of ``z: (m, ..., n)``; two passes.
 
-    ``torch.var_mean`` divides by ``m - 1`` unless told ``correction=0``.
+    The batch is all axes but the last. ``torch.var_mean`` divides by ``m - 1`` unless told
+    ``correction=0``.
     """
+    z = z.flatten(end_dim=-2)
     mean = z.mean(dim=0)
     return mean, (z - mean).square().mean(dim=0)
 
@@ -42,8 +44,9 @@ def batch_norm(
 ) -> Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta``: the batch's statistics in training, running ones in inference.
 
-    ``z``: ``(m, n)``; all others ``(n,)``. ``F.batch_norm`` is the same function, takes the batch's statistics itself
-    and refuses a batch of one example. Raises ValueError if ``epsilon`` is negative or not finite.
+    ``z``: ``(m, ..., n)``; all others ``(n,)``. ``F.batch_norm`` is the same function, has the units on the second
+    axis, takes the batch's statistics itself and refuses a batch of one example. Raises ValueError if ``epsilon`` is
+    negative or not finite.
     """
     check_not_negative("epsilon", epsilon)
     return gamma * ((z - mean) / (variance + epsilon).sqrt()) + beta
@@ -59,9 +62,10 @@ def running_average(
 ) -> tuple[Tensor, Tensor]:
     """``r <- momentum r + (1 - momentum) batch`` for ``(mean, variance)``, pairs of ``(n,)``.
 
-    ``examples``: the batch's ``m``; the variance that enters is divided by ``m`` (``"biased"``) or ``m - 1``
-    (``"unbiased"``). ``nn.BatchNorm1d``'s is the unbiased one, and its ``momentum`` is 1 - ours. Raises ValueError
-    unless ``0 <= momentum < 1``, for an unknown ``running_variance`` and for ``"unbiased"`` with one example.
+    ``examples``: the batch's ``m``, or ``m h w`` of images: the number of averaged values, by which the variance that
+    enters is divided (``"biased"``), or by one less (``"unbiased"``). ``nn.BatchNorm1d``'s is the unbiased one, and its
+    ``momentum`` is 1 - ours. Raises ValueError unless ``0 <= momentum < 1``, for an unknown ``running_variance`` and
+    for ``"unbiased"`` with one example.
     """
     check_decay("momentum", momentum)
     check_choice("running_variance", running_variance, ("biased", "unbiased"))
@@ -76,13 +80,13 @@ def running_average(
 def layer_norm(z: Tensor, gamma: Tensor, beta: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """``gamma (z - mu) / sqrt(v + epsilon) + beta`` with mean and population variance over an example's units.
 
-    ``z``: ``(m, n)``; ``gamma`` and ``beta``: ``(n,)``. ``F.layer_norm`` is the same function; where the mean is large
-    beside the deviation, its gradient has the larger rounding errors. Raises ValueError if ``epsilon`` is negative or
-    not finite.
+    ``z``: ``(m, ..., n)``; ``gamma`` and ``beta``: ``(n,)``. ``F.layer_norm`` is the same function; where the mean is
+    large beside the deviation, its gradient has the larger rounding errors. Raises ValueError if ``epsilon`` is
+    negative or not finite.
     """
     check_not_negative("epsilon", epsilon)
-    centred = z - z.mean(dim=1, keepdim=True)
-    variance = centred.square().mean(dim=1, keepdim=True)
+    centred = z - z.mean(dim=-1, keepdim=True)
+    variance = centred.square().mean(dim=-1, keepdim=True)
     return gamma * (centred / (variance + epsilon).sqrt()) + beta
 
 

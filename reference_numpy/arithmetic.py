@@ -1,8 +1,8 @@
 """Where another library's arithmetic may differ in rounding: declared here, so that a caller can have it otherwise.
 
-Three things are computed in one place or marked where they are: sums of many terms outside of matrix products (those go
-through ``models.DenseNetwork.product``), ``1 - beta^t``, and functions that a library computes as one
-(:func:`library_function`). :func:`rounded_otherwise` replaces them for a while; otherwise each costs one look-up.
+Four things are computed in one place or marked where they are: sums of many terms, the matrix products of layers (those
+of a dense network go through ``models.DenseNetwork.product``), ``1 - beta^t``, and functions that a library computes as
+one (:func:`library_function`). :func:`rounded_otherwise` replaces them for a while; otherwise each costs one look-up.
 
 >>> import numpy as np
 >>> with rounded_otherwise(total=lambda values, *, axis=None: values.sum() + 1e-16):
@@ -72,6 +72,16 @@ def total(values: Array, *, axis: int | None = None) -> Any:
     return _in_use.total(values, axis=axis)
 
 
+def product(a: Array, b: Array) -> Array:
+    """The matrix product ``a b`` of the last two axes; those before them are broadcast.
+
+    >>> import numpy as np
+    >>> product(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    array([[11.]])
+    """
+    return _in_use.product(a, b)
+
+
 def mean(values: Array) -> Any:
     """The mean of all elements, a scalar: their :func:`total` by their number.
 
@@ -108,12 +118,14 @@ def rounded_otherwise(
     total: Callable[..., Any] | None = None,
     one_minus_power: Callable[[float, int], float] | None = None,
     value: Callable[[str, Array], Array] | None = None,
+    product: Callable[[Array, Array], Array] | None = None,
 ) -> Iterator[None]:
     """While this lasts, have numbers rounded in another way, in all threads; None leaves a thing as it is.
 
-    ``total(values, *, axis=None)`` takes the place of :func:`total`, ``one_minus_power(beta, t)`` that of
-    :func:`one_minus_power`. ``value(kind, value)`` is given what a :func:`library_function` of ``kind`` returns, nested
-    ones too, and its result is returned instead. All must be equal in mathematics to what they replace.
+    ``total(values, *, axis=None)`` takes the place of :func:`total`, ``product(a, b)`` that of :func:`product`,
+    ``one_minus_power(beta, t)`` that of :func:`one_minus_power`. ``value(kind, value)`` is given what a
+    :func:`library_function` of ``kind`` returns, nested ones too, and its result is returned instead. All must be equal
+    in mathematics to what they replace.
 
     >>> with rounded_otherwise(one_minus_power=lambda beta, t: 1.0 - beta**t):
     ...     one_minus_power(0.999, 1)
@@ -121,7 +133,12 @@ def rounded_otherwise(
     """
     global _in_use
     before = _in_use
-    _in_use = _Arithmetic(total or before.total, one_minus_power or before.one_minus_power, value or before.value)
+    _in_use = _Arithmetic(
+        total or before.total,
+        one_minus_power or before.one_minus_power,
+        value or before.value,
+        product or before.product,
+    )
     try:
         yield
     finally:
@@ -143,6 +160,7 @@ class _Arithmetic:
     total: Callable[..., Any] = _total
     one_minus_power: Callable[[float, int], float] = _one_minus_power
     value: Callable[[str, Array], Array] | None = None
+    product: Callable[[Array, Array], Array] = np.matmul
 
 
 _in_use = _Arithmetic()

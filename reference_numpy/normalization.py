@@ -1,6 +1,7 @@
 """Input standardisation with the statistics of the training set only; batch and layer normalisation.
 
-Under each normalisation of activations, its backward pass.
+Under each normalisation of activations, its backward pass. Activations may have more axes than two, ``(m, ..., n)``:
+whatever stands along the last one is then an example of its own.
 """
 
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def batch_statistics(z: Array) -> tuple[Array, Array]:
     >>> batch_statistics(np.array([[1.0], [3.0]]))
     (array([2.]), array([1.]))
     """
+    z = _rows(z)
     mean = z.mean(axis=0)
     return mean, ((z - mean) ** 2).mean(axis=0)
 
@@ -142,6 +144,7 @@ def layer_norm_backward(
     >>> dz, dgamma, dbeta
     (array([[0., 0.]]), array([-1.,  1.]), array([1., 1.]))
     """
+    z = _rows(z)
     return _normalization_backward(gradient, z, gamma, _row_mean(z), _row_variance(z), epsilon, axis=1)
 
 
@@ -151,10 +154,11 @@ NORMALIZATIONS: dict[str, Callable[..., Array]] = {"batch_norm": batch_norm, "la
 def _normalization_backward(
     gradient: Array, z: Array, gamma: Array, mean: Array, variance: Array, epsilon: float, axis: int
 ) -> tuple[Array, Array, Array]:
+    shape, gradient, z = gradient.shape, _rows(gradient), _rows(z)
     deviation = np.sqrt(variance + epsilon)
     h, dh = _standardized(z, mean, variance, epsilon), gamma * gradient
     dz = (dh - dh.mean(axis=axis, keepdims=True) - h * (dh * h).mean(axis=axis, keepdims=True)) / deviation
-    return dz, (gradient * h).sum(axis=0), gradient.sum(axis=0)
+    return dz.reshape(shape), (gradient * h).sum(axis=0), gradient.sum(axis=0)
 
 
 @library_function("normalization")
@@ -162,9 +166,14 @@ def _standardized(z: Array, mean: Array, variance: Array, epsilon: float) -> Arr
     return (z - mean) / np.sqrt(variance + epsilon)
 
 
+def _rows(z: Array) -> Array:
+    """``(..., n)`` as ``(rows, n)``."""
+    return z.reshape(-1, z.shape[-1])
+
+
 def _row_mean(z: Array) -> Array:
-    return z.mean(axis=1, keepdims=True)
+    return z.mean(axis=-1, keepdims=True)
 
 
 def _row_variance(z: Array) -> Array:
-    return ((z - _row_mean(z)) ** 2).mean(axis=1, keepdims=True)
+    return ((z - _row_mean(z)) ** 2).mean(axis=-1, keepdims=True)

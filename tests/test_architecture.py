@@ -229,7 +229,10 @@ def test_help_and_list_import_no_framework(arguments):
 
 @pytest.mark.parametrize("package", FRAMEWORKS)
 def test_an_implementation_works_where_no_other_framework_and_nothing_else_of_the_project_is(package):
-    files = "activations initializers losses normalization regularizers models optimizers schedules training".split()
+    files = (
+        "activations initializers losses normalization regularizers layers convolution recurrent attention models"
+        " optimizers schedules training"
+    ).split()
     others = sorted((set(FRAMEWORKS) | {"conformance", "torch", "tensorflow", "jax"}) - FRAMEWORKS[package] - {package})
     code = (
         f"import sys, importlib\nsys.modules.update(dict.fromkeys({others!r}))\n"  # None makes an import fail

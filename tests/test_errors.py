@@ -258,9 +258,9 @@ def schedule_rows():
 def initializer_rows():
     row = row_of("initializers")
     for _, name, _ in filter(lambda found: found[0] == "initializers", components()):
-        for shape in ((2,), (2, 0), (2, 3, 4), (2.5, 3), (-1, 3)):
-            yield row(name, {}, f"shape={shape!r} is not allowed: must be (n_out, n_in), two positive integers",
-                      GENERATOR, shape)  # fmt: skip
+        for shape in ((2,), (2, 0), (2, 3, 0), (2.5, 3), (-1, 3)):
+            must_be = "(n_out, ..., n_in), two or more positive integers"
+            yield row(name, {}, f"shape={shape!r} is not allowed: must be {must_be}", GENERATOR, shape)
 
 
 def loss_rows():

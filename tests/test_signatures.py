@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = (
-    "activations", "initializers", "losses", "normalization", "regularizers", "models", "optimizers", "schedules",
-    "training",
+    "activations", "initializers", "losses", "normalization", "regularizers", "layers", "convolution", "recurrent",
+    "attention", "models", "optimizers", "schedules", "training",
 )  # fmt: skip
 PACKAGES = ("impl_torch", "impl_tf", "impl_jax")
 
@@ -76,9 +76,9 @@ def test_the_packages_mirror_the_reference(package, file):
 
 
 @pytest.mark.parametrize("package", ["reference_numpy", *PACKAGES])
-def test_a_package_has_the_nine_files_what_they_share_and_no_other(package):
+def test_a_package_has_these_files_what_they_share_and_no_other(package):
     around = NUMPY_FILES if package == "reference_numpy" else set()
-    assert {path.stem for path in (ROOT / package).glob("*.py")} == {"__init__", "_common", *FILES, *around}
+    assert {path.stem for path in (ROOT / package).glob("*.py")} == {"__init__", "_common", "_layer", *FILES, *around}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

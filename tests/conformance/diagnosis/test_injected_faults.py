@@ -211,7 +211,7 @@ TORCH = [
         "stopping",
         {
             "impl_torch/normalization.py": (
-                "centred.square().mean(dim=1, keepdim=True)",
+                "centred.square().mean(dim=-1, keepdim=True)",
                 "centred.square().sum(dim=1, keepdim=True) / (z.shape[1] - 1)",
             )
         },
