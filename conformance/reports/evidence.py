@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from conformance.reports.summary import WORST, markdown
+from conformance.reports.summary import WORST, extent, markdown
 from conformance.results.run import Run, load_run
 
 INTRODUCTION = """\
@@ -68,8 +68,7 @@ def _headline(run: Run) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in records["verdict"].value_counts().items())
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     return (
-        f"{records['recipe'].nunique()} recipes, {records['implementation'].nunique()} implementations,"
-        f" {records['dtype'].nunique()} precisions, on {environment['device']} with {environment['processors']} cores:"
+        f"{extent(records)}, on {environment['device']} with {environment['processors']} cores:"
         f" {len(records)} records: {counts}. Python {environment['python']}, {packages}."
     )
 

@@ -49,9 +49,17 @@ def markdown(table: pd.DataFrame, empty: str = "None.", *, digits: int = 3) -> s
 def _headline(run: Run) -> str:
     records = run.records
     return (
-        f"Run `{records['run'].iloc[0]}`: {records['recipe'].nunique()} recipes,"
-        f" {records['implementation'].nunique()} implementations, {records['dtype'].nunique()} precisions,"
-        f" {len(records)} records.\n\n**{_text(run.conclusion)}**: {counted(records)}."
+        f"Run `{records['run'].iloc[0]}`: {extent(records)}, {len(records)} records.\n\n"
+        f"**{_text(run.conclusion)}**: {counted(records)}."
+    )
+
+
+def extent(records: pd.DataFrame) -> str:
+    """How much a run looked at; trainings are counted, since not every recipe is run in every precision."""
+    trainings = len(records[["recipe", "dtype"]].drop_duplicates())
+    return (
+        f"{records['recipe'].nunique()} recipes, {records['implementation'].nunique()} implementations,"
+        f" {trainings} trainings each ({', '.join(records['dtype'].unique())})"
     )
 
 
