@@ -5,19 +5,18 @@ running averages, draws and values are dicts kept apart from it: pytrees, which 
 they are.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from numpy.typing import NDArray
 
 from . import initializers
-from ._common import check_choice
+from ._common import check_choice, inside, named
 
 Array: TypeAlias = jax.Array | NDArray
 Tensors = Mapping[str, Array]  # by path, what a method takes; it returns dict[str, jax.Array]
@@ -140,19 +139,6 @@ class Composite(Layer):
         )
 
 
-def inside(arrays: Mapping[str, Any] | None, part: str) -> Any:
-    """What belongs to ``part``: ``{"3.W": w, "4.W": v}`` gives ``{"W": w}`` for ``"3"``; None stays None."""
-    if arrays is None:
-        return None
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def named(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The other way round: ``{"W": w}`` gives ``{"3.W": w}`` for ``"3"``."""
-    return {f"{part}.{name}": array for name, array in arrays.items()}
-
-
 def initial_weights(
     initializer: str, options: Pairs, key: jax.Array, shape: Shape, dtype: DTypeLike | None
 ) -> jax.Array:
@@ -166,13 +152,3 @@ def initializer_pairs(initializer: str, options: Options | None) -> Pairs:
     draw = partial(initializers.INITIALIZERS[initializer], shape=(1, 1), **(options or {}))
     jax.eval_shape(draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
     return tuple(sorted((options or {}).items()))
-
-
-def check_sizes(name: str, value: Any, lengths: Collection[int], must: str, *, least: int = 1) -> Shape:
-    """As a tuple. Raises ValueError unless a tuple of an allowed length, of integers that are ``least`` or more."""
-    whole = isinstance(value, tuple) and all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= least for n in value
-    )
-    if not whole or len(value) not in lengths:
-        raise ValueError(f"{name}={value!r} is not allowed: must be {must}")
-    return tuple(map(int, value))

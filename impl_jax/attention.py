@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._common import check_choice, check_positive, check_positive_integer
+from ._common import check_choice, check_flags, check_positive, check_positive_integer
 from ._layer import Array, Layer, Options, Pairs, initial_weights, initializer_pairs
 
 
@@ -95,8 +95,7 @@ def attention(
     check_positive_integer("heads", heads)
     if key_units is not None:
         check_positive_integer("key_units", key_units)
-    check_choice("causal", causal, (False, True))
-    check_choice("bias", bias, (False, True))
+    check_flags(causal=causal, bias=bias)
     pairs = initializer_pairs(initializer, initializer_options)
     units = None if key_units is None else int(key_units)
     return MultiHeadAttention(int(heads), units, bool(causal), bool(bias), initializer, pairs)
@@ -144,7 +143,7 @@ def positional_encoding(*, base: float = 10000.0, layout: str = "interleaved") -
 
 def _attention_weights(q: jax.Array, k: jax.Array, mask: Any, causal: bool, scale: float | None) -> jax.Array:
     """The softmax over the keys, ``(..., t_q, t_k)``; a row of zeros where no key may be looked at."""
-    check_choice("causal", causal, (False, True))
+    check_flags(causal=causal)
     if scale is not None:
         check_positive("scale", scale)
     scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else float(scale))

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ._common import check_choice, check_positive_integer
-from ._layer import Array, Layer, Options, Pairs, Shape, check_sizes, initial_weights, initializer_pairs
+from ._common import check_flags, check_positive_integer, check_sizes
+from ._layer import Array, Layer, Options, Pairs, Shape, initial_weights, initializer_pairs
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def convolution(
     """
     check_positive_integer("channels", channels)
     check_positive_integer("groups", groups)
-    check_choice("bias", bias, (False, True))
+    check_flags(bias=bias)
     if channels % groups:
         raise ValueError(f"channels={channels!r} is not allowed with groups={groups!r}: must be a multiple of them")
     window = _window("kernel", kernel, stride, padding, dilation)
@@ -197,7 +197,7 @@ def average_pool(
     Shapes, ``stride`` and ``padding`` as in :func:`max_pool`. Flax's ``avg_pool`` counts them by default
     (``count_include_pad``). Raises ValueError as :func:`max_pool`.
     """
-    check_choice("count_padding", count_padding, (False, True))
+    check_flags(count_padding=count_padding)
     return AveragePool(_pool_window(window, stride, padding), bool(count_padding))
 
 

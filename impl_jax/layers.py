@@ -26,11 +26,14 @@ from . import activations, normalization, regularizers
 from ._common import (
     check_choice,
     check_decay,
+    check_flags,
     check_keep_probability,
     check_not_negative,
     check_positive_integer,
+    check_sizes,
+    named,
 )
-from ._layer import Composite, Layer, Options, Pairs, Shape, check_sizes, initial_weights, initializer_pairs, named
+from ._layer import Composite, Layer, Options, Pairs, Shape, initial_weights, initializer_pairs
 from .attention import attention, positional_encoding, scaled_dot_product
 from .convolution import average_pool, convolution, global_average_pool, global_max_pool, max_pool
 from .recurrent import bidirectional, gru, lstm, simple_rnn
@@ -76,7 +79,7 @@ def dense(
     Raises ValueError for an argument out of range or unknown.
     """
     check_positive_integer("units", units)
-    check_choice("bias", bias, (False, True))
+    check_flags(bias=bias)
     return Dense(int(units), bool(bias), initializer, initializer_pairs(initializer, initializer_options))
 
 

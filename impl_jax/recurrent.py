@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from . import activations, initializers
-from ._common import check_choice, check_finite, check_positive_integer
-from ._layer import Composite, Layer, Tensors, initial_weights, named
+from ._common import check_choice, check_finite, check_flags, check_permutation, check_positive_integer, named
+from ._layer import Composite, Layer, Tensors, initial_weights
 
 State = tuple[jax.Array, ...]  # h, and c of an LSTM: (m, n) each
 
@@ -154,7 +154,7 @@ def lstm(
     ``ig``, ``io`` each and their one bias with ``U``, all from 0. Raises ValueError too unless ``gates`` is a
     permutation of the letters.
     """
-    _check_gates(gates, "ifgo")
+    check_permutation("gates", gates, "ifgo")
     check_finite("forget_bias", forget_bias)
     shared = _check(units, return_sequences, reverse, biases, initializer, recurrent_initializer)
     return LSTM(**shared, gates=gates, forget_bias=float(forget_bias))
@@ -204,7 +204,7 @@ def gru(
     ``biases`` as in :func:`simple_rnn`. Flax's cell resets after, and has of ``b_h`` the block ``n`` alone. Raises
     ValueError too unless ``gates`` is a permutation of the letters.
     """
-    _check_gates(gates, "rzn")
+    check_permutation("gates", gates, "rzn")
     check_choice("reset", reset, ("after", "before"))
     shared = _check(units, return_sequences, reverse, biases, initializer, recurrent_initializer)
     return GRU(**shared, gates=gates, reset=reset)
@@ -258,18 +258,12 @@ def _blocks(z: Any, gates: str, axis: int = -1) -> dict[str, jax.Array]:
     return dict(zip(gates, jnp.split(z, len(gates), axis=axis), strict=True))
 
 
-def _check_gates(gates: Any, letters: str) -> None:
-    if not (isinstance(gates, str) and sorted(gates) == sorted(letters)):
-        raise ValueError(f"gates={gates!r} is not allowed: must be the letters of {letters!r} in any order")
-
-
 def _check(
     units: Any, return_sequences: Any, reverse: Any, biases: Any, initializer: Any, recurrent_initializer: Any
 ) -> dict[str, Any]:
     """What all recurrent layers take, by name."""
     check_positive_integer("units", units)
-    check_choice("return_sequences", return_sequences, (False, True))
-    check_choice("reverse", reverse, (False, True))
+    check_flags(return_sequences=return_sequences, reverse=reverse)
     check_choice("biases", biases, (0, 1, 2))
     check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     check_choice("recurrent_initializer", recurrent_initializer, tuple(initializers.INITIALIZERS))

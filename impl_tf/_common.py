@@ -1,10 +1,10 @@
-"""What a package needs and is no formula: checks of arguments, layers by their parameters' names, early stopping.
+"""What a package needs and is no formula: checks of arguments, names of layers and their paths, early stopping.
 
 This file needs no framework. It reads the same in each of the four packages; a test holds the copies equal.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -55,6 +55,26 @@ def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise ValueError unless ``value`` is among ``allowed``."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise ValueError unless all are True or False."""
+    for name, value in flags.items():
+        check_choice(name, value, (False, True))
+
+
+def check_permutation(name: str, value: Any, letters: str) -> None:
+    """Raise ValueError unless ``value`` has each of the letters once."""
+    if not isinstance(value, str) or sorted(value) != sorted(letters):
+        raise ValueError(f"{name}={value!r} is not allowed: must be the letters of {letters!r} in any order")
+
+
+def check_sizes(name: str, value: Any, lengths: Collection[int], must: str, *, least: int = 1) -> tuple[int, ...]:
+    """As a tuple. Raises ValueError unless a tuple of an allowed length, of integers that are ``least`` or more."""
+    whole = isinstance(value, tuple) and all(_is_integer(size) and size >= least for size in value)
+    if not whole or len(value) not in lengths:
+        raise ValueError(f"{name}={value!r} is not allowed: must be {must}")
+    return tuple(map(int, value))
 
 
 def check_layer_sizes(layer_sizes: Any) -> tuple[int, ...]:
@@ -130,6 +150,22 @@ def is_trained(name: str, frozen_layers: int, frozen_biases: bool) -> bool:
     """Whether training changes a parameter: not those of the first ``frozen_layers`` layers, nor frozen biases."""
     is_bias = name[0] == "b" and name[1:].isdigit()
     return layer_of(name) > frozen_layers and not (frozen_biases and is_bias)
+
+
+def inside(arrays: Any, part: int | str) -> Any:
+    """What belongs to ``part`` of a network, by its path within: ``{"3.W": w}`` as ``{"W": w}`` for 3; None stays None.
+
+    The part ``""`` is the whole.
+    """
+    if arrays is None or part == "":
+        return arrays
+    prefix = f"{part}."
+    return {path.removeprefix(prefix): array for path, array in arrays.items() if path.startswith(prefix)}
+
+
+def named(arrays: Mapping[str, Any], part: int | str) -> dict[str, Any]:
+    """The other way round: ``{"W": w}`` as ``{"3.W": w}`` for 3."""
+    return {path if part == "" else f"{part}.{path}": array for path, array in arrays.items()}
 
 
 class EarlyStopping:

@@ -4,7 +4,7 @@ A layer is a ``tf.Module`` that owns its variables. It makes them in :meth:`Laye
 stand inside a ``tf.function``, and a ``tf.train.Checkpoint`` may be restored before or after.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import initializers
-from ._common import check_choice
+from ._common import check_choice, inside, named
 
 Shape = tuple[int, ...]  # of one example
 Tensors = dict[str, tf.Tensor]  # by path
@@ -263,19 +263,6 @@ class Parallel(Layers):
         return tf.concat(outputs, axis=-1) if self.join == "concatenate" else tf.add_n(outputs), values
 
 
-def inside(arrays: Mapping[str, Any] | None, part: str) -> Any:
-    """What belongs to ``part``, by its path within: ``{"3.W": w, "4.W": v}`` gives ``{"W": w}`` for "3"; None, None."""
-    if arrays is None or not part:
-        return arrays
-    prefix = f"{part}."
-    return {path.removeprefix(prefix): array for path, array in arrays.items() if path.startswith(prefix)}
-
-
-def named(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The other way round: ``{"W": w}`` gives ``{"3.W": w}`` for "3"."""
-    return {f"{part}.{path}" if part else path: array for path, array in arrays.items()}
-
-
 @contextmanager
 def fed(module: Layer, drawn: Mapping[str, Any]) -> Iterator[None]:
     """While it lasts, calls of ``module`` in training take ``drawn``, by path, in place of draws of their own.
@@ -303,28 +290,6 @@ def check_initializer(name: str, value: Any, options: Options = None) -> dict[st
     options = dict(options or {})
     initializers.INITIALIZERS[value](tf.random.Generator.from_seed(0), (1, 1), **options)
     return options
-
-
-def check_flags(**flags: Any) -> None:
-    """Raise ValueError unless all are True or False."""
-    for name, value in flags.items():
-        check_choice(name, value, (False, True))
-
-
-def check_permutation(name: str, value: Any, letters: str) -> None:
-    """Raise ValueError unless ``value`` has each of the letters once."""
-    if not isinstance(value, str) or sorted(value) != sorted(letters):
-        raise ValueError(f"{name}={value!r} is not allowed: must be the letters of {letters!r} in any order")
-
-
-def check_sizes(name: str, value: Any, lengths: Collection[int], must: str, *, least: int = 1) -> Shape:
-    """As a tuple. Raises ValueError unless a tuple of an allowed length, of integers that are ``least`` or more."""
-    whole = isinstance(value, tuple) and all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= least for n in value
-    )
-    if not whole or len(value) not in lengths:
-        raise ValueError(f"{name}={value!r} is not allowed: must be {must}")
-    return tuple(map(int, value))
 
 
 def linear(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None = None) -> tf.Tensor:

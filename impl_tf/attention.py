@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from . import initializers
-from ._common import check_choice, check_positive, check_positive_integer
-from ._layer import Layer, Mask, Options, Shape, Tensors, check_flags, check_initializer, linear
+from ._common import check_choice, check_flags, check_positive, check_positive_integer
+from ._layer import Layer, Mask, Options, Shape, Tensors, check_initializer, linear
 
 
 def scaled_dot_product(

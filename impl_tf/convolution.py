@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from . import initializers
-from ._common import check_positive_integer
-from ._layer import Layer, Mask, Options, Shape, Tensors, check_flags, check_initializer, check_sizes
+from ._common import check_flags, check_positive_integer, check_sizes
+from ._layer import Layer, Mask, Options, Shape, Tensors, check_initializer
 
 Sizes = int | tuple[int, ...]  # one for all axes, or one for each
 

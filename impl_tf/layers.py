@@ -19,7 +19,15 @@ from typing import Any
 import tensorflow as tf
 
 from . import activations, initializers, normalization, regularizers
-from ._common import check_choice, check_decay, check_keep_probability, check_not_negative, check_positive_integer
+from ._common import (
+    check_choice,
+    check_decay,
+    check_flags,
+    check_keep_probability,
+    check_not_negative,
+    check_positive_integer,
+    check_sizes,
+)
 from ._layer import (
     Layer,
     Options,
@@ -28,9 +36,7 @@ from ._layer import (
     Sequence,
     Shape,
     Tensors,
-    check_flags,
     check_initializer,
-    check_sizes,
     fed,
     layer_values,
     linear,

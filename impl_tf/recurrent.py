@@ -13,17 +13,8 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from . import activations, initializers
-from ._common import check_choice, check_finite, check_positive_integer
-from ._layer import (
-    Composite,
-    Layer,
-    Shape,
-    Tensors,
-    check_flags,
-    check_initializer,
-    check_permutation,
-    linear,
-)
+from ._common import check_choice, check_finite, check_flags, check_permutation, check_positive_integer
+from ._layer import Composite, Layer, Shape, Tensors, check_initializer, linear
 
 State = tuple[tf.Tensor, ...]
 

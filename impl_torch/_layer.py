@@ -6,10 +6,9 @@ that of the first layer of the fifth.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from numbers import Integral
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from . import initializers
-from ._common import check_choice
+from ._common import check_choice, named
 
 Options = Mapping[str, Any]
 Shape = tuple[int, ...]  # of one example, without m
@@ -125,17 +124,6 @@ class Layer(nn.Module):
                 if prefix + name in state_dict:
                     _fill(held, torch.empty(state_dict[prefix + name].shape, dtype=held.dtype))
         super()._load_from_state_dict(state_dict, prefix, *others)
-
-
-def inside(arrays: Mapping[str, Value], part: str) -> dict[str, Value]:
-    """What belongs to ``part``, by its name within: ``{"3.W": w, "4.W": v}`` gives ``{"W": w}`` for "3"."""
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def named(arrays: Mapping[str, Value], part: str) -> dict[str, Value]:
-    """The other way round: ``{"W": w}`` gives ``{"3.W": w}`` for "3", and ``{"W": w}`` for "", the whole."""
-    return {f"{part}.{name}" if part else name: array for name, array in arrays.items()}
 
 
 def passes_mask(module: nn.Module) -> bool:
@@ -380,25 +368,3 @@ def check_initializer(name: str, value: Any, options: Options | None = None) -> 
     options = dict(options or {})
     initializers.INITIALIZERS[value](torch.Generator(), (1, 1), **options)
     return options
-
-
-def check_flags(**flags: Any) -> None:
-    """Raise ValueError unless all are True or False."""
-    for name, value in flags.items():
-        check_choice(name, value, (False, True))
-
-
-def check_permutation(name: str, value: Any, letters: str) -> None:
-    """Raise ValueError unless ``value`` has each of the letters once."""
-    if not isinstance(value, str) or sorted(value) != sorted(letters):
-        raise ValueError(f"{name}={value!r} is not allowed: must be the letters of {letters!r} in any order")
-
-
-def check_sizes(name: str, value: Any, lengths: Collection[int], must: str, *, least: int = 1) -> Shape:
-    """As a tuple. Raises ValueError unless a tuple of an allowed length, of integers that are ``least`` or more."""
-    whole = isinstance(value, tuple) and all(
-        isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= least for n in value
-    )
-    if not whole or len(value) not in lengths:
-        raise ValueError(f"{name}={value!r} is not allowed: must be {must}")
-    return tuple(map(int, value))

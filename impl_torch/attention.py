@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import check_choice, check_positive, check_positive_integer
-from ._layer import Layer, Options, Shape, check_flags, check_initializer, initial_weights
+from ._common import check_choice, check_flags, check_positive, check_positive_integer
+from ._layer import Layer, Options, Shape, check_initializer, initial_weights
 
 
 def scaled_dot_product(

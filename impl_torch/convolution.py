@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import check_positive_integer
-from ._layer import Layer, Options, Shape, check_flags, check_initializer, check_sizes, initial_weights
+from ._common import check_flags, check_positive_integer, check_sizes
+from ._layer import Layer, Options, Shape, check_initializer, initial_weights
 
 Padding = str | tuple[int, ...]  # "valid", "same", or so many zeros on both sides of each axis
 

@@ -31,7 +31,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import activations, normalization, regularizers
-from ._common import check_choice, check_decay, check_keep_probability, check_not_negative, check_positive_integer
+from ._common import (
+    check_choice,
+    check_decay,
+    check_flags,
+    check_keep_probability,
+    check_not_negative,
+    check_positive_integer,
+    check_sizes,
+)
 from ._layer import (
     Layer,
     Options,
@@ -39,9 +47,7 @@ from ._layer import (
     Residual,
     Sequence,
     Shape,
-    check_flags,
     check_initializer,
-    check_sizes,
     fed,
     initial_weights,
     layer_values,

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._common import check_choice, check_finite, check_positive_integer
-from ._layer import Around, Layer, Shape, called, check_flags, check_initializer, check_permutation, initial_weights
+from ._common import check_choice, check_finite, check_flags, check_permutation, check_positive_integer
+from ._layer import Around, Layer, Shape, called, check_initializer, initial_weights
 
 State = tuple[Tensor, ...]  # h, and what else a layer remembers
 

@@ -4,7 +4,7 @@ Arrays are kept in flat dicts. In a layer of layers their names are paths: ``"3.
 that of the first layer of the fifth. Names that begin with ``_`` are kept for the backward pass alone.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import initializers
-from ._common import check_choice
+from ._common import check_choice, inside, named
 from .arithmetic import product, total
 
 Array = NDArray[Any]
@@ -85,19 +85,6 @@ class Layer:
     def _refuse(self, shape: Shape, must: str) -> None:
         """Raise the ValueError that the layer cannot take examples of this shape."""
         raise ValueError(f"{type(self).__name__} cannot take examples of shape {tuple(shape)}: must be {must}")
-
-
-def inside(arrays: Mapping[str, Array] | None, place: int | str) -> Any:
-    """What belongs to the layer at ``place``: ``{"3.W": ...}`` as ``{"W": ...}``; None stays None."""
-    prefix = f"{place}."
-    if arrays is None:
-        return None
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def named(arrays: Mapping[str, Array], place: int | str) -> Tensors:
-    """The other way round: ``{"W": ...}`` as ``{"3.W": ...}``."""
-    return {f"{place}.{name}": array for name, array in arrays.items()}
 
 
 @dataclass(frozen=True)
@@ -300,25 +287,3 @@ def check_initializer(name: str, value: Any, options: Options | None = None) -> 
     options = dict(options or {})
     initializers.INITIALIZERS[value](np.random.default_rng(0), (1, 1), **options)
     return options
-
-
-def check_flags(**flags: Any) -> None:
-    """Raise ValueError unless all are True or False."""
-    for name, value in flags.items():
-        check_choice(name, value, (False, True))
-
-
-def check_permutation(name: str, value: Any, letters: str) -> None:
-    """Raise ValueError unless ``value`` has each of the letters once."""
-    if not isinstance(value, str) or sorted(value) != sorted(letters):
-        raise ValueError(f"{name}={value!r} is not allowed: must be the letters of {letters!r} in any order")
-
-
-def check_sizes(name: str, value: Any, lengths: Collection[int], must: str, *, least: int = 1) -> Shape:
-    """As a tuple. Raises ValueError unless a tuple of an allowed length, of integers that are ``least`` or more."""
-    whole = isinstance(value, tuple) and all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= least for n in value
-    )
-    if not whole or len(value) not in lengths:
-        raise ValueError(f"{name}={value!r} is not allowed: must be {must}")
-    return tuple(map(int, value))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import activations, initializers
-from ._common import check_choice, check_positive, check_positive_integer
-from ._layer import Array, Layer, Options, Shape, Tensors, affine, affine_backward, check_flags, check_initializer
+from ._common import check_choice, check_flags, check_positive, check_positive_integer
+from ._layer import Array, Layer, Options, Shape, Tensors, affine, affine_backward, check_initializer
 from .arithmetic import product
 
 

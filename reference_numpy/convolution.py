@@ -14,8 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
 from . import initializers
-from ._common import check_positive_integer
-from ._layer import Array, Layer, Options, Shape, Tensors, bias_gradient, check_flags, check_initializer, check_sizes
+from ._common import check_flags, check_positive_integer, check_sizes
+from ._layer import Array, Layer, Options, Shape, Tensors, bias_gradient, check_initializer
 from .arithmetic import product, total
 
 

@@ -25,7 +25,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import activations, initializers, normalization, regularizers
-from ._common import check_choice, check_decay, check_keep_probability, check_not_negative, check_positive_integer
+from ._common import (
+    check_choice,
+    check_decay,
+    check_flags,
+    check_keep_probability,
+    check_not_negative,
+    check_positive_integer,
+    check_sizes,
+)
 from ._layer import (
     Array,
     Layer,
@@ -38,9 +46,7 @@ from ._layer import (
     affine,
     affine_backward,
     bias_gradient,
-    check_flags,
     check_initializer,
-    check_sizes,
 )
 from .arithmetic import total
 from .attention import attention, positional_encoding, scaled_dot_product

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import activations, initializers
-from ._common import check_choice, check_finite, check_positive_integer
+from ._common import check_choice, check_finite, check_flags, check_permutation, check_positive_integer, inside, named
 from ._layer import (
     Array,
     Layer,
@@ -24,11 +24,7 @@ from ._layer import (
     affine,
     affine_backward,
     bias_gradient,
-    check_flags,
     check_initializer,
-    check_permutation,
-    inside,
-    named,
     weight_gradient,
 )
 

@@ -208,12 +208,13 @@ def mutants(
     from conformance.audit import mutation
     from conformance.faults.injection import PACKAGES
     from conformance.recipes.components import choose_all
+    from conformance.recipes.recipe import DTYPES
     from conformance.runs.outcome import Incomplete
     from conformance.verdicts.record import for_json
 
     try:
         names = choose_all("implementation", implementation.split(","), tuple(PACKAGES))
-        dtypes = choose_all("dtype", dtype.split(","), ("float64", "float32"))
+        dtypes = choose_all("dtype", dtype.split(","), DTYPES)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
     if explained:

@@ -111,17 +111,19 @@ class Judge:
 
     def _stored(self, task: TaskName, name: str) -> StoredCase:
         """A task's case, which must be as it was sealed when ``name`` is first looked at in it. Raises StoreError."""
-        case, _ = self._files(task)
         if (task, name) not in self._unchanged:
             check_seal(self.store, self.tasks[task].recipe, task[1], self.seals[task])
             self._unchanged.add((task, name))
-        if task not in self._at_hand:
-            stored = load_case(self.store, self.tasks[task].recipe, task[1])
-            self._at_hand[task] = self.store.trace(case).stat().st_size, stored
-        self._at_hand[task] = self._at_hand.pop(task)
+        size, stored = self._at_hand.pop(task) if task in self._at_hand else self._load(task)
+        self._at_hand[task] = size, stored
         while sum(size for size, _ in self._at_hand.values()) > BYTES_AT_HAND and len(self._at_hand) > 1:
             del self._at_hand[next(iter(self._at_hand))]
-        return self._at_hand[task][1]
+        return stored
+
+    def _load(self, task: TaskName) -> tuple[int, StoredCase]:
+        """A task's case, with the size of its file."""
+        case, _ = self._files(task)
+        return self.store.trace(case).stat().st_size, load_case(self.store, self.tasks[task].recipe, task[1])
 
     def _context(self, name: str, stand: Stand, task: TaskName) -> Context:
         suite, recipe, dtype = self.tasks[task]

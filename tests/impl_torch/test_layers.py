@@ -170,7 +170,7 @@ def test_modules_are_saved_copied_and_called_functionally(name):
     file.seek(0)
     loaded = SITUATIONS[name].make(layers).double().eval()  # not built
     loaded.load_state_dict(torch.load(file, weights_only=True))
-    pickled = pickle.loads(pickle.dumps(both.module))
+    pickled = pickle.loads(pickle.dumps(both.module))  # its own bytes, as where a process hands a module to another
     for other in (loaded, pickled, copy.deepcopy(both.module)):
         with layers.fed(other, both.drawn):
             assert torch.equal(other(x, mask=mask), y)
