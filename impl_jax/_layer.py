@@ -34,6 +34,13 @@ class Layer:
         """Whether the output has the time axis of the input, so that the mask of its steps fits what follows."""
         return True
 
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """The mask of the steps for what follows, where the layer was given ``x`` and ``mask``."""
+        return mask if self.passes_mask else None
+
+    def check_entries(self, x: Array) -> None:
+        """Raise ValueError for tokens that are none or out of range, if known: compiled code cannot refuse them."""
+
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of one output for that of one input. Raises ValueError if the layer cannot take it."""
         return tuple(shape)

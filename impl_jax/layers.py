@@ -26,6 +26,7 @@ from . import activations, normalization, regularizers
 from ._common import (
     check_choice,
     check_decay,
+    check_finite,
     check_flags,
     check_keep_probability,
     check_not_negative,
@@ -33,14 +34,14 @@ from ._common import (
     check_sizes,
     named,
 )
-from ._layer import Composite, Layer, Options, Pairs, Shape, initial_weights, initializer_pairs
+from ._layer import Array, Composite, Layer, Options, Pairs, Shape, initial_weights, initializer_pairs
 from .attention import attention, positional_encoding, scaled_dot_product
 from .convolution import average_pool, convolution, global_average_pool, global_max_pool, max_pool
 from .recurrent import bidirectional, gru, lstm, simple_rnn
 
 __all__ = [
     "LAYERS", "Layer", "activation", "attention", "average_pool", "batch_norm", "bidirectional", "convolution", "dense",
-    "dropout", "embedding", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm", "lstm",
+    "dropout", "embedding", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm", "lstm", "masking",
     "max_pool", "parallel", "positional_encoding", "reshape", "residual", "scaled_dot_product", "sequence",
     "simple_rnn",
 ]  # fmt: skip
@@ -191,6 +192,17 @@ class Embedding(Layer):
     units: int
     initializer: str
     initializer_options: Pairs
+    mask_zero: bool
+
+    def next_mask(self, x, mask):
+        return _both(jnp.asarray(x) != 0, mask) if self.mask_zero else mask
+
+    def check_entries(self, x):
+        if not jnp.issubdtype(x.dtype, jnp.integer):
+            raise ValueError(f"x has dtype {x.dtype}: must be integers")
+        known = np.zeros(0, int) if isinstance(x, jax.core.Tracer) else np.asarray(x)
+        if known.size and not (known.min() >= 0 and known.max() < self.entries):
+            raise ValueError(f"x has entries in {known.min()} .. {known.max()}: must be in 0 .. {self.entries - 1}")
 
     def output_shape(self, shape):
         return (*shape, self.units)
@@ -200,29 +212,63 @@ class Embedding(Layer):
         return {"W": initial_weights(self.initializer, self.initializer_options, key, shape, dtype)}
 
     def forward(self, parameters, x, *, drawn=None, statistics=None, mask=None):
-        if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise ValueError(f"x has dtype {x.dtype}: must be integers")
-        known = np.zeros(0, int) if isinstance(x, jax.core.Tracer) else np.asarray(x)
-        if known.size and not (known.min() >= 0 and known.max() < self.entries):
-            raise ValueError(f"x has entries in {known.min()} .. {known.max()}: must be in 0 .. {self.entries - 1}")
+        self.check_entries(x)
         return jnp.take(jnp.asarray(parameters["W"]), x, axis=0), {}
 
 
 def embedding(
-    entries: int, units: int, *, initializer: str = "scaled_normal", initializer_options: Options | None = None
+    entries: int,
+    units: int,
+    *,
+    initializer: str = "scaled_normal",
+    initializer_options: Options | None = None,
+    mask_zero: bool = False,
 ) -> Layer:
     """``y = W[x]``: integers ``(m, ...)`` below ``entries`` to ``(m, ..., units)``.
 
-    ``W: (entries, units)``, a row for each integer.
-    ``initializer_options`` None is ``{"scale": 1.0}`` for ``"scaled_normal"``, and none for another. An integer out of
-    range raises ValueError; where it is not known, under ``jit``, it gives a row of NaN. Raises ValueError for an
-    argument out of range or unknown.
+    ``W: (entries, units)``, a row for each integer. ``initializer_options`` None is ``{"scale": 1.0}`` for
+    ``"scaled_normal"``, and none for another. ``mask_zero``: for what follows, steps at which the integer is 0 are not
+    there; row 0 stays an entry like any other. An integer out of range raises ValueError; where it is not known, under
+    ``jit``, it gives a row of NaN. Raises ValueError for an argument out of range or unknown.
     """
     check_positive_integer("entries", entries)
     check_positive_integer("units", units)
     if initializer_options is None and initializer == "scaled_normal":
         initializer_options = {"scale": 1.0}
-    return Embedding(int(entries), int(units), initializer, initializer_pairs(initializer, initializer_options))
+    pairs = initializer_pairs(initializer, initializer_options)
+    check_flags(mask_zero=mask_zero)
+    return Embedding(int(entries), int(units), initializer, pairs, bool(mask_zero))
+
+
+@dataclass(frozen=True)
+class Masking(Layer):
+    """The layer that :func:`masking` makes."""
+
+    value: float
+
+    def next_mask(self, x, mask):
+        return _both(self._there(jnp.asarray(x)), mask)
+
+    def output_shape(self, shape):
+        if len(shape) != 2:
+            raise self._refused(shape, "(t, n)")
+        return tuple(shape)
+
+    def forward(self, parameters, x, *, drawn=None, statistics=None, mask=None):
+        x = jnp.asarray(x)
+        return jnp.where(self._there(x)[..., None], x, 0), {}
+
+    def _there(self, x: jax.Array) -> jax.Array:
+        return (x != self.value).any(axis=-1)
+
+
+def masking(value: float = 0.0) -> Layer:
+    """A step of ``x: (m, t, n)`` all of whose features are ``value`` is not there: 0, and masked for what follows.
+
+    The other steps stay as they are. Flax has no such layer. Raises ValueError unless ``value`` is a finite number.
+    """
+    check_finite("value", value)
+    return Masking(float(value))
 
 
 @dataclass(frozen=True)
@@ -320,6 +366,13 @@ class _Numbered(Composite):
 class Sequence(_Numbered):
     """The layer that :func:`sequence` makes."""
 
+    def next_mask(self, x, mask):
+        mask = self.layers[0].next_mask(x, mask)
+        return mask if all(layer.passes_mask for layer in self.layers[1:]) else None
+
+    def check_entries(self, x):
+        self.layers[0].check_entries(x)
+
     def shapes(self, shape: Shape) -> Iterator[Shape]:
         for layer in self.layers:
             yield shape
@@ -331,17 +384,18 @@ class Sequence(_Numbered):
     def forward(self, parameters, x, *, drawn=None, statistics=None, mask=None):
         values: dict[str, Any] = {}
         for name, layer in self.parts().items():
-            x, inner = self._forward_part(name, parameters, x, drawn, statistics, mask)
-            values |= named(inner | {"A": x}, name)
-            mask = mask if layer.passes_mask else None
+            y, inner = self._forward_part(name, parameters, x, drawn, statistics, mask)
+            values |= named(inner | {"A": y}, name)
+            x, mask = y, layer.next_mask(x, mask)
         return jnp.asarray(x), values
 
 
 def sequence(*layers: Layer) -> Layer:
     """Layers after each other; the arrays of the third are named ``"3.W"``, its output ``"3.A"``.
 
-    A layer without the time axis, or with another number of steps, ends the mask: those after it have None. Raises
-    ValueError without layers, and for what is none.
+    A layer without the time axis, or with another number of steps, ends the mask: those after it have None. Of a
+    sequence within another only the first layer can begin one for what follows. Raises ValueError without layers, and
+    for what is none.
     """
     return Sequence(_check_layers(layers))
 
@@ -355,6 +409,9 @@ class Residual(Layer):
     @property
     def passes_mask(self) -> bool:
         return self.layer.passes_mask
+
+    def next_mask(self, x, mask):
+        return self.layer.next_mask(x, mask)
 
     def output_shape(self, shape):
         if self.layer.output_shape(shape) != tuple(shape):
@@ -393,6 +450,10 @@ class Parallel(_Numbered):
 
     join: str
 
+    def check_entries(self, x):
+        for layer in self.layers:
+            layer.check_entries(x)
+
     def output_shape(self, shape):
         given = [layer.output_shape(shape) for layer in self.layers]
         if self.join == "sum" and len(set(given)) == 1:
@@ -422,6 +483,10 @@ def parallel(*layers: Layer, join: str = "sum") -> Layer:
     return Parallel(_check_layers(layers), join)
 
 
+def _both(there: jax.Array, mask: Array | None) -> jax.Array:
+    return there if mask is None else there & mask
+
+
 def _check_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     if not layers or not all(isinstance(layer, Layer) for layer in layers):
         raise ValueError(f"layers={layers!r} is not allowed: must be layers, at least one")
@@ -432,7 +497,7 @@ LAYERS: dict[str, Callable[..., Layer]] = {
     f.__name__: f
     for f in (
         dense, activation, dropout, flatten, reshape, convolution, max_pool, average_pool, global_max_pool,
-        global_average_pool, embedding, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional, attention,
-        positional_encoding, sequence, residual, parallel,
+        global_average_pool, embedding, masking, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional,
+        attention, positional_encoding, sequence, residual, parallel,
     )
 }  # fmt: skip

@@ -1,8 +1,9 @@
 """The models: single neuron, logistic regression, shallow and L-layer network, multi-task network, softmax classifier.
 
 A model is an immutable, hashable description, so that ``jax.jit`` takes it as a static argument; its parameters are a
-dict ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}`` kept apart from it. Every model computes, for ``l = 1 .. L``, with
-``A0 = x``::
+dict ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}`` kept apart from it. A network of layers that compose is one too
+(:func:`network`), and the functions here take it as they take the others. Those compute, for ``l = 1 .. L``, with ``A0
+= x``::
 
     Z[l] = A[l-1] W[l]^T + b[l]        (m, n_l)
     N[l] = normalise(Z[l])             (m, n_l), with parameters gamma[l], beta[l]: (n_l,); for l < L, if asked for
@@ -26,14 +27,15 @@ from numpy.typing import NDArray
 
 from . import activations, initializers, normalization, regularizers
 from ._common import check_choice, check_layer_sizes
+from .layers import LAYERS as LAYERS
+from .network import OUTPUTS, Network
+from .network import Masks as Masks
+from .network import network as network
 
 Array: TypeAlias = jax.Array | NDArray
 Tensors = Mapping[str, Array]  # by name, what a function takes; it returns dict[str, jax.Array]
-Masks = Mapping[int, Array]  # by layer
 Options = Mapping[str, Any]  # keywords
 Pairs = tuple[tuple[str, Any], ...]  # the same: a dict could not be hashed
-
-OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,40 @@ class DenseNetwork:
         return len(self.layer_sizes) - 1
 
     @property
+    def outputs(self) -> int:
+        """Number of logits, ``n_L``."""
+        return self.layer_sizes[-1]
+
+    @property
+    def logits_name(self) -> str:
+        """What the logits are called among the values: ``"ZL"``."""
+        return f"Z{self.depth}"
+
+    @property
+    def output_name(self) -> str:
+        """What the outputs are called among the values: ``"AL"``."""
+        return f"A{self.depth}"
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the weights, which penalties are of: ``("W1", ..., "WL")``."""
+        return tuple(f"W{layer}" for layer in range(1, self.depth + 1))
+
+    @property
+    def mask_shapes(self) -> dict[Any, tuple[int, ...]]:
+        """The shape of a dropout mask of one example, by hidden layer."""
+        return {layer: (units,) for layer, units in enumerate(self.layer_sizes[1:-1], start=1)}
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there are running averages, which batch norm keeps."""
+        return self.normalization == "batch_norm"
+
+    def shows(self, name: str) -> bool:
+        """Whether a value of a layer is one that :func:`intermediates` returns."""
+        return name[0] in "ZNA" and name != "A0"
+
+    @property
     def epsilon(self) -> dict[str, Any]:
         """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
         return {name: value for name, value in self.normalization_options if name == "epsilon"}
@@ -66,6 +102,16 @@ class DenseNetwork:
     def has_bias(self, layer: int) -> bool:
         """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
         return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def draw_masks(self, key: jax.Array, examples: int) -> dict[Any, jax.Array]:
+        """What dropout draws for ``examples``: by hidden layer ``(m, n_l)``, where units are dropped."""
+        return {
+            layer: regularizers.dropout_mask(
+                jax.random.fold_in(key, layer), (examples, self.layer_sizes[layer]), keep_probability=keep
+            )
+            for layer, keep in enumerate(self.keep_probabilities, start=1)
+            if keep < 1
+        }
 
     def apply(
         self, parameters: Tensors, x: Array, *, masks: Masks | None = None, statistics: Tensors | None = None
@@ -129,6 +175,9 @@ class DenseNetwork:
             mean, variance = statistics[f"running_mean{layer}"], statistics[f"running_variance{layer}"]
             batch = {}
         return {f"N{layer}": normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon), **batch}
+
+
+Model: TypeAlias = DenseNetwork | Network
 
 
 def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
@@ -232,19 +281,28 @@ MODELS: dict[str, Callable[..., DenseNetwork]] = {
 
 
 def initialize(
-    model: DenseNetwork,
+    model: Model,
     key: jax.Array,
     *,
-    initializer: str = "he_normal",
+    initializer: str | None = None,
     initializer_options: Options | None = None,
     dtype: DTypeLike | None = None,
 ) -> dict[str, jax.Array]:
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
+    ``initializer`` None: ``"he_normal"``; a network of layers takes no other, as each of its layers has its own.
     ``key``: a PRNG key, typed or raw. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of 0. Returns
-    ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``; ``dtype`` None means JAX's default. Raises ValueError for an unknown
-    initializer.
+    ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``, or by path; ``dtype`` None means JAX's default. Raises ValueError for an
+    unknown initializer.
     """
+    if isinstance(model, Network):
+        if initializer is not None:
+            raise ValueError(
+                f"initializer={initializer!r} is not allowed for a network of layers: must be None, as each layer has"
+                " its own"
+            )
+        return model.initialize(key, dtype=dtype)
+    initializer = "he_normal" if initializer is None else initializer
     check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     keys = jax.random.split(key, model.depth)
@@ -259,8 +317,10 @@ def initialize(
     return parameters
 
 
-def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -> dict[str, jax.Array]:
+def initial_statistics(model: Model, *, dtype: DTypeLike | None = None) -> dict[str, jax.Array]:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm."""
+    if isinstance(model, Network):
+        return model.layers.initial_statistics(model.input_shape, dtype=dtype)
     statistics: dict[str, jax.Array] = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
@@ -272,14 +332,14 @@ def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -
 
 
 def update_statistics(
-    model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
+    model: Model, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
 ) -> dict[str, jax.Array]:
     """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument."""
     return model.updated_statistics(statistics, model.forward(parameters, x, masks=masks)[1])
 
 
 def intermediates(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     x: Array,
     statistics: Tensors | None = None,
@@ -289,17 +349,18 @@ def intermediates(
 ) -> dict[str, jax.Array]:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
-    activations are those after dropout. ``training`` says whether batch norm takes the batch's statistics or the
-    running ``statistics``. Raises ValueError for a model with batch norm without either.
+    With normalisation also ``"N1"``, what the activation takes. Of a network of layers the values of its layers by
+    path, ``"2.A"``, with ``"Z"`` and ``"A"``. ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are
+    those after dropout. ``training`` says whether batch norm takes the batch's statistics or the running
+    ``statistics``. Raises ValueError for a model with batch norm without either.
     """
     _check_statistics(model, statistics, training)
     logits, values = model.forward(parameters, x, masks=masks, statistics=None if training else statistics)
-    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
-    return named | {f"A{model.depth}": activations.ACTIVATIONS[model.output](logits)}
+    named = {name: value for name, value in values.items() if model.shows(name)}
+    return named | {model.output_name: activations.ACTIVATIONS[model.output](logits)}
 
 
-def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
+def predict(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
 
     ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
@@ -307,7 +368,7 @@ def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tens
     return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
+def predict_classes(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> jax.Array:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -335,8 +396,10 @@ def replace_head(
 
     The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
     leave them alone. ``key``: a PRNG key; ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``.
-    Raises ValueError for an unknown output or initializer.
+    Raises ValueError for an unknown output or initializer, and for a network of layers.
     """
+    if isinstance(model, Network):
+        raise ValueError("model is a network of layers: replace_head takes a dense network")
     check_choice("output", output, OUTPUTS)
     model = replace(model, layer_sizes=check_layer_sizes((*model.layer_sizes[:-1], outputs)), output=output)
     dtype = parameters["W1"].dtype
@@ -404,13 +467,13 @@ def _try(model: DenseNetwork) -> None:
     normalization.running_average((0.0, 1.0), (0.0, 1.0), 2, **options)
 
 
-def _logits(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None) -> jax.Array:
+def _logits(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None) -> jax.Array:
     _check_statistics(model, statistics, False)
     return model.apply(parameters, x, statistics=statistics)
 
 
-def _check_statistics(model: DenseNetwork, statistics: Tensors | None, training: bool) -> None:
-    if model.normalization == "batch_norm" and not training and statistics is None:
+def _check_statistics(model: Model, statistics: Tensors | None, training: bool) -> None:
+    if model.has_statistics and not training and statistics is None:
         raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 

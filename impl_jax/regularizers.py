@@ -21,6 +21,7 @@ from ._common import (
     check_not_negative,
     check_positive,
     check_positive_integer,
+    is_weight,
 )
 
 Array: TypeAlias = jax.Array | NDArray
@@ -81,8 +82,8 @@ def elastic_net(strength: float, *, l1_ratio: float = 0.5, convention: str = "co
     return Penalty(float(strength), float(l1_ratio), convention)
 
 
-def dropout_mask(key: jax.Array, shape: tuple[int, int], *, keep_probability: float) -> jax.Array:
-    """Which units are kept: booleans of ``shape = (m, n_l)``, each True with ``keep_probability``, independently.
+def dropout_mask(key: jax.Array, shape: tuple[int, ...], *, keep_probability: float) -> jax.Array:
+    """Which units are kept: booleans of ``shape``, as ``(m, n_l)``, each True with ``keep_probability``, independently.
 
     ``key``: a PRNG key. Raises ValueError unless ``0 < keep_probability <= 1``.
     """
@@ -168,18 +169,18 @@ class MaxNorm:
     limit: float
 
     def __call__(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: self._constrained(w) if name.startswith("W") else w for name, w in parameters.items()}
+        return {name: self._constrained(w) if is_weight(name) else w for name, w in parameters.items()}
 
     def _constrained(self, w: Array) -> jax.Array:
         w = jnp.asarray(w)
-        return _shrunk(w, jnp.sqrt(jnp.sum(w * w, axis=1, keepdims=True)), self.limit)
+        return _shrunk(w, jnp.sqrt(jnp.sum(w * w, axis=tuple(range(1, w.ndim)), keepdims=True)), self.limit)
 
 
 def max_norm(limit: float) -> MaxNorm:
     """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; biases excepted.
 
-    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``. Returns ``constrain(parameters) -> parameters``,
-    on dicts. Raises ValueError as :func:`clip_by_value`.
+    Row ``j`` of ``W[l]``, all that lies along its first axis, becomes ``w_j limit / max(||w_j||, limit)``. Returns
+    ``constrain(parameters) -> parameters``, on dicts. Raises ValueError as :func:`clip_by_value`.
     """
     check_positive("limit", limit)
     return MaxNorm(float(limit))
@@ -270,7 +271,7 @@ class GaussianNoise:
         return jax.random.normal(key, (examples, features))
 
     def apply(self, x: jax.Array, noise: Array) -> jax.Array:
-        return x + self.scale * jnp.asarray(noise)
+        return x + self.scale * jnp.asarray(noise).reshape(x.shape)
 
 
 def gaussian_noise(*, scale: float = 0.1) -> GaussianNoise:

@@ -9,6 +9,7 @@ Matrix products have the backend's default precision: full on a CPU, perhaps TF3
 left to ``jax_default_matmul_precision``, a setting of the program, not of a library.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,18 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from . import activations, losses, models, optimizers, regularizers
-from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+from . import activations, losses, models, optimizers
+from ._common import (
+    EarlyStopping,
+    check_choice,
+    check_optimizer_state,
+    check_parameters,
+    check_state,
+    check_trained,
+    check_training,
+    is_trained,
+)
+from .network import Network
 
 Array: TypeAlias = jax.Array | NDArray
 Tensors = dict[str, jax.Array]
@@ -64,7 +75,7 @@ class History(NamedTuple):
 
 
 def loss_and_gradients(
-    model: models.DenseNetwork,
+    model: models.Model,
     parameters: models.Tensors,
     x: Array,
     y: Array,
@@ -79,20 +90,21 @@ def loss_and_gradients(
 ) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
-    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the losses, the penalties are the same; ``penalties``: of
-    ``regularizers``; ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm
-    takes the statistics of the batch. Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction,
-    an empty batch, or shapes that do not fit.
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers, of which integers have no gradient; ``y``: the
+    loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or
+    ``"sum"`` of the losses, the penalties are the same; ``penalties``: of ``regularizers``; ``masks``: dropout masks by
+    layer or path, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch.
+    Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction, an empty batch, or shapes that do
+    not fit.
     """
     cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
-    parameters, x, y = _arrays(parameters, x, y)
+    parameters, x, y = _arrays(model, parameters, x, y)
     cost.check_batch(x, y)
     return _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient)
 
 
 def fit(
-    model: models.DenseNetwork,
+    model: models.Model,
     parameters: models.Tensors,
     x: Array,
     y: Array,
@@ -122,7 +134,9 @@ def fit(
     early_stopping: EarlyStopping | None = None,
     checkpoint_epochs: Collection[int] = (),
 ) -> History:
-    """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
+    """Train for ``epochs`` passes over ``x``, ``y``; returns a :class:`History`, changes no argument.
+
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers, integers if it begins with an embedding.
 
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
@@ -140,9 +154,9 @@ def fit(
 
     The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
     (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
-    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``.
-    ``example_weights: (m,)`` go with ``x``.
+    ``dropout_masks``: by layer ``(epochs, m, n_l)``, or by path ``(epochs, m, ...)``, where row ``k`` belongs to the
+    ``k``-th example visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each
+    of ``augmentations``. ``example_weights: (m,)`` go with ``x``.
 
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
@@ -158,17 +172,18 @@ def fit(
         stops_early=early_stopping is not None, validates=validation is not None,
     )  # fmt: skip
     cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
-    parameters, x, y = _arrays(parameters, x, y)
+    parameters, x, y = _arrays(model, parameters, x, y)
     cost.check_batch(x, y)
     if validation is not None:
-        validation = _arrays(parameters, *validation)[1:]
+        validation = _arrays(model, parameters, *validation)[1:]
         cost.check_batch(*validation)
     batch_size = min(batch_size or len(x), len(x))
     _check_tape(model, len(x), epochs, batch_order, dropout_masks, augmentation_draws, example_weights)
     trained = {name: w for name, w in parameters.items() if is_trained(name, frozen_layers, frozen_biases)}
+    check_trained(trained, frozen_layers)
     frozen = {name: w for name, w in parameters.items() if name not in trained}
     state, first_step = _starting_state(optimizer, trained, optimizer_state)
-    carry = trained, state, _starting_statistics(model, statistics, parameters["W1"].dtype)
+    carry = trained, state, _starting_statistics(model, statistics, _dtype(parameters))
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps, first_step)
     step = _Step(cost, optimizer, clipping, constraint, tuple(augmentations), batch_size)
@@ -178,7 +193,7 @@ def fit(
 
 
 def augment(x: Array, augmentations: Sequence[Any], draws: Sequence[Array]) -> jax.Array:
-    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
+    """``x: (m, ...)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
     x = jnp.asarray(x)
     for augmentation, drawn in zip(augmentations, draws, strict=True):
         x = augmentation.apply(x, drawn).astype(x.dtype)
@@ -189,7 +204,7 @@ def augment(x: Array, augmentations: Sequence[Any], draws: Sequence[Array]) -> j
 class _Cost:
     """The cost as a function of arrays; what it is made of can be hashed, so that ``jit`` takes it as static."""
 
-    model: models.DenseNetwork
+    model: models.Model
     loss: str
     loss_options: models.Pairs
     reduction: str
@@ -206,7 +221,7 @@ class _Cost:
         """
         logits, values = self.model.forward(parameters, x, masks=masks)
         data_loss = self.data_loss(logits, y, example_weights)
-        weights = [parameters[f"W{layer}"] for layer in range(1, self.model.depth + 1)]
+        weights = [parameters[name] for name in self.model.weight_names]
         penalty = sum((p(weights, len(x)) for p in self.penalties), start=jnp.zeros_like(data_loss))
         return data_loss + penalty, (data_loss, penalty, values)
 
@@ -218,11 +233,13 @@ class _Cost:
         return per_example.mean() if self.reduction == "mean" else per_example.sum()
 
     def check_batch(self, x: Array, y: Array) -> None:
-        """What compiled code cannot refuse: labels out of range. (It sees shapes, and refuses those itself.)"""
+        """What compiled code cannot refuse: integers out of range. (It sees shapes, and refuses those itself.)"""
         if len(x) == 0:
             raise ValueError(f"x has shape {x.shape}: must hold at least one example")
         if self.loss.startswith("categorical") and jnp.issubdtype(y.dtype, jnp.integer):
-            losses._check_label_range(y, self.model.layer_sizes[-1])
+            losses._check_label_range(y, self.model.outputs)
+        if isinstance(self.model, Network):
+            self.model.layers.check_entries(x)
 
 
 @dataclass(frozen=True)
@@ -241,12 +258,13 @@ class _Step:
 def _loss_and_gradients(
     cost: _Cost, parameters: Tensors, x: Array, y: Array, masks: Any, example_weights: Any, input_gradient: bool
 ) -> Gradients:
-    value_and_gradient = jax.value_and_grad(cost, argnums=(0, 1), has_aux=True)
-    (total, (data_loss, penalty, _)), (gradients, x_gradient) = value_and_gradient(
+    real = jnp.issubdtype(x.dtype, jnp.floating)
+    value_and_gradient = jax.value_and_grad(cost, argnums=(0, 1) if real else (0,), has_aux=True)
+    (total, (data_loss, penalty, _)), (gradients, *of_input) = value_and_gradient(
         parameters, x, y, masks, example_weights
     )
     # Where the input's gradient is not returned, the compiler drops its computation.
-    return Gradients(total, data_loss, penalty, gradients | ({"A0": x_gradient} if input_gradient else {}))
+    return Gradients(total, data_loss, penalty, gradients | ({"A0": of_input[0]} if input_gradient and real else {}))
 
 
 def _train(
@@ -293,7 +311,7 @@ def _train_epoch(step: _Step, carry: Any, frozen: Tensors, data: Any, drawn: Any
     """One pass over the data: a scan over the full batches, then what is left. Returns ``(carry, curve)``.
 
     ``carry``: trained parameters, optimizer's state, running averages; ``data``: inputs, targets, example weights or
-    None; ``drawn``: order ``(m,)`` or None for that of the data, masks ``{layer: (m, n_l)}`` and augmentation draws, in
+    None; ``drawn``: order ``(m,)`` or None for that of the data, masks by layer or path and augmentation draws, in
     the order of the visits; ``rates: (steps,)``, or None for the optimizer's own. ``curve`` holds costs and gradient
     norms, each ``(steps,)``.
     """
@@ -338,7 +356,7 @@ def _validation_cost(cost: _Cost, parameters: Tensors, statistics: Tensors, x: A
 def _tape(
     step: _Step, x: Array, epochs: int, seed: int, first_epoch: int, batch_order: Any, dropout_masks: Any,
     augmentation_draws: Any,
-) -> Iterator[tuple[Any, dict[int, Array], list[Array]]]:  # fmt: skip
+) -> Iterator[tuple[Any, dict[Any, Array], list[Array]]]:  # fmt: skip
     """What is random in every epoch: the order of the examples (None: as they are), dropout masks, augmentations."""
     key = jax.random.key(seed)
     shuffle = batch_order is None and step.batch_size < len(x)
@@ -358,22 +376,16 @@ def _tape(
 
 @partial(jax.jit, static_argnames=("step", "shape", "shuffle", "given"))
 def _draw_epoch(
-    step: _Step, shape: tuple[int, int], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
+    step: _Step, shape: tuple[int, ...], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
 ) -> tuple[Any, Any, Any]:
     """Order (None unless ``shuffle``), masks and draws (none where ``given``) of one epoch, by JAX's own generator."""
-    examples, model = shape[0], step.cost.model
+    examples, features = shape[0], math.prod(shape[1:])
     masks_given, draws_given = given
     order_key, masks_key, draws_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
     order = jax.random.permutation(order_key, examples) if shuffle else None
-    masks = {
-        layer: regularizers.dropout_mask(
-            jax.random.fold_in(masks_key, layer), (examples, model.layer_sizes[layer]), keep_probability=keep
-        )
-        for layer, keep in enumerate(model.keep_probabilities, start=1)
-        if keep < 1 and not masks_given
-    }
+    masks = {} if masks_given else step.cost.model.draw_masks(masks_key, examples)
     draws = [
-        augmentation.draw(jax.random.fold_in(draws_key, number), *shape)
+        augmentation.draw(jax.random.fold_in(draws_key, number), examples, features)
         for number, augmentation in enumerate(() if draws_given else step.augmentations)
     ]
     return order, masks, draws
@@ -405,7 +417,7 @@ def _starting_state(optimizer: optax.GradientTransformation, trained: Tensors, g
     return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots), step
 
 
-def _starting_statistics(model: models.DenseNetwork, given: models.Tensors | None, dtype: Any) -> Tensors:
+def _starting_statistics(model: models.Model, given: models.Tensors | None, dtype: Any) -> Tensors:
     """Batch norm's running averages to start from; ``given`` ones are checked."""
     fresh = models.initial_statistics(model, dtype=dtype)
     if given is None:
@@ -423,14 +435,24 @@ def _hashable(value: Any) -> Any:
     return tuple(map(float, value)) if isinstance(value, (list, np.ndarray, jax.Array)) else value
 
 
-def _arrays(parameters: models.Tensors, x: Array, y: Array) -> tuple[Tensors, jax.Array, jax.Array]:
-    """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters."""
+def _arrays(
+    model: models.Model, parameters: models.Tensors, x: Array, y: Array
+) -> tuple[Tensors, jax.Array, jax.Array]:
+    """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters; tokens for layers stay integers."""
+    if isinstance(model, Network):
+        check_parameters(parameters, model.parameter_shapes)
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
     arrays: Tensors = {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
     targets: Any = jax.device_put(y, may_alias=False)
-    dtype = arrays["W1"].dtype
+    dtype = _dtype(arrays)
     real = jnp.issubdtype(targets.dtype, jnp.floating)
-    return arrays, jnp.asarray(x, dtype), targets.astype(dtype) if real else targets
+    tokens = isinstance(model, Network) and jnp.issubdtype(x.dtype, jnp.integer)
+    return arrays, jnp.asarray(x, None if tokens else dtype), targets.astype(dtype) if real else targets
+
+
+def _dtype(parameters: models.Tensors) -> Any:
+    """That of the parameters, which all have one."""
+    return next(iter(parameters.values())).dtype
 
 
 def _learning_rates(
@@ -458,7 +480,7 @@ def _learning_rates(
 
 
 def _check_tape(
-    model: models.DenseNetwork, examples: int, epochs: int, batch_order: Any, dropout_masks: Any,
+    model: models.Model, examples: int, epochs: int, batch_order: Any, dropout_masks: Any,
     augmentation_draws: Any, example_weights: Any,
 ) -> None:  # fmt: skip
     """Indexing out of range, which NumPy refuses, JAX would silently clamp."""
@@ -469,7 +491,8 @@ def _check_tape(
                 f"batch_order has shape {order.shape}: must be ({epochs}, {examples}), of 0 .. {examples - 1}"
             )
     for layer, masks in (dropout_masks or {}).items():
-        expected = (examples, model.layer_sizes[layer])
+        check_choice("dropout mask", layer, tuple(model.mask_shapes))
+        expected = (examples, *model.mask_shapes[layer])
         if masks.shape[1:] != expected or len(masks) < epochs:
             raise ValueError(f"dropout mask {layer} has shape {masks.shape}: must be {(epochs, *expected)}")
     for number, draws in enumerate(augmentation_draws or ()):

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import initializers
-from ._common import check_choice, inside, named
+from ._common import check_choice, inside, is_weight, named
 
 Shape = tuple[int, ...]  # of one example
 Tensors = dict[str, tf.Tensor]  # by path
@@ -44,7 +44,7 @@ class Layer(tf.Module):
     @property
     def weights(self) -> list[tf.Variable]:
         """What penalties apply to: parameters whose last part begins with ``W`` or ``U``."""
-        return [w for path, w in self.parameter_dict().items() if path.rpartition(".")[2][0] in "WU"]
+        return [w for path, w in self.parameter_dict().items() if is_weight(path)]
 
     def parameter_dict(self) -> Variables:
         """The variables by path; empty before they are made."""
@@ -72,7 +72,15 @@ class Layer(tf.Module):
         self.input_shape, self.dtype = shape, dtype
         return output
 
-    def draw(self, generator: tf.random.Generator, examples: int, shape: Shape) -> Tensors:
+    def initial_statistics(self, shape: Shape, *, dtype: Any = None) -> Tensors:
+        """Batch norm's running averages before training, new tensors by path; ``dtype`` None means float32."""
+        return self._initial_statistics(tuple(shape), tf.as_dtype(dtype or tf.float32))
+
+    def next_mask(self, x: tf.Tensor, mask: Mask) -> Mask:
+        """The mask of steps for what follows; ``x`` is this layer's input, and ``mask`` its mask."""
+        return mask if self.passes_mask else None
+
+    def draw(self, generator: tf.random.Generator, examples: int | tf.Tensor, shape: Shape) -> Tensors:
         """What is random in a training pass of ``examples``, by path: dropout's ``"mask"``, bool ``(m, *shape)``."""
         return {}
 
@@ -81,9 +89,9 @@ class Layer(tf.Module):
     ) -> tuple[tf.Tensor, dict[str, Any]]:
         """``y: (m, *output_shape)`` and the values on the way to it, by path, of a layer that is built.
 
-        ``x``: ``(m, *shape)``; ``drawn``: what :meth:`draw` gave, for ``training``, where dropout draws what is not
-        given and batch norm takes the batch's own statistics; ``mask``: bool ``(m, t)``, True where a sequence has a
-        step, None: everywhere. Running averages stay as they are.
+        ``x``: ``(m, *shape)``; ``drawn``: what :meth:`draw` gave, and dropout is where it has a mask; with None dropout
+        draws for itself, in ``training``. There batch norm takes the batch's own statistics. ``mask``: bool ``(m, t)``,
+        True where a sequence has a step, None: everywhere. Running averages stay as they are.
         """
         raise NotImplementedError
 
@@ -105,7 +113,8 @@ class Layer(tf.Module):
     def _called(self, x: Any, training: bool, mask: Any) -> tuple[tf.Tensor, dict[str, Any]]:
         """:meth:`forward` of checked arguments, with the draws that :func:`fed` has for this layer."""
         x, mask = self._checked_input(x), None if mask is None else tf.cast(mask, tf.bool)
-        return self.forward(x, drawn=(_FED.get() or {}).get(id(self)), training=training, mask=mask)
+        drawn = (_FED.get() or {}).get(id(self)) if training else None
+        return self.forward(x, drawn=drawn, training=training, mask=mask)
 
     def _checked_input(self, x: Any) -> tf.Tensor:
         x = x if tf.is_tensor(x) else np.asarray(x)
@@ -152,7 +161,11 @@ class Composite(Layer):
     def statistics_dict(self) -> Variables:
         return self._collected(lambda part: part.statistics_dict())
 
-    def draw(self, generator: tf.random.Generator, examples: int, shape: Shape) -> Tensors:
+    def initial_statistics(self, shape: Shape, *, dtype: Any = None) -> Tensors:
+        shapes = self.shapes(tuple(shape))
+        return self._collected(lambda part: part.initial_statistics(next(shapes), dtype=dtype))
+
+    def draw(self, generator: tf.random.Generator, examples: int | tf.Tensor, shape: Shape) -> Tensors:
         shapes = self.shapes(tuple(shape))
         return self._collected(lambda part: part.draw(generator, examples, next(shapes)))
 
@@ -208,10 +221,16 @@ class Sequence(Layers):
     def forward(self, x, *, drawn=None, training=False, mask=None):
         values: dict[str, Any] = {}
         for name, layer in self.parts().items():
-            x, found = self._part(name, x, drawn, training, mask)
+            y, found = self._part(name, x, drawn, training, mask)
+            mask = layer.next_mask(x, mask)
+            x = y
             values |= found | {f"{name}.A": x}
-            mask = mask if layer.passes_mask else None
         return x, values
+
+    def next_mask(self, x: tf.Tensor, mask: Mask) -> Mask:
+        """That of the first layer, if all others hand it on."""
+        first, *others = self.layers
+        return first.next_mask(x, mask) if all(layer.passes_mask for layer in others) else None
 
 
 @dataclass(eq=False)
@@ -234,6 +253,10 @@ class Residual(Composite):
         if tuple(found) != tuple(shape):
             self._refuse(shape, f"what its layer gives, which is {tuple(found)}")
         return shape
+
+    def next_mask(self, x: tf.Tensor, mask: Mask) -> Mask:
+        """As the layer itself."""
+        return self.layer.next_mask(x, mask)
 
     def forward(self, x, *, drawn=None, training=False, mask=None):
         y, values = self._part("", x, drawn, training, mask)
@@ -267,7 +290,8 @@ class Parallel(Layers):
 def fed(module: Layer, drawn: Mapping[str, Any]) -> Iterator[None]:
     """While it lasts, calls of ``module`` in training take ``drawn``, by path, in place of draws of their own.
 
-    A ``tf.function`` takes what is fed while it is traced: there, open it inside, with the draws as arguments.
+    Where ``drawn`` has no mask, there is no dropout. A ``tf.function`` takes what is fed while it is traced: there,
+    open it inside, with the draws as arguments.
     """
     token = _FED.set({**(_FED.get() or {}), id(module): {path: tf.convert_to_tensor(v) for path, v in drawn.items()}})
     try:

@@ -22,6 +22,7 @@ from . import activations, initializers, normalization, regularizers
 from ._common import (
     check_choice,
     check_decay,
+    check_finite,
     check_flags,
     check_keep_probability,
     check_not_negative,
@@ -30,6 +31,7 @@ from ._common import (
 )
 from ._layer import (
     Layer,
+    Mask,
     Options,
     Parallel,
     Residual,
@@ -48,8 +50,8 @@ from .recurrent import bidirectional, gru, lstm, simple_rnn
 __all__ = [
     "LAYERS", "Layer", "activation", "attention", "average_pool", "batch_norm", "bidirectional", "convolution", "dense",
     "dropout", "embedding", "fed", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm",
-    "layer_values", "lstm", "max_pool", "parallel", "positional_encoding", "reshape", "residual", "scaled_dot_product",
-    "sequence", "simple_rnn",
+    "layer_values", "lstm", "masking", "max_pool", "parallel", "positional_encoding", "reshape", "residual",
+    "scaled_dot_product", "sequence", "simple_rnn",
 ]  # fmt: skip
 
 
@@ -117,14 +119,15 @@ class Dropout(Layer):
         super().__post_init__()
         self.generator: tf.random.Generator | None = None
 
-    def draw(self, generator: tf.random.Generator, examples: int, shape: Shape) -> Tensors:
+    def draw(self, generator: tf.random.Generator, examples: int | tf.Tensor, shape: Shape) -> Tensors:
         return self._drawn(generator, (examples, *shape))
 
     def forward(self, x, *, drawn=None, training=False, mask=None):
-        if not training:
+        if drawn is None and training:
+            drawn = self._drawn(self.generator, tf.shape(x))
+        if not drawn:
             return x, {}
-        kept = (drawn or self._drawn(self.generator, tf.shape(x)))["mask"]
-        return regularizers.inverted_dropout(x, kept, keep_probability=self.keep_probability), {}
+        return regularizers.inverted_dropout(x, drawn["mask"], keep_probability=self.keep_probability), {}
 
     def _drawn(self, generator: Any, shape: Any) -> Tensors:
         return {"mask": regularizers.dropout_mask(generator, shape, keep_probability=self.keep_probability)}
@@ -208,6 +211,7 @@ class Embedding(Layer):
     units: int
     initializer: str
     initializer_options: dict[str, Any]
+    mask_zero: bool
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) > 1:
@@ -215,14 +219,22 @@ class Embedding(Layer):
         return (*shape, self.units)
 
     def forward(self, x, *, drawn=None, training=False, mask=None):
+        self.check_tokens(x)
+        w = self.parameters["W"]
+        return tf.gather(tf.reshape(w, w.shape), x), {}  # back through a reshape, the gradient is a tensor, not slices
+
+    def next_mask(self, x: tf.Tensor, mask: Mask) -> Mask:
+        """With ``mask_zero`` also without the steps whose token is 0."""
+        return _both(tf.not_equal(x, 0), mask) if self.mask_zero else mask
+
+    def check_tokens(self, x: tf.Tensor) -> None:
+        """Raise ValueError unless they are integers and, where they can be looked at, in range."""
         if not x.dtype.is_integer:
             raise ValueError(f"x has dtype {x.dtype.name}: must be integers")
         if tf.executing_eagerly() and tf.size(x) > 0:
             least, largest = int(tf.reduce_min(x)), int(tf.reduce_max(x))
             if not (least >= 0 and largest < self.entries):
                 raise ValueError(f"x has entries in {least} .. {largest}: must be in 0 .. {self.entries - 1}")
-        w = self.parameters["W"]
-        return tf.gather(tf.reshape(w, w.shape), x), {}  # back through a reshape, the gradient is a tensor, not slices
 
     def _initial_parameters(self, generator: tf.random.Generator, shape: Shape, dtype: tf.DType) -> Tensors:
         draw = initializers.INITIALIZERS[self.initializer]
@@ -230,11 +242,17 @@ class Embedding(Layer):
 
 
 def embedding(
-    entries: int, units: int, *, initializer: str = "scaled_normal", initializer_options: Options = None
+    entries: int,
+    units: int,
+    *,
+    initializer: str = "scaled_normal",
+    initializer_options: Options = None,
+    mask_zero: bool = False,
 ) -> Layer:
     """The ``x``-th row of ``W: (entries, units)`` for each integer ``x``: ``(m, t)`` gives ``(m, t, units)``.
 
-    ``initializer_options`` None: a scale of 1 for the default. The gradient of ``W`` is a tensor, in place of
+    ``initializer_options`` None: a scale of 1 for the default. ``mask_zero``: for what follows, steps at which the
+    integer is 0 are not there; row 0 stays a row like any other. The gradient of ``W`` is a tensor, in place of
     TensorFlow's ``IndexedSlices``. Raises ValueError for integers out of range, except in a ``tf.function``: there a
     CPU raises an InvalidArgumentError, and a GPU gives zeros.
     """
@@ -243,7 +261,39 @@ def embedding(
     if initializer == "scaled_normal" and initializer_options is None:
         initializer_options = {"scale": 1.0}
     options = check_initializer("initializer", initializer, initializer_options)
-    return Embedding(entries, units, initializer, options)
+    check_flags(mask_zero=mask_zero)
+    return Embedding(entries, units, initializer, options, mask_zero)
+
+
+@dataclass(eq=False)
+class Masking(Layer):
+    """See :func:`masking`."""
+
+    value: float
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            self._refuse(shape, "(t, n)")
+        return shape
+
+    def forward(self, x, *, drawn=None, training=False, mask=None):
+        return tf.where(self._seen(x)[..., None], x, tf.zeros_like(x)), {}
+
+    def next_mask(self, x: tf.Tensor, mask: Mask) -> Mask:
+        """Without the steps that are not there."""
+        return _both(self._seen(x), mask)
+
+    def _seen(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(tf.not_equal(x, self.value), axis=-1)
+
+
+def masking(value: float = 0.0) -> Layer:
+    """A step of ``x: (m, t, n)`` all of whose features are ``value`` is not there: 0, and masked for what follows.
+
+    The other steps stay as they are. Raises ValueError unless ``value`` is a finite number.
+    """
+    check_finite("value", value)
+    return Masking(float(value))
 
 
 @dataclass(eq=False)
@@ -344,8 +394,8 @@ LAYERS: dict[str, Callable[..., Layer]] = {
     f.__name__: f
     for f in (
         dense, activation, dropout, flatten, reshape, convolution, max_pool, average_pool, global_max_pool,
-        global_average_pool, embedding, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional, attention,
-        positional_encoding, sequence, residual, parallel,
+        global_average_pool, embedding, masking, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional,
+        attention, positional_encoding, sequence, residual, parallel,
     )
 }  # fmt: skip
 
@@ -354,3 +404,8 @@ def _check_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
     if not layers or not all(isinstance(layer, Layer) for layer in layers):
         raise ValueError(f"layers={layers!r} is not allowed: must be layers, at least one")
     return layers
+
+
+def _both(seen: tf.Tensor, mask: Mask) -> tf.Tensor:
+    """Where a step is seen, and there by the mask that was given."""
+    return seen if mask is None else tf.logical_and(seen, mask)

@@ -9,27 +9,29 @@ A model is a ``tf.Module`` that owns its variables ``W1, b1, W2, ...``, with ``W
 
 ``model(x)`` gives the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself.
 With ``bias=False`` no layer has a ``b[l]``: ``Z[l] = A[l-1] W[l]^T``. A layer with batch norm has none either; its
-running averages are variables of the model, but not trainable ones.
+running averages are variables of the model, but not trainable ones. A network of other layers is a
+:class:`network.Network`; the functions below take both.
 
 On a recent GPU, TensorFlow rounds the factors of float32 matrix products to ten bits, unless told not to by
 ``tf.config.experimental.enable_tensor_float_32_execution(False)``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from . import activations, initializers, normalization, regularizers
 from ._common import check_choice, check_layer_sizes
+from .layers import LAYERS as LAYERS
+from .network import OUTPUTS, Network
+from .network import Masks as Masks
+from .network import network as network
 
 Tensors = dict[str, tf.Tensor]
 Variables = dict[str, tf.Variable]
 Options = Mapping[str, Any] | None
 KeepProbability = float | tuple[float, ...] | list[float]  # one, or one for each hidden layer
-Masks = Mapping[int, tf.Tensor] | None  # dropout masks by layer
-
-OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 class DenseNetwork(tf.Module):
@@ -59,12 +61,34 @@ class DenseNetwork(tf.Module):
         self.normalization_options = dict(normalization_options or {})
         self.bias = bias
         self.parameters, self.statistics = {}, {}
+        drops = any(keep < 1 for keep in self.keep_probabilities)
+        self.generator = tf.random.Generator.from_non_deterministic_state() if drops else None
         initialize(self, tf.random.Generator.from_non_deterministic_state())
 
     @property
     def depth(self) -> int:
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits, ``n_L``."""
+        return self.layer_sizes[-1]
+
+    @property
+    def logits_name(self) -> str:
+        """What the logits are called among the values: ``"ZL"``."""
+        return f"Z{self.depth}"
+
+    @property
+    def output_name(self) -> str:
+        """What the outputs are called among the values: ``"AL"``."""
+        return f"A{self.depth}"
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the weights, which penalties are of: ``("W1", ..., "WL")``."""
+        return tuple(f"W{layer}" for layer in range(1, self.depth + 1))
 
     @property
     def dtype(self) -> tf.DType:
@@ -74,7 +98,7 @@ class DenseNetwork(tf.Module):
     @property
     def weights(self) -> list[tf.Variable]:
         """``[W1, ..., WL]``, what penalties apply to."""
-        return [self.parameters[f"W{layer}"] for layer in range(1, self.depth + 1)]
+        return [self.parameters[name] for name in self.weight_names]
 
     @property
     def epsilon(self) -> dict[str, float]:
@@ -89,6 +113,10 @@ class DenseNetwork(tf.Module):
         """Batch norm's running averages, variables to read and assign to, ``{"running_mean1": (n_1,), ...}``."""
         return dict(self.statistics)
 
+    def shows(self, name: str) -> bool:
+        """Whether a value of a layer is one that :func:`intermediates` returns."""
+        return name[0] in "ZNA" and name != "A0"
+
     def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
@@ -98,8 +126,22 @@ class DenseNetwork(tf.Module):
         return self.bias and not self.normalizes(layer, "batch_norm")
 
     def __call__(self, x: tf.Tensor, masks: Masks = None, *, training: bool = False) -> tf.Tensor:
-        """Logits ``Z[L]: (m, n_L)``; the arguments are those of :meth:`forward`."""
-        return self.forward(x, masks=masks, training=training)[0]
+        """Logits ``Z[L]: (m, n_L)``. In ``training`` dropout draws ``masks`` unless given, and averages move on."""
+        if training and masks is None and self.generator is not None:
+            x = self.checked_input(x)
+            masks = self.draw_masks(self.generator, tf.shape(x)[0])
+        logits, values = self.forward(x, masks=masks, training=training)
+        if training:
+            self.assign_statistics(values)
+        return logits
+
+    def draw_masks(self, generator: tf.random.Generator, examples: int | tf.Tensor) -> dict[Any, tf.Tensor]:
+        """What dropout draws for ``examples``: by hidden layer ``(m, n_l)``, where units are dropped."""
+        return {
+            layer: regularizers.dropout_mask(generator, (examples, self.layer_sizes[layer]), keep_probability=keep)
+            for layer, keep in enumerate(self.keep_probabilities, start=1)
+            if keep < 1
+        }
 
     def forward(self, x: tf.Tensor, *, masks: Masks = None, training: bool = False) -> tuple[tf.Tensor, Tensors]:
         """Logits ``Z[L]: (m, n_L)`` and the values of every layer, ``{"A0": x, "Z1": ..., "A1": ..., ..., "ZL": ...}``.
@@ -134,7 +176,8 @@ class DenseNetwork(tf.Module):
             if self.normalizes(layer, "batch_norm"):
                 running = self.statistics[f"running_mean{layer}"], self.statistics[f"running_variance{layer}"]
                 batch = values[f"batch_mean{layer}"], values[f"batch_variance{layer}"]
-                averages = normalization.running_average(running, batch, values["A0"].shape[0], **options)
+                examples = values["A0"].shape[0] or tf.shape(values["A0"])[0]
+                averages = normalization.running_average(running, batch, examples, **options)
                 for variable, average in zip(running, averages, strict=True):
                     variable.assign(average)
 
@@ -161,6 +204,10 @@ class DenseNetwork(tf.Module):
                 mean, variance = self.statistics[f"running_mean{layer}"], self.statistics[f"running_variance{layer}"]
             values[f"N{layer}"] = normalization.batch_norm(z, *scale_and_shift, mean, variance, **self.epsilon)
         return values[f"N{layer}"]
+
+
+Model = DenseNetwork | Network
+AnyModel = TypeVar("AnyModel", DenseNetwork, Network)
 
 
 def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
@@ -281,19 +328,30 @@ MODELS: dict[str, Callable[..., DenseNetwork]] = {
 
 
 def initialize(
-    model: DenseNetwork,
+    model: AnyModel,
     generator: tf.random.Generator | None,
     *,
-    initializer: str = "he_normal",
+    initializer: str | None = None,
     initializer_options: Options = None,
     dtype: Any = None,
-) -> DenseNetwork:
+) -> AnyModel:
     """Draw the weights anew, in place, from ``initializer`` (a name in ``initializers.INITIALIZERS``); biases are zero.
 
-    Scales ``gamma`` are 1, shifts ``beta`` 0, and running averages start again. ``generator`` is a
-    ``tf.random.Generator``; ``dtype`` None means float32. Variables that have this dtype already are kept and assigned
-    to, so that a ``tf.function`` traced with them stays valid; others are replaced. Returns ``model``.
+    ``initializer`` None: ``"he_normal"``; a network of layers takes no other, as each of its layers has its own. Scales
+    ``gamma`` are 1, shifts ``beta`` 0, and running averages start again. ``generator`` is a ``tf.random.Generator``;
+    what dropout draws in calls follows from it too. ``dtype`` None means float32. Variables that have this dtype
+    already are kept and assigned to, so that a ``tf.function`` traced with them stays valid; others are replaced.
+    Returns ``model``. Raises ValueError for an unknown initializer.
     """
+    if isinstance(model, Network):
+        if initializer is not None:
+            raise ValueError(
+                f"initializer={initializer!r} is not allowed for a network of layers: must be None, as each layer has"
+                " its own"
+            )
+        model.layers.build(model.input_shape, generator=generator, dtype=dtype)
+        return model
+    initializer = "he_normal" if initializer is None else initializer
     check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     dtype = tf.as_dtype(dtype or tf.float32)
@@ -305,14 +363,19 @@ def initialize(
         if model.normalization is not None and layer < model.depth:
             parameters |= {f"gamma{layer}": tf.ones(shape[0], dtype), f"beta{layer}": tf.zeros(shape[0], dtype)}
     _set(model, parameters, initial_statistics(model, dtype=dtype))
+    if model.generator is not None and generator is not None:  # from a copy, whose own draws are not used up
+        (own,) = tf.random.Generator.from_state(generator.state.value(), generator.algorithm).split(1)
+        model.generator.reset(own.state)
     return model
 
 
-def initial_statistics(model: DenseNetwork, *, dtype: Any = None) -> Tensors:
+def initial_statistics(model: Model, *, dtype: Any = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     ``dtype`` None means float32. The tensors are new; those of ``model`` are ``model.statistics_dict()``.
     """
+    if isinstance(model, Network):
+        return model.layers.initial_statistics(model.input_shape, dtype=dtype)
     statistics: Tensors = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
@@ -323,30 +386,31 @@ def initial_statistics(model: DenseNetwork, *, dtype: Any = None) -> Tensors:
     return statistics
 
 
-def update_statistics(model: DenseNetwork, x: tf.Tensor, *, masks: Masks = None) -> Variables:
+def update_statistics(model: Model, x: tf.Tensor, *, masks: Masks = None) -> Variables:
     """Batch norm's running averages, moved on in place by one training forward pass of ``x: (m, n_0)``."""
     model.assign_statistics(model.forward(x, masks=masks, training=True)[1])
     return model.statistics_dict()
 
 
-def intermediates(model: DenseNetwork, x: tf.Tensor, *, masks: Masks = None, training: bool = False) -> Tensors:
+def intermediates(model: Model, x: tf.Tensor, *, masks: Masks = None, training: bool = False) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
-    :meth:`DenseNetwork.forward`; hidden activations are those after dropout. Running averages stay as they are.
+    With normalisation also ``"N1"``, what the activation takes. Of a network of layers the values of its layers by
+    path, ``"2.A"``, with ``"Z"`` and ``"A"``. ``masks`` and ``training`` as in :meth:`DenseNetwork.forward`; hidden
+    activations are those after dropout. Running averages stay as they are.
     """
     logits, values = model.forward(x, masks=masks, training=training)
-    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
-    named[f"A{model.depth}"] = activations.ACTIVATIONS[model.output](logits)
+    named = {name: value for name, value in values.items() if model.shows(name)}
+    named[model.output_name] = activations.ACTIVATIONS[model.output](logits)
     return named
 
 
-def predict(model: DenseNetwork, x: tf.Tensor) -> tf.Tensor:
+def predict(model: Model, x: tf.Tensor) -> tf.Tensor:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
     return activations.ACTIVATIONS[model.output](model(x))
 
 
-def predict_classes(model: DenseNetwork, x: tf.Tensor) -> tf.Tensor:
+def predict_classes(model: Model, x: tf.Tensor) -> tf.Tensor:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -374,6 +438,8 @@ def replace_head(
     Running averages are copied too, and a model without biases stays without. ``output``: ``"sigmoid"``,
     ``"softmax"``, ``"identity"`` or ``"relu"``. Train with ``frozen_layers`` to leave the other layers alone.
     """
+    if isinstance(model, Network):
+        raise ValueError("model is a network of layers: replace_head takes a dense network")
     check_choice("output", output, OUTPUTS)
     sizes = check_layer_sizes((*model.layer_sizes[:-1], outputs))
     new = DenseNetwork(

@@ -7,6 +7,7 @@ are equal objects, so that they share one compiled function.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,6 +19,7 @@ from ._common import (
     check_not_negative,
     check_positive,
     check_positive_integer,
+    is_weight,
 )
 
 Tensors = dict[str, tf.Tensor]  # parameters, or their gradients, by name
@@ -62,7 +64,7 @@ def elastic_net(strength: float, *, l1_ratio: float = 0.5, convention: str = "co
     return Penalty(strength, l1_ratio, convention)
 
 
-def dropout_mask(generator: tf.random.Generator, shape: tuple[int, int], *, keep_probability: float) -> tf.Tensor:
+def dropout_mask(generator: tf.random.Generator, shape: tuple[Any, ...], *, keep_probability: float) -> tf.Tensor:
     """Which units are kept: booleans of ``shape = (m, n_l)``, each True with ``keep_probability``, independently."""
     check_keep_probability(keep_probability)
     return generator.uniform(shape) < keep_probability
@@ -128,7 +130,12 @@ class _MaxNorm:
     limit: float
 
     def __call__(self, parameters: Tensors) -> Tensors:
-        return {name: self.constrained(w) if name.startswith("W") else w for name, w in parameters.items()}
+        return {name: self.by_rows(w) if is_weight(name) else w for name, w in parameters.items()}
+
+    def by_rows(self, w: tf.Tensor) -> tf.Tensor:
+        if w.shape.rank == 2:
+            return self.constrained(w)
+        return tf.reshape(self.constrained(tf.reshape(w, (w.shape[0], -1))), w.shape)
 
     def constrained(self, w: tf.Tensor) -> tf.Tensor:
         return _shrunk(w, tf.sqrt(tf.reduce_sum(w * w, axis=1, keepdims=True)), self.limit)
@@ -137,7 +144,8 @@ class _MaxNorm:
 def max_norm(limit: float) -> Callable[[Tensors], Tensors]:
     """After a step, row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``; on dicts, biases excepted.
 
-    Returns ``constrain(parameters) -> parameters``. Keras's constraint shrinks rows within the limit a little.
+    A row is all that lies along the first axis. Returns ``constrain(parameters) -> parameters``. Keras's constraint
+    shrinks rows within the limit a little.
     """
     check_positive("limit", limit)
     return _MaxNorm(limit)

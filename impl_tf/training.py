@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from . import activations, losses, models, regularizers
-from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
-from .models import DenseNetwork, Masks, Options, Tensors, Variables
+from . import activations, losses, models
+from ._common import (
+    EarlyStopping,
+    check_choice,
+    check_optimizer_state,
+    check_state,
+    check_trained,
+    check_training,
+    is_trained,
+)
+from .models import Masks, Model, Options, Tensors, Variables
 from .optimizers import Optimizer, OptimizerState
 from .regularizers import Augmentation, Penalty
 from .schedules import Schedule
@@ -56,7 +64,7 @@ class History(NamedTuple):
 
 
 def loss_and_gradients(
-    model: DenseNetwork,
+    model: Model,
     x: tf.Tensor,
     y: tf.Tensor,
     *,
@@ -70,21 +78,22 @@ def loss_and_gradients(
 ) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
-    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
-    ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
-    statistics of the batch and leaves its running averages alone. Returns :class:`Gradients`. Can be called inside a
-    ``tf.function``. Raises ValueError for an unknown loss or reduction, an empty batch, or shapes that do not fit.
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)``, integers too, which have no gradient; ``y``: the loss's targets;
+    ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the
+    examples' losses; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer or path, None for no
+    dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch and leaves its running averages
+    alone. Returns :class:`Gradients`. Can be called inside a ``tf.function``. Raises ValueError for an unknown loss or
+    reduction, an empty batch, or shapes that do not fit.
     """
     check_choice("reduction", reduction, REDUCTIONS)
     x = model.checked_input(x)
-    sources = model.parameter_dict() | ({"A0": x} if input_gradient else {})
+    sources = model.parameter_dict() | ({"A0": x} if input_gradient and x.dtype.is_floating else {})
     objective = loss, loss_options or {}, reduction, penalties
     return _differentiate(model, sources, x, y, *objective, masks, example_weights)[0]
 
 
 def fit(
-    model: DenseNetwork,
+    model: Model,
     x: tf.Tensor,
     y: tf.Tensor,
     *,
@@ -115,10 +124,13 @@ def fit(
 ) -> History:
     """Train ``model`` in place for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
 
+    Of a network of layers ``x`` is ``(m, *input_shape)``, floats or integers, names of parameters and masks are paths,
+    and the layers that ``frozen_layers`` counts are those of its sequence.
+
     Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
     what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
     None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) for all but
-    the first ``frozen_layers`` layers and, with ``frozen_biases``, every ``b[l]``, clip them (``clipping``), let the
+    the first ``frozen_layers`` layers and, with ``frozen_biases``, every bias, clip them (``clipping``), let the
     optimizer step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction``
     is that of :func:`loss_and_gradients`, for the validation cost too.
 
@@ -152,7 +164,9 @@ def fit(
     batch_size = min(batch_size or examples, examples)
     steps = -(-examples // batch_size)
     _check_order(batch_order, epochs, examples)
-    first_step = _start(model, optimizer, _trained(model, frozen_layers, frozen_biases), optimizer_state, statistics)
+    trained = _trained(model, frozen_layers, frozen_biases)
+    check_trained(trained, frozen_layers)
+    first_step = _start(model, optimizer, trained, optimizer_state, statistics)
     run_epoch = _compiled_epoch(
         model, optimizer, _references(model, optimizer), loss, _hashable(loss_options), reduction, tuple(penalties),
         clipping, constraint, frozen_layers, frozen_biases, tuple(augmentations), batch_size,
@@ -205,7 +219,7 @@ def augment(x: tf.Tensor, augmentations: Sequence[Augmentation], draws: Sequence
 
 
 def _differentiate(
-    model: DenseNetwork,
+    model: Model,
     sources: Tensors,
     x: tf.Tensor,
     y: tf.Tensor,
@@ -225,7 +239,7 @@ def _differentiate(
         logits, values = model.forward(x, masks=masks, training=True)
         per_example = losses.LOSSES[loss](_outputs(model, logits, loss), y, example_weights, **loss_options)
         data_loss = REDUCTIONS[reduction](per_example)
-        penalty = tf.zeros([], x.dtype)
+        penalty = tf.zeros([], model.dtype)
         for term in penalties:
             penalty += term(model.weights, x.shape[0])
         cost = data_loss + penalty
@@ -234,7 +248,7 @@ def _differentiate(
 
 @functools.lru_cache(maxsize=8)
 def _compiled_epoch(
-    model: DenseNetwork,
+    model: Model,
     optimizer: Optimizer,
     references: tuple[Hashable, ...],
     loss: str,
@@ -267,13 +281,13 @@ def _compiled_epoch(
         if constraint is not None:
             for name, value in constraint(trained).items():
                 trained[name].assign(value)
-        return batch.cost, tf.linalg.global_norm(list(batch.gradients.values()))
+        return batch.cost, tf.cast(tf.linalg.global_norm(list(batch.gradients.values())), model.dtype)
 
     @tf.function
     def run_epoch(x, y, weights, order, masks, draws, rates):
         full_batches, rest = divmod(x.shape[0], batch_size)
-        costs = tf.TensorArray(x.dtype, size=rates.shape[0])
-        norms = tf.TensorArray(x.dtype, size=rates.shape[0])
+        costs = tf.TensorArray(model.dtype, size=rates.shape[0])
+        norms = tf.TensorArray(model.dtype, size=rates.shape[0])
         for step in tf.range(full_batches):
             cost, norm = train_step(x, y, weights, order, masks, draws, rates, step, batch_size)
             costs, norms = costs.write(step, cost), norms.write(step, norm)
@@ -286,7 +300,7 @@ def _compiled_epoch(
 
 
 def _start(
-    model: DenseNetwork,
+    model: Model,
     optimizer: Optimizer,
     trained: Variables,
     state: OptimizerState | None,
@@ -302,19 +316,20 @@ def _start(
     optimizer.build(trained, state)
     for name, value in (initial if statistics is None else statistics).items():
         if name in initial:
-            model.statistics[name].assign(np.asarray(value))
+            model.statistics_dict()[name].assign(np.asarray(value))
     return 0 if state is None else int(state.step)
 
 
-def _trained(model: DenseNetwork, frozen_layers: int, frozen_biases: bool) -> Variables:
+def _trained(model: Model, frozen_layers: int, frozen_biases: bool) -> Variables:
     """The parameters that training changes."""
     return {name: w for name, w in model.parameter_dict().items() if is_trained(name, frozen_layers, frozen_biases)}
 
 
-def _references(model: DenseNetwork, optimizer: Optimizer) -> tuple[Hashable, ...]:
+def _references(model: Model, optimizer: Optimizer) -> tuple[Hashable, ...]:
     """A hashable for each variable that training touches."""
     slots = [variable for variables in optimizer.slots.values() for variable in variables.values()]
-    return tuple(v.ref() for v in (*model.parameters.values(), *model.statistics.values(), *slots))
+    held = (*model.parameter_dict().values(), *model.statistics_dict().values())
+    return tuple(v.ref() for v in (*held, *slots))
 
 
 def _hashable(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -322,13 +337,13 @@ def _hashable(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((k, tuple(v) if isinstance(v, (list, np.ndarray)) else v) for k, v in options.items())
 
 
-def _outputs(model: DenseNetwork, logits: tf.Tensor, loss: str) -> tf.Tensor:
+def _outputs(model: Model, logits: tf.Tensor, loss: str) -> tf.Tensor:
     """What the loss takes: the logits, or ``A[L]``."""
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
 def _validation_cost(
-    model: DenseNetwork,
+    model: Model,
     validation: tuple[tf.Tensor, tf.Tensor],
     loss: str,
     loss_options: Mapping[str, Any],
@@ -338,8 +353,8 @@ def _validation_cost(
     return REDUCTIONS[reduction](losses.LOSSES[loss](_outputs(model, model(x), loss), y, **loss_options)).numpy()
 
 
-def _restore(model: DenseNetwork, parameters: Tensors, statistics: Tensors) -> None:
-    for variables, values in ((model.parameters, parameters), (model.statistics, statistics)):
+def _restore(model: Model, parameters: Tensors, statistics: Tensors) -> None:
+    for variables, values in ((model.parameter_dict(), parameters), (model.statistics_dict(), statistics)):
         for name, value in values.items():
             variables[name].assign(value)
 
@@ -349,11 +364,11 @@ def _batch(
     y: tf.Tensor,
     weights: tf.Tensor | None,
     order: tf.Tensor | None,
-    masks: Mapping[int, tf.Tensor],
+    masks: Mapping[Any, tf.Tensor],
     draws: Sequence[tf.Tensor],
     start: int | tf.Tensor,
     size: int,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, dict[int, tf.Tensor], list[tf.Tensor]]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, dict[Any, tf.Tensor], list[tf.Tensor]]:
     """What belongs to positions ``start .. start + size - 1`` of an epoch; ``size`` is static."""
     masks = {layer: _places(mask, start, size) for layer, mask in masks.items()}
     draws = [_places(drawn, start, size) for drawn in draws]
@@ -388,15 +403,11 @@ def _order(
 
 
 def _epoch_masks(
-    generator: tf.random.Generator, model: DenseNetwork, examples: int, dropout_masks: Masks, epoch: int
-) -> dict[int, tf.Tensor]:
+    generator: tf.random.Generator, model: Model, examples: int, dropout_masks: Masks, epoch: int
+) -> dict[Any, tf.Tensor]:
     if dropout_masks is not None:
         return {layer: tf.convert_to_tensor(masks[epoch]) for layer, masks in dropout_masks.items()}
-    return {
-        layer: regularizers.dropout_mask(generator, (examples, model.layer_sizes[layer]), keep_probability=keep)
-        for layer, keep in enumerate(model.keep_probabilities, start=1)
-        if keep < 1
-    }
+    return model.draw_masks(generator, examples)
 
 
 def _epoch_draws(
@@ -427,11 +438,11 @@ def _copies(variables: Variables) -> Tensors:
 
 
 def _check_targets(
-    model: DenseNetwork, y: tf.Tensor, loss: str, loss_options: Mapping[str, Any], weights: tf.Tensor | None
+    model: Model, y: tf.Tensor, loss: str, loss_options: Mapping[str, Any], weights: tf.Tensor | None
 ) -> None:
     """Let the loss check its arguments once, eagerly: in the compiled epoch it cannot look at the values of labels."""
     check_choice("loss", loss, losses.LOSSES)
-    losses.LOSSES[loss](tf.zeros((y.shape[0], model.layer_sizes[-1]), model.dtype), y, weights, **loss_options)
+    losses.LOSSES[loss](tf.zeros((y.shape[0], model.outputs), model.dtype), y, weights, **loss_options)
 
 
 def _check_order(batch_order: Any, epochs: int, examples: int) -> None:

@@ -6,8 +6,8 @@ that of the first layer of the fifth.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -44,12 +44,17 @@ class Layer(nn.Module):
         for name in self.buffer_names:
             self.register_buffer(name, torch.empty(0))  # UninitializedBuffer cannot be copied
         self._drawn: dict[str, Any] = {}  # what `fed` gives
-        self._noted: dict[str, Tensor] | None = None  # what `layer_values` takes
+        self._note: Callable[[str, Tensor], None] | None = None  # what `layer_values` is told by
+        self._averages_move = True  # in training mode, unless all is `decided`
 
     @property
     def passes_mask(self) -> bool:
         """Whether the output has the time axis of the input, so that the mask of its steps fits what follows."""
         return True
+
+    def next_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """The mask for what follows, of an input ``x`` of which ``mask`` is that of its steps."""
+        return mask if self.passes_mask else None
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of one output for that of one input. Raises ValueError if the layer cannot take it."""
@@ -94,13 +99,14 @@ class Layer(nn.Module):
         return drawn
 
     def note(self, **values: Tensor) -> None:
-        """Keep values for :func:`layer_values`, if it listens."""
-        if self._noted is not None:
-            self._noted |= values
+        """Tell :func:`layer_values` of these, if it listens."""
+        if self._note is not None:
+            for name, value in values.items():
+                self._note(name, value)
 
     def built_for(self, x: Tensor) -> None:
         """Build the layer in its first forward pass."""
-        if self._is_unbuilt:
+        if self.is_unbuilt:
             self.build(x.shape[1:])
 
     def extra_repr(self) -> str:
@@ -111,15 +117,16 @@ class Layer(nn.Module):
         raise ValueError(f"{type(self).__name__} cannot take examples of shape {tuple(shape)}: must be {must}")
 
     @property
-    def _is_unbuilt(self) -> bool:
-        return any(map(is_lazy, self._held().values()))
+    def is_unbuilt(self) -> bool:
+        """Whether its own parameters have no shape yet."""
+        return any(isinstance(held, UninitializedParameter) for held in self._parameters.values())
 
     def _held(self) -> dict[str, Any]:
         """The layer's own parameters and buffers, those that are there."""
         return {name: held for name, held in (self._parameters | self._buffers).items() if held is not None}
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        if self._is_unbuilt:
+        if self.is_unbuilt:
             for name, held in self._held().items():
                 if prefix + name in state_dict:
                     _fill(held, torch.empty(state_dict[prefix + name].shape, dtype=held.dtype))
@@ -131,6 +138,11 @@ def passes_mask(module: nn.Module) -> bool:
     return module.passes_mask if isinstance(module, Layer) else True
 
 
+def next_mask(module: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor | None:
+    """The mask for what follows ``module``, which is given ``x`` and ``mask``."""
+    return module.next_mask(x, mask) if isinstance(module, Layer) else mask
+
+
 def called(module: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
     """The output of ``module``, which gets the mask if it is a :class:`Layer`."""
     return module(x, mask=mask) if isinstance(module, Layer) else module(x)
@@ -140,10 +152,15 @@ def shape_after(module: nn.Module, shape: Shape) -> Shape:
     """The shape of one output; a module of PyTorch's own is asked by a pass of zeros through a copy."""
     if isinstance(module, Layer):
         return module.output_shape(shape)
+    with torch.no_grad(), torch.random.fork_rng(devices=()):  # lazy ones draw
+        return tuple(copy.deepcopy(module).eval()(an_example(module, shape)).shape[1:])
+
+
+def an_example(module: nn.Module, shape: Shape) -> Tensor:
+    """Zeros ``(1, *shape)`` of the kind that a module of PyTorch's own takes."""
     like = next(module.parameters(), torch.empty(0))
     dtype = torch.long if isinstance(module, nn.Embedding) else like.dtype
-    with torch.no_grad(), torch.random.fork_rng(devices=()):  # lazy ones draw
-        return tuple(copy.deepcopy(module).eval()(torch.zeros((1, *shape), dtype=dtype, device=like.device)).shape[1:])
+    return torch.zeros((1, *shape), dtype=dtype, device=like.device)
 
 
 class Sequence(nn.Sequential, Layer):
@@ -175,10 +192,19 @@ class Sequence(nn.Sequential, Layer):
             shape = shape_after(layer, shape)
         return tuple(shape)
 
+    def next_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        for place, layer in enumerate(self):
+            if place == 0:
+                mask = next_mask(layer, x, mask)
+            elif not passes_mask(layer):
+                return None
+        return mask
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        for layer in self:
-            x = called(layer, x, mask)
-            mask = mask if passes_mask(layer) else None
+        for name, layer in self._modules.items():
+            y = called(layer, x, mask)
+            self.note(**{f"{name}.A": y})
+            x, mask = y, next_mask(layer, x, mask)
         return x
 
     def insert(self, index: int, module: nn.Module) -> "Sequence":
@@ -218,6 +244,9 @@ class Around(Layer):
     @property
     def passes_mask(self) -> bool:
         return passes_mask(self.layer)
+
+    def next_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        return next_mask(self.layer, x, mask)
 
     def parts(self, shape: Shape) -> Iterator[tuple[str, nn.Module, Shape]]:
         yield "", self.layer, shape
@@ -278,6 +307,7 @@ class Parallel(Layer):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         outputs = [called(layer, x, mask) for layer in self._modules.values()]
+        self.note(**{f"{name}.A": y for name, y in zip(self._modules, outputs, strict=True)})
         self._joined(x.shape[1:], [tuple(y.shape[1:]) for y in outputs])
         return torch.cat(outputs, dim=-1) if self.join == "concatenate" else sum(outputs[1:], start=outputs[0])
 
@@ -319,6 +349,32 @@ def fed(module: nn.Module, drawn: Mapping[str, Any]) -> Iterator[None]:
             layer._drawn = given
 
 
+@contextmanager
+def decided(module: nn.Module, training: bool | None, drawn: Mapping[str, Any]) -> Iterator[None]:
+    """Within, ``module`` draws nothing: dropout is that of ``drawn``, as in :func:`fed`, none where nothing is there.
+
+    ``training`` says whether batch norm takes the batch's statistics, whatever the mode, and running averages stay;
+    None leaves both to the mode. Modules of PyTorch's own are in the mode that ``training`` says, and do all of it.
+    """
+    before: list[tuple[nn.Module, str, bool]] = []
+    try:
+        for part in module.modules():
+            mode = part.training if training is None else training
+            if isinstance(part, Layer):
+                mode = mode and not part.draws_mask
+                if part.buffer_names and training is not None:
+                    before.append((part, "_averages_move", part._averages_move))
+                    part._averages_move = False
+            if mode != part.training:
+                before.append((part, "training", part.training))
+                part.training = mode
+        with fed(module, drawn) if drawn else nullcontext():
+            yield
+    finally:
+        for part, name, value in reversed(before):
+            setattr(part, name, value)
+
+
 def layer_values(module: nn.Module, x: Tensor, *, mask: Tensor | None = None) -> dict[str, Tensor]:
     """The values on the way of ``x: (m, *shape)`` through ``module``, by path; they have gradients.
 
@@ -333,18 +389,22 @@ def layer_values(module: nn.Module, x: Tensor, *, mask: Tensor | None = None) ->
     """
     values: dict[str, Tensor] = {}
 
-    def keep(path: str, part: nn.Module, _: Any, output: Tensor) -> None:
-        if isinstance(part, Layer) and part._noted:
-            values.update(named(part._noted, path))
-        if path.rpartition(".")[2].isdigit():  # it has a place
-            values[f"{path}.A"] = output
+    def note(path: str, name: str, value: Tensor) -> None:
+        values[f"{path}.{name}" if path else name] = value
+
+    def note_output(path: str, part: nn.Module, given: Any, output: Tensor) -> None:
+        values[path] = output
 
     with ExitStack() as stack:
         for path, part in module.named_modules():
-            stack.enter_context(part.register_forward_hook(partial(keep, path)))
             if isinstance(part, Layer):
-                part._noted = {}
-                stack.callback(setattr, part, "_noted", None)
+                vars(part)["_note"] = partial(note, path)  # nn.Module's own way to set it takes longer
+                stack.callback(vars(part).update, _note=None)
+            else:  # a container of PyTorch's own, if its children have places
+                for place, child in part.named_children():
+                    if place.isdigit():
+                        output = f"{path}.{place}.A" if path else f"{place}.A"
+                        stack.enter_context(child.register_forward_hook(partial(note_output, output)))
         called(module, x, mask)
     return values
 

@@ -34,6 +34,7 @@ from . import activations, normalization, regularizers
 from ._common import (
     check_choice,
     check_decay,
+    check_finite,
     check_flags,
     check_keep_probability,
     check_not_negative,
@@ -59,8 +60,8 @@ from .recurrent import bidirectional, gru, lstm, simple_rnn
 __all__ = [
     "LAYERS", "Layer", "activation", "attention", "average_pool", "batch_norm", "bidirectional", "convolution", "dense",
     "dropout", "embedding", "fed", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm",
-    "layer_values", "lstm", "max_pool", "parallel", "positional_encoding", "reshape", "residual", "scaled_dot_product",
-    "sequence", "simple_rnn",
+    "layer_values", "lstm", "masking", "max_pool", "parallel", "positional_encoding", "reshape", "residual",
+    "scaled_dot_product", "sequence", "simple_rnn",
 ]  # fmt: skip
 
 
@@ -211,8 +212,12 @@ class Embedding(Layer):
     units: int
     initializer: str
     initializer_options: Options
+    mask_zero: bool
     parameter_names = ("W",)
     W: Tensor
+
+    def next_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        return _both(x != 0, mask) if self.mask_zero else mask
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) > 1:
@@ -240,18 +245,58 @@ def embedding(
     *,
     initializer: str = "scaled_normal",
     initializer_options: Options | None = None,
+    mask_zero: bool = False,
 ) -> Layer:
     """``y = W[x]: (m, t, units)`` of integers ``x: (m, t)`` from 0; ``W: (entries, units)``.
 
     ``initializer_options`` None: ``{"scale": 1.0}`` for ``"scaled_normal"``; so does ``nn.Embedding`` start. A forward
-    pass on the CPU raises ValueError for an index out of range.
+    pass on the CPU raises ValueError for an index out of range. ``mask_zero``: for what follows, steps at which the
+    integer is 0 are not there; row 0 stays an entry like any other, where ``padding_idx`` of ``nn.Embedding`` keeps its
+    gradient at 0 and masks nothing.
     """
     check_positive_integer("entries", entries)
     check_positive_integer("units", units)
     if initializer == "scaled_normal" and initializer_options is None:
         initializer_options = {"scale": 1.0}
     options = check_initializer("initializer", initializer, initializer_options)
-    return Embedding(entries=entries, units=units, initializer=initializer, initializer_options=options)
+    check_flags(mask_zero=mask_zero)
+    return Embedding(
+        entries=entries, units=units, initializer=initializer, initializer_options=options, mask_zero=mask_zero
+    )
+
+
+class Masking(Layer):
+    """See :func:`masking`."""
+
+    value: float
+
+    def next_mask(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        return _both(self._there(x), mask)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            self.refuse(shape, "(t, n)")
+        return tuple(shape)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        self.output_shape(x.shape[1:])
+        return x.masked_fill(~self._there(x)[..., None], 0)
+
+    def _there(self, x: Tensor) -> Tensor:
+        return (x != self.value).any(dim=-1)  # (m, t)
+
+
+def masking(value: float = 0.0) -> Layer:
+    """A step of ``x: (m, t, n)`` all of whose features are ``value`` is not there: 0, and masked for what follows.
+
+    PyTorch has no such layer; Keras's ``Masking`` is. Raises ValueError unless ``value`` is a finite number.
+
+    >>> masking(9.0)(torch.tensor([[[1.0], [9.0]]]))
+    tensor([[[1.],
+             [0.]]])
+    """
+    check_finite("value", value)
+    return Masking(value=float(value))
 
 
 class _Norm(Layer):
@@ -290,11 +335,13 @@ class BatchNorm(_Norm):
         if self.training:
             statistics = normalization.batch_statistics(x)
             self.note(batch_mean=statistics[0], batch_variance=statistics[1])
-            self._update(statistics, x[..., 0].numel())
+            if self._averages_move:
+                self.update(statistics, x[..., 0].numel())
         return normalization.batch_norm(x, self.gamma, self.beta, *statistics, epsilon=self.epsilon)
 
     @torch.no_grad()
-    def _update(self, batch: tuple[Tensor, Tensor], examples: int) -> None:
+    def update(self, batch: tuple[Tensor, Tensor], examples: int) -> None:
+        """Take a batch's ``(mean, variance)``, over so many ``examples``, into the running averages."""
         running = self.running_mean, self.running_variance
         averages = normalization.running_average(running, batch, examples, **self.averaging)
         for kept, average in zip(running, averages, strict=True):
@@ -328,7 +375,7 @@ def layer_norm(*, epsilon: float = 1e-5) -> Layer:
     return LayerNorm(epsilon=epsilon)
 
 
-def sequence(*layers: nn.Module) -> Layer:
+def sequence(*layers: nn.Module) -> Sequence:
     """One layer after the other; the ``i``-th has the path ``"i."``, from 1. The mask goes as far as there are steps.
 
     An ``nn.Sequential`` in all else. Raises ValueError unless all are modules, at least one.
@@ -357,8 +404,8 @@ LAYERS: dict[str, Callable[..., Layer]] = {
     f.__name__: f
     for f in (
         dense, activation, dropout, flatten, reshape, convolution, max_pool, average_pool, global_max_pool,
-        global_average_pool, embedding, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional, attention,
-        positional_encoding, sequence, residual, parallel,
+        global_average_pool, embedding, masking, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional,
+        attention, positional_encoding, sequence, residual, parallel,
     )
 }  # fmt: skip
 
@@ -367,3 +414,7 @@ def _check_layers(layers: tuple[Any, ...]) -> tuple[nn.Module, ...]:
     if not layers or not all(isinstance(layer, nn.Module) for layer in layers):
         raise ValueError(f"layers={layers!r} is not allowed: must be layers, at least one")
     return layers
+
+
+def _both(there: Tensor, mask: Tensor | None) -> Tensor:
+    return there if mask is None else there & mask

@@ -8,25 +8,27 @@ Each is an ``nn.Module``. Every model computes, for layers ``l = 1 .. L``, with 
 
 and its outputs are the logits ``Z[L]``; ``A[L]`` is their sigmoid, softmax, relu or, for regression, ``Z[L]`` itself.
 With ``bias=False`` no layer has a ``b[l]``. A layer with batch norm has none in any case; its running averages are
-buffers of the module.
+buffers of the module. Layers of other kinds make a :func:`network`, which all functions here take as well.
 """
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from . import activations, initializers, normalization, regularizers
-from ._common import check_choice, check_layer_sizes, check_state, is_trained
+from ._common import check_choice, check_layer_sizes, is_trained, own_name
+from .layers import LAYERS as LAYERS
+from .network import OUTPUTS, Network
+from .network import Masks as Masks
+from .network import Model as Model
+from .network import Tensors as Tensors
+from .network import network as network
 
 Options = Mapping[str, Any]
-Tensors = dict[str, Tensor]
-Masks = Mapping[int, Tensor]
-
-OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 class Normalization(nn.Module):
@@ -74,12 +76,8 @@ class Normalization(nn.Module):
             kept.copy_(average)
 
 
-class DenseNetwork(nn.Module):
-    """A fully connected network. Use the functions below to make one; they check their arguments and draw the weights.
-
-    Dropout follows the masks and batch norm the ``training`` given to :meth:`forward`, not the module's train/eval
-    mode; a forward pass never changes the running averages.
-    """
+class DenseNetwork(Model):
+    """A fully connected network. Use the functions below to make one; they check arguments and draw the weights."""
 
     layers: Any  # nn.ModuleList of nn.Linear
     norms: Any  # nn.ModuleList of Normalization
@@ -119,6 +117,24 @@ class DenseNetwork(nn.Module):
         """Number of layers with weights, ``L``."""
         return len(self.layer_sizes) - 1
 
+    @property
+    def logits_name(self) -> str:
+        """``"ZL"``."""
+        return f"Z{self.depth}"
+
+    @property
+    def output_name(self) -> str:
+        """``"AL"``."""
+        return f"A{self.depth}"
+
+    def weights(self) -> list[Tensor]:
+        """``W[1] .. W[L]``."""
+        return [layer.weight for layer in self.layers]
+
+    def shows(self, name: str) -> bool:
+        """Whether a value is one that :func:`intermediates` returns."""
+        return name[0] in "ZNA"
+
     def normalizes(self, layer: int, kind: str) -> bool:
         """Whether layer ``layer`` is normalised by ``kind``."""
         return self.normalization == kind and layer < self.depth
@@ -149,30 +165,39 @@ class DenseNetwork(nn.Module):
             for name, average in norm.named_buffers()
         }
 
-    @torch.no_grad()
-    def load_statistics(self, statistics: Mapping[str, Any]) -> None:
-        """Copy ``statistics`` into the running averages. Raises ValueError if one is missing or has another shape."""
-        self.check_statistics(statistics)
-        for name, average in self.statistics_dict().items():
-            average.copy_(torch.as_tensor(statistics[name]))
+    def draw_masks(self, generator: torch.Generator | None, examples: int) -> dict[Any, Tensor]:
+        """What dropout draws for ``examples``: by hidden layer ``(m, n_l)``, where units are dropped."""
+        return {
+            layer: regularizers.dropout_mask(generator, (examples, self.layer_sizes[layer]), keep_probability=keep)
+            for layer, keep in self._dropping
+        }
 
-    def check_statistics(self, statistics: Mapping[str, Any]) -> None:
-        """Raise ValueError unless ``statistics`` are running averages of a model of these sizes."""
-        check_state("statistics", statistics, {name: tuple(a.shape) for name, a in self.statistics_dict().items()})
-
-    def forward(self, x: Tensor, masks: Masks | None = None, training: bool = False) -> Tensor:
+    def forward(self, x: Tensor, masks: Masks | None = None, training: bool | None = None) -> Tensor:
         """Logits ``Z[L]: (m, n_L)`` of ``x: (m, n_0)``.
 
-        ``masks`` maps a hidden layer's number to its dropout mask ``(m, n_l)``; None means no dropout. ``training``
-        says whether batch norm takes the batch's statistics or the running ones. Raises ValueError if ``x`` does not
-        have ``n_0`` features.
+        By itself it is as any module: in training mode dropout is drawn by PyTorch's default generator, and batch norm
+        takes the batch's statistics and moves its running averages; in eval mode neither. ``masks`` maps a hidden
+        layer's number to its dropout mask ``(m, n_l)``: with them, or with ``training``, nothing is drawn. With
+        ``training``, which says whether batch norm takes the batch's statistics or the running ones, the mode does not
+        matter and running averages stay. Raises ValueError if ``x`` does not have ``n_0`` features.
         """
-        return self.layer_values(x, masks, training)[f"Z{self.depth}"]
+        if training is not None:
+            return self.layer_values(x, masks, training)[self.logits_name]
+        if self.training and masks is None:
+            masks = {
+                layer: torch.rand(len(x), self.layer_sizes[layer], device=x.device) < keep
+                for layer, keep in self._dropping
+            }
+        values = self.layer_values(x, masks, self.training)
+        if self.training:
+            self.update_running_averages(values)
+        return values[self.logits_name]
 
     def layer_values(self, x: Tensor, masks: Masks | None = None, training: bool = False) -> Tensors:
-        """Every value up to the logits, ``{"Z1": ..., "A1": ..., ..., "ZL": ...}``; arguments of :meth:`forward`.
+        """Every value up to the logits, ``{"Z1": ..., "A1": ..., ..., "ZL": ...}``.
 
-        With normalisation also ``"N1"``, and ``"batch_mean1"``, ``"batch_variance1"`` for batch norm in training.
+        Nothing is drawn, and running averages stay. Arguments and errors as of :meth:`forward`. With normalisation
+        also ``"N1"``, and ``"batch_mean1"``, ``"batch_variance1"`` for batch norm in training.
         """
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {tuple(x.shape)}: must be (examples, {self.layer_sizes[0]})")
@@ -196,6 +221,11 @@ class DenseNetwork(nn.Module):
                 batch = values[f"batch_mean{number}"], values[f"batch_variance{number}"]
                 norm.update(batch, len(values["Z1"]))
 
+    @property
+    def _dropping(self) -> list[tuple[int, float]]:
+        """The hidden layers with dropout, and with which probability they keep a unit."""
+        return [(layer, keep) for layer, keep in enumerate(self.keep_probabilities, start=1) if keep < 1]
+
     def _normalized(self, number: int, values: Tensors, training: bool) -> Tensor:
         """What the activation takes: ``N[l]``, or ``Z[l]`` without normalisation. Adds to ``values``."""
         z = values[f"Z{number}"]
@@ -206,6 +236,9 @@ class DenseNetwork(nn.Module):
             batch = values[f"batch_mean{number}"], values[f"batch_variance{number}"] = normalization.batch_statistics(z)
         values[f"N{number}"] = self.norms[number - 1](z, batch)
         return values[f"N{number}"]
+
+
+AnyModel = TypeVar("AnyModel", DenseNetwork, Network)
 
 
 def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
@@ -326,19 +359,30 @@ MODELS: dict[str, Callable[..., DenseNetwork]] = {
 
 @torch.no_grad()
 def initialize(
-    model: DenseNetwork,
+    model: AnyModel,
     generator: torch.Generator | None,
     *,
-    initializer: str = "he_normal",
+    initializer: str | None = None,
     initializer_options: Options | None = None,
     dtype: torch.dtype | None = None,
-) -> DenseNetwork:
+) -> AnyModel:
     """Fill ``model`` in place: weights from ``initializer``, a name in ``INITIALIZERS``, biases zero; returns it.
 
-    Normalised layers get scales 1, shifts 0 and fresh running averages. ``generator``: a ``torch.Generator`` on any
-    device, None for the default one; ``dtype`` casts the model first, None leaves its dtype. Raises ValueError for an
-    unknown initializer.
+    ``initializer`` None: ``"he_normal"``; a network of layers takes no other, as each of its layers has its own, and
+    PyTorch's own modules among these stay as they are. Normalised layers get scales 1, shifts 0 and fresh running
+    averages. ``generator``: a ``torch.Generator`` on any device, None for the default one; ``dtype`` casts the model
+    first, None leaves its dtype. Raises ValueError for an unknown initializer.
     """
+    if isinstance(model, Network):
+        if initializer is not None:
+            raise ValueError(
+                f"initializer={initializer!r} is not allowed for a network of layers: must be None, as each layer has"
+                " its own"
+            )
+        model.to(dtype=dtype)
+        model.layers.build(model.input_shape, generator=generator)
+        return model
+    initializer = "he_normal" if initializer is None else initializer
     check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     model.to(dtype=dtype)
@@ -352,54 +396,55 @@ def initialize(
     return model
 
 
-def initial_statistics(model: DenseNetwork, *, dtype: torch.dtype | None = None) -> Tensors:
+def initial_statistics(model: Model, *, dtype: torch.dtype | None = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     They are on the model's device and, with ``dtype`` None, in its dtype.
     """
     return {
-        name: torch.full_like(average, float(name.startswith("running_variance")), dtype=dtype)
+        name: torch.full_like(average, float(own_name(name) == "running_variance"), dtype=dtype)
         for name, average in model.statistics_dict().items()
     }
 
 
 @torch.no_grad()
-def update_statistics(model: DenseNetwork, x: Tensor, *, masks: Masks | None = None) -> Tensors:
-    """One training forward pass of ``x: (m, n_0)`` into the model's running averages; returns copies of them."""
+def update_statistics(model: Model, x: Tensor, *, masks: Masks | None = None) -> Tensors:
+    """One training forward pass of ``x: (m, ...)`` into the model's running averages; returns copies of them."""
     model.update_running_averages(model.layer_values(x, masks, training=True))
     return {name: average.clone() for name, average in model.statistics_dict().items()}
 
 
 @torch.no_grad()
-def intermediates(model: DenseNetwork, x: Tensor, *, masks: Masks | None = None, training: bool = False) -> Tensors:
+def intermediates(model: Model, x: Tensor, *, masks: Masks | None = None, training: bool = False) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    With normalisation also ``"N1"``, what the activation takes. ``masks`` and ``training`` as in
-    :meth:`DenseNetwork.forward`; hidden activations are those after dropout.
+    With normalisation also ``"N1"``, what the activation takes. Of a network of layers the values of its layers by
+    path, ``"2.A"``, with ``"Z"`` and ``"A"``. ``masks`` and ``training`` as in :meth:`DenseNetwork.forward`, in
+    inference unless said; hidden activations are those after dropout.
     """
     values = model.layer_values(x, masks, training)
-    named = {name: value for name, value in values.items() if name[0] in "ZNA"}
-    return named | {f"A{model.depth}": activations.ACTIVATIONS[model.output](named[f"Z{model.depth}"])}
+    named = {name: value for name, value in values.items() if model.shows(name)}
+    return named | {model.output_name: activations.ACTIVATIONS[model.output](named[model.logits_name])}
 
 
 @torch.no_grad()
-def predict(model: DenseNetwork, x: Tensor) -> Tensor:
-    """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression."""
-    return activations.ACTIVATIONS[model.output](model(x))
+def predict(model: Model, x: Tensor) -> Tensor:
+    """``A[L]: (m, n_L)`` in inference, whatever the module's mode: probabilities, or values for regression."""
+    return activations.ACTIVATIONS[model.output](model(x, training=False))
 
 
 @torch.no_grad()
-def predict_classes(model: DenseNetwork, x: Tensor) -> Tensor:
+def predict_classes(model: Model, x: Tensor) -> Tensor:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
-    Raises ValueError for a model whose output is not a class.
+    In inference, as :func:`predict`. Raises ValueError for a model whose output is not a class.
     """
     if model.output == "softmax":
-        return model(x).argmax(dim=1)
+        return model(x, training=False).argmax(dim=1)
     if model.output != "sigmoid":
         raise ValueError(f"output={model.output!r} does not predict classes: must be 'sigmoid' or 'softmax'")
-    labels = (model(x) > 0).long()
+    labels = (model(x, training=False) > 0).long()
     return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
@@ -416,8 +461,10 @@ def replace_head(
 
     Running averages go with them, and a model without biases stays without; train with ``frozen_layers`` to leave the
     copies alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
-    unknown output or initializer.
+    unknown output or initializer, and for a network of layers.
     """
+    if isinstance(model, Network):
+        raise ValueError("model is a network of layers: replace_head takes a dense network")
     check_choice("output", output, OUTPUTS)
     sizes = check_layer_sizes((*model.layer_sizes[:-1], outputs))
     weight = model.layers[-1].weight

@@ -19,6 +19,7 @@ from ._common import (
     check_not_negative,
     check_positive,
     check_positive_integer,
+    is_weight,
 )
 
 # A penalty takes the weights W[1] .. W[L] and the number of examples; clippings and constraints take and return dicts.
@@ -129,15 +130,19 @@ def clip_by_global_norm(limit: float) -> Change:
 def max_norm(limit: float) -> Change:
     """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; on dicts, biases excepted.
 
-    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``. ``torch.renorm(W, 2, 0, limit)`` divides by the
-    norm plus 1e-7. Returns ``constrain(parameters) -> parameters``. Raises ValueError as :func:`clip_by_value`.
+    Row ``j`` of ``W[l]``, all that lies along its first axis, becomes ``w_j limit / max(||w_j||, limit)``.
+    ``torch.renorm(W, 2, 0, limit)`` divides by the norm plus 1e-7. Returns ``constrain(parameters) -> parameters``.
+    Raises ValueError as :func:`clip_by_value`.
     """
     check_positive("limit", limit)
 
-    def constrained(name: str, w: Tensor) -> Tensor:
-        return _shrunk(w, w.square().sum(dim=1, keepdim=True).sqrt(), limit) if name.startswith("W") else w
+    def constrained(w: Tensor) -> Tensor:
+        return _shrunk(w, w.square().sum(dim=1, keepdim=True).sqrt(), limit)
 
-    return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
+    def by_rows(name: str, w: Tensor) -> Tensor:
+        return constrained(w.flatten(1)).reshape(w.shape) if is_weight(name) else w
+
+    return lambda parameters: {name: by_rows(name, w) for name, w in parameters.items()}
 
 
 def early_stopping(*, patience: int = 5, min_delta: float = 0.0, restore_best: bool = True) -> EarlyStopping:
@@ -208,7 +213,7 @@ def gaussian_noise(*, scale: float = 0.1) -> Augmentation:
     def draw(generator: torch.Generator | None, examples: int, features: int) -> Tensor:
         return torch.randn((examples, features), generator=generator, device=_device(generator))
 
-    return Augmentation(draw, lambda x, noise: x + scale * noise)
+    return Augmentation(draw, lambda x, noise: x + scale * noise.reshape(x.shape))
 
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {"l2": l2, "l1": l1, "elastic_net": elastic_net}

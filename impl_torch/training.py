@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from . import activations, losses, models, optimizers, regularizers
-from ._common import EarlyStopping, check_choice, check_training
-from .models import DenseNetwork, Masks, Options, Tensors
+from . import activations, losses, models, optimizers
+from ._common import EarlyStopping, check_choice, check_trained, check_training
+from .models import Masks, Model, Options, Tensors
 from .regularizers import Augmentation, Change, Penalty
 from .schedules import Schedule
 
@@ -91,7 +91,7 @@ class _Visits(NamedTuple):
 
 
 def loss_and_gradients(
-    model: DenseNetwork,
+    model: Model,
     x: Tensor,
     y: Tensor,
     *,
@@ -105,16 +105,18 @@ def loss_and_gradients(
 ) -> Gradients:
     """Cost of one batch in training and its gradients, ``{"W1": ...}``, with ``"A0"`` (``d cost / d x``) if asked.
 
-    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` for a network of layers, whose gradients are by path, ``{"1.W": ...}``
+    (integers have none); ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
     keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
-    ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
-    statistics of the batch, and its running ones stay as they are. Returns :class:`Gradients`; the parameters'
-    ``.grad`` stays too. Raises ValueError for an unknown loss or reduction, an empty batch, or shapes that do not fit.
+    ``masks``: dropout masks by layer or path, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
+    statistics of the batch, and its running ones stay as they are; the module's mode does not matter. Returns
+    :class:`Gradients`; the parameters' ``.grad`` stays too. Raises ValueError for an unknown loss or reduction, an
+    empty batch, or shapes that do not fit.
     """
     check_choice("reduction", reduction, ("mean", "sum"))
     objective = _Objective(loss, loss_options or {}, reduction, penalties)
     variables: Tensors = dict(model.parameter_dict())
-    if input_gradient:
+    if input_gradient and x.is_floating_point():
         x = variables["A0"] = x.detach().requires_grad_()
     data_loss, penalty, _ = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
     cost = data_loss + penalty
@@ -124,7 +126,7 @@ def loss_and_gradients(
 
 
 def fit(
-    model: DenseNetwork,
+    model: Model,
     x: Tensor,
     y: Tensor,
     *,
@@ -145,7 +147,7 @@ def fit(
     batch_size: int | None = None,
     seed: int = 0,
     batch_order: Draws | None = None,
-    dropout_masks: Mapping[int, Draws] | None = None,
+    dropout_masks: Mapping[Any, Draws] | None = None,
     augmentations: Sequence[Augmentation] = (),
     augmentation_draws: Sequence[Draws] | None = None,
     example_weights: Any = None,
@@ -155,13 +157,14 @@ def fit(
 ) -> History:
     """Train ``model`` in place for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
 
-    ``optimizer`` holds the model's trained parameters. Each epoch visits the examples in batches of ``batch_size``
-    (None: all at once); the last batch of an epoch holds what is left. ``schedule`` gives the learning rate by epoch or
-    by step (``schedule_unit``), both counted from 0, and overwrites ``"lr"`` until the training has ended; None keeps
-    the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) but for the first
-    ``frozen_layers`` layers and, with ``frozen_biases``, every ``b[l]``, clip them (``clipping``), let the optimizer
-    step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction`` is that of
-    :func:`loss_and_gradients`, for the validation cost too.
+    A network of layers takes ``x: (m, *input_shape)``, floats or integers. The module's mode does not matter, and
+    stays. ``optimizer`` holds the model's trained parameters. Each epoch visits the examples in batches of
+    ``batch_size`` (None: all at once); the last batch of an epoch holds what is left. ``schedule`` gives the learning
+    rate by epoch or by step (``schedule_unit``), both counted from 0, and overwrites ``"lr"`` until the training has
+    ended; None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) but
+    for the first ``frozen_layers`` layers and, with ``frozen_biases``, every bias, clip them (``clipping``), let the
+    optimizer step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction``
+    is that of :func:`loss_and_gradients`, for the validation cost too.
 
     Every training starts afresh: what the optimizer remembers is cleared and batch norm's running averages are reset.
     Or it goes on exactly where an earlier one was, with its history's ``optimizer_state`` and ``statistics`` and the
@@ -171,10 +174,10 @@ def fit(
 
     The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
     (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
-    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``. All of
-    them may be NumPy arrays. ``example_weights: (m,)`` go with ``x``. ``x`` and ``y`` are tensors on the model's
-    device, where the draws are made too.
+    ``dropout_masks``: by layer ``(epochs, m, n_l)`` or by path, ``{"3.mask": (epochs, m, ...)}``, where row ``k``
+    belongs to the ``k``-th example visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same
+    order, for each of ``augmentations``. All of them may be NumPy arrays. ``example_weights: (m,)`` go with ``x``.
+    ``x`` and ``y`` are tensors on the model's device, where the draws are made too.
 
     ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
     ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
@@ -188,6 +191,7 @@ def fit(
     )  # fmt: skip
     objective = _Objective(loss, loss_options or {}, reduction, penalties)
     parameters = model.parameter_dict(frozen_layers, frozen_biases)
+    check_trained(parameters, frozen_layers)
     _check_holds_parameters(optimizer, parameters.values())
     first_step = _start(model, optimizer, parameters, optimizer_state, statistics)
     batch_size = batch_size or len(x)
@@ -242,14 +246,14 @@ def fit(
 
 
 def augment(x: Tensor, augmentations: Iterable[Augmentation], draws: Iterable[Tensor]) -> Tensor:
-    """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
+    """``x: (m, ...)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples."""
     for augmentation, drawn in zip(augmentations, draws, strict=True):
         x = augmentation.apply(x, drawn).to(x.dtype)
     return x
 
 
 def _start(
-    model: DenseNetwork,
+    model: Model,
     optimizer: optim.Optimizer,
     parameters: Mapping[str, torch.nn.Parameter],
     optimizer_state: optimizers.OptimizerState | None,
@@ -284,7 +288,7 @@ def _generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
 
 
 def _data_loss_and_penalty(
-    model: DenseNetwork,
+    model: Model,
     objective: _Objective,
     x: Tensor,
     y: Tensor,
@@ -295,23 +299,23 @@ def _data_loss_and_penalty(
     if len(x) == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}: must hold at least one example")
     values = model.layer_values(x, masks, training=True)
-    outputs = _outputs(model, values[f"Z{model.depth}"], objective.loss)
+    outputs = _outputs(model, values[model.logits_name], objective.loss)
     per_example = losses.LOSSES[objective.loss](outputs, y, example_weights, **objective.loss_options)
-    weights = [layer.weight for layer in model.layers]
+    weights = model.weights() if objective.penalties else []
     penalty = sum(penalty(weights, len(x)) for penalty in objective.penalties)
     return objective.reduced(per_example), penalty, values
 
 
-def _outputs(model: DenseNetwork, logits: Tensor, loss: str) -> Tensor:
+def _outputs(model: Model, logits: Tensor, loss: str) -> Tensor:
     """What the loss takes: the logits, or ``A[L]``."""
     check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
 @torch.no_grad()
-def _validation_cost(model: DenseNetwork, objective: _Objective, validation: tuple[Tensor, Tensor]) -> Tensor:
+def _validation_cost(model: Model, objective: _Objective, validation: tuple[Tensor, Tensor]) -> Tensor:
     x, y = validation
-    outputs = _outputs(model, model(x), objective.loss)
+    outputs = _outputs(model, model(x, training=False), objective.loss)
     return objective.reduced(losses.LOSSES[objective.loss](outputs, y, **objective.loss_options))
 
 
@@ -331,14 +335,14 @@ def _step(
 
 def _visits(
     generator: torch.Generator,
-    model: DenseNetwork,
+    model: Model,
     x: Tensor,
     y: Tensor,
     example_weights: Any,
     batch_size: int,
     epoch: int,
     batch_order: Draws | None,
-    dropout_masks: Mapping[int, Draws] | None,
+    dropout_masks: Mapping[Any, Draws] | None,
     augmentations: Sequence[Augmentation],
     augmentation_draws: Sequence[Draws] | None,
 ) -> _Visits:
@@ -362,18 +366,14 @@ def _order(
 
 def _epoch_masks(
     generator: torch.Generator,
-    model: DenseNetwork,
+    model: Model,
     examples: int,
-    dropout_masks: Mapping[int, Draws] | None,
+    dropout_masks: Mapping[Any, Draws] | None,
     epoch: int,
 ) -> Masks:
     if dropout_masks is not None:
         return {layer: _tensor(masks[epoch], generator.device) for layer, masks in dropout_masks.items()}
-    return {
-        layer: regularizers.dropout_mask(generator, (examples, model.layer_sizes[layer]), keep_probability=keep)
-        for layer, keep in enumerate(model.keep_probabilities, start=1)
-        if keep < 1
-    }
+    return model.draw_masks(generator, examples)
 
 
 def _epoch_draws(
@@ -385,7 +385,7 @@ def _epoch_draws(
 ) -> list[Tensor]:
     if augmentation_draws is not None:
         return [_tensor(draws[epoch], generator.device) for draws in augmentation_draws]
-    return [augmentation.draw(generator, shape[0], shape[1]) for augmentation in augmentations]
+    return [augmentation.draw(generator, shape[0], math.prod(shape[1:])) for augmentation in augmentations]
 
 
 def _set_rate(optimizer: optim.Optimizer, schedule: Schedule | None, t: int) -> float:

@@ -141,15 +141,39 @@ def check_optimizer_state(step: Any, slots: Any, expected: dict[str, dict[str, t
         check_state(f"optimizer_state, slot {slot!r},", slots[slot], shapes)
 
 
+def check_parameters(given: Any, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless ``given`` has parameters of these names and shapes, and no others."""
+    check_state("parameters", given, dict(expected))
+    for name in given:
+        if name not in expected:
+            raise ValueError(f"parameters has {name!r}, which the model has not: must hold {', '.join(expected)}")
+
+
 def layer_of(name: str) -> int:
-    """The layer that a parameter belongs to: 12 for ``"gamma12"``."""
-    return int(name.lstrip("Wbgamet"))
+    """The layer that a parameter belongs to: 12 for ``"gamma12"``, 3 for ``"3.W"``."""
+    return int(name.partition(".")[0].lstrip("Wbgamet"))
+
+
+def own_name(name: str) -> str:
+    """The name of a parameter within its layer: ``"W"`` for ``"W12"``, ``"b_h"`` for ``"3.1.b_h"``."""
+    return name.rpartition(".")[2].rstrip("0123456789")
+
+
+def is_weight(name: str) -> bool:
+    """Whether a parameter is weights, which penalties and norms' limits are of: ``"W12"``, ``"3.W"``, ``"3.W_q"``."""
+    return own_name(name).startswith(("W", "U"))
 
 
 def is_trained(name: str, frozen_layers: int, frozen_biases: bool) -> bool:
     """Whether training changes a parameter: not those of the first ``frozen_layers`` layers, nor frozen biases."""
-    is_bias = name[0] == "b" and name[1:].isdigit()
+    is_bias = own_name(name) == "b" or own_name(name).startswith("b_")
     return layer_of(name) > frozen_layers and not (frozen_biases and is_bias)
+
+
+def check_trained(trained: Collection[str], frozen_layers: int) -> None:
+    """Raise ValueError if training changes no parameter; ``trained``: the names of those that it does."""
+    if not trained:
+        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: it leaves no parameter to train")
 
 
 def inside(arrays: Any, part: int | str) -> Any:

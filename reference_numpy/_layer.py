@@ -30,6 +30,10 @@ class Layer:
         """Whether what follows still has the steps that the mask of a sequence is about."""
         return True
 
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """The mask for what follows, of an input ``x`` of which ``mask`` is that of its steps."""
+        return mask if self.passes_mask else None
+
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of one output. Raises ValueError, with the layer's name, if the layer cannot take ``shape``."""
         return shape
@@ -145,30 +149,31 @@ class Sequence(Layers):
 
     def forward(self, parameters, x, *, drawn=None, statistics=None, mask=None):
         values: Tensors = {}
-        for (place, layer), there in zip(self.placed, self._masks(mask), strict=True):
-            x, found = layer.forward(
+        for place, layer in self.placed:
+            y, found = layer.forward(
                 inside(parameters, place), x,
-                drawn=inside(drawn, place), statistics=inside(statistics, place), mask=there,
+                drawn=inside(drawn, place), statistics=inside(statistics, place), mask=mask,
             )  # fmt: skip
-            values |= named(found | {"A": x}, place)
+            values |= named(found | {"A": y} | ({} if mask is None else {"_mask": mask}), place)
+            x, mask = y, layer.next_mask(x, mask)
         return x, values
 
     def backward(self, parameters, values, dy, *, drawn=None, mask=None):
         gradients: Tensors = {}
-        for (place, layer), there in reversed(list(zip(self.placed, self._masks(mask), strict=True))):
+        for place, layer in reversed(self.placed):
             if dy is None:  # integers, before which there are no parameters
                 break
             dy, found = layer.backward(
-                inside(parameters, place), inside(values, place), dy, drawn=inside(drawn, place), mask=there
-            )
+                inside(parameters, place), inside(values, place), dy,
+                drawn=inside(drawn, place), mask=values.get(f"{place}._mask"),
+            )  # fmt: skip
             gradients = named(found, place) | gradients
         return dy, gradients
 
-    def _masks(self, mask: Array | None) -> Iterator[Array | None]:
-        """The mask that each layer gets."""
-        for layer in self.layers:
-            yield mask
-            mask = mask if layer.passes_mask else None
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """That of its first layer, if the others pass it on."""
+        mask = self.layers[0].next_mask(x, mask)
+        return mask if all(layer.passes_mask for layer in self.layers[1:]) else None
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,10 @@ class Residual(Layer):
     def passes_mask(self) -> bool:
         """As the layer itself."""
         return self.layer.passes_mask
+
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """As the layer itself."""
+        return self.layer.next_mask(x, mask)
 
     def output_shape(self, shape: Shape) -> Shape:
         found = self.layer.output_shape(shape)
@@ -287,3 +296,10 @@ def check_initializer(name: str, value: Any, options: Options | None = None) -> 
     options = dict(options or {})
     initializers.INITIALIZERS[value](np.random.default_rng(0), (1, 1), **options)
     return options
+
+
+def check_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
+    """The layers. Raises ValueError unless all are layers, at least one."""
+    if not layers or not all(isinstance(layer, Layer) for layer in layers):
+        raise ValueError(f"layers={layers!r} is not allowed: must be layers, at least one")
+    return layers

@@ -19,7 +19,6 @@ array([5.])
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,6 +27,7 @@ from . import activations, initializers, normalization, regularizers
 from ._common import (
     check_choice,
     check_decay,
+    check_finite,
     check_flags,
     check_keep_probability,
     check_not_negative,
@@ -47,6 +47,7 @@ from ._layer import (
     affine_backward,
     bias_gradient,
     check_initializer,
+    check_layers,
 )
 from .arithmetic import total
 from .attention import attention, positional_encoding, scaled_dot_product
@@ -55,7 +56,7 @@ from .recurrent import bidirectional, gru, lstm, simple_rnn
 
 __all__ = [
     "LAYERS", "Layer", "activation", "attention", "average_pool", "batch_norm", "bidirectional", "convolution", "dense",
-    "dropout", "embedding", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm", "lstm",
+    "dropout", "embedding", "flatten", "global_average_pool", "global_max_pool", "gru", "layer_norm", "lstm", "masking",
     "max_pool", "parallel", "positional_encoding", "reshape", "residual", "scaled_dot_product", "sequence",
     "simple_rnn",
 ]  # fmt: skip
@@ -239,6 +240,11 @@ class Embedding(Layer):
     units: int
     initializer: str
     initializer_options: Options
+    mask_zero: bool
+
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """With ``mask_zero``, only the steps whose integer is not 0."""
+        return _both(x != 0, mask) if self.mask_zero else mask
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) > 1:
@@ -264,11 +270,17 @@ class Embedding(Layer):
 
 
 def embedding(
-    entries: int, units: int, *, initializer: str = "scaled_normal", initializer_options: Options | None = None
+    entries: int,
+    units: int,
+    *,
+    initializer: str = "scaled_normal",
+    initializer_options: Options | None = None,
+    mask_zero: bool = False,
 ) -> Layer:
     """The ``x``-th row of ``W: (entries, units)`` for each integer ``x``: ``(m, t)`` gives ``(m, t, units)``.
 
-    ``initializer_options`` None: a scale of 1 for the default (PyTorch's start). Raises ValueError for integers out of
+    ``initializer_options`` None: a scale of 1 for the default (PyTorch's start). ``mask_zero``: for what follows, steps
+    at which the integer is 0 are not there; row 0 stays an entry like any other. Raises ValueError for integers out of
     range. Source: Bengio, Ducharme, Vincent & Jauvin 2003; the course, course 5 week 2.
 
     >>> embedding(2, 1).forward({"W": np.array([[5.0], [7.0]])}, np.array([[1, 0, 1]]))[0].ravel()
@@ -279,7 +291,47 @@ def embedding(
     if initializer == "scaled_normal" and initializer_options is None:
         initializer_options = {"scale": 1.0}
     options = check_initializer("initializer", initializer, initializer_options)
-    return Embedding(entries, units, initializer, options)
+    check_flags(mask_zero=mask_zero)
+    return Embedding(entries, units, initializer, options, mask_zero)
+
+
+@dataclass(frozen=True)
+class Masking(Layer):
+    """See :func:`masking`."""
+
+    value: float
+
+    def next_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """Only the steps that are there."""
+        return _both(self._there(x), mask)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            self._refuse(shape, "(t, n)")
+        return shape
+
+    def forward(self, parameters, x, *, drawn=None, statistics=None, mask=None):
+        return np.where(self._there(x)[..., None], x, x.dtype.type(0)), {"_x": x}
+
+    def backward(self, parameters, values, dy, *, drawn=None, mask=None):
+        return np.where(self._there(values["_x"])[..., None], dy, dy.dtype.type(0)), {}
+
+    def _there(self, x: Array) -> Array:
+        return (x != self.value).any(axis=-1)
+
+
+def masking(value: float = 0.0) -> Layer:
+    """A step of ``x: (m, t, n)`` all of whose features are ``value`` is not there: 0, and masked for what follows.
+
+    The other steps stay as they are. Raises ValueError unless ``value`` is a finite number.
+    Source: Keras's ``Masking``.
+
+    >>> layer, x = masking(9.0), np.array([[[1.0], [9.0]]])
+    >>> layer.forward({}, x)[0].ravel(), layer.next_mask(x, None)
+    (array([1., 0.]), array([[ True, False]]))
+    """
+    check_finite("value", value)
+    return Masking(float(value))
 
 
 @dataclass(frozen=True)
@@ -389,7 +441,7 @@ def sequence(*layers: Layer) -> Layer:
     >>> sequence(dense(4), dropout(0.5), dense(2)).output_shape((3,))
     (2,)
     """
-    return Sequence(_check_layers(layers))
+    return Sequence(check_layers(layers))
 
 
 def residual(layer: Layer) -> Layer:
@@ -400,7 +452,7 @@ def residual(layer: Layer) -> Layer:
     >>> residual(activation("relu")).forward({}, np.array([[-1.0, 2.0]]))[0]
     array([[-1.,  4.]])
     """
-    return Residual(*_check_layers((layer,)))
+    return Residual(*check_layers((layer,)))
 
 
 def parallel(*layers: Layer, join: str = "sum") -> Layer:
@@ -413,20 +465,18 @@ def parallel(*layers: Layer, join: str = "sum") -> Layer:
     (6,)
     """
     check_choice("join", join, ("sum", "concatenate"))
-    return Parallel(_check_layers(layers), join)
+    return Parallel(check_layers(layers), join)
 
 
 LAYERS: dict[str, Callable[..., Layer]] = {
     f.__name__: f
     for f in (
         dense, activation, dropout, flatten, reshape, convolution, max_pool, average_pool, global_max_pool,
-        global_average_pool, embedding, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional, attention,
-        positional_encoding, sequence, residual, parallel,
+        global_average_pool, embedding, masking, batch_norm, layer_norm, simple_rnn, lstm, gru, bidirectional,
+        attention, positional_encoding, sequence, residual, parallel,
     )
 }  # fmt: skip
 
 
-def _check_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
-    if not layers or not all(isinstance(layer, Layer) for layer in layers):
-        raise ValueError(f"layers={layers!r} is not allowed: must be layers, at least one")
-    return layers
+def _both(seen: Array, mask: Array | None) -> Array:
+    return seen if mask is None else seen & mask

@@ -29,14 +29,25 @@ from numpy.typing import DTypeLike, NDArray
 from . import activations, initializers, normalization, regularizers
 from ._common import check_choice, check_layer_sizes
 from .arithmetic import total
+from .layers import LAYERS as LAYERS
+from .network import OUTPUTS as OUTPUTS
+from .network import Masks as Masks
+from .network import Network as Network
+from .network import network as network
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
-Masks = Mapping[int, Array]  # dropout masks by layer
-Buffers = Mapping[str, Array | None]  # where to write values: None for a new array
 Options = Mapping[str, Any]
 
-OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
+
+class Buffers(dict[str, Any]):
+    """Arrays to write values into, by name; None, for a new array, where there is none."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+_NO_BUFFERS = Buffers()
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,30 @@ class DenseNetwork:
         return len(self.layer_sizes) - 1
 
     @property
+    def logits_name(self) -> str:
+        """What the logits are called among the values: ``"ZL"``."""
+        return f"Z{self.depth}"
+
+    @property
+    def output_name(self) -> str:
+        """What the outputs are called among the values: ``"AL"``."""
+        return f"A{self.depth}"
+
+    def shows(self, name: str) -> bool:
+        """Whether a value of a layer is one that :func:`intermediates` returns."""
+        return name[0] in "ZNA" and name != "A0"
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the weights, which penalties are of: ``("W1", ..., "WL")``."""
+        return tuple(f"W{layer}" for layer in range(1, self.depth + 1))
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there are running averages, which batch norm keeps."""
+        return self.normalization == "batch_norm"
+
+    @property
     def epsilon(self) -> dict[str, Any]:
         """The keyword of the normalisation's function; batch norm's other options are those of its running averages."""
         return {"epsilon": self.normalization_options["epsilon"]} if "epsilon" in self.normalization_options else {}
@@ -69,6 +104,19 @@ class DenseNetwork:
     def has_bias(self, layer: int) -> bool:
         """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
         return self.bias and not self.normalizes(layer, "batch_norm")
+
+    def draw_masks(self, generator: np.random.Generator, examples: int) -> dict[Any, Array]:
+        """What dropout draws for ``examples``: by hidden layer ``(m, n_l)``, where units are dropped."""
+        return {
+            layer: regularizers.dropout_mask(generator, (examples, self.layer_sizes[layer]), keep_probability=keep)
+            for layer, keep in enumerate(self.keep_probabilities, start=1)
+            if keep < 1
+        }
+
+    def buffers(self, examples: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Arrays for the values of a batch of ``examples``, and for the gradients of the cost by them."""
+        sizes = list(enumerate(self.layer_sizes[1:], start=1))
+        return {f"{name}{layer}": np.empty((examples, n), dtype) for layer, n in sizes for name in ("Z", "A", "dA")}
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         """The matrix product ``a b``: sums of many terms are taken here, so that a subclass can reorder them."""
@@ -92,7 +140,7 @@ class DenseNetwork:
         """
         if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
             raise ValueError(f"x has shape {x.shape}: must be (examples, {self.layer_sizes[0]})")
-        buffers = _no_buffers if buffers is None else buffers
+        buffers = _NO_BUFFERS if buffers is None else buffers
         f = activations.ACTIVATIONS[self.activation]
         values = {"A0": x}
         for layer in range(1, self.depth + 1):
@@ -129,7 +177,7 @@ class DenseNetwork:
         ``values`` are those of :meth:`forward`. Returns ``{"W1": ..., "b1": ...}``, with ``"A0"`` (``d cost / d x``) if
         ``input_gradient``.
         """
-        buffers = _no_buffers if buffers is None else buffers
+        buffers = _NO_BUFFERS if buffers is None else buffers
         f_backward = activations.BACKWARD[self.activation]
         gradients, dz = {}, output_gradient
         for layer in range(self.depth, 0, -1):
@@ -200,14 +248,7 @@ class DenseNetwork:
         return dz
 
 
-class _NoBuffers(dict[str, None]):
-    """Every buffer is None: NumPy then makes a new array."""
-
-    def __missing__(self, name: str) -> None:
-        return None
-
-
-_no_buffers = _NoBuffers()
+Model = DenseNetwork | Network
 
 
 def single_neuron(features: int, *, output: str = "identity", bias: bool = True) -> DenseNetwork:
@@ -354,21 +395,30 @@ MODELS: dict[str, Callable[..., DenseNetwork]] = {
 
 
 def initialize(
-    model: DenseNetwork,
+    model: Model,
     generator: np.random.Generator | None,
     *,
-    initializer: str = "he_normal",
+    initializer: str | None = None,
     initializer_options: Options | None = None,
     dtype: DTypeLike | None = None,
 ) -> Tensors:
     """Initial parameters: weights from ``initializer`` (a name in ``initializers.INITIALIZERS``), biases zero.
 
+    ``initializer`` None: ``"he_normal"``; a network of layers takes no other, as each of its layers has its own.
     ``generator`` is a ``numpy.random.Generator``. Normalised layers have scales ``gamma`` of 1 and shifts ``beta`` of
-    0. Returns ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``. Raises ValueError for an unknown initializer.
+    0. Returns ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``, or by path. Raises ValueError for an unknown initializer.
 
     >>> initialize(logistic_regression(2), None, initializer="zeros")
     {'W1': array([[0., 0.]]), 'b1': array([0.])}
     """
+    if isinstance(model, Network):
+        if initializer is not None:
+            raise ValueError(
+                f"initializer={initializer!r} is not allowed for a network of layers: must be None, as each layer has"
+                " its own"
+            )
+        return model.initialize(generator, dtype=dtype)
+    initializer = "he_normal" if initializer is None else initializer
     check_choice("initializer", initializer, tuple(initializers.INITIALIZERS))
     draw = initializers.INITIALIZERS[initializer]
     parameters = {}
@@ -381,12 +431,14 @@ def initialize(
     return parameters
 
 
-def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -> Tensors:
+def initial_statistics(model: Model, *, dtype: DTypeLike | None = None) -> Tensors:
     """Batch norm's running averages before training, means 0 and variances 1; {} for a model without batch norm.
 
     >>> initial_statistics(shallow_network(2, hidden_units=1, normalization="batch_norm"))
     {'running_mean1': array([0.]), 'running_variance1': array([1.])}
     """
+    if isinstance(model, Network):
+        return model.layers.initial_statistics(model.input_shape, dtype=dtype)
     statistics: Tensors = {}
     for layer, size in enumerate(model.layer_sizes[1:], start=1):
         if model.normalizes(layer, "batch_norm"):
@@ -398,7 +450,7 @@ def initial_statistics(model: DenseNetwork, *, dtype: DTypeLike | None = None) -
 
 
 def update_statistics(
-    model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
+    model: Model, parameters: Tensors, x: Array, statistics: Tensors, *, masks: Masks | None = None
 ) -> Tensors:
     """Batch norm's running averages after one training forward pass of ``x: (m, n_0)``; changes no argument.
 
@@ -411,7 +463,7 @@ def update_statistics(
 
 
 def intermediates(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     x: Array,
     statistics: Tensors | None = None,
@@ -421,9 +473,10 @@ def intermediates(
 ) -> Tensors:
     """Every pre-activation and activation, ``{"Z1": (m, n_1), "A1": ..., ..., "ZL": ..., "AL": (m, n_L)}``.
 
-    With normalisation also ``"N1"``, what the activation takes. ``masks`` as in :meth:`DenseNetwork.forward`; hidden
-    activations are those after dropout. ``training`` says whether batch norm takes the batch's statistics or the
-    running ``statistics``. Raises ValueError for a model with batch norm without either.
+    With normalisation also ``"N1"``, what the activation takes. Of a network of layers the values of its layers by
+    path, ``"2.A"``, with ``"Z"`` and ``"A"``. ``masks`` as in :meth:`DenseNetwork.forward`; hidden activations are
+    those after dropout. ``training`` says whether batch norm takes the batch's statistics or the running
+    ``statistics``. Raises ValueError for a model with batch norm without either.
 
     >>> model = logistic_regression(2)
     >>> parameters = {"W1": np.array([[1.0, -1.0]]), "b1": np.array([0.0])}
@@ -432,12 +485,12 @@ def intermediates(
     """
     _check_statistics(model, statistics, training)
     logits, values = model.forward(parameters, x, masks=masks, statistics=None if training else statistics)
-    named = {name: value for name, value in values.items() if name[0] in "ZNA" and name != "A0"}
-    named[f"A{model.depth}"] = activations.ACTIVATIONS[model.output](logits)
+    named = {name: value for name, value in values.items() if model.shows(name)}
+    named[model.output_name] = activations.ACTIVATIONS[model.output](logits)
     return named
 
 
-def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
+def predict(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
     """``A[L]: (m, n_L)`` in inference mode: probabilities, or values for regression.
 
     ``statistics``: the running ones of batch norm. Raises ValueError for a model with batch norm without them.
@@ -450,7 +503,7 @@ def predict(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tens
     return activations.ACTIVATIONS[model.output](_logits(model, parameters, x, statistics))
 
 
-def predict_classes(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
+def predict_classes(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None = None) -> Array:
     """Predicted labels: ``(m,)`` the largest logit for softmax, or 1 where the logit of a single sigmoid is positive;
     ``(m, n_L)`` of 0 and 1 for several sigmoid outputs.
 
@@ -491,6 +544,8 @@ def replace_head(
     >>> model.layer_sizes, parameters["W2"].shape
     ((4, 3, 6), (6, 3))
     """
+    if isinstance(model, Network):
+        raise ValueError("model is a network of layers: replace_head takes a dense network")
     check_choice("output", output, OUTPUTS)
     model = replace(model, layer_sizes=check_layer_sizes((*model.layer_sizes[:-1], outputs)), output=output)
     dtype = parameters["W1"].dtype
@@ -607,13 +662,13 @@ def _try(model: DenseNetwork) -> None:
     normalization.running_average((one, one), (one, one), 2, **options)
 
 
-def _logits(model: DenseNetwork, parameters: Tensors, x: Array, statistics: Tensors | None) -> Array:
+def _logits(model: Model, parameters: Tensors, x: Array, statistics: Tensors | None) -> Array:
     _check_statistics(model, statistics, False)
     return model.forward(parameters, x, statistics=statistics)[0]
 
 
-def _check_statistics(model: DenseNetwork, statistics: Tensors | None, training: bool) -> None:
-    if model.normalization == "batch_norm" and not training and statistics is None:
+def _check_statistics(model: Model, statistics: Tensors | None, training: bool) -> None:
+    if model.has_statistics and not training and statistics is None:
         raise ValueError("statistics=None is not allowed for inference with batch norm: must be its running averages")
 
 

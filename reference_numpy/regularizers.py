@@ -18,6 +18,7 @@ from ._common import (
     check_not_negative,
     check_positive,
     check_positive_integer,
+    is_weight,
 )
 from .arithmetic import total
 
@@ -168,9 +169,10 @@ def clip_by_global_norm(limit: float) -> Change:
 def max_norm(limit: float) -> Change:
     """After a step, the weights into each unit to a Euclidean norm of at most ``limit``; on dicts, biases excepted.
 
-    Row ``j`` of ``W[l]`` becomes ``w_j limit / max(||w_j||, limit)``; rows within the limit stay as they are (Keras's
-    constraint shrinks them a little). Returns ``constrain(parameters) -> parameters``. Raises ValueError as
-    :func:`clip_by_value`. Source: Srivastava et al. 2014, section 5.1; Srebro, Rennie & Jaakkola 2005.
+    Row ``j`` of ``W[l]``, all that lies along its first axis, becomes ``w_j limit / max(||w_j||, limit)``; rows within
+    the limit stay as they are (Keras's constraint shrinks them a little). Returns ``constrain(parameters) ->
+    parameters``. Raises ValueError as :func:`clip_by_value`. Source: Srivastava et al. 2014, section 5.1; Srebro,
+    Rennie & Jaakkola 2005.
 
     >>> max_norm(1.0)({"W1": np.array([[3.0, 4.0], [0.1, 0.0]]), "b1": np.array([5.0, 5.0])})
     {'W1': array([[0.6, 0.8],
@@ -179,9 +181,12 @@ def max_norm(limit: float) -> Change:
     check_positive("limit", limit)
 
     def constrained(name: str, w: Array) -> Array:
-        return _shrunk(w, np.sqrt(total(w * w, axis=1)), limit) if name.startswith("W") else w
+        return _shrunk(w, np.sqrt(total(w * w, axis=1)), limit) if is_weight(name) else w
 
-    return lambda parameters: {name: constrained(name, w) for name, w in parameters.items()}
+    def by_rows(name: str, w: Array) -> Array:
+        return constrained(name, w) if w.ndim < 3 else constrained(name, w.reshape(len(w), -1)).reshape(w.shape)
+
+    return lambda parameters: {name: by_rows(name, w) for name, w in parameters.items()}
 
 
 def early_stopping(*, patience: int = 5, min_delta: float = 0.0, restore_best: bool = True) -> EarlyStopping:

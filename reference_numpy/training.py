@@ -19,10 +19,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import activations, losses, models, regularizers
-from ._common import EarlyStopping, check_choice, check_optimizer_state, check_state, check_training, is_trained
+from . import activations, losses, models
+from ._common import (
+    EarlyStopping,
+    check_choice,
+    check_optimizer_state,
+    check_state,
+    check_trained,
+    check_training,
+    is_trained,
+)
 from .arithmetic import mean, total
-from .models import Array, Buffers, DenseNetwork, Masks, Options, Tensors
+from .models import Array, Buffers, Masks, Model, Options, Tensors
 from .optimizers import Optimizer, OptimizerState, Slots
 from .regularizers import Augmentation, Change, Penalty
 from .schedules import Schedule
@@ -76,7 +84,7 @@ class _Objective(NamedTuple):
 
 
 def loss_and_gradients(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     x: Array,
     y: Array,
@@ -112,7 +120,7 @@ def loss_and_gradients(
 
 
 def fit(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     x: Array,
     y: Array,
@@ -184,7 +192,9 @@ def fit(
     examples = len(x)
     batch_size = batch_size or examples
     objective = _Objective(loss, loss_options or {}, reduction, penalties)
-    flat, trained = _flatten({n: w for n, w in parameters.items() if is_trained(n, frozen_layers, frozen_biases)})
+    kept = {n: w for n, w in parameters.items() if is_trained(n, frozen_layers, frozen_biases)}
+    check_trained(kept, frozen_layers)
+    flat, trained = _flatten(kept)
     parameters = {name: trained[name] if name in trained else w.copy() for name, w in parameters.items()}
     flat_gradient, gradients = _flatten(trained)
     state = _flat_slots(optimizer, optimizer_state, flat, trained)
@@ -251,17 +261,21 @@ def fit(
 def augment(x: Array, augmentations: Sequence[Augmentation], draws: Sequence[Array]) -> Array:
     """``x: (m, n_0)`` after each of ``augmentations`` in turn, with its draws for these ``m`` examples.
 
-    >>> flip = regularizers.random_flip((1, 2))
+    Examples of more axes are taken as rows of numbers.
+
+    >>> from reference_numpy.regularizers import random_flip
+    >>> flip = random_flip((1, 2))
     >>> augment(np.array([[1.0, 2.0]]), (flip,), [np.array([True])])
     array([[2., 1.]])
     """
     for augmentation, drawn in zip(augmentations, draws, strict=True):
-        x = augmentation.apply(x, drawn).astype(x.dtype, copy=False)
+        rows = x.reshape(len(x), -1)
+        x = augmentation.apply(rows, drawn).astype(x.dtype, copy=False).reshape(x.shape)
     return x
 
 
 def _backpropagate(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     x: Array,
     y: Array,
@@ -286,22 +300,22 @@ def _backpropagate(
     gradients = model.backward(
         parameters, values, output_gradient, masks=masks, buffers=buffers, input_gradient=input_gradient
     )
-    weights = [parameters[f"W{layer}"] for layer in range(1, model.depth + 1)]
+    weights = [parameters[name] for name in model.weight_names]
     penalty = sum(p.value(weights, examples) for p in objective.penalties)
     for p in objective.penalties:
-        for layer, weight in enumerate(weights, start=1):
-            gradients[f"W{layer}"] += p.gradient(weight, examples)
+        for name, weight in zip(model.weight_names, weights, strict=True):
+            gradients[name] += p.gradient(weight, examples)
     return gradients, data_loss, penalty, values
 
 
-def _outputs(model: DenseNetwork, logits: Array, loss: str) -> Array:
+def _outputs(model: Model, logits: Array, loss: str) -> Array:
     """What the loss takes: the logits, or ``A[L]``."""
     check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
 def _validation_cost(
-    model: DenseNetwork,
+    model: Model,
     parameters: Tensors,
     statistics: Tensors,
     validation: tuple[Array, Array],
@@ -331,13 +345,9 @@ def _flatten(parameters: Tensors) -> tuple[Array, Tensors]:
     return flat, views
 
 
-def _buffers(model: DenseNetwork, examples: int, gradients: Tensors, dtype: np.dtype[Any]) -> Buffers:
-    """Arrays for the values of a batch of ``examples``, None for a new one; gradients go into ``gradients``."""
-    buffers: dict[str, Array | None] = {"dA0": None}
-    for layer, size in enumerate(model.layer_sizes[1:], start=1):
-        buffers |= {f"{name}{layer}": np.empty((examples, size), dtype) for name in ("Z", "A", "dA")}
-        buffers |= {f"d{name}{layer}": None for name in ("W", "b", "gamma", "beta")}  # those of frozen layers stay None
-    return buffers | {f"d{name}": gradient for name, gradient in gradients.items()}
+def _buffers(model: Model, examples: int, gradients: Tensors, dtype: np.dtype[Any]) -> Buffers:
+    """Arrays for the values of a batch of ``examples``; gradients go into ``gradients``, those of frozen layers not."""
+    return Buffers(model.buffers(examples, dtype) | {f"d{name}": gradient for name, gradient in gradients.items()})
 
 
 def _order(
@@ -349,15 +359,11 @@ def _order(
 
 
 def _epoch_masks(
-    generator: np.random.Generator, model: DenseNetwork, examples: int, dropout_masks: Masks | None, epoch: int
-) -> dict[int, Array]:
+    generator: np.random.Generator, model: Model, examples: int, dropout_masks: Masks | None, epoch: int
+) -> dict[Any, Array]:
     if dropout_masks is not None:
         return {layer: masks[epoch] for layer, masks in dropout_masks.items()}
-    return {
-        layer: regularizers.dropout_mask(generator, (examples, model.layer_sizes[layer]), keep_probability=keep)
-        for layer, keep in enumerate(model.keep_probabilities, start=1)
-        if keep < 1
-    }
+    return model.draw_masks(generator, examples)
 
 
 def _epoch_draws(
@@ -369,7 +375,7 @@ def _epoch_draws(
 ) -> list[Array]:
     if augmentation_draws is not None:
         return [draws[epoch] for draws in augmentation_draws]
-    return [augmentation.draw(generator, *shape) for augmentation in augmentations]
+    return [augmentation.draw(generator, shape[0], math.prod(shape[1:])) for augmentation in augmentations]
 
 
 def _rate(optimizer: Optimizer, schedule: Schedule | None, schedule_unit: str, epoch: int, step: int) -> float:
@@ -390,7 +396,7 @@ def _flat_slots(optimizer: Optimizer, given: OptimizerState | None, flat: Array,
     }
 
 
-def _statistics(model: DenseNetwork, given: Tensors | None, dtype: np.dtype[Any]) -> Tensors:
+def _statistics(model: Model, given: Tensors | None, dtype: np.dtype[Any]) -> Tensors:
     """Batch norm's running averages to start from: those before training, or the ``given`` ones, which are checked."""
     initial = models.initial_statistics(model, dtype=dtype)
     if given is None:

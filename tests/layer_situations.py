@@ -12,18 +12,20 @@ INTEGERS = 7  # below which integer inputs stay
 
 
 class Situation(NamedTuple):
-    """A layer, the shape of one example, and whether its inputs are integers and some steps are not there."""
+    """A layer and the shape of one example; whether inputs are integers, some steps not there, and numbers alike."""
 
     make: Callable[[Any], Any]
     shape: tuple[int, ...]
     integers: bool = False
     masked: bool = False
+    tied: bool = False
 
     def inputs(self, examples: int = 3, seed: int = 0) -> tuple[Any, Any]:
         """``x: (examples, *shape)`` and the mask ``(examples, t)``, or None; the first example has all its steps."""
         generator = np.random.default_rng(seed)
         shape = (examples, *self.shape)
         x = generator.integers(INTEGERS, size=shape) if self.integers else generator.standard_normal(shape)
+        x = np.rint(x) if self.tied else x
         if not self.masked:
             return x, None
         lengths = [self.shape[0], *generator.integers(1, self.shape[0], size=examples - 1)]
@@ -91,6 +93,12 @@ SITUATIONS: dict[str, Situation] = {
     "convolution of a sequence, dilated": Situation(
         lambda layers: layers.convolution(2, (2,), dilation=2, padding=1), _SEQUENCE
     ),
+    "convolution, dilated, same": Situation(
+        lambda layers: layers.convolution(2, (2, 2), dilation=2, padding="same"), _IMAGE
+    ),
+    "convolution, same, stride 3": Situation(
+        lambda layers: layers.convolution(2, (3, 3), padding="same", stride=3), _IMAGE
+    ),
     "max pool": Situation(lambda layers: layers.max_pool((2, 2)), _IMAGE),
     "max pool, overlapping, same": Situation(lambda layers: layers.max_pool((3, 3), stride=2, padding="same"), _IMAGE),
     "max pool, explicit": Situation(lambda layers: layers.max_pool((2, 3), stride=1, padding=1), _IMAGE),
@@ -157,6 +165,20 @@ SITUATIONS: dict[str, Situation] = {
         _SEQUENCE,
         masked=True,
     ),
+    "embedding, zeros masked": Situation(
+        lambda layers: layers.sequence(layers.embedding(INTEGERS, 3, mask_zero=True), layers.lstm(3)),
+        (5,),
+        integers=True,
+    ),
+    "masking": Situation(
+        lambda layers: layers.sequence(layers.activation("relu"), layers.masking(), layers.gru(3)), (5, 1)
+    ),
+    "masking of two features": Situation(
+        lambda layers: layers.sequence(
+            layers.activation("relu"), layers.masking(), layers.simple_rnn(3, return_sequences=True)
+        ),
+        (5, 2),
+    ),
     "bag of embeddings": Situation(
         lambda layers: layers.sequence(layers.embedding(INTEGERS, 3), layers.global_average_pool(), layers.dense(2)),
         (5,),
@@ -165,4 +187,11 @@ SITUATIONS: dict[str, Situation] = {
     ),
     "small network": Situation(_small_network, (6, 6, 2)),
     "transformer block": Situation(_transformer_block, (5,), integers=True, masked=True),
+}
+
+# With equal numbers, next to which there is no slope that a difference would show.
+TIED: dict[str, Situation] = {
+    "max pool, tied": Situation(lambda layers: layers.max_pool((2, 2)), _IMAGE, tied=True),
+    "max pool, overlapping, tied": Situation(lambda layers: layers.max_pool((3, 2), stride=1), _IMAGE, tied=True),
+    "global max pool, tied": Situation(lambda layers: layers.global_max_pool(), _SEQUENCE, tied=True),
 }

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {
     "reference_numpy": {"numpy"},
     "impl_torch": {"numpy", "torch"},
-    "impl_tf": {"numpy", "tensorflow"},
+    "impl_tf": {"numpy", "tensorflow", "keras"},
     "impl_jax": {"numpy", "jax", "optax"},
 }
 
@@ -44,13 +44,13 @@ WITH_OPTIMIZERS = ("._common.", ".arithmetic.")
 ADAPTERS = {
     "numpy": {"numpy", "reference_numpy"},
     "torch": {"numpy", "torch", "impl_torch"},
-    "tf": {"numpy", "tensorflow", "impl_tf"},
+    "tf": {"numpy", "tensorflow", "keras", "impl_tf"},
     "jax": {"numpy", "jax", "optax", "impl_jax"},
 }
 # Files of wrappers, ``torch.py`` or ``torch_hooks.py``, beside what all of them share.
 WRAPPERS = {
     "torch": {"numpy", "torch", "impl_torch"},
-    "keras": {"numpy", "tensorflow", "reference_numpy"},
+    "keras": {"numpy", "tensorflow", "keras", "reference_numpy"},
     "jax": {"numpy", "jax", "optax", "reference_numpy"},
 }
 

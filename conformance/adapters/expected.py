@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from conformance.data.wording import listed
-from conformance.problems.tensors import layer_of, places
+from conformance.problems.tensors import Array, layer_of, places, places_of_paths
 
 LOSSES = {
     "per_example": "the data loss of each example",
@@ -24,15 +24,18 @@ def parameters(names: Iterable[str]) -> dict[str, str]:
     return {name: _meaning(name) for name in names}
 
 
-def gradients(names: Iterable[str]) -> dict[str, str]:
-    """The cost, and the gradients of parameters and input."""
+def gradients(names: Iterable[str], x: Array) -> dict[str, str]:
+    """The cost, and the gradients of parameters and, unless it holds integers, of the input."""
     of_parameters = {name: f"gradient of the {meaning}" for name, meaning in parameters(names).items()}
-    return {"cost": "data loss and penalty", **of_parameters, "A0": "gradient of the input"}
+    of_input = {"A0": "gradient of the input"} if x.dtype.kind == "f" else {}
+    return {"cost": "data loss and penalty", **of_parameters, **of_input}
 
 
 def intermediates(names: Iterable[str]) -> dict[str, str]:
     """What a model with these parameters has inside."""
     given = set(names)
+    if any(_is_path(name) for name in given):
+        return {"Z": "the logits", "A": "the outputs"}
     layers = sorted(layer_of(name) for name in given if name.startswith("W"))
     return parameters(f"{stem}{layer}" for layer in layers for stem in "ZNA" if stem != "N" or f"gamma{layer}" in given)
 
@@ -40,7 +43,8 @@ def intermediates(names: Iterable[str]) -> dict[str, str]:
 def lacks(method: str, found: Iterable[str], wanted: Wanted, part: str = "") -> str:
     """What is said of a method that did not return all that is ``wanted``; nothing if it did.
 
-    >>> lacks("gradients", ["cost", "W1"], gradients(["W1"]))
+    >>> import numpy as np
+    >>> lacks("gradients", ["cost", "W1"], gradients(["W1"], np.zeros((1, 2))))
     "gradients() returned no 'A0' (gradient of the input); got 'cost', 'W1'"
     >>> lacks("fit", [], {"W1": ""}, "parameters")
     "fit() returned no 'W1' among its parameters; got none"
@@ -56,6 +60,14 @@ def lacks(method: str, found: Iterable[str], wanted: Wanted, part: str = "") -> 
 
 def _meaning(name: str) -> str:
     """What a tensor of a model is; nothing for any other."""
+    if _is_path(name):
+        found = places_of_paths([name], layer_of(name))[name]
+        return f"{found.kind} of layer {found.layer}"
     digits = name.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
     place = places(int(digits)).get(name) if digits.isdecimal() and len(digits) < 4 else None
     return f"{place.kind} of layer {place.layer}" if place else ""
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is of a network of layers: ``"3.W"``."""
+    return name.partition(".")[0].isdecimal() and "." in name

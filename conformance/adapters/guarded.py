@@ -157,7 +157,7 @@ class Guarded(Session):
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         found = self._call("gradients", parameters, x, y, masks, weights)
-        return self._whole("gradients", found, expected.gradients(parameters))
+        return self._whole("gradients", found, expected.gradients(parameters, x))
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         found = self._call("running_statistics", parameters, x, masks, statistics)

@@ -89,10 +89,7 @@ class JaxSession(Session):
         self.differentiate = jax.jit(self._differentiate)
         self.update = jax.jit(self._update)
         # Not so compiled: its draws are compiled by shape, and many models share these.
-        self.initialize = partial(
-            models.initialize, self.model, initializer=recipe.initializer.name,
-            initializer_options=recipe.initializer.keywords,
-        )  # fmt: skip
+        self.initialize: Any = partial(models.initialize, self.model, **self.parts.of_initialize())
 
     @in_precision
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
@@ -190,7 +187,7 @@ class JaxSession(Session):
             self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
         )
         values = self._intermediates(parameters, x, masks, None)
-        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        outputs = values[self.parts.taken_by_loss(losses)]
         loss = self.recipe.loss
         per_example = losses.LOSSES[loss.name](outputs, y, weights, **loss.keywords)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}

@@ -58,7 +58,7 @@ class NumpySession(Session):
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         values = self.intermediates(parameters, x, masks, None)
-        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        outputs = values[self.parts.taken_by_loss(losses)]
         result = training.loss_and_gradients(
             self.model, parameters, x, y, masks=masks, example_weights=weights, **self.objective
         )
@@ -66,7 +66,7 @@ class NumpySession(Session):
         return {
             "per_example": per_example,
             "data_loss": np.asarray(result.data_loss),
-            "penalty": np.asarray(result.penalty, x.dtype),
+            "penalty": np.asarray(result.penalty, self.dtype),
             "cost": np.asarray(result.cost),
         }
 
@@ -84,7 +84,7 @@ class NumpySession(Session):
 
     def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         """How far each logit, or an example's largest two of a softmax, are from a change of the predicted label."""
-        logits = self.intermediates(parameters, x, None, statistics)[f"Z{self.model.depth}"]
+        logits = self.intermediates(parameters, x, None, statistics)[self.model.logits_name]
         if self.model.output == "softmax":
             ordered = np.sort(logits, axis=1)
             return ordered[:, -1] - ordered[:, -2]
@@ -111,9 +111,8 @@ class NumpySession(Session):
 
     def initial_parameters(self, seed: int) -> Tensors:
         return models.initialize(
-            self.model, np.random.default_rng(seed), initializer=self.initializer.name,
-            initializer_options=self.initializer.keywords, dtype=self.dtype,
-        )  # fmt: skip
+            self.model, np.random.default_rng(seed), **self.parts.of_initialize(), dtype=self.dtype
+        )
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
         return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))

@@ -15,6 +15,7 @@ class Parts:
     def __init__(self, problem: Problem, models: ModuleType, regularizers: ModuleType, schedules: ModuleType) -> None:
         recipe = problem.recipe
         self._regularizers = regularizers
+        self._recipe = recipe
         self.model: Any = problem.build_model(models)
         self.schedule = recipe.build_schedule(schedules)
         self.clipping: Any = recipe.build_clipping(regularizers)
@@ -26,6 +27,18 @@ class Parts:
             "reduction": recipe.reduction,
             "penalties": recipe.build_penalties(regularizers),
         }
+
+    def taken_by_loss(self, losses: ModuleType) -> str:
+        """What the loss takes is called so among the model's values: the logits or the outputs."""
+        name: str = self.model.logits_name if self.objective["loss"] in losses.FROM_LOGITS else self.model.output_name
+        return name
+
+    def of_initialize(self) -> dict[str, Any]:
+        """The keywords of a package's ``initialize``: the recipe's initializer; layers have their own."""
+        if self._recipe.is_network:
+            return {}
+        initializer = self._recipe.initializer
+        return {"initializer": initializer.name, "initializer_options": initializer.keywords}
 
     def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
         """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays.

@@ -116,9 +116,8 @@ class TfSession(Session):
 
     def initial_parameters(self, seed: int) -> Tensors:
         models.initialize(
-            self.model, tf.random.Generator.from_seed(seed), initializer=self.recipe.initializer.name,
-            initializer_options=self.recipe.initializer.keywords, dtype=self.dtype,
-        )  # fmt: skip
+            self.model, tf.random.Generator.from_seed(seed), **self.parts.of_initialize(), dtype=self.dtype
+        )
         return {name: w.copy() for name, w in _arrays(self.model.parameter_dict()).items()}
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
@@ -147,8 +146,7 @@ class TfSession(Session):
             self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
         )
         values = models.intermediates(self.model, x, masks=masks, training=True)
-        letter = "Z" if self.objective["loss"] in losses.FROM_LOGITS else "A"
-        outputs = values[f"{letter}{self.model.depth}"]
+        outputs = values[self.parts.taken_by_loss(losses)]
         return losses.LOSSES[self.objective["loss"]](outputs, y, weights, **self.objective["loss_options"]), result
 
     def _stepper(self, parameters: Tensors) -> Any:

@@ -76,7 +76,7 @@ class TorchSession(Session):
         batch = self._batch(x, y, masks, weights)
         result = training.loss_and_gradients(self.model, **batch, **self.objective)
         values = models.intermediates(self.model, batch["x"], masks=batch["masks"], training=True)
-        outputs = values[f"{'Z' if self.objective['loss'] in losses.FROM_LOGITS else 'A'}{self.model.depth}"]
+        outputs = values[self.parts.taken_by_loss(losses)]
         loss, options = losses.LOSSES[self.objective["loss"]], self.objective["loss_options"]
         per_example = loss(outputs, batch["y"], batch["example_weights"], **options)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
@@ -123,10 +123,7 @@ class TorchSession(Session):
         return type(self)(problem, self.device)
 
     def initial_parameters(self, seed: int) -> Tensors:
-        models.initialize(
-            self.model, torch.Generator(self.device).manual_seed(seed), initializer=self.recipe.initializer.name,
-            initializer_options=self.recipe.initializer.keywords,
-        )  # fmt: skip
+        models.initialize(self.model, torch.Generator(self.device).manual_seed(seed), **self.parts.of_initialize())
         return {name: w.copy() for name, w in arrays(self.model.parameter_dict()).items()}
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:

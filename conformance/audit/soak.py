@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from conformance.audit.architectures import random_network
 from conformance.data.datasets import DATASETS
 from conformance.data.randomness import keyed_generator
 from conformance.recipes.coverage import Choice, allowed, recipe_values
@@ -56,12 +57,16 @@ DATA = {
 
 @dataclass(frozen=True)
 class Soak:
-    """What is asked: how many recipes, each with how many seeds, for which implementations as ``module:Class``."""
+    """What is asked: how many recipes, each with how many seeds, for which implementations as ``module:Class``.
+
+    ``networks``: their models are random networks of layers, not the dense ones.
+    """
 
     recipes: int
     seeds: int
     implementations: dict[str, str]
     folder: Path
+    networks: bool = False
 
     @property
     def portions(self) -> list[Plan]:
@@ -72,7 +77,8 @@ class Soak:
         ]
 
     def _portion(self, numbers: range) -> Plan:
-        recipes = [("soak", random_recipe(number, place)) for place in range(self.seeds) for number in numbers]
+        draw = random_network if self.networks else random_recipe
+        recipes = [("soak", draw(number, place)) for place in range(self.seeds) for number in numbers]
         folder = self.folder / f"recipes-{numbers.start:03}-{numbers.stop - 1:03}"
         return Plan(folder, recipes, self.implementations, list(FACTORS["dtype"]))
 

@@ -14,7 +14,7 @@ STANDARDIZED, AUGMENTED = "standardized test inputs", "augmented inputs"
 def observe(session: Session, case: Case) -> Iterator[Part]:
     """At the initial and the trained parameters, on the first batch; the scaled input on the test set."""
     problem = case.problem
-    if problem.recipe.dataset.scaling == "standardize":
+    if problem.dataset.scaling == "standardize":
         yield Part(_standardized(session, problem), ("input",), 0, STANDARDIZED)
     if problem.tape.augmentation_draws:
         yield Part(_augmented(session, problem), ("input",), 0, AUGMENTED)

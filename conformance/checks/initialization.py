@@ -1,6 +1,7 @@
 """Initial weights, drawn by the implementation's own initializer and generator: their distribution, by its statistics.
 
-Beside them the biases with which a whole model starts, whose size is 0 in the reference.
+Beside them the biases with which a whole model starts, whose size is 0 in the reference but where a gate's is said to
+be another; and of a network of layers, each of which has an initializer of its own, all weights, over some seeds.
 
 Everything else is fed with initial parameters that the reference drew. Two generators never draw the same weights, so
 not these are compared but what is nearly the same in every draw of a large matrix. What chance leaves is measured as
@@ -24,11 +25,16 @@ from conformance.problems.tensors import Array
 SHAPES = ((160, 640), (640, 160))
 BIASES = "root mean square of each layer's initial biases"
 SIGNS = 64  # of a fair coin: all alike once in 2^63
+SEEDS = 64  # with which a network of layers is drawn
+FEWEST = 64  # numbers of a weight that is looked at: with fewer chance would move a mean too far
 
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any."""
+    """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any.
+
+    Of a network of layers then of its larger weights (step 4).
+    """
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
         yield Part(_drawn(session, step, shape, seed), ("initialization",), step)
@@ -38,6 +44,13 @@ def observe(session: Session, case: Case) -> Iterator[Part]:
         step = len(SHAPES) + 1
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
         yield Part(_drawn_biases(session, step, biases, seed), ("initialization",), step, BIASES)
+    if case.problem.recipe.is_network:
+        step = len(SHAPES) + 2
+        generator = keyed_generator(case.problem.recipe.seed, "seed of weights", step)
+        seeds = [int(seed) for seed in generator.integers(2**31, size=SEEDS)]
+        kinds = {name: case.problem.places[name].kind for name in model}
+        weights = {name: w.shape for name, w in model.items() if kinds[name] == "weight" and w.size >= FEWEST}
+        yield Part(_drawn_weights(session, step, weights, seeds), ("initialization",), step)
 
 
 def _drawn(session: Session, step: int, shape: tuple[int, int], seed: int) -> Iterator[Observation]:
@@ -55,6 +68,37 @@ def _drawn_biases(session: Session, step: int, shapes: dict[str, tuple[int, ...]
     biases = [demand(name, found.get(name), shape) for name, shape in shapes.items()]
     sizes = [float(np.sqrt((bias.astype(np.float64) ** 2).mean())) for bias in biases]
     yield Observation(Key("initialization", step, BIASES, "statistic"), np.asarray(sizes, biases[0].dtype))
+
+
+def _drawn_weights(
+    session: Session, step: int, shapes: dict[str, tuple[int, ...]], seeds: list[int]
+) -> Iterator[Observation]:
+    """Of each layer's weights, over all seeds; those of a matrix as of the wide and the tall one."""
+    drawn = [session.initial_parameters(seed) for seed in seeds]
+    for name, shape in shapes.items():
+        values = np.stack([demand(name, found.get(name), shape) for found in drawn])
+        for tensor, numbers in _over_seeds(values.astype(np.float64)):
+            key = Key("initialization", step, f"{tensor} of initial {name}", "statistic", name)
+            yield Observation(key, np.asarray(numbers, values.dtype))
+
+
+def _over_seeds(values: Array) -> Iterator[tuple[str, list[float]]]:
+    """Statistics of weights ``(seeds, ...)``; see :func:`statistics`."""
+    root = float(np.sqrt((values**2).mean()))
+    yield "mean", [float(values.mean()), root]
+    yield "root mean square", [root]
+    yield "kurtosis", [float((values**4).mean()) / (root**4 or 1.0)]
+    if values.ndim == 3 and np.isfinite(values).all():
+        singular = np.linalg.svd(values, compute_uv=False)
+        yield "singular values", [float(singular[:, 0].mean()), float(singular[:, -1].mean())]
+        yield "both signs in R", [float(np.ptp([_signs(w) for w in values]) > 0)]
+
+
+def _signs(w: Array) -> Array:
+    """Those on the diagonal of ``R`` in the QR decomposition of a matrix's columns; of a wide one, of its rows."""
+    tall = w if w.shape[0] >= w.shape[1] else w.T
+    signs: Array = np.sign(np.diagonal(np.linalg.qr(tall[:, :SIGNS], mode="r")))
+    return signs
 
 
 def statistics(weights: Array) -> dict[str, list[float]]:
@@ -80,12 +124,11 @@ def _statistics(shape: tuple[int, int], dtype: str, data: bytes) -> dict[str, li
     mean_square = float(squares.mean())
     root = float(np.sqrt(mean_square))
     squared_singular_values = np.linalg.eigvalsh(tall.T @ tall)
-    signs = np.sign(np.diagonal(np.linalg.qr(tall[:, :SIGNS], mode="r")))
     return {
         "shape": list(shape),
         "mean": [float(w.mean()), root],
         "root mean square": [root],
         "kurtosis": [float((squares**2).mean()) / (mean_square**2 or 1.0)],
         "singular values": [float(np.sqrt(max(squared_singular_values[end], 0.0))) for end in (-1, 0)],
-        "both signs in R": [float(np.ptp(signs) > 0)],
+        "both signs in R": [float(np.ptp(_signs(w)) > 0)],
     }

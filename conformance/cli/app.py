@@ -39,8 +39,8 @@ def options(
 @app.command("list")
 def list_what(
     what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
-                                             "schedules, initializers, losses, activations, datasets, checks, suites, "
-                                             "coverage, faults or implementations")],
+                                             "schedules, initializers, losses, activations, layers, datasets, checks, "
+                                             "suites, coverage, faults or implementations")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line, and the implementations that are installed."""
@@ -258,7 +258,8 @@ def soak(
     implementation: Annotated[str, typer.Option(help="Names, or package.module:Class, separated by commas.")] = (
         "numpy,torch,tf,jax"
     ),
-    output: Annotated[Path, typer.Option(help="Folder of the soak.")] = Path("reports/soak"),
+    networks: Annotated[bool, typer.Option("--networks", help="Of random networks of layers.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder; reports/soak or reports/soak-networks.")] = None,
 ) -> None:
     """Count false alarms on random recipes, with a run for every twenty. What was finished in OUTPUT is kept."""
     from conformance.adapters.registry import resolve
@@ -266,7 +267,9 @@ def soak(
     from conformance.runs.outcome import BadInput, Incomplete
 
     try:
-        asked = soaking.Soak(recipes, seeds, {name: resolve(name) for name in implementation.split(",")}, output)
+        known = {name: resolve(name) for name in implementation.split(",")}
+        folder = output or Path("reports/soak-networks" if networks else "reports/soak")
+        asked = soaking.Soak(recipes, seeds, known, folder, networks)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
     try:
@@ -278,7 +281,7 @@ def soak(
         show_soak(asked)
         stop(Exit.INCOMPLETE, str(error))
     except KeyboardInterrupt:
-        stop(Exit.INCOMPLETE, f"interrupted; the same command goes on with what {output} lacks")
+        stop(Exit.INCOMPLETE, f"interrupted; the same command goes on with what {folder} lacks")
     raise typer.Exit(show_soak(asked))
 
 

@@ -18,14 +18,14 @@ def identify(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="optimizer, loss, activation, normalization, schedule or initializer; by itself it is found."
+            help="optimizer, loss, activation, normalization, schedule, initializer or layer; by itself it is found."
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one answer of the target may take.")] = 300.0,
     memory: Annotated[int, typer.Option(min=0, help="MiB that its process may take; 0: no limit.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say which formulation an optimizer, a loss, an activation, a normalisation, a schedule or an initializer is.
+    """Say which formulation an optimizer, loss, activation, normalisation, schedule, initializer or layer is.
 
     Status 0 if it is one of the catalogue, 1 if none is known, 2 for bad usage or input, 3 if its process did not come
     to its end.

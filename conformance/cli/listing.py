@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 # The tables of the file, named here so that an unknown one is refused without reading it; a test holds them equal.
 TABLES = (
     "recipes", "activations", "initializers", "losses", "models", "normalizations", "optimizers", "regularizers",
-    "schedules", "dialects", "datasets", "checks", "suites", "coverage",
+    "schedules", "layers", "dialects", "datasets", "checks", "suites", "coverage",
 )  # fmt: skip
 LISTINGS = (*TABLES, "faults", "implementations")
 MISSING_SHOWN = 3  # values or pairs that a suite lacks, in a row of the coverage; the number tells how many there are

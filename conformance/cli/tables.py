@@ -16,20 +16,28 @@ from typing import Any
 from conformance.recipes import coverage, suites
 from conformance.recipes.catalogue import KINDS, first_line
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
+from conformance.recipes.layers import HELD, defaults_of
 from conformance.recipes.size import estimate
+from reference_numpy.layers import LAYERS
 
 Rows = list[dict[str, Any]]
 
 
 def _components(table: dict[str, Callable[..., Any]]) -> Rows:
     """Each component of one of the reference's tables: the keywords it must be given, and the others' defaults."""
-    rows = []
-    for name, function in table.items():
-        keywords = keyword_defaults(function, POSITIONAL_KEYWORDS)
-        required = [keyword for keyword, default in keywords.items() if default is inspect.Parameter.empty]
-        others = {keyword: default for keyword, default in keywords.items() if keyword not in required}
-        rows.append({"name": name, "required": required, "keywords": others, "description": first_line(function)})
-    return rows
+    return [_row(name, keyword_defaults(function, POSITIONAL_KEYWORDS), function) for name, function in table.items()]
+
+
+def _layers() -> Rows:
+    """Each layer with its keywords as a recipe names them, the layers that it is made of among the required ones."""
+    inside = {name: {key: inspect.Parameter.empty} for name, key in HELD.items()}
+    return [_row(name, inside.get(name, {}) | defaults_of(name), make) for name, make in LAYERS.items()]
+
+
+def _row(name: str, keywords: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    required = [keyword for keyword, default in keywords.items() if default is inspect.Parameter.empty]
+    others = {keyword: default for keyword, default in keywords.items() if keyword not in required}
+    return {"name": name, "required": required, "keywords": others, "description": first_line(function)}
 
 
 def _datasets() -> Rows:
@@ -105,6 +113,7 @@ def _coverage() -> Rows:
 TABLES: dict[str, Callable[[], Rows]] = {
     "recipes": _recipes,
     **{kind: partial(_components, table) for kind, table in KINDS.items()},
+    "layers": _layers,
     "dialects": _dialects,
     "datasets": _datasets,
     "checks": _checks,

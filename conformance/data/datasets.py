@@ -1,7 +1,7 @@
 """Data sets: small ones that ship with a dependency, drawn ones, and ones in files; split, limited and scaled alike.
 
-Examples come first, X: (m, n_0); the course writes the transpose. scikit-learn, h5py and Pillow are imported where they
-are used, so that listing the data sets costs no import.
+Examples come first, X: (m, n_0); the course writes the transpose. Inputs are numbers, or tokens. scikit-learn, h5py and
+Pillow are imported where they are used, so that listing the data sets costs no import.
 """
 
 import os
@@ -22,6 +22,8 @@ from conformance.data.hdf5 import read_course_hdf5
 from conformance.data.images import read_image_folder
 from conformance.data.leaks import JPEG_COPY_THRESHOLD, near_duplicate_rows
 from conformance.data.randomness import keyed_generator
+from conformance.data.splits import shuffled_split, stratified_split
+from conformance.data.tokens import BRACKET_VOCABULARY, LETTER_VOCABULARY, bracket_sequences, letters_of_words
 from conformance.data.wording import nearest, shown
 from reference_numpy.normalization import standardization_statistics, standardize
 
@@ -40,15 +42,16 @@ __all__ = [
 Array = NDArray[Any]
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Inputs = Matrix | Labels
 Scaling = Literal["standardize", "unit", "none"]
 
 SCALINGS: tuple[Scaling, ...] = ("standardize", "unit", "none")
 DATA_VARIABLE = "CONFORMANCE_DATA"
-TEST_FRACTION = 0.2  # of each class of an embedded data set, or of all of it where there are no classes
 DRAWN_POINTS = (400, 200)  # training and test points of the plane; the course's flower has 400
 HAND_SIGNS = (540, 120)  # training and test images
 HOUSES = (300, 100)  # training and test houses
 ATTRIBUTE_POINTS = (200, 100)  # training and test points of the plane with three labels each
+BRACKETS = (1200, 300)  # training and test sequences
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,38 @@ class Dataset:
 
     Attributes:
         name: its key in DATASETS.
-        raw_train_x, raw_test_x: float64 (m, n_0), flattened row by row, as they were found.
-        train_x, test_x: the same, scaled as asked.
+        raw_train_x, raw_test_x: float64 (m, n_0), flattened row by row, as they were found; of tokens int64 (m, t).
+        train_x, test_x: the same, scaled as asked; tokens as they are.
         train_y, test_y: by the task; never scaled. Classes: int64 (m,), 0 to n_classes - 1. Multi-label: int64
-            (m, n_classes), 1 where the label holds, else 0. Regression: float64 (m,), in the units of the data set.
+            (m, n_classes), 1 where the label holds, else 0. Regression: float64 (m,), or (m, k) of k numbers to
+            predict, in the units of the data set.
         n_classes: number of classes, 2 for binary; multi-label, the number of labels k; regression, 0.
         image_shape: (h, w) or (h, w, channels) that a row of x was flattened from, None if it is no image.
         class_names: one name per class or per label; none for regression.
         leaked_test_rows: int64, ascending; test rows that repeat, or nearly repeat, a training row.
+        vocabulary: where the inputs are tokens, their number: each is 0 to vocabulary - 1, and 0 fills the end of short
+            sequences. None for other inputs.
+        scaling: what was done to the inputs; "none" for tokens, whatever was asked.
     """
 
     name: str
-    raw_train_x: Matrix
-    raw_test_x: Matrix
-    train_x: Matrix
+    raw_train_x: Inputs
+    raw_test_x: Inputs
+    train_x: Inputs
     train_y: Targets
-    test_x: Matrix
+    test_x: Inputs
     test_y: Targets
     n_classes: int
     image_shape: tuple[int, ...] | None
     class_names: tuple[str, ...]
     leaked_test_rows: Labels = field(default_factory=lambda: np.empty(0, np.int64))
+    vocabulary: int | None = None
+    scaling: Scaling = "none"
+
+    @property
+    def targets(self) -> int:
+        """Numbers in the target of one example: 1 for a class or a single number."""
+        return 1 if self.train_y.ndim == 1 else self.train_y.shape[1]
 
 
 @dataclass(frozen=True)
@@ -96,9 +110,9 @@ class DatasetInfo:
 
     Attributes:
         name: its key.
-        kind: "embedded" in a dependency, "generated" from the seed, or read from "files".
-        task: "binary", "multiclass", "multilabel" (several labels, each of which holds or not) or "regression" (a
-            number); for files laid out freely, the number of classes in them decides.
+        kind: "embedded" in a dependency or here, "generated" from the seed, or read from "files".
+        task: "binary", "multiclass", "multilabel" (several labels, each of which holds or not) or "regression"
+            (numbers); for files laid out freely, what is in them decides.
         description: one line for a list.
         load: reads or draws the data set.
     """
@@ -108,44 +122,6 @@ class DatasetInfo:
     task: Literal["binary", "multiclass", "multilabel", "regression"]
     description: str
     load: Callable[[Request], RawData]
-
-
-def stratified_split(labels: Labels, seed: int, purpose: str) -> tuple[Labels, Labels]:
-    """Shuffled training and test rows with TEST_FRACTION of each class, rounded, in the test set.
-
-    Args:
-        labels: (m,) classes.
-        seed: of the shuffles.
-        purpose: keeps the shuffles of two data sets independent.
-
-    Returns:
-        training rows and test rows, disjoint, together 0 to m - 1.
-    """
-    train, test = [], []
-    for label in np.unique(labels):
-        rows = keyed_generator(seed, f"{purpose} split", int(label)).permutation(np.flatnonzero(labels == label))
-        held_out = round(TEST_FRACTION * len(rows))
-        test.append(rows[:held_out])
-        train.append(rows[held_out:])
-    train_rows = keyed_generator(seed, f"{purpose} training order").permutation(np.concatenate(train))
-    test_rows = keyed_generator(seed, f"{purpose} test order").permutation(np.concatenate(test))
-    return train_rows.astype(np.int64), test_rows.astype(np.int64)
-
-
-def shuffled_split(examples: int, seed: int, purpose: str) -> tuple[Labels, Labels]:
-    """Shuffled training and test rows with TEST_FRACTION of them all, rounded, in the test set: no classes to balance.
-
-    Args:
-        examples: their number m.
-        seed: of the shuffle.
-        purpose: keeps the shuffles of two data sets independent.
-
-    Returns:
-        training rows and test rows, disjoint, together 0 to m - 1.
-    """
-    rows = keyed_generator(seed, f"{purpose} split").permutation(examples).astype(np.int64)
-    held_out = round(TEST_FRACTION * examples)
-    return rows[held_out:], rows[:held_out]
 
 
 def _embedded(
@@ -186,6 +162,17 @@ def _load_diabetes(request: Request) -> RawData:
     y = np.asarray(bunch.target, np.float64) / 100.0
     train, test = shuffled_split(len(y), request.seed, "diabetes")
     return RawData(bunch.data[train], y[train], bunch.data[test], y[test], ())
+
+
+def _load_words(request: Request) -> RawData:
+    x, languages, names = letters_of_words()
+    raw = _embedded("words", x, languages, names, None, request.seed)
+    return replace(raw, vocabulary=LETTER_VOCABULARY)
+
+
+def _load_brackets(request: Request) -> RawData:
+    parts = bracket_sequences(BRACKETS, keyed_generator(request.seed, "brackets"))
+    return RawData(*parts, ("not balanced", "balanced"), vocabulary=BRACKET_VOCABULARY)
 
 
 def _drawn_points(
@@ -277,6 +264,13 @@ _ROWS = (
     ),
     DatasetInfo("digits", "embedded", "multiclass", "handwritten digits, 1797 images of 8 x 8, 0 to 16", _load_digits),
     DatasetInfo("diabetes", "embedded", "regression", "diabetes progression / 100, 442 x 10 numbers", _load_diabetes),
+    DatasetInfo(
+        "words",
+        "embedded",
+        "multiclass",
+        "675 words of three languages, letter by letter (CC0), 540 + 135",
+        _load_words,
+    ),
     DatasetInfo("flower", "generated", "binary", "the course's planar flower, 400 + 200 points", _load_flower),
     DatasetInfo("moons", "generated", "binary", "two interleaved half circles, 400 + 200 points", _load_moons),
     DatasetInfo("xor", "generated", "binary", "noisy exclusive or, four clouds, 400 + 200 points", _load_xor),
@@ -284,10 +278,11 @@ _ROWS = (
         "attributes", "generated", "multilabel", "three attributes of a point of the plane, 200 + 100", _load_attributes
     ),
     DatasetInfo("housing", "generated", "regression", "house prices from size and bedrooms, 300 + 100", _load_housing),
+    DatasetInfo("brackets", "generated", "binary", "4 to 12 brackets, balanced or not, 1200 + 300", _load_brackets),
     DatasetInfo("hand_signs", "generated", "multiclass", "drawn hands, 0 to 5 fingers, 540 + 120", _load_hand_signs),
     DatasetInfo("signs_files", "files", "multiclass", "the course's hand signs, *_signs.h5", _load_signs),
     DatasetInfo("cat_files", "files", "binary", "the course's cat images, *_catvnoncat.h5", _load_cats),
-    DatasetInfo("npz", "files", "multiclass", "an archive of train_x, train_y, test_x and test_y", _load_npz),
+    DatasetInfo("npz", "files", "multiclass", "train_x, train_y, test_x, test_y of classes or numbers", _load_npz),
     DatasetInfo("image_folder", "files", "multiclass", "PNG and JPEG images, train|test/<class>/*", _load_folder),
 )
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({row.name: row for row in _ROWS})
@@ -300,18 +295,19 @@ def _limit(name: str, part: str, x: Array, y: Targets, wanted: int | None) -> tu
     return x[:wanted].reshape(len(x[:wanted]), -1), y[:wanted]
 
 
-def _scale(name: str, raw: RawData, train: Matrix, test: Matrix, scaling: Scaling) -> tuple[Matrix, Matrix]:
+def _scale(name: str, raw: RawData, train: Inputs, test: Inputs, scaling: Scaling) -> tuple[Inputs, Inputs]:
     """Both parts scaled with what is known from the training part alone."""
     white = 255.0 if raw.has_image_bytes else raw.white
     if scaling == "unit":
         if white is not None:
             return train / white, test / white
-        shape = "no images" if raw.image_shape is None else f"images of type {raw.train_x.dtype}"
+        found = "tokens" if raw.vocabulary is not None else "no images"
+        shape = found if raw.image_shape is None else f"images of type {raw.train_x.dtype}"
         raise DataError(
             f"data set {name}: scaling is 'unit', which divides image bytes (uint8) by 255, but it holds {shape}; "
             f"allowed: 'standardize' or 'none'"
         )
-    if scaling == "none":
+    if scaling == "none" or raw.vocabulary is not None:
         return train, test
     mean, standard_deviation = standardization_statistics(train)
     return standardize(train, mean, standard_deviation), standardize(test, mean, standard_deviation)
@@ -345,7 +341,7 @@ def load_dataset(
 
     "standardize": (x - mu) / sigma with mean and population standard deviation (ddof 0) of the training examples that
     are returned, for both parts; sigma = 1 where a feature does not vary. "unit": bytes / 255. "none": raw values.
-    Targets are not scaled.
+    Tokens are names, which have no mean: "standardize" leaves them as they are. Targets are not scaled.
 
     Args:
         name: a key of DATASETS.
@@ -375,7 +371,21 @@ def load_dataset(
     leaked = np.empty(0, np.int64)
     if info.kind != "generated":
         leaked = near_duplicate_rows(test, train, JPEG_COPY_THRESHOLD if raw.has_image_bytes else 0.0)
-    train, test = train.astype(np.float64), test.astype(np.float64)
+    kind = np.float64 if raw.vocabulary is None else np.int64
+    train, test = train.astype(kind), test.astype(kind)
     train_x, test_x = _scale(name, raw, train, test, scaling)
-    names = raw.class_names
-    return Dataset(name, train, test, train_x, train_y, test_x, test_y, len(names), raw.image_shape, names, leaked)
+    return Dataset(
+        name,
+        train,
+        test,
+        train_x,
+        train_y,
+        test_x,
+        test_y,
+        n_classes=len(raw.class_names),
+        image_shape=raw.image_shape,
+        class_names=raw.class_names,
+        leaked_test_rows=leaked,
+        vocabulary=raw.vocabulary,
+        scaling=scaling if raw.vocabulary is None else "none",
+    )

@@ -39,10 +39,11 @@ class RawData:
     Attributes:
         train_x, test_x: (m, ...) numbers of any type; uint8 if they are image bytes.
         train_y, test_y: int64 (m,), classes 0 to len(class_names) - 1; or int64 (m, k), 1 where a label holds, else 0;
-            or float64 (m,), numbers to predict.
+            or float64 (m,) or (m, k), numbers to predict.
         class_names: one name per class or per label; none for numbers.
         image_shape: (h, w) or (h, w, channels) if an example is an image, else None.
         white: the largest value of a pixel, if the images are not bytes and it is known.
+        vocabulary: if x holds tokens, (m, t) integers from 0 to vocabulary - 1, else None.
     """
 
     train_x: Array
@@ -52,6 +53,7 @@ class RawData:
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...] | None = None
     white: float | None = None
+    vocabulary: int | None = None
 
     @property
     def has_image_bytes(self) -> bool:
@@ -113,6 +115,10 @@ def check_examples(x: Array, field: str, dimensions: tuple[int, ...], layout: st
         raise DataError(f"{field}: shape is {x.shape}; allowed: {layout}")
     if 0 in x.shape:
         raise DataError(f"{field}: shape is {x.shape}, which is empty; allowed: {layout} with at least 1 example")
+    _check_finite(x, field)
+
+
+def _check_finite(x: Array, field: str) -> None:
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         index = tuple(int(axis) for axis in np.argwhere(~np.isfinite(x))[0])
         raise DataError(f"{field}: value at {index} is {x[index]}; allowed: finite numbers")
@@ -144,6 +150,25 @@ def check_labels(y: Array, field: str, examples: int, n_classes: int | None) -> 
         allowed = f"0 or more, below {MOST_CLASSES}" if n_classes is None else f"0 to {n_classes - 1}"
         raise DataError(f"{field}: label at {outside[0]} is {y[outside[0]]}; allowed: {allowed}")
     return y.astype(np.int64)
+
+
+def check_numbers(y: Array, field: str, examples: int) -> NDArray[np.float64]:
+    """Numbers to predict as float64 (m,) or (m, k), after refusing any that cannot be predicted.
+
+    Args:
+        y: floating-point numbers as read.
+        field: file and key, for the message.
+        examples: the number m of inputs that they belong to.
+
+    Raises:
+        DataError: for a wrong shape or length, NaN or infinity.
+    """
+    if y.ndim not in (1, 2) or 0 in y.shape[1:]:
+        raise DataError(f"{field}: shape is {y.shape}; allowed: (m,) or (m, k), one number or k for each example")
+    if len(y) != examples:
+        raise DataError(f"{field}: holds targets of {len(y)} examples; allowed: {examples}, one for each example")
+    _check_finite(y, field)
+    return y.astype(np.float64)
 
 
 def check_same_shape(train_x: Array, test_x: Array, train_field: str, test_field: str) -> None:

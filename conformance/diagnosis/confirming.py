@@ -52,7 +52,8 @@ class Confirmation:
         return ""
 
     def _patch_activation(self, key: Key) -> str:
-        if self.case.problem.places[key.name].kind == "normalized":
+        problem = self.case.problem
+        if problem.places[key.name].kind == "normalized" or (problem.recipe.is_network and not key.name.endswith("A")):
             return ""
         observed = self.evidence.observed["forward"]
         later = activations_from(self.case, key, np.asarray(observed[key].value, np.float64))

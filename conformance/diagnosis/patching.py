@@ -11,6 +11,10 @@ from conformance.checks.case import Case
 from conformance.checks.observation import Key
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors, named
+from reference_numpy._common import inside
+from reference_numpy._common import named as within
+from reference_numpy.activations import ACTIVATIONS
+from reference_numpy.models import Network
 
 
 class WithGradients:
@@ -36,6 +40,8 @@ def activations_from(case: Case, key: Key, value: Array) -> Tensors:
     """
     problem = case.problem
     session = NumpySession(problem)
+    if isinstance(session.model, Network):
+        return _layers_from(session.model, case, key, value)
     point, batch, model = case.points[key.step], problem.batch(0), session.model
     training, units = key.mode == "training", value.shape[1]
     enters = problem.places[key.name].kind == "pre-activation"
@@ -51,6 +57,24 @@ def activations_from(case: Case, key: Key, value: Array) -> Tensors:
     statistics = None if training else _renumbered(problem, point.statistics, -before)
     found = _renumbered(problem, session.intermediates(parameters, value, masks, statistics), before)
     return {f"{tensor} ({key.mode})": array for tensor, array in found.items() if tensor != key.name}
+
+
+def _layers_from(model: Network, case: Case, key: Key, value: Array) -> Tensors:
+    """The same in a network of layers, from the output of one of its series; from what lies inside a layer, nothing."""
+    point, batch, training = case.points[key.step], case.problem.batch(0), key.mode == "training"
+    if key.name != f"{key.layer}.A":
+        return {}
+    drawn, statistics = (batch.masks, None) if training else (None, point.statistics)
+    _, seen = model.forward(point.parameters, batch.x, masks=drawn, statistics=statistics)  # for the masks of steps
+    found: Tensors = {}
+    for place, layer in model.layers.placed[key.layer :]:
+        value, inner = layer.forward(
+            inside(point.parameters, place), value, drawn=inside(drawn, place), statistics=inside(statistics, place),
+            mask=seen.get(f"{place}._mask"),
+        )  # fmt: skip
+        found |= within(inner | {"A": value}, place)
+    found |= {"Z": value, "A": ACTIVATIONS[model.output](value)}
+    return {f"{name} ({key.mode})": array for name, array in found.items() if model.shows(name)}
 
 
 def _renumbered(problem: Problem, tensors: Tensors, shift: int) -> Tensors:

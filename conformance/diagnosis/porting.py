@@ -103,14 +103,14 @@ class PerExample:
 
     def applied(self, session: Any, problem: Problem) -> Any:
         """The session in which it is done."""
-        return _PerExample(session, self, problem.depth)
+        return _PerExample(session, self, problem.taken_by(self.loss))
 
 
 class _PerExample(Changed):
-    def __init__(self, session: Any, change: PerExample, depth: int) -> None:
+    def __init__(self, session: Any, change: PerExample, outputs: str) -> None:
         super().__init__(session)
         self._change = change
-        self._outputs = f"{'Z' if change.loss in losses.FROM_LOGITS else 'A'}{depth}"
+        self._outputs = outputs
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Any, weights: Array | None) -> Tensors:
         outputs = self.session.intermediates(parameters, x, masks, None)[self._outputs]

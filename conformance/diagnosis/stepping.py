@@ -97,6 +97,6 @@ class Stepwise(Changed):
         assert problem.validation is not None
         (x, y), loss = problem.validation, problem.recipe.loss
         values = own.intermediates(state.parameters, x, None, state.statistics)
-        outputs = values[f"{'Z' if loss.name in losses.FROM_LOGITS else 'A'}{problem.depth}"]
+        outputs = values[problem.taken_by_loss]
         per_example = losses.LOSSES[loss.name](outputs, y, **loss.keywords)
         return float(per_example.mean() if problem.recipe.reduction == "mean" else per_example.sum())

@@ -1,11 +1,13 @@
 """What one array is of another: the same numbers in another order that has a name, rounded, or scaled.
 
 Beside the layouts of a single matrix (``conformance/diagnosis/layouts.py``) it knows those that come of other
-frameworks' layers: axes of convolutions, gates of recurrent layers, images flattened with channels first or last.
+frameworks' layers: axes of convolutions, gates of recurrent layers, heads of attention in an axis of their own, images
+flattened with channels first or last.
 """
 
+import math
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import combinations, pairwise, permutations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,8 +23,8 @@ NARROW = ("float16", "bfloat16")
 
 # The axes of convolutions' kernels: height, width, inputs, outputs.
 KERNELS = {
-    3: {"WIO": "Keras", "OIW": "PyTorch"},
-    4: {"HWIO": "Keras, Flax", "OIHW": "PyTorch", "OHWI": "TFLite"},
+    3: {"WIO": "Keras, Flax", "OIW": "PyTorch", "OWI": "the reference"},
+    4: {"HWIO": "Keras, Flax", "OIHW": "PyTorch", "OHWI": "TFLite, the reference"},
     5: {"DHWIO": "Keras, Flax", "OIDHW": "PyTorch"},
 }
 # The gates of recurrent layers in the order in which they lie: reset, update (z), new; input, forget, cell, output.
@@ -96,8 +98,15 @@ def relation(a: Numbers, b: Numbers) -> Relation:
             return close
     reach = float(np.sqrt(roundoff(a.dtype, b.dtype)))
     if may_be_the_same(a, b):
-        for words, arranged in arranged_otherwise(a.value):
-            error = distance(arranged, b.value)
+        for words, arranged, other in (
+            *((words, arranged, b.value) for words, arranged in arranged_otherwise(a.value)),
+            *((f"{words}, of axes made one", merged, b.value) for words, merged in merged_to(a.value, b.value.ndim)),
+            *(
+                (f"{words}, its axes taken apart", a.value, merged)
+                for words, merged in merged_to(b.value, a.value.ndim)
+            ),
+        ):
+            error = distance(arranged, other)
             if error <= reach:
                 return Relation("rearranged", words, error)
     for turned, value in (("", a.value), ("transposed, then ", a.value.T)):
@@ -146,6 +155,22 @@ def arranged_otherwise(value: Array) -> Iterator[tuple[str, Array]]:
             yield from ((f"{turned}{words}", found) for words, found in _flattened(matrix, axis))
 
 
+def merged_to(value: Array, axes: int) -> Iterator[tuple[str, Array]]:
+    """An array of more axes than ``axes`` with neighbouring ones made one, and as a matrix transposed too.
+
+    So lie the kernels of attention, (inputs, heads, units of a head), beside matrices.
+    """
+    if not 0 < axes < value.ndim <= MOST_AXES:
+        return
+    for cuts in combinations(range(1, value.ndim), axes - 1):
+        ends = (0, *cuts, value.ndim)
+        sizes = tuple(math.prod(value.shape[start:end]) for start, end in pairwise(ends))
+        words = f"{' x '.join(map(str, value.shape))} as {' x '.join(map(str, sizes))}"
+        yield words, value.reshape(sizes)
+        if axes == 2:
+            yield f"{words}, transposed", value.reshape(sizes).T
+
+
 def _axes(value: Array) -> Iterator[tuple[str, Array]]:
     """Axes in another order, and kernels reversed along those that are of space."""
     if value.ndim == 2:
@@ -153,23 +178,28 @@ def _axes(value: Array) -> Iterator[tuple[str, Array]]:
     if not 2 < value.ndim <= MOST_AXES:
         return
     orders = [order for order in permutations(range(value.ndim)) if order != tuple(range(value.ndim))]
-    known = sorted(orders, key=lambda order: _kernel(order) == "")  # those that have a name first
+    known = sorted(orders, key=lambda order: kernel_named(order) == "")  # those that have a name first
     for order in known:
-        yield f"axes in the order {', '.join(map(str, order))}{_kernel(order)}", value.transpose(order)
+        yield f"axes in the order {', '.join(map(str, order))}{kernel_named(order)}", value.transpose(order)
     for order in (tuple(range(value.ndim)), *known):
-        if _kernel(order) or order == tuple(range(value.ndim)):
+        if kernel_named(order) or order == tuple(range(value.ndim)):
             for space in (tuple(range(value.ndim - 2)), tuple(range(2, value.ndim))):
                 turned = np.flip(value, space).transpose(order)
                 words = f"reversed along axes {', '.join(map(str, space))}, as a convolution of a cross-correlation"
-                yield words + (f", then {_kernel(order).strip()}" if _kernel(order) else ""), turned
+                yield words + (f", then {kernel_named(order).strip()}" if kernel_named(order) else ""), turned
 
 
-def _kernel(order: tuple[int, ...]) -> str:
-    """Of which frameworks' convolutions an order of axes is, or nothing."""
+def kernel_named(order: tuple[int, ...]) -> str:
+    """Of which frameworks' convolutions an order of axes is, or nothing.
+
+    >>> kernel_named((3, 2, 0, 1))
+    ' (HWIO as in Keras, Flax, to OIHW as in PyTorch)'
+    """
     for first, one in KERNELS.get(len(order), {}).items():
         for second, other in KERNELS[len(order)].items():
             if first != second and "".join(first[axis] for axis in order) == second:
-                return f" ({first} as in {one}, to {second} as in {other})"
+                back = ", or back" if "".join(second[axis] for axis in order) == first else ""
+                return f" ({first} as in {one}, to {second} as in {other}{back})"
     return ""
 
 

@@ -15,7 +15,7 @@ _STATE = ("parameter/NAME", "statistic/NAME", "slot/SLOT/NAME")
 
 # What an implementation is given: the training, and the questions that may be answered beside it.
 TAPE = (
-    "x", "y", "test_x", "test_y", "weight", "batch", "input", "mask/NUMBER", "initial/NAME",
+    "x", "y", "test_x", "test_y", "weight", "batch", "input", "mask/NAME", "initial/NAME",
     "ask/point/NUMBER/parameter/NAME", "ask/point/NUMBER/statistic/NAME",
     *(f"ask/step/NUMBER/{part}" for part in _STATE),
     "ask/exercise/NUMBER/parameter/NAME", "ask/exercise/NUMBER/gradient/NAME", "ask/exercise/NUMBER/slot/SLOT/NAME",

@@ -56,7 +56,7 @@ def tape(case: Case) -> Tree:
         rows = _in_steps(problem, problem.tape.batch_order)
     raw, draws = (problem.raw_train_x, problem.raw_test_x), problem.draws(0)
     asked = situations.questions(case)
-    if problem.recipe.dataset.scaling == "standardize":
+    if problem.dataset.scaling == "standardize":
         asked["standardize"] = dict(zip(("train_x", "test_x"), raw, strict=True))
     if draws:
         asked["augment"] = {"x": problem.plain_inputs(0), "draw": dict(enumerate(draws))}
@@ -136,7 +136,7 @@ def _answers(session: Session, case: Case) -> Tree:
         before = State(exercise.step - 1, exercise.slots)
         parameters, after = session.optimizer_step(exercise.parameters, exercise.gradients, before, rate)
         answers["exercise"][exercise.step] = {"parameter": parameters, "slot": after.slots}
-    if problem.recipe.dataset.scaling == "standardize":
+    if problem.dataset.scaling == "standardize":
         answers["standardize"] = session.standardize(problem.raw_train_x, problem.raw_test_x)
     if problem.tape.augmentation_draws:
         answers["augment"] = session.augment(problem.plain_inputs(0), problem.draws(0))

@@ -20,6 +20,8 @@ A row of a table is a fault::
 * ``at``: one place, or one for each implementation; a row that says nothing has those of the head of its file.
 * ``of``: components, of which a recipe must have one for the fault to matter; without, and without one at the head of
   the file, it matters everywhere.
+* ``layer``: kinds of layers, of which a network must have one, at any depth, for the fault to matter: the name of a
+  layer, or a table of it and values of its keywords, or a list of such; here too the head of the file has a say.
 * ``dtypes``: the precisions in which it is a fault, if not in both.
 * ``consistent = true``: the reference's gradient follows its cost, as in a framework it does by itself.
 """
@@ -32,15 +34,18 @@ from typing import Any
 
 from conformance.checks import CHECKS
 from conformance.faults.injection import PACKAGES, Edit, Edits
-from conformance.faults.mutant import Mutant
+from conformance.faults.mutant import LayerKind, Mutant
+from conformance.recipes.components import hashable
 from conformance.recipes.factors import FACTORS, values_in
+from conformance.recipes.layers import defaults_of
 from conformance.recipes.recipe import DTYPES
+from reference_numpy.layers import LAYERS
 
 LIBRARY = resources.files("conformance.faults") / "library"
 
 
-_HEAD = ("at", "of", "settings", "fault")
-_ROW = ("name", "at", "of", "checks", "recipe", "settings", "dtypes", "consistent", "alike", *PACKAGES)
+_HEAD = ("at", "of", "layer", "settings", "fault")
+_ROW = ("name", "at", "of", "layer", "checks", "recipe", "settings", "dtypes", "consistent", "alike", *PACKAGES)
 
 Places = Mapping[str, str]  # by implementation
 
@@ -95,6 +100,7 @@ def _mutant(label: str, row: Mapping[str, Any], head: Mapping[str, Any]) -> Muta
     return Mutant(
         row["name"], edits.pop("numpy"), row["recipe"], tuple(row["checks"]), tuple(row.get("of", head.get("of", ()))),
         tuple(row.get("dtypes", DTYPES)), _settings(label, row, head), edits, row.get("consistent", False),
+        _layers(label, row.get("layer", head.get("layer", []))),
     )  # fmt: skip
 
 
@@ -106,6 +112,18 @@ def _places(label: str, row: Mapping[str, Any], head: Mapping[str, Any]) -> Plac
         _known(label, "implementation", said, tuple(PACKAGES))
         found |= said
     return found
+
+
+def _layers(label: str, said: Any) -> tuple[LayerKind, ...]:
+    """The kinds of layers that a field names, one or a list."""
+    kinds = []
+    for kind in said if isinstance(said, list) else [said]:
+        table = {"name": kind} if isinstance(kind, str) else dict(kind)
+        name = table.pop("name", None)
+        _known(label, "layer", [name], tuple(LAYERS))
+        _known(label, f"keyword of {name}", table, tuple(defaults_of(name)))
+        kinds.append(LayerKind(name, {keyword: hashable(value) for keyword, value in table.items()}))
+    return tuple(kinds)
 
 
 def _edits(label: str, implementation: str, rows: Any, places: Places) -> Edits:

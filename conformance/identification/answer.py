@@ -8,8 +8,10 @@ from typing import Any
 from conformance.recipes.catalogue import KINDS as CATALOGUE
 from conformance.recipes.catalogue_page import builtins
 from conformance.recipes.components import NORMALIZATIONS, keyword_defaults
+from reference_numpy.layers import LAYERS
 
 SHOWN = 8  # of a list in the text
+SIZES = ("channels", "entries", "heads", "kernel", "key_units", "units")  # of layers
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,12 @@ class Named:
     def written(self, kind: str) -> str:
         """As a call, with the keywords that are not the reference's defaults; a learning rate is always said.
 
+        What a layer has by its sizes alone is left out.
+
         >>> Named("adam", {"beta1": 0.9, "epsilon": 1e-7, "learning_rate": 0.001}).written("optimizer")
         'adam(epsilon=1e-07, learning_rate=0.001)'
+        >>> Named("bidirectional", {"layer": Named("lstm", {"units": 4, "biases": 2})}).written("layer")
+        'bidirectional(lstm(biases=2))'
         """
         known = inspect.signature(component(kind, self.name)).parameters if self.name else {}
         said = {
@@ -31,11 +37,19 @@ class Named:
             for keyword, value in self.keywords.items()
             if keyword == "learning_rate" or keyword not in known or value != known[keyword].default
         }
-        return f"{self.name}({', '.join(f'{keyword}={_literal(value)}' for keyword, value in said.items())})"
+        layers = [said.pop("layer")] if "layer" in said else said.pop("layers", [])
+        shown = [layer.written(kind) for layer in layers] + [
+            f"{keyword}={_literal(value)}"
+            for keyword, value in said.items()
+            if not (kind == "layer" and keyword in SIZES)
+        ]
+        return f"{self.name}({', '.join(shown)})"
 
 
 def component(kind: str, name: str) -> Callable[..., Any]:
     """The function of the reference."""
+    if kind == "layer":
+        return LAYERS[name]
     return (NORMALIZATIONS if kind == "normalization" else CATALOGUE[plural(kind)])[name]
 
 
@@ -80,7 +94,9 @@ class Answer:
     ``found`` is None where no formulation of the catalogue is it; ``nearest`` then comes nearest, ``distance`` away on
     average, as a share of what is compared. ``digits``: to how many decimal digits it agrees, by precision.
     ``rounded``: what the target rounds to float32. ``same``: what cannot be told from ``found`` on these inputs.
-    ``builtins``: what of the frameworks is the same; ``relatives``: with other numbers. ``reason``: why none is.
+    ``builtins``: what of the frameworks is the same; ``relatives``: with other numbers. ``reason``: why none is. Of a
+    layer ``arrays``: what each parameter of the reference is made of; ``starts``: how it is drawn; ``given``: the
+    arguments with which it was made.
     """
 
     target: str
@@ -95,6 +111,9 @@ class Answer:
     distance: float | None = None
     notes: tuple[str, ...] = ()
     reason: str = ""
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -129,6 +148,12 @@ def text(answer: Answer) -> str:
         lines.append(f"digits    {agrees}" if agrees else f"kind      {answer.kind}")
     if answer.rounded:
         lines.append(f"rounded   to float32: {', '.join(answer.rounded)}")
+    if answer.given:
+        made = ", ".join(f"{name}={_literal(value)}" for name, value in answer.given.items())
+        lines.append(f"made with {made}")
+    width = max(map(len, (*answer.arrays, *answer.starts)), default=0)
+    for title, found in (("arrays", answer.arrays), ("starts", answer.starts)):
+        lines += [f"{title:<9} {name:<{width}}  {words}" for name, words in found.items()]
     lists = {
         "same here": [one.written(answer.kind) for one in answer.same],
         "built-ins": list(answer.builtins),

@@ -9,6 +9,7 @@ import numpy as np
 from conformance.identification.exercises import Exercise, Tensors
 from conformance.identification.frameworks import Optimizing, Refused
 from conformance.identification.kinds import Subject, missing
+from conformance.identification.layering import Opened
 
 
 class Asked:
@@ -17,12 +18,18 @@ class Asked:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.optimizing = _optimizing(subject) if subject.kind == "optimizer" else None
+        self.opened = Opened(subject) if subject.kind == "layer" else None
         made_here = subject.kind not in ("optimizer", "normalization", "schedule") or not _needed(subject)
         made = isinstance(subject.thing, type) and subject.kind != "optimizer"
-        self.function: Callable[..., Any] = _function(subject, made) if made_here and not self.optimizing else _unmade
+        self.function: Callable[..., Any] = (
+            _function(subject, made) if made_here and not (self.optimizing or self.opened) else _unmade
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the subject says of itself: its numbers, whether its rate changes, what it had to be given."""
+        if self.opened is not None:
+            given = {name: value for name, value in self.opened.given.items() if value is not None}
+            return {"numbers": _numbers({**self.subject.keywords, **given}), "scheduled": False, "given": given}
         if self.optimizing is None:
             return {"numbers": _numbers(self.subject.keywords), "scheduled": False, "given": {}}
         return {
@@ -32,7 +39,12 @@ class Asked:
         }
 
     def answer(self, ask: str, arrays: Tensors) -> Tensors:
-        """The arrays that answer ``ask``: ``optimize``, ``evaluate``, ``schedule``, ``normalize`` or ``initialize``."""
+        """The arrays that answer ``ask``: ``optimize``, ``evaluate``, ``schedule``, ``normalize`` or ``initialize``.
+
+        A layer has questions of its own.
+        """
+        if self.opened is not None:
+            return self.opened.answer(ask, arrays)
         answers = {
             "optimize": self._optimize, "evaluate": self._evaluate, "schedule": self._schedule,
             "normalize": self._normalize, "initialize": self._initialize,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from conformance.data.wording import listed, nearest, shown
-from conformance.identification import activations, initializers, losses, normalizations, optimizers, schedules
+from conformance.identification import activations, initializers, layers, losses, normalizations, optimizers, schedules
 from conformance.identification.answer import Answer
 from conformance.identification.process import Limits, Questioned
 from conformance.identification.target import KINDS, parse
@@ -11,6 +11,7 @@ from conformance.identification.target import KINDS, parse
 _KINDS: dict[str, Callable[[Questioned], Answer]] = {
     "activation": activations.identify,
     "initializer": initializers.identify,
+    "layer": layers.identify,
     "loss": losses.identify,
     "normalization": normalizations.identify,
     "optimizer": optimizers.identify,
@@ -25,8 +26,8 @@ def identify(target: str, *, kind: str | None = None, seconds: float = 300.0, me
         target: ``package.module:attribute``, looked for in the current folder too, with arguments by name if there are
             any: ``"torch.optim:SGD(momentum=0.9)"``. A class, an object, or a function; it is imported and asked in a
             process of its own.
-        kind: ``optimizer``, ``loss``, ``activation``, ``normalization``, ``schedule`` or ``initializer``, where that
-            cannot be told.
+        kind: ``optimizer``, ``loss``, ``activation``, ``normalization``, ``schedule``, ``initializer`` or ``layer``,
+            where that cannot be told.
         seconds: how long one answer of the target may take.
         memory: bytes that its process may take; 0: any.
 

@@ -33,11 +33,11 @@ def subject(target: Target, kind: str | None) -> Subject:
     for _ in range(_MOST_FACTORIES):
         frameworks = tuple(_frameworks(thing))
         found = _recognised(thing, frameworks) or _by_arguments(thing, keywords)
-        if found == "optimizer" and kind in (None, found) and before is not None:
+        if found in ("optimizer", "layer") and kind in (None, found) and before is not None:
             return Subject(found, *before)  # by what makes it, so that it can be made anew
         if found in KINDS and kind in (None, found):
             return Subject(found, thing, keywords, frameworks)
-        if kind is not None and (found != "factory" or kind == "optimizer"):
+        if kind is not None and (found != "factory" or kind in ("optimizer", "layer")):
             return Subject(kind, thing, keywords, frameworks)
         if found != "factory":
             break

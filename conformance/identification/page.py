@@ -1,12 +1,13 @@
-"""What ``conformance identify`` says of the frameworks' own optimizers: ``python -m conformance.identification.page``.
+"""What ``conformance identify`` says of the frameworks' own optimizers and layers.
 
-It prints ``docs/identified.md``. The targets are those that the dialects name and all others that the frameworks have.
+``python -m conformance.identification.page`` prints ``docs/identified.md``. The optimizers are those that the dialects
+name and all others that the frameworks have, the layers those of ``layers.toml``.
 """
 
 from collections.abc import Iterator
 
 from conformance.data.wording import cut
-from conformance.identification import optimizers
+from conformance.identification import layer_table, layers, optimizers
 from conformance.identification.answer import Answer
 from conformance.identification.process import Questioned
 from conformance.identification.target import parse
@@ -28,12 +29,17 @@ OTHERS = {
 INTRODUCTION = """\
 # Identified
 
-`conformance identify TARGET` asks an optimizer, a loss, an activation, a normalisation, a schedule or an initializer
-which formulation it is: it runs it in a process of its own, on inputs that tell formulations apart, and holds what it
-makes against the catalogue's. Below is what it answers of the optimizers of PyTorch, Keras and optax, each with its own
-defaults unless said; optax's are given a learning rate, which is no part of the answer. "Digits" are those to which a
-target agrees in float64 and in float32; a target that rounds its hyperparameters to float32 has fewer, unless it is
-known which. "None known" means that the catalogue has no such formulation.
+`conformance identify TARGET` asks an optimizer, a layer, a loss, an activation, a normalisation, a schedule or an
+initializer which formulation it is: it runs it in a process of its own, on inputs that tell formulations apart, and
+holds what it makes against the catalogue's. Below is what it answers of the optimizers of PyTorch, Keras and optax, and
+of the layers of PyTorch, Keras and Flax, each with its own defaults unless said; optax's are given a learning rate,
+which is no part of the answer. "Digits" are those to which a target agrees in float64 and in float32; a target that
+rounds its hyperparameters to float32 has fewer, unless it is known which. "None known" means that the catalogue has no
+such formulation.
+
+A layer is made with small sizes where it needs some, is given inputs and random numbers in its arrays, and agrees only
+if its outputs, all gradients and its running averages do. The answer names the layer of `reference_numpy.layers` with
+its keywords, sizes left out, which of its arrays is which parameter, and how these start, as far as draws tell it.
 
 A class, an object, a factory or a plain function of one's own is named in the same way, also from the current folder:
 `conformance identify mine:my_optimizer`. Arguments are literals and given by name. From Python,
@@ -74,7 +80,8 @@ def answers(framework: str) -> Iterator[Answer]:
 
 def page() -> str:
     """The whole page in Markdown."""
-    return "\n".join([INTRODUCTION, *(section(framework) for framework in MODULES)])
+    of_layers = (layer_section(framework) for framework in layer_table.MODULES)
+    return "\n".join([INTRODUCTION, *(section(framework) for framework in MODULES), *of_layers])
 
 
 def section(framework: str) -> str:
@@ -92,6 +99,36 @@ def row(answer: Answer) -> str:
     digits = ", ".join(f"{value:.0f}" for value in answer.digits.values())
     written = answer.found.written(answer.kind)
     return f"| `{answer.target.partition(':')[2]}` | `{written}` | {digits} | {', '.join(answer.rounded)} |"
+
+
+def layer_answers(framework: str) -> Iterator[Answer]:
+    """The answers for a framework's layers, all from one process."""
+    first, *others = [one.target for one in layer_table.table() if one.framework == framework]
+    with Questioned(first, "layer") as asked:
+        yield layers.identify(asked)
+        for target in others:
+            asked.turn_to(target, "layer")
+            yield layers.identify(asked)
+
+
+def layer_section(framework: str) -> str:
+    """The table of a framework's layers."""
+    rows = ["| target | layer | digits | arrays | starts | data |", "|---|---|---|---|---|---|"]
+    module = layer_table.MODULES[framework]
+    return "\n".join([f"## {module}\n", *rows, *map(layer_row, layer_answers(framework)), ""])
+
+
+def layer_row(answer: Answer) -> str:
+    """A line of it."""
+    call = answer.target.partition(":")[2]
+    if answer.found is None:
+        return f"| `{call}` | none known | | | | |"
+    digits = ", ".join(f"{value:.0f}" for value in answer.digits.values())
+    arrays = "; ".join(f"`{path}`: {words}" for path, words in answer.arrays.items())
+    alike = {words: [path for path, own in answer.starts.items() if own == words] for words in answer.starts.values()}
+    starts = "; ".join(f"{', '.join(f'`{path}`' for path in paths)}: {words}" for words, paths in alike.items())
+    data = "; ".join((*answer.notes, *(f"rounded to float32: {what}" for what in answer.rounded)))
+    return f"| `{call}` | `{answer.found.written('layer')}` | {digits} | {arrays} | {starts} | {data} |"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def prepare(recipe: Recipe, dtype: str) -> Problem:
     )
     _check_fits(recipe, dataset)
     _check_size(recipe, dataset)
-    tape = draw_tape(recipe, dataset.train_x.shape[1], dataset.n_classes, len(dataset.train_x), dataset.image_shape)
+    tape = draw_tape(recipe, dataset)
     problem = assemble(recipe, dataset, tape, "float64")
     if recipe.transfer is not None:
         tape = replace(tape, initial_parameters=_pretrained(problem) | _head(problem))
@@ -55,7 +55,10 @@ def assemble(recipe: Recipe, dataset: Dataset, tape: Tape, dtype: str) -> Proble
 
 def _check_size(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse a training that is too large, which of data in files is seen only now."""
-    extent = Extent(len(dataset.train_x), len(dataset.test_x), dataset.train_x.shape[1], dataset.n_classes)
+    extent = Extent(
+        len(dataset.train_x), len(dataset.test_x), dataset.train_x.shape[1], dataset.n_classes,
+        vocabulary=dataset.vocabulary, targets=dataset.targets,
+    )  # fmt: skip
     try:
         require_bounded(recipe, extent)
     except ValueError as error:
@@ -65,6 +68,11 @@ def _check_size(recipe: Recipe, dataset: Dataset) -> None:
 def _check_fits(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse what only the data can tell: the number of classes, and whether the inputs are images."""
     name, classes = repr(recipe.dataset.name), dataset.n_classes
+    if classes == 0 and recipe.decides_classes:
+        given, must = f"loss.name={recipe.loss.name!r}", "'mean_squared_error'"
+        if recipe.loss.name == "mean_squared_error":
+            given, must = f"model.output={recipe.model.output!r}", "'identity'"
+        raise DataError(f"{given} is not allowed for {name}, whose targets are numbers and no classes: must be {must}")
     if recipe.model.output == "sigmoid" and dataset.train_y.ndim == 1 and classes != 2:
         raise DataError(
             f"loss.name={recipe.loss.name!r} is not allowed for {classes} classes in {name}: must be"

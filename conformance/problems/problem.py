@@ -12,14 +12,23 @@ import numpy as np
 
 from conformance.data.datasets import Dataset
 from conformance.problems.tape import Tape
-from conformance.problems.tensors import Array, Masks, Place, Tensors, places, round_floats
+from conformance.problems.tensors import (
+    Array,
+    Masks,
+    Place,
+    Tensors,
+    named,
+    places,
+    places_of_paths,
+    round_floats,
+)
 from conformance.recipes.components import Component
 from conformance.recipes.recipe import Recipe
-from reference_numpy import regularizers, training
+from reference_numpy import losses, models, regularizers, training
 
 
 class Batch(NamedTuple):
-    """One mini-batch: inputs ``(m, n_0)`` (augmented), targets, dropout masks by layer, and example weights."""
+    """One mini-batch: inputs ``(m, n_0)`` (augmented), targets, dropout masks by layer or path, and example weights."""
 
     x: Array
     y: Array
@@ -63,13 +72,37 @@ class Problem:
 
     @property
     def depth(self) -> int:
-        """Number of layers with weights, ``L``."""
-        return len(self.recipe.model.hidden_units) + 1
+        """Number of layers with weights, ``L``; of a network of layers, of all in its series."""
+        return len(self.recipe.model.layers or self.recipe.model.hidden_units) + (not self.recipe.is_network)
+
+    @property
+    def logits(self) -> str:
+        """What the model's logits are called."""
+        return "Z" if self.recipe.is_network else named("pre-activation", self.depth)
+
+    @property
+    def outputs(self) -> str:
+        """What the model's outputs are called."""
+        return "A" if self.recipe.is_network else named("activation", self.depth)
+
+    @property
+    def taken_by_loss(self) -> str:
+        """What the loss takes: the logits or the outputs, by name."""
+        return self.taken_by(self.recipe.loss.name)
+
+    def taken_by(self, loss: str) -> str:
+        """What a loss takes, by name."""
+        return self.logits if loss in losses.FROM_LOGITS else self.outputs
 
     @cached_property
     def places(self) -> dict[str, Place]:
         """What each tensor of the model is, and of which layer, by name."""
-        return places(self.depth)
+        if not self.recipe.is_network:
+            return places(self.depth)
+        model, parameters = self.build_model(models), self.tape.initial_parameters
+        statistics = models.initial_statistics(model)
+        values = models.intermediates(model, parameters, self.train_x[:1], training=True)
+        return places_of_paths((*parameters, *statistics, *values), self.depth)
 
     def is_trained(self, name: str) -> bool:
         """Whether training changes the parameter of this name."""
@@ -87,7 +120,8 @@ class Problem:
 
     def build_model(self, package: Any) -> Any:
         """The recipe's model, for these data, from a ``models`` module of one of the four packages."""
-        return self.recipe.build_model(package, features=self.features, classes=self.dataset.n_classes)
+        sizes = {"classes": self.dataset.n_classes, "targets": self.dataset.targets}
+        return self.recipe.build_model(package, features=self.features, **sizes)
 
     @property
     def features(self) -> int:

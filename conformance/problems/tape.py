@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.data.datasets import Dataset
 from conformance.data.randomness import keyed_generator
 from conformance.problems.tensors import Array, Masks, Tensors, cast_floats, named, round_floats
 from conformance.recipes.recipe import Recipe
@@ -16,9 +17,9 @@ class Tape:
     """Every random draw of a recipe.
 
     ``batch_order`` is ``(epochs, m)``, None for full batches, which keep the order of the data. ``dropout_masks``
-    maps a hidden layer to ``(epochs, m, n_l)`` booleans; row ``k`` belongs to the ``k``-th example visited in that
-    epoch; so it is with the ``augmentation_draws``, one array ``(epochs, m, ...)`` for each augmentation.
-    ``example_weights`` are ``(m,)`` or None, in the order of the data.
+    maps a hidden layer to ``(epochs, m, n_l)`` booleans, or the path of a mask to ``(epochs, m, ...)``; row ``k``
+    belongs to the ``k``-th example visited in that epoch; so it is with the ``augmentation_draws``, one array
+    ``(epochs, m, ...)`` for each augmentation. ``example_weights`` are ``(m,)`` or None, in the order of the data.
     """
 
     initial_parameters: Tensors
@@ -48,26 +49,15 @@ class Tape:
         )
 
 
-def draw_tape(
-    recipe: Recipe, features: int, classes: int, examples: int, image_shape: tuple[int, ...] | None = None
-) -> Tape:
+def draw_tape(recipe: Recipe, dataset: Dataset) -> Tape:
     """Draw a recipe's tape. Each draw has a generator of its own, keyed by the seed and by what is drawn."""
-    model = recipe.build_model(models, features=features, classes=classes)
-    parameters: Tensors = models.initialize(model, None, initializer="zeros")
-    draw = initializers.INITIALIZERS[recipe.initializer.name]
-    for layer in range(1, model.depth + 1):
-        generator, name = keyed_generator(recipe.seed, "initial weights", layer), named("weight", layer)
-        parameters[name] = draw(generator, parameters[name].shape, **recipe.initializer.keywords)
+    examples, features = dataset.train_x.shape
+    model = recipe.build_model(models, features=features, classes=dataset.n_classes, targets=dataset.targets)
     batch_order = None
     if recipe.batch_size is not None and recipe.batch_size < examples:
         batch_order = np.stack(
             [keyed_generator(recipe.seed, "batch order", e).permutation(examples) for e in range(recipe.epochs)]
         )
-    masks = {
-        layer: np.stack([_mask(recipe, layer, epoch, examples, model, keep) for epoch in range(recipe.epochs)])
-        for layer, keep in enumerate(model.keep_probabilities, start=1)
-        if keep < 1
-    }
     draws = [
         np.stack(
             [
@@ -75,15 +65,46 @@ def draw_tape(
                 for epoch in range(recipe.epochs)
             ]
         )
-        for place, augmentation in enumerate(recipe.build_augmentations(regularizers, image_shape or (1, features)))
+        for place, augmentation in enumerate(
+            recipe.build_augmentations(regularizers, dataset.image_shape or (1, features))
+        )
     ]
-    weights = None
+    weights: Array | None = None
     if recipe.example_weights == "drawn":
-        weights = keyed_generator(recipe.seed, "example weights").uniform(0.5, 1.5, examples)
-    return Tape(parameters, batch_order, masks, draws, weights)
+        weights = np.asarray(keyed_generator(recipe.seed, "example weights").uniform(0.5, 1.5, examples))
+    masks = _masks_of_network if isinstance(model, models.Network) else _masks
+    return Tape(_initial_parameters(recipe, model), batch_order, masks(recipe, examples, model), draws, weights)
+
+
+def _initial_parameters(recipe: Recipe, model: models.Model) -> Tensors:
+    """Those of each layer, drawn by its own generator; a network of layers draws from one."""
+    if isinstance(model, models.Network):
+        return model.initialize(keyed_generator(recipe.seed, "initial weights"))
+    parameters: Tensors = models.initialize(model, None, initializer="zeros")
+    draw = initializers.INITIALIZERS[recipe.initializer.name]
+    for layer in range(1, model.depth + 1):
+        generator, name = keyed_generator(recipe.seed, "initial weights", layer), named("weight", layer)
+        parameters[name] = draw(generator, parameters[name].shape, **recipe.initializer.keywords)
+    return parameters
+
+
+def _masks(recipe: Recipe, examples: int, model: models.DenseNetwork) -> Masks:
+    return {
+        layer: np.stack([_mask(recipe, layer, epoch, examples, model, keep) for epoch in range(recipe.epochs)])
+        for layer, keep in enumerate(model.keep_probabilities, start=1)
+        if keep < 1
+    }
 
 
 def _mask(recipe: Recipe, layer: int, epoch: int, examples: int, model: models.DenseNetwork, keep: float) -> Array:
     generator = keyed_generator(recipe.seed, "dropout mask", layer, epoch)
     mask: Array = regularizers.dropout_mask(generator, (examples, model.layer_sizes[layer]), keep_probability=keep)
     return mask
+
+
+def _masks_of_network(recipe: Recipe, examples: int, model: models.Network) -> Masks:
+    epochs = [
+        model.draw_masks(keyed_generator(recipe.seed, "dropout masks", epoch), examples)
+        for epoch in range(recipe.epochs)
+    ]
+    return {path: np.stack([drawn[path] for drawn in epochs]) for path in epochs[0]}

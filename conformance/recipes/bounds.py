@@ -9,3 +9,6 @@ MOST_PARAMETERS = 20_000_000
 MOST_UPDATES = 10**11  # steps x parameters: hours in each implementation
 MOST_TAPE_BYTES = 2 * 2**30
 MOST_DATA_BYTES = 2 * 2**30
+MOST_LAYERS = 200  # of a network, those inside others too
+MOST_NESTED_LAYERS = 8  # layers in each other
+MOST_VALUE_BYTES = 4 * 2**30  # of what the layers of a network compute from all examples, in float64

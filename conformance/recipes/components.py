@@ -5,7 +5,9 @@ Names, keywords and defaults are those of ``reference_numpy`` and stand only the
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from reference_numpy import initializers, losses, models, normalization, optimiz
 # Arguments that are keywords of a recipe although the reference takes them by position.
 POSITIONAL_KEYWORDS = ("learning_rate", "strength", "limit")
 
+
+NETWORK = "network"  # the model that is made of layers
 
 LONGEST_REFUSAL = 400  # characters of what the reference says of a keyword
 
@@ -62,15 +66,15 @@ def resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) -> 
     given = {k: v for k, v in value.items() if k != "name" and k not in extra}
     name = choose(f"{field}.name", value["name"], table)
     defaults = keyword_defaults(table[name], () if kind == "schedule" else POSITIONAL_KEYWORDS)
-    keywords = defaults | {keyword: _hashable(setting) for keyword, setting in given.items()}
-    refuse(_wrong_keywords(field, name, given, defaults))
+    keywords = defaults | {keyword: hashable(setting) for keyword, setting in given.items()}
+    refuse(wrong_keywords(field, name, given, defaults))
     trial = _TRIALS.get(field, _TRIALS.get(kind))
     if trial is not None:
         refuse(f"{field}: {problem}" for problem in _refusals(trial, table[name], keywords, given, defaults))
     return {"name": name, **extra, **keywords}
 
 
-def _wrong_keywords(field: str, name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+def wrong_keywords(field: str, name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the keywords of a component before the reference is asked."""
     for keyword, setting in given.items():
         if keyword not in defaults:
@@ -106,25 +110,36 @@ def _refusals(
     defaults: Mapping[str, Any],
 ) -> list[str]:
     """What the reference says of the keywords, and, where it refuses them, of each without the others."""
-    whole = _refusal(trial, make, keywords)
+    whole = refusal(lambda: trial(make, keywords))
     if whole is None:
         return []
     found = {}
     for keyword in given:
         others = {k: v for k, v in defaults.items() if k != keyword and v is not inspect.Parameter.empty}
-        problem = _refusal(trial, make, keywords | others)
+        problem = refusal(partial(trial, make, keywords | others))
         if problem is not None:
             found[problem] = True
     return list(found) or [whole]
 
 
-def _refusal(trial: Trial, make: Callable[..., Any], keywords: dict[str, Any]) -> str | None:
+def refusal(trial: Callable[[], Any]) -> str | None:
+    """What the reference says against something that is tried, cut where that is long; None: nothing."""
     try:
         with np.errstate(all="ignore"):  # a trial's numbers are not looked at
-            trial(make, keywords)
+            trial()
     except (ValueError, TypeError, OverflowError) as error:
         return cut(str(error), LONGEST_REFUSAL)
     return None
+
+
+def nearest_word(value: Any, refused: str) -> str:
+    """What ends a refusal of the reference that lists words, where one of them is like the value.
+
+    >>> nearest_word("sam", "padding='sam' is not allowed: must be 'valid', 'same' or integers >= 0")
+    "; did you mean 'same'?"
+    """
+    words = re.findall(r"'([^']*)'", refused.partition("must be ")[2])
+    return nearest(value, words) if isinstance(value, str) else ""
 
 
 def refuse(problems: Iterable[str]) -> None:
@@ -154,9 +169,9 @@ def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": found.optimizer, **found.changed(changed)}
 
 
-def _hashable(setting: Any) -> Any:
+def hashable(setting: Any) -> Any:
     """Lists, as TOML and JSON have them, as tuples."""
-    return tuple(map(_hashable, setting)) if isinstance(setting, list) else setting
+    return tuple(map(hashable, setting)) if isinstance(setting, list) else setting
 
 
 def fill_in_model(model: Mapping[str, Any], loss: Any) -> dict[str, Any]:
@@ -176,6 +191,8 @@ def outputs_of(model: str, loss: str) -> tuple[str, ...]:
     """
     if model == "softmax_classifier" and loss == "mean_squared_error":
         return ("softmax",)
+    if model == NETWORK and loss == "mean_squared_error":
+        return (*OUTPUTS[loss], "softmax")
     return OUTPUTS.get(loss, ("sigmoid",))
 
 

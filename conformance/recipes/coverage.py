@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from conformance.recipes.components import Component
 from conformance.recipes.factors import BASE, FACTORS, WITHOUT_BIASES, values_in
+from conformance.recipes.layer_coverage import FORMULATIONS, missing
 from conformance.recipes.recipe import Recipe
 
 Choice = dict[str, str]
@@ -26,6 +27,7 @@ _WITHOUT_HIDDEN = ("relu neuron", *_CONVEX)
 _SOFTMAX = ("softmax regression", "softmax")
 _ERROR = "mean_squared_error"
 _SOFTMAX_ERROR = "squared error of a softmax"
+_OF_DENSE_NETWORKS = ("model", "initializer", "activation", "normalization")  # factors that networks of layers have not
 _REGULARIZING = ("penalty", "limit", "noise", "stopping")
 
 
@@ -203,7 +205,7 @@ def recipe_with(values: Mapping[str, str], name: str = "some", **settings: Any) 
 
 
 class Coverage(NamedTuple):
-    """How many of the allowed values or pairs of one or two factors a set of recipes holds."""
+    """How many of the allowed values of one factor or a layer, or pairs of two factors, a set of recipes holds."""
 
     factors: str
     held: int
@@ -212,7 +214,8 @@ class Coverage(NamedTuple):
 
 
 def coverage(recipes: Iterable[Recipe]) -> list[Coverage]:
-    """What ``recipes`` hold of each factor's values and of each two factors' allowed pairs."""
+    """What ``recipes`` hold of each factor's values, each two factors' allowed pairs, and each layer's keywords."""
+    recipes = list(recipes)
     values: dict[str, set[str]] = {factor: set() for factor in FACTORS}
     pairs: set[Pair] = set()
     for recipe in recipes:
@@ -232,14 +235,21 @@ def coverage(recipes: Iterable[Recipe]) -> list[Coverage]:
     ]
     for one, other in combinations(FACTORS, 2):
         wanted = sorted(pair for pair in allowed_pairs() if (pair[0][0], pair[1][0]) == (one, other))
-        missing = [f"{a[1]} + {b[1]}" for a, b in wanted if (a, b) not in pairs]
-        rows.append(Coverage(f"{one} x {other}", len(wanted) - len(missing), len(wanted), missing))
+        lacking = [f"{a[1]} + {b[1]}" for a, b in wanted if (a, b) not in pairs]
+        rows.append(Coverage(f"{one} x {other}", len(wanted) - len(lacking), len(wanted), lacking))
+    for layer, lacking in missing(recipes).items():
+        allowed_values = sum(map(len, FORMULATIONS[layer].values()))
+        rows.append(Coverage(f"layer {layer}", allowed_values - len(lacking), allowed_values, lacking))
     return rows
 
 
 def values_of(recipe: Recipe) -> dict[str, set[str]]:
-    """Which values of each factor a recipe holds; a formulation is recognised by everything in it but its sizes."""
-    return {factor: set(_matching(factor, recipe)) for factor in FACTORS}
+    """Which values of each factor a recipe holds; a formulation is recognised by everything in it but its sizes.
+
+    A network of layers holds none of those that its layers say in their own way, such as the activation.
+    """
+    without = _OF_DENSE_NETWORKS if recipe.is_network else ()
+    return {factor: set() if factor in without else set(_matching(factor, recipe)) for factor in FACTORS}
 
 
 def _matching(factor: str, recipe: Recipe) -> Iterator[str]:

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from conformance.data.wording import cut, listed, nearest, shown
-from conformance.recipes.recipe import DatasetChoice, ModelChoice, Recipe, Transfer
+from conformance.recipes.parts import DatasetChoice, ModelChoice, Transfer
+from conformance.recipes.recipe import Recipe
 from conformance.recipes.size import require_bounded
 
 MOST_BYTES = 256 * 1024  # of a file; a recipe has about one thousand
-MOST_LEVELS = 10  # of tables and lists in each other
+MOST_LEVELS = 30  # of tables and lists in each other
 MOST_FIELDS = 100  # of a table
 FAULTS_SHOWN = 20  # of a file
 KINDS = {".toml": "TOML", ".json": "JSON"}

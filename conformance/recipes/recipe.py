@@ -23,17 +23,16 @@ from pydantic import (
 )
 
 from conformance.data.datasets import DATASETS
-from conformance.data.extents import EXTENTS
+from conformance.data.extents import EXTENTS, Extent
 from conformance.data.wording import cut, shown
-from conformance.recipes.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_REGULARIZERS, MOST_UNITS
+from conformance.recipes.bounds import MOST_REGULARIZERS
 from conformance.recipes.components import (
     BINARY,
     CATEGORICAL,
     LONGEST_REFUSAL,
-    NORMALIZATIONS,
+    NETWORK,
     TABLES,
     Component,
-    choose,
     fill_in_model,
     needs_images,
     not_allowed,
@@ -43,16 +42,13 @@ from conformance.recipes.components import (
     resolve,
     speak,
 )
-from reference_numpy import activations, models, regularizers, schedules
+from conformance.recipes.layer_sizes import Placed, ShapeError, placed
+from conformance.recipes.layers import all_layers, fill_in_initializer
+from conformance.recipes.parts import DatasetChoice, Epochs, Examples, ModelChoice, Schedule, Seed, Transfer
+from reference_numpy import models, regularizers, schedules
 
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-# Strict: a truth value, a text or 1.0 is no number of epochs.
-Epochs = Annotated[int, Field(strict=True, ge=1, le=MOST_EPOCHS)]
-Examples = Annotated[int, Field(strict=True, ge=1, le=MOST_EXAMPLES)]
-Layers = Annotated[int, Field(strict=True, ge=1)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
-Units = Annotated[int, Field(strict=True, ge=1, le=MOST_UNITS)]
 Regularizer = Annotated[
     Component, BeforeValidator(lambda value: resolve("regularizers", plain(value), regularizers.REGULARIZERS))
 ]
@@ -69,91 +65,10 @@ _LOSSES_BY_MODEL = {
     "logistic_regression": BINARY,
     "multi_task_network": BINARY,
     "softmax_classifier": (*CATEGORICAL, "mean_squared_error"),
+    NETWORK: (*BINARY, *CATEGORICAL, "mean_squared_error"),
 }
+_ONE_OUTPUT = ("single_neuron", "logistic_regression")  # models that have no other number of them
 _ONE_OF = (("inverted_dropout",), tuple(regularizers.CLIPPINGS), tuple(regularizers.CONSTRAINTS), ("early_stopping",))
-
-
-class DatasetChoice(BaseModel):
-    """Which data, how many examples of it, and how its inputs are scaled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    path: str | None = None
-    seed: Seed = 0
-    scaling: Literal["standardize", "unit", "none"] = "standardize"
-    examples: Examples | None = None
-    test_examples: Examples | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return choose("name", name, DATASETS)
-
-
-class ModelChoice(BaseModel):
-    """Which model. The sizes of its input and output come from the data set, its output from the loss if not said."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    hidden_units: tuple[Units, ...] = ()
-    activation: Component
-    normalization: Component | None = None
-    bias: StrictBool = True
-    output: Literal["sigmoid", "softmax", "identity", "relu"]
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return choose("name", name, models.MODELS)
-
-    @field_validator("activation", "normalization", mode="before")
-    @classmethod
-    def _resolved(cls, value: Any, info: ValidationInfo) -> Any:
-        table = activations.ACTIVATIONS if info.field_name == "activation" else NORMALIZATIONS
-        return resolve(f"model.{info.field_name}", plain(value), table)
-
-    @model_validator(mode="after")
-    def _layers_fit(self) -> Self:
-        single = ("single_neuron", "logistic_regression")
-        allowed = dict.fromkeys(single, (0, 0)) | {"shallow_network": (1, 1), "multi_task_network": (1, 99)}
-        fewest, most = allowed.get(self.name, (0, 99))
-        if not fewest <= len(self.hidden_units) <= most:
-            number = f"{fewest} to {most}" if most > fewest else str(fewest)
-            raise ValueError(
-                f"hidden_units={shown(list(self.hidden_units))} is not allowed: {self.name} has {number} hidden layers"
-            )
-        if self.name in single and self.activation.name != "identity":
-            raise ValueError(f"activation={self.activation.name!r}: {self.name} has no hidden layer to use it")
-        if self.normalization is not None and not self.hidden_units:
-            raise ValueError(f"normalization={self.normalization.name!r}: there is no hidden layer to normalise")
-        return self
-
-
-class Transfer(BaseModel):
-    """Layers that come trained from another task and stay as they are; the last layer starts anew.
-
-    Before the recipe's own training its model is trained by gradient descent, in the reference, on a yes-or-no question
-    about the same data, with a head of its own that is then thrown away.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    frozen_layers: Layers = 1
-    pretraining_epochs: Epochs = 20
-    pretraining_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-
-    @field_validator("pretraining_rate", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError(f"pretraining_rate={value!r} is not allowed: must be no truth value")
-        return value
-
-
-class Schedule(Component):
-    """A learning-rate schedule and whether it counts epochs or steps."""
-
-    unit: Literal["epoch", "step"] = "epoch"
-
 
 # How a training is asked of an implementation: in one call of its ``fit``; in two, the second of which goes on where
 # the first ended; or in a second call with the same objects, after a first that is to leave no trace. In mathematics
@@ -191,10 +106,12 @@ class Recipe(BaseModel):
         """Write out what is left out, other than the keywords of components."""
         if not isinstance(values, Mapping):
             return values
-        values = {"initializer": "he_normal", "schedule": "constant", **values}
-        if isinstance(plain(values.get("model")), Mapping):
-            values["model"] = fill_in_model(plain(values["model"]), plain(values.get("loss")))
-        return values
+        model = plain(values.get("model"))
+        if isinstance(model, Mapping):
+            if "layers" in model and "initializer" in values:
+                model = {**model, "layers": fill_in_initializer(model["layers"], values["initializer"])}
+            values = {**values, "model": fill_in_model(model, plain(values.get("loss")))}
+        return {"initializer": "he_normal", "schedule": "constant", **values}
 
     @field_validator(*TABLES, mode="before")
     @classmethod
@@ -221,7 +138,8 @@ class Recipe(BaseModel):
     def _try_model(self) -> None:
         try:
             with np.errstate(all="ignore"):  # a trial's numbers are not looked at
-                self.build_model(models, features=1, classes=2)
+                if not self.is_network:  # its layers have been tried, each alone
+                    self.build_model(models, features=1, classes=2)
         except ValueError as error:
             field = "regularizers" if str(error).startswith("keep_probability") else "model.normalization"
             raise ValueError(f"{field}: {cut(str(error), LONGEST_REFUSAL)}") from error
@@ -230,8 +148,14 @@ class Recipe(BaseModel):
     def hash(self) -> str:
         """Content hash, 12 hexadecimal digits: the recipe's identity. Name and description do not count."""
         exclude = {"name", "description", "dtypes"} | (set() if self.every_epoch else {"every_epoch"})
+        exclude |= {"initializer"} if self.is_network else set()  # each layer has its own
         content = self.model_dump(mode="json", exclude=exclude)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the model is a network of layers."""
+        return self.model.name == NETWORK
 
     @property
     def keep_probability(self) -> float | tuple[float, ...]:
@@ -257,18 +181,28 @@ class Recipe(BaseModel):
     @property
     def components(self) -> frozenset[str]:
         """The names of all components that the recipe is made of."""
-        parts = (self.initializer, self.loss, self.optimizer, self.schedule, self.model.activation, *self.regularizers)
-        names = {self.model.name, self.model.output, *(part.name for part in parts)}
-        return frozenset(names | ({self.model.normalization.name} if self.model.normalization else set()))
+        parts = [self.loss, self.optimizer, self.schedule, *self.regularizers]
+        if not self.is_network:
+            parts += [self.initializer, self.model.activation]
+        if self.model.normalization is not None:
+            parts.append(self.model.normalization)
+        of_layers = (layer.components for layer in all_layers(self.model.layers))
+        return frozenset({self.model.name, self.model.output, *(part.name for part in parts)}.union(*of_layers))
 
-    def build_model(self, package: Any, *, features: int, classes: int) -> Any:
-        """This recipe's model from a ``models`` module: one of the four packages', or one that mirrors them."""
+    def build_model(self, package: Any, *, features: int, classes: int, targets: int = 1) -> Any:
+        """This recipe's model from a ``models`` module: one of the four packages', or one that mirrors them.
+
+        ``targets``: the numbers in the target of an example, where it is not of ``classes``.
+        """
+        if self.is_network:
+            layers = [layer.build(package.LAYERS) for layer in self.model.layers]
+            return package.network(layers, (features,), output=self.model.output)
         make: Callable[..., Any] = package.MODELS[self.model.name]
         if self.model.name == "single_neuron":
             return make(features, output=self.model.output, bias=self.model.bias)
         if self.model.name == "logistic_regression":
             return make(features, bias=self.model.bias)
-        outputs = classes if self.model.name in ("softmax_classifier", "multi_task_network") else 1
+        outputs = classes if self.model.name in ("softmax_classifier", "multi_task_network") else targets
         keywords: dict[str, Any] = {
             "activation": self.model.activation.name,
             "activation_options": self.model.activation.keywords,
@@ -333,7 +267,9 @@ def _misfits(recipe: Recipe) -> Iterator[str]:
         found = [c.name for c in recipe.regularizers if c.name in names]
         if len(found) > 1:
             yield f"regularizers names {', '.join(map(repr, found))}: at most one of them"
-    if recipe.named("inverted_dropout") and not recipe.model.hidden_units:
+    if recipe.is_network:
+        yield from _misfits_of_network(recipe)
+    elif recipe.named("inverted_dropout") and not recipe.model.hidden_units:
         yield "regularizers names 'inverted_dropout': there is no hidden layer to drop units of"
     if recipe.optimizer.name == "lbfgs" and recipe.batch_size is not None:
         yield f"batch_size={recipe.batch_size!r} is not allowed for 'lbfgs': must be left out (full batch)"
@@ -345,7 +281,7 @@ def _misfits(recipe: Recipe) -> Iterator[str]:
         yield "every_epoch=True is not allowed with 'batch_norm': no epoch's running averages are kept but the last's"
     if recipe.frozen_biases and not recipe.model.bias:
         yield "frozen_biases=True is not allowed with model.bias=False: must be False or left out"
-    if recipe.frozen_layers > len(recipe.model.hidden_units):
+    if recipe.frozen_layers > len(recipe.model.hidden_units) and not recipe.is_network:
         yield (
             f"transfer.frozen_layers={recipe.frozen_layers!r} is not allowed: must leave one of"
             f" {len(recipe.model.hidden_units) + 1} layers to train"
@@ -363,7 +299,7 @@ def _misfits_of_data(recipe: Recipe) -> Iterator[str]:
         by_task = CATEGORICAL  # a class is no number to be near to
     if recipe.loss.name not in by_task:
         yield not_allowed("loss.name", recipe.loss.name, by_task, context)
-    if (recipe.model.name == "multi_task_network") != (data.task == "multilabel"):
+    if (recipe.model.name == "multi_task_network") != (data.task == "multilabel") and not recipe.is_network:
         yield f"model.name={recipe.model.name!r} is not allowed{context}"
     if recipe.dataset.path is not None:
         yield f"dataset.path={shown(recipe.dataset.path)} is not allowed for {data.name!r}: it is {data.kind}"
@@ -371,6 +307,72 @@ def _misfits_of_data(recipe: Recipe) -> Iterator[str]:
         wanted = getattr(recipe.dataset, field)
         if wanted is not None and wanted > most and not extent.drawn_as_asked:
             yield f"dataset.{field}={wanted} is not allowed: {data.name!r} has {most}"
+    yield from misfits_of_extent(recipe, extent)
+
+
+def _misfits_of_network(recipe: Recipe) -> Iterator[str]:
+    """What other models have and a network says otherwise, or has not."""
+    if recipe.named("inverted_dropout"):
+        yield f"regularizers names 'inverted_dropout': must be a layer, 'dropout', in a {NETWORK!r}"
+    if recipe.transfer is not None:
+        yield f"transfer is not allowed for {NETWORK!r}: must be left out"
+    if recipe.frozen_biases and not any(layer.has_bias for layer in all_layers(recipe.model.layers)):
+        yield "frozen_biases=True is not allowed: no layer has biases"
+
+
+def misfits_of_extent(recipe: Recipe, extent: Extent) -> Iterator[str]:
+    """What does not fit data of an ``extent``: tokens, numbers of targets, and the shapes of a network's layers."""
+    name, tokens = repr(recipe.dataset.name), extent.vocabulary is not None
+    if tokens:
+        if not recipe.is_network:
+            yield f"model.name={recipe.model.name!r} is not allowed for the tokens of {name}: must be {NETWORK!r}"
+        found = [component.name for component in recipe.named(*regularizers.AUGMENTATIONS)]
+        if found:
+            yield f"regularizers names {', '.join(map(repr, found))}: the inputs of {name} are tokens"
+    if extent.targets > 1 and recipe.model.name in _ONE_OUTPUT:
+        yield f"model.name={recipe.model.name!r} is not allowed for the {extent.targets} targets of {name}"
+    if recipe.is_network:
+        try:
+            layers = list(placed(recipe.model.layers, (extent.features,), tokens=tokens))
+        except ShapeError as error:
+            yield f"model.layers: {error}"
+        else:
+            yield from _misfits_of_ends(recipe, extent, layers)
+            yield from _misfits_of_batches(recipe, extent, layers)
+
+
+def _misfits_of_ends(recipe: Recipe, extent: Extent, layers: list[Placed]) -> Iterator[str]:
+    """What the first layers cannot take, or the loss of what the last gives."""
+    name = repr(recipe.dataset.name)
+    for layer in layers:
+        if layer.layer.name == "embedding" and layer.layer.keywords["entries"] < (extent.vocabulary or 0):
+            entries, least = layer.layer.keywords["entries"], extent.vocabulary
+            place = f"model.layers: layer {layer.path} (embedding)"
+            yield f"{place} has entries={entries}; must be {least} or more for {name}"
+    categorical, several = recipe.model.output == "softmax", extent.targets > 1
+    outputs = extent.classes if categorical else extent.targets
+    gives = recipe.model.output_shape((extent.features,))
+    if gives != (outputs,):
+        each = "labels" if recipe.loss.name in BINARY else "targets"
+        what = (
+            "one for each of the classes" if categorical else f"one for each of the {each}" if several else "one number"
+        )
+        yield f"model.layers: the last layer gives {gives}; must give {(outputs,)}, {what} of {name}"
+    if several and recipe.loss.name in BINARY and recipe.loss.keywords.get("class_weights") is not None:
+        yield "loss.class_weights is not allowed for several outputs: must be left out"
+
+
+def _misfits_of_batches(recipe: Recipe, extent: Extent, layers: list[Placed]) -> Iterator[str]:
+    """Of one number, as one example has it of each feature, there is no unbiased variance."""
+    examples = recipe.dataset.examples or extent.examples
+    size = min(recipe.batch_size or examples, examples)
+    for place in layers:
+        unbiased = place.layer.keywords.get("running_variance") == "unbiased"
+        if unbiased and len(place.takes) == 1 and 1 in (size, examples % size):
+            yield (
+                f"batch_size={recipe.batch_size!r} is not allowed for {examples} examples with layer {place.path}"
+                " (batch_norm): a batch of one has no unbiased variance"
+            )
 
 
 def _misfits_of_loss(recipe: Recipe) -> Iterator[str]:

@@ -3,14 +3,19 @@
 Types, bounds and defaults are those that pydantic holds a recipe to.
 """
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
+from conformance.recipes.catalogue import first_line
 from conformance.recipes.components import Component
-from conformance.recipes.recipe import DatasetChoice, ModelChoice, Recipe, Schedule, Transfer
+from conformance.recipes.layers import LayerChoice, defaults_of
+from conformance.recipes.parts import DatasetChoice, ModelChoice, Schedule, Transfer
+from conformance.recipes.recipe import Recipe
+from reference_numpy import layers
 
 MODELS: dict[str, type[BaseModel]] = {
     "Recipe": Recipe,
@@ -19,6 +24,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "Component": Component,
     "Schedule": Schedule,
     "Transfer": Transfer,
+    "LayerChoice": LayerChoice,
 }
 
 TITLES = {
@@ -28,6 +34,7 @@ TITLES = {
     "Component": "Components",
     "Schedule": "`schedule`",
     "Transfer": "`transfer`",
+    "LayerChoice": "Layers",
 }
 
 # What a recipe may leave out although it always has it, and what is then put in.
@@ -43,7 +50,7 @@ MEANINGS = {
     "Recipe.description": "a sentence for readers",
     "Recipe.dataset": "which data",
     "Recipe.model": "which network",
-    "Recipe.initializer": "how weights are drawn before the first step",
+    "Recipe.initializer": "how weights are drawn before the first step; of a `network`, where layers name none",
     "Recipe.loss": "what is minimised, without penalties",
     "Recipe.reduction": "whether the losses of a batch's examples are averaged or added up",
     "Recipe.regularizers": "penalties, dropout, clipping, constraints, early stopping, augmentations",
@@ -64,18 +71,22 @@ MEANINGS = {
     "DatasetChoice.scaling": "of the inputs: to mean 0 and variance 1, to [0, 1], or as they are",
     "DatasetChoice.examples": "how many to train on; left out: all, or the data set's own number",
     "DatasetChoice.test_examples": "how many to test on",
-    "ModelChoice.name": "`conformance list models`",
+    "ModelChoice.name": '`conformance list models`, or `"network"`',
     "ModelChoice.hidden_units": "of each hidden layer",
     "ModelChoice.activation": "of the hidden layers: `conformance list activations`",
     "ModelChoice.normalization": "of the hidden layers: `conformance list normalizations`",
     "ModelChoice.bias": "whether layers have biases",
     "ModelChoice.output": "of the last layer",
+    "ModelChoice.layers": "of a `network`, one after the other; the fields above but `output` are not for it",
     "Component.name": "`conformance list initializers`, `losses`, `optimizers`, `regularizers`, ...",
     "Schedule.name": "`conformance list schedules`",
     "Schedule.unit": "whether it counts epochs or steps, from 0",
     "Transfer.frozen_layers": "how many, from the first",
     "Transfer.pretraining_epochs": "of the training before",
     "Transfer.pretraining_rate": "its learning rate",
+    "LayerChoice.name": "the layer's",
+    "LayerChoice.layers": "of a `sequence`, `residual` or `bidirectional`",
+    "LayerChoice.branches": "of a `parallel`",
 }
 
 INTRODUCTION = """\
@@ -94,6 +105,12 @@ A component is its name alone, `"adam"`, or a table of its name and keywords, `{
 keywords with their defaults, and what they mean, are in [the catalogue](../catalogue.md).
 """
 
+LAYERS = """\
+A layer is its name alone, `"flatten"`, or a table of its name and keywords, `{ name = "dense", units = 10 }`. The
+keywords are those of the makers in `reference_numpy`: what must be given stands first, the others with their defaults.
+
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -102,6 +119,7 @@ def page() -> str:
         sections += [
             f"## {TITLES[name]}\n",
             *([COMPONENTS] if model is Component else []),
+            *([LAYERS + "\n".join(_layers()) + "\n"] if model is LayerChoice else []),
             "\n".join(_table(model)) + "\n",
         ]
     return "\n".join(sections)
@@ -109,11 +127,28 @@ def page() -> str:
 
 def _table(model: type[BaseModel]) -> Iterator[str]:
     schema = model.model_json_schema(ref_template="{model}")
+    schema = schema["$defs"][schema["$ref"]] if "$ref" in schema else schema  # one that refers to itself
     yield "| field | value | default | |"
     yield "| --- | --- | --- | --- |"
     for field, value in schema["properties"].items():
         place = f"{model.__name__}.{field}"
         yield f"| `{field}` | {_value(value)} | {_default(place, value)} | {MEANINGS[place]} |"
+
+
+def _layers() -> Iterator[str]:
+    """A row for each layer: its keywords."""
+    yield "| layer | keywords | |"
+    yield "| --- | --- | --- |"
+    for name, make in layers.LAYERS.items():
+        keywords = [
+            f"`{keyword}`" if default is inspect.Parameter.empty else f"`{keyword} = {_written(default)}`"
+            for keyword, default in defaults_of(name).items()
+        ]
+        yield f"| `{name}` | {', '.join(keywords)} | {first_line(make).rstrip('.:').replace('``', '`')} |"
+
+
+def _written(default: Any) -> str:
+    return "none" if default is None else json.dumps(default)
 
 
 def _default(place: str, value: dict[str, Any]) -> str:

@@ -5,7 +5,10 @@ from functools import cache
 from typing import Any
 
 from conformance.recipes import coverage
+from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
+from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
+from conformance.recipes.showcases import NETWORK_SHOWCASES
 
 _flower = {"name": "flower", "scaling": "none"}
 _cancer = {"name": "breast_cancer"}
@@ -349,17 +352,21 @@ _PAIRS = tuple(
     coverage.recipe_values(f"pair-{number:03}", choice) for number, choice in enumerate(coverage.covering_array())
 )
 
+_LAYERS = OF_IMAGES + WITHOUT_ORDER + OF_SEQUENCES
+
 SUITES = {
     "quick": _QUICK,
     "default": _QUICK + _MORE,
-    "full": _QUICK + _MORE + _SEEN_ELSEWHERE + _ALONE + _PAIRS,
-    "showcases": _SHOWCASES,
+    "full": _QUICK + _MORE + _SEEN_ELSEWHERE + _ALONE + _PAIRS + _LAYERS,
+    "layers": _LAYERS,
+    "showcases": _SHOWCASES + NETWORK_SHOWCASES,
 }
 
 SUITE_DESCRIPTIONS = {
     "quick": "one recipe for each kind of model, optimizer and regularizer",
     "default": "the course's models and the formulations that matter most, small and on real data where there is some",
-    "full": "default, every formulation on its own, and every allowed pair of them (see `conformance list coverage`)",
+    "full": "default, every formulation on its own, every allowed pair (`conformance list coverage`), and layers",
+    "layers": "networks of layers: every layer with every formulation of its keywords",
     "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
 }
 

@@ -18,7 +18,8 @@ from conformance.data.datasets import Dataset
 from conformance.problems.preparation import assemble
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
-from conformance.recipes.recipe import DatasetChoice, Recipe
+from conformance.recipes.parts import DatasetChoice
+from conformance.recipes.recipe import Recipe
 from conformance.results.grammar import (
     Tree,
     flatten,
@@ -173,7 +174,7 @@ def _tape(tree: Tree) -> Tape:
     return Tape(
         tree.get("initial_parameters", {}),
         tree.get("batch_order"),
-        {int(layer): masks for layer, masks in sorted(tree.get("dropout_masks", {}).items())},
+        {int(place) if place.isdecimal() else place: masks for place, masks in tree.get("dropout_masks", {}).items()},
         [draws[number] for number in sorted(draws)],
         tree.get("example_weights"),
     )

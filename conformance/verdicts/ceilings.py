@@ -103,9 +103,9 @@ def measure_all(case: Case, expectations: Expectations) -> Measured:
     whole = double.problem.steps == case.problem.steps
     sights = {check: _sights(expected, double.problem) for check, expected in expectations.items()}
     for mutant in concerning(case.problem.recipe, case.problem.dtype.name):
-        session = reference_with(mutant.name).session(double.problem)
         for check in asked(mutant):
             try:
+                session = reference_with(mutant.name).session(double.problem)
                 with np.errstate(all="ignore"):  # a fault may divide by 0
                     moved = _moved(CHECKS[check](session, double), sights[check])
             except Exception:  # whatever it is: such a fault cannot be overlooked

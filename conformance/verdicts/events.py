@@ -16,14 +16,14 @@ from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, named
 from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import FLOOR_FACTOR, ROUNDOFFS
-
-KINKED = ("relu", "leaky_relu", "elu", "selu")
+from conformance.verdicts.switches import KINKED, Switching, switching
+from reference_numpy import models
 
 Events = dict[int, str]
 
 
 class Switch(NamedTuple):
-    """What switches at 0: a pre-activation that meets a kink, a direction of which the sign counts, or a weight's."""
+    """What switches at 0: what meets a kink, the lead of a largest number, a direction or a weight by its sign."""
 
     kind: str
     name: str
@@ -34,6 +34,8 @@ Sight = dict[Switch, Array]  # what one session sees at one step; a pre-activati
 
 _SENTENCES = {
     "kink": "unit {unit} of layer {layer} is {distance:.1e} from its kink for example {example} of the batch",
+    "maximum": "the two largest numbers that layer {layer} chooses from are {distance:.1e} apart for example {example}"
+    " of the batch",
     "direction": "the direction of {name}{index} is {distance:.1e} from changing its sign",
     "sign": "{name}{index} is {distance:.1e} from 0, where the gradient of its penalty changes its sign",
 }
@@ -46,7 +48,7 @@ def local_events(case: Case, sessions: Sequence[Session]) -> Events:
     """
     events: Events = {}
     problem = case.problem
-    if not _can_switch(problem.recipe):
+    if not _can_switch(problem):
         return events
     for state in case.trajectory:
         _add_event(events, state.step, [_switches(session, problem, state, state.step) for session in sessions])
@@ -60,7 +62,7 @@ def local_events(case: Case, sessions: Sequence[Session]) -> Events:
 def free_running_events(case: Case, sessions: Sequence[Session]) -> Events:
     """Events of the free-running training: from the first on, every step is under its influence."""
     problem, (oracle, *_) = case.problem, sessions
-    if not (_can_switch(problem.recipe) or _penalises_absolutes(problem.recipe)):
+    if not (_can_switch(problem) or _penalises_absolutes(problem.recipe)):
         return {}
     runs = [replay(session, problem.in_float64() if session is oracle else problem) for session in sessions]
     for states in zip(*runs, strict=True):
@@ -79,8 +81,18 @@ def _has_kinks(recipe: Recipe) -> bool:
     return recipe.model.activation.name in KINKED
 
 
-def _can_switch(recipe: Recipe) -> bool:
-    return _has_kinks(recipe) or recipe.model.output == "relu" or recipe.optimizer.name == "lion"
+def _can_switch(problem: Problem) -> bool:
+    return _layers_switch(problem) or problem.recipe.optimizer.name == "lion"
+
+
+def _layers_switch(problem: Problem) -> bool:
+    recipe = problem.recipe
+    return _has_kinks(recipe) or recipe.model.output == "relu" or bool(_switching(problem))
+
+
+def _switching(problem: Problem) -> list[Switching]:
+    """The layers of a network of them that switch."""
+    return switching(problem.build_model(models)) if problem.recipe.is_network else []
 
 
 def _penalises_absolutes(recipe: Recipe) -> bool:
@@ -91,13 +103,15 @@ def _penalises_absolutes(recipe: Recipe) -> bool:
 
 
 def _switches(session: Session, problem: Problem, state: TrainingState, step: int) -> Sight:
-    """The pre-activations that meet a kink and, if there is a state to step from, Lion's direction."""
+    """What the layers switch by and, if there is a state to step from, Lion's direction."""
     recipe, batch = problem.recipe, problem.batch(step - 1)
     found: Sight = {}
-    if _has_kinks(recipe) or recipe.model.output == "relu":
+    if _layers_switch(problem):
         values = session.intermediates(state.parameters, batch.x, batch.masks, None)
         for switch in _kinks(problem):
             found[switch] = values[switch.name]
+        for layer in _switching(problem):
+            found[Switch(layer.kind, layer.takes, layer.place)] = layer.distance(values[layer.takes])
     if recipe.optimizer.name == "lion" and state.slots:
         beta1 = recipe.optimizer.keywords["beta1"]
         for name, g in take_step(session, problem, state).clipped.items():
@@ -114,7 +128,7 @@ def _kinks(problem: Problem) -> Iterable[Switch]:
             taken = named("pre-activation" if recipe.model.normalization is None else "normalized", layer)
             yield Switch("kink", taken, layer)
     if recipe.model.output == "relu":
-        yield Switch("kink", named("pre-activation", depth), depth)
+        yield Switch("kink", problem.logits, depth)
 
 
 def _signed(problem: Problem, state: TrainingState) -> Sight:

@@ -35,6 +35,8 @@ SHIPPED = Path(__file__).with_name("ceilings.json.gz")
 
 # What a bound is made from, beside the reference and the faults.
 _HARNESS = ("checks", "data", "problems", "adapters/numpy.py", "verdicts/ceilings.py")
+# Files of the reference in which no recipe of a dense network has a part.
+LAYERS = frozenset({"_layer.py", "layers.py", "convolution.py", "recurrent.py", "attention.py", "network.py"})
 
 # Stage, tensor, fault, step, error (None: infinite), and whether no other tensor of the check shows the fault more.
 Row = tuple[str, str, str, int, Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, bool]
@@ -105,16 +107,18 @@ def name_of(recipe: Recipe, dtype: str) -> str:
 def digest(recipe: Recipe, dtype: str) -> str:
     """What the bounds of a recipe in a precision are made from, but for the recipe itself; 16 hexadecimal digits."""
     faults = [[mutant.name, mutant.edits, ceilings.asked(mutant)] for mutant in ceilings.concerning(recipe, dtype)]
-    return _hashed(code_digest(_folder("reference_numpy"), _folder("conformance")), json.dumps(faults))
+    without = frozenset[str]() if recipe.is_network else LAYERS
+    return _hashed(code_digest(_folder("reference_numpy"), _folder("conformance"), without), json.dumps(faults))
 
 
 @cache
-def code_digest(reference: Path, harness: Path) -> str:
+def code_digest(reference: Path, harness: Path, without: frozenset[str] = frozenset()) -> str:
     """Digest of the statements in the folder of the reference and in those parts of the harness that bounds rest on.
 
+    ``without``: the names of files of the reference that have no part in it.
     Docstrings and comments have no part in it. Nor has what only decides which fault is the nearest: the floors.
     """
-    files = sorted(reference.glob("**/*.py"))
+    files = sorted(file for file in reference.glob("**/*.py") if file.name not in without)
     for part in _HARNESS:
         files += sorted((harness / part).glob("**/*.py")) if (harness / part).is_dir() else [harness / part]
     return _hashed(*(f"{file.name}\n{_statements(file.read_text(encoding='utf-8'))}" for file in files))

@@ -7,6 +7,7 @@ far its results spread is how far honest rounding moves them.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -19,7 +20,15 @@ from conformance.problems.tape import Tape
 from conformance.problems.tensors import Array, Masks, Tensors, layer_of
 from conformance.recipes.components import Component
 from conformance.recipes.recipe import Recipe
-from conformance.verdicts.summation import ParallelNetwork, SequentialNetwork, total_by_threads, total_in_turn
+from conformance.verdicts.summation import (
+    ParallelNetwork,
+    SequentialNetwork,
+    product_by_threads,
+    product_in_turn,
+    stacked,
+    total_by_threads,
+    total_in_turn,
+)
 from reference_numpy.arithmetic import rounded_otherwise
 
 P = ParamSpec("P")
@@ -81,10 +90,21 @@ def drawn_salt(generator: np.random.Generator) -> float:
 def arithmetic(variant: Variant, salt: float) -> AbstractContextManager[None]:
     """While this lasts the reference computes as ``variant`` says; ``salt`` says how another library would round."""
     return rounded_otherwise(
+        product=partial(_product, variant, int(salt)),
         total=total_in_turn if variant.one_by_one else total_by_threads if variant.side_by_side else None,
         one_minus_power=subtracted if variant.functions else None,
         value=AnotherLibrary(salt, 2 if variant.side_by_side else 1) if variant.functions else None,
     )
+
+
+def _product(variant: Variant, salt: int, a: Array, b: Array) -> Array:
+    """The matrix products of layers, which a network of them leaves to the arithmetic, in the order of ``variant``."""
+    if variant.reordered:
+        order = np.random.default_rng((salt, a.shape[-1])).permutation(a.shape[-1])
+        a, b = a[..., order], b[..., order, :]
+    if variant.one_by_one:
+        return stacked(product_in_turn, a, b)
+    return stacked(product_by_threads, a, b) if variant.side_by_side else np.matmul(a, b)
 
 
 def jittered(value: Array, generator: np.random.Generator) -> Array:
@@ -110,14 +130,22 @@ class Rerounded(Session):
         self.salt = drawn_salt(self.generator)
         recipe = with_rounded_scalars(problem, self.generator) if self.variant.rounded else problem.recipe
         self.session = NumpySession(replace(problem, recipe=recipe))
+        self.orders = {} if problem.recipe.is_network else self._orders_of_units()
+        self.inverses = {layer: np.argsort(order) for layer, order in self.orders.items()}
+
+    def _orders_of_units(self) -> dict[int, Array]:
+        """The order of the features and of each layer's units, in a dense network whose products are its own.
+
+        In a network of layers units keep their places, and the terms of products are reordered (:func:`_product`).
+        """
         if self.variant.one_by_one:
             self.session.model = SequentialNetwork(**vars(self.session.model))
         elif self.variant.side_by_side:
             self.session.model = ParallelNetwork(**vars(self.session.model))
         sizes = self.session.model.layer_sizes
-        features = np.arange(sizes[0]) if problem.recipe.image_augmentations else self._order(sizes[0])
-        self.orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
-        self.inverses = [np.argsort(order) for order in self.orders]
+        features = np.arange(sizes[0]) if self.problem.recipe.image_augmentations else self._order(sizes[0])
+        orders = [features, *(self._order(n) for n in sizes[1:-1]), np.arange(sizes[-1])]
+        return dict(enumerate(orders))
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
         """Other weights than those of ``seed``: what differs between two draws is what chance alone moves."""
@@ -126,8 +154,8 @@ class Rerounded(Session):
         return _orthogonalized(weights, **initializer.keywords) if initializer.name == "orthogonal" else weights
 
     def initial_parameters(self, seed: int) -> Tensors:
-        """The reference's own: no biases, which alone are looked at here, are drawn."""
-        return self.session.initial_parameters(seed)
+        """The reference's own, as no biases are drawn; in a network of layers, whose weights are looked at, others."""
+        return self.session.initial_parameters(int(self.seeds.integers(2**31)) if not self.orders else seed)
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         rows = self._order(len(train_x))
@@ -143,7 +171,8 @@ class Rerounded(Session):
             self.session.intermediates, *self._mixed(parameters, x, rows), self._mixed_masks(masks, rows), mixed
         )
         back = np.argsort(rows)
-        return {n: value.take(back, axis=0).take(self.inverses[layer_of(n)], axis=1) for n, value in found.items()}
+        found = {n: value.take(back, axis=0) for n, value in found.items()}
+        return {n: v.take(self.inverses[layer_of(n)], axis=1) for n, v in found.items()} if self.orders else found
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         rows = self._order(len(x))
@@ -153,9 +182,11 @@ class Rerounded(Session):
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         rows = self._order(len(x))
         found = self._run(self.session.gradients, *self._mixed_batch(parameters, x, y, masks, weights, rows))
-        cost, input_gradient = found.pop("cost"), found.pop("A0")
-        input_gradient = _undo(input_gradient, rows).take(self.inverses[0], axis=1)
-        return self._restored(found) | {"cost": cost, "A0": input_gradient}
+        beside = {"cost": found.pop("cost")}
+        if "A0" in found:
+            input_gradient = _undo(found.pop("A0"), rows)
+            beside["A0"] = input_gradient.take(self.inverses[0], axis=1) if self.orders else input_gradient
+        return self._restored(found) | beside
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         rows = self._order(len(x))
@@ -226,7 +257,7 @@ class Rerounded(Session):
         return {name: self._jitter(value) for name, value in tensors.items()}
 
     def _mixed(self, parameters: Tensors, x: Array, rows: Array) -> tuple[Tensors, Array]:
-        return self._mixed_parameters(parameters), self._jitter(x)[rows][:, self.orders[0]]
+        return self._mixed_parameters(parameters), self._features(self._jitter(x)[rows])
 
     def _mixed_batch(
         self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None, rows: Array
@@ -236,8 +267,10 @@ class Rerounded(Session):
 
     def _mixed_parameters(self, parameters: Tensors) -> Tensors:
         """Parameters, or anything that goes by their names or those of running averages, in this run's orders."""
-        mixed = {}
-        for name, value in self._jitter_all(parameters).items():
+        mixed = dict(self._jitter_all(parameters))
+        if not self.orders:
+            return mixed
+        for name, value in mixed.items():
             layer = layer_of(name)
             value = value[self.orders[layer]]
             mixed[name] = value[:, self.orders[layer - 1]] if value.ndim == 2 else value
@@ -245,6 +278,8 @@ class Rerounded(Session):
 
     def _restored(self, tensors: Tensors) -> Tensors:
         """The inverse of :meth:`_mixed_parameters`, but for the jitter."""
+        if not self.orders:
+            return tensors
         restored = {}
         for name, value in tensors.items():
             layer = layer_of(name)
@@ -252,10 +287,18 @@ class Rerounded(Session):
             restored[name] = value.take(self.inverses[layer - 1], axis=1) if value.ndim == 2 else value
         return restored
 
+    def _features(self, x: Array) -> Array:
+        """Inputs with their features in the order of this run."""
+        return x[:, self.orders[0]] if self.orders else x
+
     def _mixed_masks(self, masks: Masks | None, rows: Array) -> Masks | None:
         if masks is None:
             return None
-        return {layer: mask[rows][:, self.orders[layer]] for layer, mask in masks.items()}
+        return {place: self._mask(mask[rows], place) for place, mask in masks.items()}
+
+    def _mask(self, mask: Array, place: Any) -> Array:
+        """A mask of dropout ``(m, n_l)`` with the units of its layer in the order of this run."""
+        return mask[:, self.orders[place]] if self.orders else mask
 
     def _mixed_problem(self, problem: Problem) -> Problem:
         examples, size = len(problem.train_x), problem.recipe.batch_size or len(problem.train_x)
@@ -271,22 +314,21 @@ class Rerounded(Session):
             epochs = [epochs[0]] * len(epochs)
             x, y, weights = x[epochs[0]], y[epochs[0]], None if weights is None else weights[epochs[0]]
         masks = {
-            layer: np.stack([m[places][:, self.orders[layer]] for m, places in zip(mask, epochs, strict=True)])
-            for layer, mask in problem.tape.dropout_masks.items()
+            place: np.stack([self._mask(m[places], place) for m, places in zip(mask, epochs, strict=True)])
+            for place, mask in problem.tape.dropout_masks.items()
         }
         draws = [
             np.stack([self._mixed_draws(drawn[places]) for drawn, places in zip(augmentation, epochs, strict=True)])
             for augmentation in problem.tape.augmentation_draws
         ]
         tape = Tape(self._mixed_parameters(problem.tape.initial_parameters), order, masks, draws, weights)
-        features = self.orders[0]
-        mixed_x, test_x = self._jitter(x)[:, features], problem.test_x[:, features]
+        mixed_x, test_x = self._features(self._jitter(x)), self._features(problem.test_x)
         return replace(problem, train_x=mixed_x, train_y=y, test_x=test_x, tape=tape)
 
     def _mixed_draws(self, drawn: Array) -> Array:
         """Noise has a number for each feature, in their order; flips and shifts have not."""
-        noise = drawn.ndim == 2 and drawn.shape[1] == len(self.orders[0]) and np.issubdtype(drawn.dtype, np.floating)
-        return self._jitter(drawn)[:, self.orders[0]] if noise else drawn
+        noise = drawn.ndim == 2 and drawn.shape[1] == self.problem.features and np.issubdtype(drawn.dtype, np.floating)
+        return self._features(self._jitter(drawn)) if noise else drawn
 
 
 def with_rounded_scalars(problem: Problem, generator: np.random.Generator) -> Recipe:

@@ -1,5 +1,6 @@
 """Sums of many terms, equal in mathematics to the reference's, as other libraries and other machines take them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,20 +30,7 @@ class SequentialNetwork(DenseNetwork):
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         """``a b`` as a sum of the products of one column and one row, added in turn in the working precision."""
-        terms = a.shape[1]
-        if a.shape[0] == b.shape[1] == 1:
-            return np.add.accumulate(a[0] * b[:, 0])[-1:].reshape(1, 1)
-        if terms < SHORTEST:
-            return np.asarray(super().product(a, b, out=out))
-        total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
-        total[...] = 0
-        columns, rows = np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b)[:, None, :]
-        if 8 * total.size <= BLOCK:
-            _add_in_blocks(columns, rows, total)
-        else:
-            for column, row in zip(columns, rows, strict=True):
-                total += column * row
-        return total
+        return product_in_turn(a, b, out=out)
 
 
 class ParallelNetwork(DenseNetwork):
@@ -50,13 +38,50 @@ class ParallelNetwork(DenseNetwork):
 
     def product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         """``a b``: slices of its terms with fused multiply-add, side by side, and a tree over the slices."""
-        slices = -(-a.shape[1] // SLICE)
-        missing = slices * SLICE - a.shape[1] if slices > 1 else 0
-        left = np.pad(a, ((0, 0), (0, missing))).reshape(len(a), slices, -1).transpose(1, 0, 2)
-        right = np.pad(b, ((0, missing), (0, 0))).reshape(slices, -1, b.shape[1])
-        small = slices * len(a) * b.shape[1] <= MOST_FUSED
-        parts = fused(left, right) if small else np.matmul(left, right)
-        return np.positive(tree(parts), out=out)
+        return np.positive(product_by_threads(a, b), out=out)
+
+
+def product_in_turn(a: Array, b: Array, *, out: Array | None = None) -> Array:
+    """The matrix product ``a b``, its terms added one after another in the working precision."""
+    terms = a.shape[1]
+    if a.shape[0] == b.shape[1] == 1:
+        return np.add.accumulate(a[0] * b[:, 0])[-1:].reshape(1, 1)
+    if terms < SHORTEST:
+        return np.matmul(a, b, out=out)
+    total = np.zeros((a.shape[0], b.shape[1]), a.dtype) if out is None else out
+    total[...] = 0
+    columns, rows = np.ascontiguousarray(a.T)[:, :, None], np.ascontiguousarray(b)[:, None, :]
+    if 8 * total.size <= BLOCK:
+        _add_in_blocks(columns, rows, total)
+    else:
+        for column, row in zip(columns, rows, strict=True):
+            total += column * row
+    return total
+
+
+def product_by_threads(a: Array, b: Array) -> Array:
+    """The matrix product ``a b``: slices of its terms with fused multiply-add, side by side, and a tree over them."""
+    slices = -(-a.shape[1] // SLICE)
+    missing = slices * SLICE - a.shape[1] if slices > 1 else 0
+    left = np.pad(a, ((0, 0), (0, missing))).reshape(len(a), slices, -1).transpose(1, 0, 2)
+    right = np.pad(b, ((0, missing), (0, 0))).reshape(slices, -1, b.shape[1])
+    small = slices * len(a) * b.shape[1] <= MOST_FUSED
+    return tree(fused(left, right) if small else np.matmul(left, right))
+
+
+def stacked(product: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+    """The products of the last two axes, one by one; those before them are broadcast.
+
+    >>> stacked(product_in_turn, np.ones((2, 1, 1, 3)), np.ones((5, 3, 4))).shape
+    (2, 5, 1, 4)
+    """
+    if a.ndim == b.ndim == 2:
+        return product(a, b)
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lefts = np.broadcast_to(a, (*stack, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
+    rights = np.broadcast_to(b, (*stack, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
+    products = [product(left, right) for left, right in zip(lefts, rights, strict=True)]
+    return np.asarray(products).reshape(*stack, a.shape[-2], b.shape[-1])
 
 
 def fused(left: Array, right: Array) -> Array:

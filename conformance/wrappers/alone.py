@@ -39,7 +39,7 @@ class LossAlone:
         found, gradient = self._loss(outputs, y, weights)
         if not self._from_logits:
             backward = activations.BACKWARD[self._model.output]
-            gradient = backward(gradient, values[f"Z{self._model.depth}"], outputs)
+            gradient = backward(gradient, values[self._model.logits_name], outputs)
         own = self._model.backward(parameters, values, gradient, masks=masks, input_gradient=True)
         return {"cost": found.data_loss, **own}
 
@@ -52,5 +52,5 @@ class LossAlone:
         return dict(values)
 
     def _outputs(self, values: Tensors) -> Array:
-        logits = values[f"Z{self._model.depth}"]
+        logits = values[self._model.logits_name]
         return logits if self._from_logits else np.asarray(activations.ACTIVATIONS[self._model.output](logits))

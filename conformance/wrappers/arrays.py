@@ -11,7 +11,7 @@ from conformance.adapters.session import State, Unsupported
 from conformance.problems.problem import Batch
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.given import Given, takes
-from conformance.wrappers.matching import wanted_shapes
+from conformance.wrappers.recipe_layers import wanted_shapes
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
@@ -112,7 +112,7 @@ class ArraysSession(WrappedSession):
         inside = {name: np.asarray(value) for name, value in found.items()}
         if training:
             self.statistics |= {name: inside[name] for name in self.statistics if name in inside}
-        last = f"{'Z' if self.takes_logits else 'A'}{self.problem.depth}"
+        last = self.problem.taken_by_loss
         if last not in inside:
             raise ValueError(f"forward= returned {', '.join(inside)} and no {last}, which the recipe's loss takes")
         return Forward(inside[last], {name: value for name, value in inside.items() if name not in self.statistics})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.problems.problem import Problem
+from conformance.problems.tensors import Array
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Given:
     """
 
     model: Any = None
+    inputs: Callable[[Any], Any] | None = None
     loss: Any = None
     gradients: Callable[..., Any] | None = None
     optimizer: Any = None
@@ -40,6 +42,11 @@ def made(maker: Any, problem: Problem) -> Any:
     ('a model', 'a problem')
     """
     return maker(problem) if takes(maker, 1) else maker()
+
+
+def sample(problem: Problem) -> Array:
+    """A few examples of a problem, ``(m, n_0)``, to try a model on."""
+    return problem.train_x[:2]
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

@@ -14,9 +14,11 @@ from conformance.adapters.session import State, Training, TrainingState, Unsuppo
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.given import Given, takes
+from conformance.wrappers.jax_layers import of_recipe, put_back, values_inside
 from conformance.wrappers.jax_models import Net, Ran, is_seeded, read_model
 from conformance.wrappers.jax_optimizer import Optimizer, is_transformation
 from conformance.wrappers.jax_trees import Layout
+from conformance.wrappers.layouts import OwnLayer
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
@@ -29,6 +31,7 @@ OWN = "own"  # an initializer: the model's
 def wrap_jax(
     model: Any = None,
     *,
+    inputs: Callable[[Any], Any] | None = None,
     loss: Callable[..., Any] | None = None,
     optimizer: Any = None,
     names: Mapping[str, str] | None = None,
@@ -57,7 +60,9 @@ def wrap_jax(
             ``recipe``) if it takes another, else with none. What is called ``train``, ``training``, ``deterministic``,
             ``key`` and the like when it is run is told. Layers of Flax and Equinox show what they compute; a layer's
             activation is seen as the input of the next layer. Dropout that draws by ``jax.random.bernoulli``, as
-            theirs does, is given the recipe's masks.
+            theirs does, is given the recipe's masks. For a recipe whose model is a ``network``, modules of Flax are
+            matched to its layers by kind and order, those of others by shape and order.
+        inputs: of the recipe's inputs ``(m, n_0)``, what the model takes: ``lambda x: x.reshape(-1, 8, 8, 1)``.
         loss: of ``(outputs, targets)``, or of ``(outputs, targets, weights)`` of the examples; targets are labels
             ``(m,)`` for a softmax, else numbers ``(m, k)``. Returns the data loss, a scalar, or that of each example
             ``(m,)``, of which the mean is taken.
@@ -81,7 +86,7 @@ def wrap_jax(
         recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
-        model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
+        model=model, inputs=inputs, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, clip=clip, constrain=constrain, standardize=standardize, augment=augment,
         predict=predict, initializer=initializer,
     )  # fmt: skip
@@ -111,7 +116,8 @@ class JaxSession(WrappedSession):
         super().__init__(given, problem, device)
         self._forward = jax.jit(self._run, static_argnames="training")
         self._lose = jax.jit(self._losses_of, static_argnames="training")
-        self._differentiated = jax.jit(jax.value_and_grad(self._cost, argnums=(0, 2), has_aux=True))
+        of = (0, 2) if problem.train_x.dtype.kind == "f" else (0,)  # parameters, and inputs that are numbers
+        self._differentiated = jax.jit(jax.value_and_grad(self._cost, argnums=of, has_aux=True))
         self._trained_step = jax.jit(self._step_of_training)
         if given.optimizer is not None:
             self.optimizer = Optimizer(given.optimizer, self.slot_names, given.slots)
@@ -120,8 +126,8 @@ class JaxSession(WrappedSession):
 
     @in_precision
     def make_model(self) -> None:
-        self.net = read_model(self.given.model, self.problem, seed=0)
-        self.inputs_first = self.net.inputs_first
+        self.net = read_model(self.given.model, self.problem, 0, self.given.inputs)
+        self.inputs_first, self.layouts = self.net.inputs_first, self.net.layouts
         self.parameters: dict[str, Any] = dict(self.net.parameters)
         self.statistics: dict[str, Any] = dict(self.net.statistics)
 
@@ -130,6 +136,9 @@ class JaxSession(WrappedSession):
 
     def own_statistics(self) -> Tensors:
         return arrays(self.statistics)
+
+    def own_layers(self) -> list[OwnLayer]:
+        return self.net.own_layers()
 
     @in_precision
     def load(self, values: Tensors) -> None:
@@ -147,14 +156,18 @@ class JaxSession(WrappedSession):
         return ran.outputs, ran.statistics, dict(self._inside(ran))
 
     def _ran(self, parameters: Any, statistics: Any, x: Any, masks: Any, training: bool) -> Ran:
-        return self.net.run(parameters, statistics, jnp.asarray(x), training=training, masks=masks)
+        given = jnp.asarray(x) if self.given.inputs is None else self.given.inputs(jnp.asarray(x))
+        return self.net.run(parameters, statistics, given, training=training, masks=masks)
 
     def _fed(self, masks: Masks | None) -> list[Array] | None:
         """Dropout masks in the order of the layers; None for a recipe or a model without dropout, where none is fed."""
-        return [masks[layer] for layer in sorted(masks)] if masks and self.net.draws else None
+        return self.in_order(masks) if masks and self.net.draws else None
 
     def _inside(self, ran: Ran) -> Iterator[tuple[str, Any]]:
         """What the layers that own a weight or a scale were given and returned, by the recipe's names."""
+        if self.problem.recipe.is_network:
+            yield from values_inside(self._matching, ran.calls, self.net.dropouts)
+            return
         for match in self._matching.matches:
             calls = [call for call in ran.calls if call.path == match.path.rpartition(".")[0]]
             layer = self.problem.places[match.name].layer
@@ -175,10 +188,10 @@ class JaxSession(WrappedSession):
 
     @in_precision
     def differentiate(self, batch: Batch) -> Gradients:
-        (cost, _), (own, of_x) = self._differentiated(
+        (cost, _), (own, *of_x) = self._differentiated(
             self.parameters, self.statistics, batch.x, batch._replace(masks={}), self._fed(batch.masks)
         )
-        return Gradients(np.asarray(cost), arrays(own), np.asarray(of_x))
+        return Gradients(np.asarray(cost), arrays(own), np.asarray(of_x[0]) if of_x else NOT_OFFERED)
 
     @in_precision
     def loss_of_outputs(self, outputs: Array, y: Array, weights: Array | None) -> tuple[Losses, Array]:
@@ -315,9 +328,11 @@ class JaxSession(WrappedSession):
         if self.given.constrain is None:
             return updated
         matches = [match for match in self._matching.matches if match.path in updated]
-        turned = {m.name: updated[m.path].T if m.transposed else updated[m.path] for m in matches}
-        found = self.given.constrain(turned)
-        return {m.path: found[m.name].T if m.transposed else found[m.name] for m in matches}
+        found = self.given.constrain({match.name: of_recipe(match, updated) for match in matches})
+        after = dict(updated)
+        for match in matches:
+            put_back(match, found[match.name], after)
+        return after
 
     def _is_whole(self, parameters: Tensors) -> bool:
         """Whether these are all the parameters of the model, by name and shape."""
@@ -364,4 +379,4 @@ class JaxSession(WrappedSession):
     def start_anew(self, seed: int) -> Tensors:
         if not is_seeded(self.given.model):
             raise Unsupported("model= is made without a seed: give a function of rngs or key, or init and apply")
-        return arrays(read_model(self.given.model, self.problem, seed).parameters)
+        return arrays(read_model(self.given.model, self.problem, seed, self.given.inputs).parameters)

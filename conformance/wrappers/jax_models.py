@@ -16,9 +16,11 @@ import jax.numpy as jnp
 from conformance.data.wording import shown
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
-from conformance.wrappers.given import made
+from conformance.wrappers.given import made, sample
 from conformance.wrappers.jax_calls import Call, calls_of, masks_fed
+from conformance.wrappers.jax_layers import cells, own_layers
 from conformance.wrappers.jax_trees import Layout, dotted, uses_of
+from conformance.wrappers.layouts import LINEN, NNX, LayerLayout, OwnLayer
 
 # What models call the argument, or Flax's collections, that says whether they are trained; a key; and Flax's streams.
 _IN_TRAINING = ("train", "training", "is_training")
@@ -40,16 +42,20 @@ class Net(ABC):
 
     ``parameters`` and ``statistics``: those that it was made with, in the order in which it uses them.
     ``inputs_first``: whether it multiplies with weights that are kept as (inputs, outputs). ``draws``: whether it draws
-    random numbers in training.
+    random numbers in training. ``layouts``: how layers are that its library has; ``modules``: its modules by path.
+
+    It is made for inputs like ``x``.
     """
 
-    def __init__(self, parameters: Any, statistics: Any, problem: Problem) -> None:
+    layouts: Mapping[str, LayerLayout] = {}
+    dropouts: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Any, statistics: Any, problem: Problem, x: Any) -> None:
         self.layout, self._statistics_layout = Layout.of(parameters), Layout.of(statistics)
         own, averages = (
             {name: _in(problem.dtype, leaf) for name, leaf in layout.tensors(tree).items()}
             for layout, tree in ((self.layout, parameters), (self._statistics_layout, statistics))
         )
-        x = jnp.zeros((2, problem.features), problem.dtype)
         leaves = [own[name] for name in self.layout.names], [averages[name] for name in self._statistics_layout.names]
         uses = uses_of(lambda *given: self._outputs(*given, training=False), *leaves, x)
         names = [*self.layout.names, *self._statistics_layout.names]
@@ -75,6 +81,10 @@ class Net(ABC):
     ) -> tuple[Any, Any, list[Call]]:
         """Outputs, running averages after it and calls, with parameters and averages as trees."""
 
+    def own_layers(self) -> list[OwnLayer]:
+        """The layers that ``layouts`` knows, in the order in which they are used."""
+        return []
+
     @abstractmethod
     def whole(self, parameters: Any) -> Any:
         """What the user knows as the model with these parameters, for a penalty."""
@@ -88,9 +98,9 @@ class Net(ABC):
 class Plain(Net):
     """A function of parameters and inputs."""
 
-    def __init__(self, parameters: Any, apply: Callable[..., Any], problem: Problem) -> None:
+    def __init__(self, parameters: Any, apply: Callable[..., Any], problem: Problem, x: Any) -> None:
         self._apply = apply
-        super().__init__(parameters, {}, problem)
+        super().__init__(parameters, {}, problem, x)
 
     def call(
         self, parameters: Any, statistics: Any, x: Any, *, training: bool, masks: Sequence[Any] | None
@@ -105,12 +115,27 @@ class Plain(Net):
 class Nnx(Net):
     """A ``flax.nnx.Module``."""
 
-    def __init__(self, model: Any, problem: Problem) -> None:
+    layouts = NNX
+
+    def __init__(self, model: Any, problem: Problem, x: Any) -> None:
         self._nnx = sys.modules["flax.nnx"]
         nnx: Any = self._nnx
         self._definition, parameters, self._averages, self._others = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
-        self._layers = (nnx.Linear, nnx.BatchNorm, nnx.LayerNorm)
-        super().__init__(parameters, self._averages, problem)
+        self._layers = (
+            nnx.Linear, nnx.BatchNorm, nnx.LayerNorm, nnx.Conv, nnx.Embed, nnx.RNN, nnx.Bidirectional,
+            nnx.MultiHeadAttention, nnx.Dropout,
+        )  # fmt: skip
+        self._modules = {".".join(map(str, path)): part for path, part in nnx.iter_modules(model)}
+        self.dropouts = tuple(path for path, part in self._modules.items() if isinstance(part, nnx.Dropout))
+        super().__init__(parameters, self._averages, problem, x)
+
+    def own_layers(self) -> list[OwnLayer]:
+        paths = {id(part): path for path, part in self._modules.items()}
+        parts = {
+            path: {direction: paths[id(part)] for direction, part in (cells(module) or {"": module}).items()}
+            for path, module in self._modules.items()
+        }
+        return own_layers(self._modules, NNX, [*self.parameters, *self.statistics], parts)
 
     def call(
         self, parameters: Any, statistics: Any, x: Any, *, training: bool, masks: Sequence[Any] | None
@@ -130,13 +155,42 @@ class Nnx(Net):
 class Linen(Net):
     """A ``flax.linen.Module``, with the parameters that its own ``init`` draws."""
 
-    def __init__(self, module: Any, problem: Problem, seed: int) -> None:
+    layouts = LINEN
+
+    def __init__(self, module: Any, problem: Problem, x: Any, seed: int) -> None:
         self._linen: Any = sys.modules["flax.linen"]
         self._module = module
-        self._layers = (self._linen.Dense, self._linen.BatchNorm, self._linen.LayerNorm)
-        x = jnp.zeros((2, problem.features), problem.dtype)
-        self._others = dict(module.init(self._streams(seed, "params"), x, **_mode(type(module).__call__, False)))
-        super().__init__(self._others.pop("params", {}), self._others.pop("batch_stats", {}), problem)
+        nn = self._linen
+        self._layers = (
+            nn.Dense, nn.BatchNorm, nn.LayerNorm, nn.Conv, nn.Embed, nn.RNN, nn.Bidirectional,
+            nn.MultiHeadDotProductAttention, nn.Dropout,
+        )  # fmt: skip
+        self._modules: dict[str, Any] = {}
+        self._parts: dict[str, dict[str, str]] = {}
+        called: list[Any] = []
+
+        def noted(following: Any, arguments: Any, keywords: Any, context: Any) -> Any:
+            if context.method_name != "__call__":
+                return following(*arguments, **keywords)
+            called.append(context.module)
+            before = len(called)
+            returned = following(*arguments, **keywords)
+            path, led = ".".join(context.module.path), cells(context.module)
+            of_cells = [
+                ".".join(m.path) for m in called[before:] if any(type(m) is type(cell) for cell in led.values())
+            ]
+            self._modules[path] = context.module
+            self._parts[path] = dict(zip(led, dict.fromkeys(of_cells), strict=False)) or {"": path}
+            return returned
+
+        with nn.intercept_methods(noted):
+            self._others = dict(module.init(self._streams(seed, "params"), x, **_mode(type(module).__call__, False)))
+        self.dropouts = tuple(path for path, part in self._modules.items() if isinstance(part, nn.Dropout))
+        super().__init__(self._others.pop("params", {}), self._others.pop("batch_stats", {}), problem, x)
+
+    def own_layers(self) -> list[OwnLayer]:
+        names = [*self.parameters, *self.statistics]
+        return own_layers(self._modules, LINEN, names, self._parts)
 
     def call(
         self, parameters: Any, statistics: Any, x: Any, *, training: bool, masks: Sequence[Any] | None
@@ -169,13 +223,13 @@ class Linen(Net):
 class Equinox(Net):
     """An ``equinox.Module`` of one example, run for all of a batch with ``jax.vmap``; ``state`` as its own or None."""
 
-    def __init__(self, model: Any, state: Any, problem: Problem) -> None:
+    def __init__(self, model: Any, state: Any, problem: Problem, x: Any) -> None:
         self._equinox: Any = sys.modules["equinox"]
         parameters, self._rest = self._equinox.partition(model, self._equinox.is_inexact_array)
         nn = self._equinox.nn
         self._layers, self._batch_norm = (nn.Linear, nn.BatchNorm, nn.LayerNorm), nn.BatchNorm
         self._state = jax.tree.map(lambda leaf: _in(problem.dtype, leaf), state)
-        super().__init__(parameters, self._averages(model, self._state), problem)
+        super().__init__(parameters, self._averages(model, self._state), problem, x)
 
     def call(
         self, parameters: Any, statistics: Any, x: Any, *, training: bool, masks: Sequence[Any] | None
@@ -223,27 +277,29 @@ class Equinox(Net):
         return state
 
 
-def read_model(given: Any, problem: Problem, seed: int) -> Net:
-    """What a user gave as the model, for a problem. Raises TypeError for what is none.
+def read_model(given: Any, problem: Problem, seed: int, inputs: Callable[[Any], Any] | None = None) -> Net:
+    """What a user gave as the model, for a problem, or for what ``inputs`` makes of its inputs.
 
-    A function that makes it is called with ``nnx.Rngs(seed)`` if its argument is called ``rngs``, with a key if it is
-    called ``key``, else as :func:`made` does.
+    Raises TypeError for what is none. A function that makes it is called with ``nnx.Rngs(seed)`` if its argument is
+    called ``rngs``, with a key if it is called ``key``, else as :func:`made` does.
     """
     nnx, linen, equinox = (sys.modules.get(name) for name in ("flax.nnx", "flax.linen", "equinox"))
     pair = given if type(given) is tuple and len(given) == 2 else None
+    x = jnp.asarray(sample(problem))
+    x = x if inputs is None else inputs(x)
     if nnx is not None and isinstance(given, nnx.Module):
-        return Nnx(given, problem)
+        return Nnx(given, problem, x)
     if linen is not None and isinstance(given, linen.Module):
-        return Linen(given, problem, seed)
+        return Linen(given, problem, x, seed)
     if equinox is not None and isinstance(given, equinox.Module):
-        return Equinox(given, None, problem)
+        return Equinox(given, None, problem, x)
     if equinox is not None and pair and isinstance(pair[0], equinox.Module):
-        return Equinox(*pair, problem)
+        return Equinox(*pair, problem, x)
     first, apply = pair or (getattr(given, "init", None), getattr(given, "apply", None))
     if first is not None and callable(apply):
-        return Plain(_initialized(first, problem, seed) if callable(first) else first, apply, problem)
+        return Plain(_initialized(first, x, seed) if callable(first) else first, apply, problem, x)
     if callable(given):
-        return read_model(_made(given, problem, seed), problem, seed)
+        return read_model(_made(given, problem, seed), problem, seed, inputs)
     raise TypeError(
         f"model={shown(given)} is not allowed: must be a flax.nnx.Module, a flax.linen.Module, an equinox.Module (or a"
         " pair of it and its State), a pair (init, apply) or (parameters, apply), or a function that makes one of them"
@@ -269,9 +325,9 @@ def _made(maker: Callable[..., Any], problem: Problem, seed: int) -> Any:
     return made(maker, problem) if key is None else maker(**{key: jax.random.key(seed)})
 
 
-def _initialized(init: Callable[..., Any], problem: Problem, seed: int) -> Any:
+def _initialized(init: Callable[..., Any], x: Any, seed: int) -> Any:
     """What a user's ``init`` draws: of a key, or of a key and inputs."""
-    key, x = jax.random.key(seed), jnp.zeros((2, problem.features), problem.dtype)
+    key = jax.random.key(seed)
     return init(key) if len(_names(init)) == 1 else init(key, x)
 
 

@@ -12,10 +12,12 @@ from conformance.adapters.guarded import NOT_OFFERED
 from conformance.adapters.session import DeviceNotFound, State, Unsupported
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from conformance.wrappers.given import Given, takes
+from conformance.wrappers.given import Given, sample, takes
 from conformance.wrappers.keras_hooks import Watched, is_running, variables_by_path
+from conformance.wrappers.keras_layers import WatchedLayers, all_layers, called_layers, own_layers
 from conformance.wrappers.keras_parts import new_loss, new_model, takes_one_hot
 from conformance.wrappers.keras_state import CLIPPINGS, Optimizers, array, has_schedule, precision, set_rate
+from conformance.wrappers.layouts import KERAS, OUTPUTS_FIRST, OwnLayer
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
@@ -32,6 +34,7 @@ class KerasGiven(Given):
 def wrap_keras(
     model: Any = None,
     *,
+    inputs: Callable[[Any], Any] | None = None,
     loss: Any = None,
     optimizer: Any = None,
     names: Mapping[str, str] | None = None,
@@ -55,7 +58,9 @@ def wrap_keras(
             with the problem (``features``, ``recipe``) if it takes one. ``Dense`` layers and normalisations show what
             they compute; a layer's activation is seen as the input of the next one. ``Dropout`` layers are given the
             recipe's masks. What regularizers of its layers add to the loss is the penalty; constraints of its layers
-            are applied after each step.
+            are applied after each step. For a recipe whose model is a ``network``, Keras's layers are matched to its
+            layers by kind and order.
+        inputs: of the recipe's inputs ``(m, n_0)``, what the model takes: ``lambda x: tf.reshape(x, (-1, 8, 8, 1))``.
         loss: one of ``keras.losses``, its name, or a function of ``(targets, outputs)``; targets are labels ``(m,)``
             for a softmax (one-hot for a loss that takes such), else numbers ``(m, k)``. By default that of a compiled
             model.
@@ -77,7 +82,7 @@ def wrap_keras(
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"KERAS_BACKEND={keras.backend.backend()!r} is not allowed: must be 'tensorflow'")
     given = KerasGiven(
-        model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, class_weight=class_weight,
+        model=model, inputs=inputs, loss=loss, optimizer=optimizer, names=names, slots=slots, class_weight=class_weight,
         penalty=penalty, schedule=schedule, standardize=standardize, augment=augment, predict=predict,
         initializer=initializer,
     )  # fmt: skip
@@ -88,6 +93,8 @@ class KerasSession(WrappedSession):
     """A user's Keras code for one problem."""
 
     inputs_first = True
+    kernels = OUTPUTS_FIRST
+    layouts = KERAS
     given: KerasGiven
 
     @classmethod
@@ -115,7 +122,10 @@ class KerasSession(WrappedSession):
         self.dtype = problem.dtype.name
         super().__init__(given, problem, device)
         if self.matching is not None:
-            self.watched = Watched(self.model, self.matching)
+            self.watched = (
+                WatchedLayers(self.layers, self.matching, self.calls) if problem.recipe.is_network
+                else Watched(self.model, self.matching)
+            )  # fmt: skip
         if self.given.loss is not None:
             self.loss = new_loss(self.given.loss, problem)
             self.loss_of_each = new_loss(self.given.loss, problem, reduction=None)
@@ -123,7 +133,7 @@ class KerasSession(WrappedSession):
     # ------------------------------------------------------------------ the model
 
     def make_model(self) -> None:
-        self.model = new_model(self.given.model, self.problem)
+        self.model = new_model(self.given.model, self.problem, self.given.inputs)
         self.variables = variables_by_path(self.model)
         source = self.given.model if isinstance(self.given.model, keras.Model) else self.model
         if getattr(source, "compiled", False):
@@ -136,6 +146,12 @@ class KerasSession(WrappedSession):
 
     def own_statistics(self) -> Tensors:
         return {path: array(v) for path, v in self.variables.items() if is_running(path)}
+
+    def own_layers(self) -> list[OwnLayer]:
+        self.layers = all_layers(self.model)
+        called = called_layers(self.layers, lambda: self._called(tf.constant(sample(self.problem)), training=False))
+        found, self.calls = own_layers(self.layers, called, self.variables)
+        return found
 
     def load(self, values: Tensors) -> None:
         for path, value in values.items():
@@ -155,12 +171,14 @@ class KerasSession(WrappedSession):
     def differentiate(self, batch: Batch) -> Gradients:
         x = tf.constant(batch.x)
         own = {path: v.value for path, v in self.variables.items() if not is_running(path)}
+        own |= {"": x} if x.dtype.is_floating else {}
         with tf.GradientTape() as tape:
-            tape.watch([x, *own.values()])
+            tape.watch(list(own.values()))
             cost = self._cost(x, batch)
         zero = tf.UnconnectedGradients.ZERO
-        *found, of_x = tape.gradient(cost, [*own.values(), x], unconnected_gradients=zero)
-        return Gradients(array(cost), dict(zip(own, map(array, found), strict=True)), array(of_x))
+        found = tape.gradient(cost, list(own.values()), unconnected_gradients=zero)
+        gradients = {path: array(tf.convert_to_tensor(g)) for path, g in zip(own, found, strict=True)}
+        return Gradients(array(cost), gradients, gradients.pop("", NOT_OFFERED))
 
     def loss_of_outputs(self, outputs: Array, y: Array, weights: Array | None) -> tuple[Losses, Array]:
         own = tf.constant(outputs)
@@ -232,7 +250,10 @@ class KerasSession(WrappedSession):
         zero = tf.UnconnectedGradients.ZERO
         gradients = tape.gradient(cost, [v.value for v in variables], unconnected_gradients=zero)
         self.optimizer.apply(gradients, variables)
-        return Taken(array(cost), rate, array(tf.linalg.global_norm(gradients)))
+        norm = tf.linalg.global_norm(
+            list(map(tf.convert_to_tensor, gradients))
+        )  # of an embedding's, rows may come twice
+        return Taken(array(cost), rate, array(norm))
 
     def slots_now(self) -> dict[str, Tensors]:
         return self._optimizers.slots(self.optimizer, self.trained)
@@ -268,26 +289,18 @@ class KerasSession(WrappedSession):
         """The parameters after the constraints of the model's layers."""
         if self.given.model is None or not self._constrains():
             self._lack("constrain")
-        found = {}
-        for name, w in parameters.items():
-            match = self._matching[name]
-            constraint = self.variables[match.path].constraint
-            found[name] = w if constraint is None else match.to_recipe(array(constraint(match.to_own(w))))
-        return found
-
-    def another_session(self, problem: Problem) -> "KerasSession":
-        """Raises Unsupported where the user's model is made for the sizes of one problem alone."""
-        try:
-            return type(self)(self.given, problem, self.device)
-        except ValueError as error:
-            first = str(error).partition("\n")[0]
-            raise Unsupported(f"model= cannot be made for a problem of other sizes: {first}") from error
+        own = self._matching.to_own(parameters)
+        for path, w in own.items():
+            constraint = self.variables[path].constraint
+            own[path] = w if constraint is None else array(constraint(w))
+        return self._matching.to_recipe(own)
 
     def start_anew(self, seed: int) -> Tensors:
         if isinstance(self.given.model, keras.Model | list | tuple):
             raise Unsupported("model= is made already: give a function that makes it")
         keras.utils.set_random_seed(seed % 2**32)
-        return {path: array(v) for path, v in variables_by_path(new_model(self.given.model, self.problem)).items()}
+        made = variables_by_path(new_model(self.given.model, self.problem, self.given.inputs))
+        return dict(zip(self.variables, map(array, made.values()), strict=True))  # Keras may name another otherwise
 
     def draw(self, shape: tuple[int, int], seed: int) -> Array:
         """By the initializer that all ``Dense`` layers of the model have."""
@@ -315,6 +328,10 @@ class KerasSession(WrappedSession):
         return any(v.constraint is not None for v in self.variables.values())
 
     def _outputs(self, x: Any, masks: Masks | None, *, training: bool, watch: bool = False) -> Any:
-        fed = [tf.constant(masks[layer]) for layer in sorted(masks)] if masks and training else None
+        fed = list(map(tf.constant, self.in_order(masks))) if masks and training else None
         with precision(self.dtype), self.watched.during(fed, watch):
-            return self.model(x, training=training)
+            return self._called(x, training=training)
+
+    def _called(self, x: Any, *, training: bool) -> Any:
+        """What the model makes of the recipe's inputs."""
+        return self.model(x if self.given.inputs is None else self.given.inputs(x), training=training)

@@ -71,20 +71,18 @@ class Watched:
         """
         self._watching, self._masks, self._used = watch, masks, 0
         self.seen = {} if watch else self.seen
-        with ExitStack() as replaced:
+        with ExitStack() as hooks:
             for layer in self._layers.values():
                 if isinstance(layer, keras.layers.Dropout):
-                    replaced.enter_context(_replaced(layer, "call", self._drop(layer)))
+                    hooks.enter_context(replaced(layer, "call", self._drop(layer)))
             for name, layer in self._homes if watch else ():
                 if name.startswith("gamma") and isinstance(layer, _NORMALIZATIONS):
-                    replaced.enter_context(
-                        _replaced(layer, "call", self._sees(layer.call, output=f"N{layer_of(name)}"))
-                    )
+                    hooks.enter_context(replaced(layer, "call", self._sees(layer.call, output=f"N{layer_of(name)}")))
                 if isinstance(layer, keras.layers.Dense):
                     before, own = f"A{layer_of(name) - 1}", f"Z{layer_of(name)}"
-                    replaced.enter_context(_replaced(layer, "call", self._sees(layer.call, taken=before)))
+                    hooks.enter_context(replaced(layer, "call", self._sees(layer.call, taken=before)))
                     activation = layer.activation or keras.activations.linear
-                    replaced.enter_context(_replaced(layer, "activation", self._sees(activation, taken=own)))
+                    hooks.enter_context(replaced(layer, "activation", self._sees(activation, taken=own)))
             yield
         if masks and self._used == 0:
             raise Unsupported("the model has no keras.layers.Dropout that could be given the recipe's masks")
@@ -112,7 +110,7 @@ class Watched:
 
 
 @contextmanager
-def _replaced(layer: Any, attribute: str, value: Any) -> Iterator[None]:
+def replaced(layer: Any, attribute: str, value: Any) -> Iterator[None]:
     """While this lasts a layer has another attribute, which Keras does not track."""
     own = vars(layer).get(attribute)
     object.__setattr__(layer, attribute, value)

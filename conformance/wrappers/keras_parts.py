@@ -1,13 +1,12 @@
 """A user's Keras model and loss, made in the precision under test."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from conformance.problems.problem import Problem
-from conformance.wrappers.given import made, takes
+from conformance.wrappers.given import made, sample, takes
 from conformance.wrappers.keras_state import precision
 
 _ONE_HOT = ("categorical", "Categorical", "kl_divergence", "KLDivergence")  # what losses of one-hot targets begin with
@@ -29,17 +28,18 @@ class LossFunction(keras.losses.Loss):  # type: ignore[misc]
         return {"function": self.function, "reduction": self.reduction}
 
 
-def new_model(source: Any, problem: Problem) -> Any:
-    """The user's model in a problem's precision, built for its inputs.
+def new_model(source: Any, problem: Problem, inputs: Callable[[Any], Any] | None = None) -> Any:
+    """The user's model in a problem's precision, built for its inputs, or for what ``inputs`` makes of them.
 
     ``source``: a model, layers in their order, or a function that makes either. Raises TypeError for anything else, and
     for a model that cannot be made again from what Keras knows of it.
     """
     dtype = problem.dtype.name
     with precision(dtype):
-        model = source
+        model, x = source, keras.ops.convert_to_tensor(sample(problem))
+        x = x if inputs is None else inputs(x)
         if isinstance(source, keras.Model | list | tuple):
-            model = _again(source, problem)
+            model = _again(source, dtype, x)
         elif callable(source):
             model = made(source, problem)
         if isinstance(model, list | tuple):
@@ -49,7 +49,7 @@ def new_model(source: Any, problem: Problem) -> Any:
                 f"model= is a {type(model).__name__}: must be a keras.Model, a list of layers, or a function that makes"
                 " one"
             )
-        model(np.zeros((2, problem.features), dtype))
+        model(x)
     for layer in model.layers:
         if layer.compute_dtype != dtype:
             raise TypeError(
@@ -59,9 +59,8 @@ def new_model(source: Any, problem: Problem) -> Any:
     return model
 
 
-def _again(source: Any, problem: Problem) -> Any:
-    """A model that is made already, or its layers, made again in a problem's precision."""
-    dtype = problem.dtype.name
+def _again(source: Any, dtype: str, x: Any) -> Any:
+    """A model that is made already, or its layers, made again in a precision, for inputs like ``x``."""
 
     def layer_again(layer: Any) -> Any:
         return type(layer).from_config(_in_precision(layer.get_config(), dtype))
@@ -69,7 +68,9 @@ def _again(source: Any, problem: Problem) -> Any:
     try:
         if not isinstance(source, keras.Model):
             return [layer_again(layer) for layer in source]
-        inputs = [keras.Input((problem.features,), dtype=dtype)]
+        inputs = keras.Input(x.shape[1:], dtype=keras.backend.standardize_dtype(x.dtype))
+        of_one = isinstance(source, keras.Sequential)
+        inputs = [inputs] if of_one else keras.tree.map_structure(lambda _: inputs, source.input)
         return keras.models.clone_model(source, input_tensors=inputs, clone_function=layer_again)
     except (NotImplementedError, TypeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]

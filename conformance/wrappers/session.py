@@ -17,9 +17,12 @@ from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.alone import LossAlone
 from conformance.wrappers.given import Given
-from conformance.wrappers.matching import CannotMatch, Matching, match, wanted_shapes
+from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
+from conformance.wrappers.matching import Forms, Matching
+from conformance.wrappers.matching_layers import Model, match_model
+from conformance.wrappers.recipe_layers import names_inside, wanted_shapes
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
-from reference_numpy import losses, optimizers, regularizers
+from reference_numpy import losses, models, optimizers, regularizers
 
 WITHOUT = "is not given to the wrapper"
 
@@ -29,10 +32,13 @@ class WrappedSession(Session):
 
     A framework's class overrides ``versions``, ``settings`` and the hooks below them; those that need a part that was
     not given are never called. ``inputs_first``: whether weights are kept as (inputs, outputs), by the framework
-    or, if ``make_model`` says so, by the model.
+    or, if ``make_model`` says so, by the model; ``kernels``: how those of convolutions are; ``layouts``: how layers are
+    that the framework has.
     """
 
     inputs_first: bool = False
+    kernels: Turn = AS_IT_IS
+    layouts: Mapping[str, LayerLayout] = {}
     keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
     of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 
@@ -41,10 +47,7 @@ class WrappedSession(Session):
         self.matching: Matching | None = None
         if given.model is not None:
             self.make_model()
-            parameters, statistics = wanted_shapes(problem)
-            own = {**self.own_parameters(), **(self.own_statistics() if statistics else {})}
-            shapes = {path: np.shape(value) for path, value in own.items()}
-            self.matching = match(parameters | statistics, shapes, given.names, inputs_first=self.inputs_first)
+            self.matching = self._matched()
 
     # ------------------------------------------------------------------ what a framework says of itself
 
@@ -78,13 +81,17 @@ class WrappedSession(Session):
     def own_statistics(self) -> Tensors:
         """Copies of the model's running averages by path, in the order of its layers."""
 
+    def own_layers(self) -> list[OwnLayer]:
+        """The model's layers that ``layouts`` knows, in the order in which they are called."""
+        return []
+
     @abstractmethod
     def load(self, values: Tensors) -> None:
         """Put parameters and running averages, by path, into the model; what is not among them stays."""
 
     @abstractmethod
     def forward(self, x: Array, masks: Masks | None, *, training: bool) -> Forward:
-        """A forward pass. ``masks``: of dropout, by hidden layer; in training the running averages may change."""
+        """A forward pass. ``masks``: of dropout, by layer; in training the running averages may change."""
 
     # ------------------------------------------------------------------ hooks of the loss
 
@@ -177,12 +184,14 @@ class WrappedSession(Session):
         self._need("model")
         self._load(parameters, statistics)
         found = self.forward(x, masks, training=statistics is None)
-        last, shows_logits = self.problem.depth, self._shows_logits(found)
-        named = dict.fromkeys(self._names_inside(), NOT_OFFERED) | found.inside
+        shows_logits = self._shows_logits(found)
+        named = dict.fromkeys(self._names_inside, NOT_OFFERED) | found.inside
         if shows_logits:
-            named[f"Z{last}"] = found.outputs
+            named |= dict.fromkeys({self.problem.logits, self._last_layer}, found.outputs)
+        elif self._last_layer in found.inside:
+            named[self.problem.logits] = found.inside[self._last_layer]
         if not shows_logits or self.problem.recipe.model.output == "identity":
-            named[f"A{last}"] = found.outputs  # else the loss alone knows the last activation
+            named[self.problem.outputs] = found.outputs  # else the loss alone knows the last activation
         return named
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -211,7 +220,8 @@ class WrappedSession(Session):
             return self._alone.gradients(parameters, x, y, masks, weights)
         self._load(parameters)
         cost, own, of_x = self.differentiate(Batch(x, y, masks or {}, weights))
-        return {"cost": cost, **self._matching.to_recipe(own), "A0": of_x}
+        of_inputs = {"A0": of_x} if x.dtype.kind == "f" else {}
+        return {"cost": cost, **self._matching.to_recipe(own), **of_inputs}
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         self._need("model")
@@ -237,10 +247,9 @@ class WrappedSession(Session):
     def another_session(self, problem: Problem) -> "WrappedSession":
         try:
             return type(self)(self.given, problem, self.device)
-        except CannotMatch as error:
-            raise Unsupported(
-                f"{self.keywords.get('model', 'model')}= makes a model of other sizes: give a function of the problem"
-            ) from error
+        except (ValueError, TypeError, RuntimeError) as error:  # of the user's model, which was made for other sizes
+            first = str(error).partition("\n")[0]
+            raise Unsupported(f"model= cannot be made for a problem of other sizes: {first}") from error
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         self._need("model", "loss", "optimizer")
@@ -279,6 +288,15 @@ class WrappedSession(Session):
 
     # ------------------------------------------------------------------ between the two
 
+    def _matched(self) -> Matching:
+        """Raises CannotMatch where the model's parameters are not those that the recipe has."""
+        parameters, statistics = wanted_shapes(self.problem)
+        averages = self.own_statistics() if statistics else {}
+        own = {path: np.shape(value) for path, value in {**self.own_parameters(), **averages}.items()}
+        layers = self.own_layers() if self.problem.recipe.is_network else []
+        model = Model(own, tuple(averages), layers, self.layouts, Forms(self.inputs_first, self.kernels))
+        return match_model(self.problem, parameters | statistics, model, self.given.names)
+
     @property
     def _matching(self) -> Matching:
         assert self.matching is not None
@@ -307,18 +325,24 @@ class WrappedSession(Session):
     def _alone(self) -> LossAlone:
         return LossAlone(self.problem, self.loss_of_outputs)
 
+    def in_order(self, masks: Masks) -> list[Array]:
+        """Dropout masks in the order of the recipe's layers."""
+        return [masks[place] for place in self.problem.tape.dropout_masks if place in masks]
+
+    @property
+    def _last_layer(self) -> str:
+        """What the last layer's output is called, which are the logits."""
+        return f"{self.problem.depth}.A" if self.problem.recipe.is_network else self.problem.logits
+
     def _shows_logits(self, found: Forward) -> bool:
         """Whether a model's outputs are logits: those of its last layer, or if these are not seen, by the recipe."""
-        logits = found.inside.get(f"Z{self.problem.depth}")
+        logits = found.inside.get(self._last_layer)
         return self.takes_logits if logits is None else np.array_equal(logits, found.outputs, equal_nan=True)
 
-    def _names_inside(self) -> Iterator[str]:
+    @cached_property
+    def _names_inside(self) -> tuple[str, ...]:
         """What the reference shows of a forward pass."""
-        for layer in range(1, self.problem.depth + 1):
-            yield f"Z{layer}"
-            if f"gamma{layer}" in self._parameter_names:
-                yield f"N{layer}"
-            yield f"A{layer}"
+        return names_inside(self.problem)
 
     def _load(self, parameters: Tensors, statistics: Tensors | None = None) -> None:
         """Put parameters and running averages into the model, and zeros into what batch norm takes away."""
@@ -330,16 +354,12 @@ class WrappedSession(Session):
     def _start(self, problem: Problem, start: TrainingState | None) -> int:
         """Begin a training, afresh or from ``start``; the number of steps that were taken before."""
         if start is None:
-            names = (m.name for m in self._matching.matches if m.name not in self._parameter_names)
-            statistics = {
-                name: (np.ones if "variance" in name else np.zeros)(self._matching[name].shape, problem.dtype)
-                for name in names
-            }
+            statistics = models.initial_statistics(problem.build_model(models), dtype=problem.dtype)
             start = TrainingState(1, problem.tape.initial_parameters, {}, statistics)
         self._load(start.parameters, start.statistics)
-        trained = [self._matching[name].path for name in start.parameters if problem.is_trained(name)]
+        trained = self._matching.to_own(problem.trained(start.parameters))
         slots = {slot: self._matching.to_own(tensors) for slot, tensors in start.slots.items()}
-        self.begin(trained, State(start.step - 1, slots))
+        self.begin(tuple(trained), State(start.step - 1, slots))
         return start.step - 1
 
     def _step(self, problem: Problem, first: int, epoch: int, place: int) -> Step:

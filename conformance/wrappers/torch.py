@@ -15,10 +15,12 @@ from conformance.adapters.session import State, Unsupported
 from conformance.adapters.torch import TorchAdapter, array, arrays, find
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from conformance.wrappers.given import Given, made, takes
+from conformance.wrappers.given import Given, made, sample, takes
+from conformance.wrappers.layouts import INPUTS_LAST, TORCH, OwnLayer
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.torch_hooks import Watched
+from conformance.wrappers.torch_layers import WatchedLayers, called_modules, own_layers
 from conformance.wrappers.torch_state import Optimizers
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
 
@@ -26,6 +28,7 @@ from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
 def wrap_torch(
     model: Any = None,
     *,
+    inputs: Callable[[Tensor], Any] | None = None,
     loss: Callable[..., Any] | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] | None = None,
     names: Mapping[str, str] | None = None,
@@ -49,12 +52,14 @@ def wrap_torch(
     Args:
         model: a module, or a function that makes one, called with no argument or with the problem (``features``,
             ``recipe``) if it takes one. Modules ``Linear`` and normalisations show what they compute; a layer's
-            activation is seen as the input of the next layer. ``Dropout`` modules are given the recipe's masks.
+            activation is seen as the input of the next layer. ``Dropout`` modules are given the recipe's masks. For a
+            recipe whose model is a ``network``, modules of ``torch.nn`` are matched to its layers by kind and order.
+        inputs: of the recipe's inputs ``(m, n_0)``, what the model takes: ``lambda x: x.reshape(-1, 1, 8, 8)``.
         loss: a criterion of ``(outputs, targets)``, or of ``(outputs, targets, weights)`` of the examples; targets are
             labels ``(m,)`` for a softmax, else numbers ``(m, k)``. Returns the data loss, a scalar.
         optimizer: a function of a list of parameters.
         names: which parameter is which, where it cannot be told: ``{"W1": "0.weight"}``, or ``"0.weight.T"`` for one
-            that is kept as (inputs, outputs).
+            that is kept as (inputs, outputs), ``"0.weight[0:8]"`` for one that is some rows of another.
         slots: what the optimizer calls its state, by the catalogue's slots: ``{"velocity": "momentum_buffer"}``.
         per_example: of ``(outputs, targets)``, the loss of each example ``(m,)``; by default a copy of the criterion
             with ``reduction="none"``, or the criterion of each example alone where their mean or sum is the loss.
@@ -71,7 +76,7 @@ def wrap_torch(
         recipe: what it is to be held against by ``conformance check``: a recipe, its name or its file, or several.
     """
     given = Given(
-        model=model, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
+        model=model, inputs=inputs, loss=loss, optimizer=optimizer, names=names, slots=slots, per_example=per_example,
         penalty=penalty, schedule=schedule, scheduler=scheduler, clip=clip, constrain=constrain,
         standardize=standardize, augment=augment, predict=predict, initializer=initializer,
     )  # fmt: skip
@@ -80,6 +85,9 @@ def wrap_torch(
 
 class TorchSession(WrappedSession):
     """A user's PyTorch code for one problem."""
+
+    kernels = INPUTS_LAST
+    layouts = TORCH
 
     @classmethod
     def check_device(cls, device: str) -> None:
@@ -101,7 +109,10 @@ class TorchSession(WrappedSession):
             self.criterion = deepcopy(given.loss).to(self.torch_device, self.dtype)
         super().__init__(given, problem, device)
         if self.matching is not None:
-            self.watched = Watched(self.model, self.matching)
+            self.watched = (
+                WatchedLayers(self.model, self.matching, self.calls) if problem.recipe.is_network
+                else Watched(self.model, self.matching)
+            )  # fmt: skip
 
     # ------------------------------------------------------------------ the model
 
@@ -114,6 +125,12 @@ class TorchSession(WrappedSession):
 
     def own_statistics(self) -> Tensors:
         return {path: array(value).copy() for path, value in self.model.named_buffers() if value.is_floating_point()}
+
+    def own_layers(self) -> list[OwnLayer]:
+        x = self._tensor(sample(self.problem))
+        with self._precision():
+            layers, self.calls = own_layers(self.model, called_modules(self.model, lambda: self._called(x)))
+        return layers
 
     @torch.no_grad()
     def load(self, values: Tensors) -> None:
@@ -136,8 +153,8 @@ class TorchSession(WrappedSession):
             return found._replace(penalty=array(self._penalty(outputs)))
 
     def differentiate(self, batch: Batch) -> Gradients:
-        x = self._tensor(batch.x).requires_grad_()
-        cost = self._cost(x, batch)
+        x = self._tensor(batch.x)
+        cost = self._cost(x.requires_grad_() if x.is_floating_point() else x, batch)
         whole = dict(self.model.named_parameters()) | {"": x}
         own = {path: w for path, w in whole.items() if w.requires_grad}
         found = torch.autograd.grad(cost, list(own.values()), allow_unused=True)
@@ -247,10 +264,8 @@ class TorchSession(WrappedSession):
                 self.given.clip(parameters)
             self.optimizer.step()
         if self.given.constrain is not None:
-            with torch.no_grad():
-                self.given.constrain(
-                    {m.name: self.trained[m.path] for m in self._matching.matches if m.path in self.trained}
-                )
+            constrained = self.constrain_parameters(self._matching.to_recipe(arrays(self.trained)))
+            self.load(self._matching.to_own(constrained))
         if self.scheduler is not None and (step.ends_epoch or self.problem.recipe.schedule.unit == "step"):
             self.scheduler.step()
         return Taken(array(cost), rate, array(norm.sum().sqrt()))
@@ -319,14 +334,22 @@ class TorchSession(WrappedSession):
         model = deepcopy(given) if isinstance(given, nn.Module) else made(given, self.problem)
         if not isinstance(model, nn.Module):
             raise TypeError(f"model= made a {type(model).__name__}: must be a torch.nn.Module, or make one")
-        return model.to(self.torch_device, self.dtype)
+        model = model.to(self.torch_device, self.dtype)
+        if any(isinstance(w, nn.parameter.UninitializedParameter) for w in model.parameters()):
+            with torch.no_grad():
+                self._called(self._tensor(sample(self.problem)), model)
+        return model
 
     def _outputs(self, x: Tensor, masks: Masks | None, *, training: bool, watch: bool = False) -> Tensor:
         self.model.train(training)
-        fed = None if masks is None else [self._tensor(masks[layer]) for layer in sorted(masks)]
+        fed = None if masks is None else [self._tensor(mask) for mask in self.in_order(masks)]
         with self._precision(), self.watched.during(fed if training else None, watch):
-            outputs: Tensor = self.model(x)
+            outputs: Tensor = self._called(x)
         return outputs
+
+    def _called(self, x: Tensor, model: nn.Module | None = None) -> Any:
+        """What the model makes of the recipe's inputs."""
+        return (model or self.model)(x if self.given.inputs is None else self.given.inputs(x))
 
     @contextmanager
     def _precision(self) -> Iterator[None]:

@@ -123,6 +123,8 @@ def test_what_is_fed_is_taken_in_training_while_it_lasts():
         np.testing.assert_array_equal(model(x), 2 * x)
         with layers.fed(model, {path: np.ones_like(mask) for path, mask in drawn.items()}):
             np.testing.assert_array_equal(model(x, training=True), 12 * x)
+        with layers.fed(model, {}):  # no masks, no dropout
+            np.testing.assert_array_equal(model(x, training=True), 2 * x)
         np.testing.assert_array_equal(model(x, training=True), expected)
     with pytest.raises(ValueError, match="must be"), layers.fed(model, drawn):
         model(x[0], training=True)

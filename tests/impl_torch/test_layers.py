@@ -319,7 +319,7 @@ def test_values_have_gradients_and_nothing_stays_behind():
     values["2.weights"].square().sum().backward()
     assert net[0].W.grad.abs().max() > 0
     assert not any(module._forward_hooks for module in net.modules())
-    assert all(module._noted is None for module in net.modules())
+    assert all(module._note is None for module in net.modules())
 
 
 def test_running_averages_of_pytorchs_batch_norm():

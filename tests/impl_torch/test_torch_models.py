@@ -168,15 +168,18 @@ def test_the_running_averages_are_state_of_the_module_and_no_parameters():
         assert torch.equal(reopened.statistics_dict()[name], average)
 
 
-def test_module_modes_change_nothing_and_a_forward_pass_leaves_the_running_averages():
+def test_a_pass_whose_training_is_said_leaves_the_running_averages_and_one_by_the_mode_moves_them():
     model = models.shallow_network(2, normalization="batch_norm")
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     before = models.initial_statistics(model)
-    in_inference, in_training = model(x), model(x, training=True)
+    in_inference, in_training = model(x, training=False), model(x, training=True)
     assert torch.equal(model.eval()(x, training=True), in_training)
-    assert torch.equal(model.train()(x), in_inference)
+    assert torch.equal(model(x), in_inference)
+    assert torch.equal(model.train()(x, training=False), in_inference)
     assert not torch.allclose(in_training, in_inference)
     assert all(torch.equal(average, before[name]) for name, average in model.statistics_dict().items())
+    assert torch.equal(model(x), in_training)
+    assert not any(torch.equal(average, before[name]) for name, average in model.statistics_dict().items())
 
 
 def test_statistics_of_another_model_are_refused():

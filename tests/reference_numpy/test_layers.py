@@ -110,8 +110,8 @@ def test_products_and_sums_taken_otherwise_are_in_outputs_and_gradients():
 def test_the_table_has_every_maker_of_a_layer_in_their_order_and_all_are_exported():
     assert list(layers.LAYERS) == [
         "dense", "activation", "dropout", "flatten", "reshape", "convolution", "max_pool", "average_pool",
-        "global_max_pool", "global_average_pool", "embedding", "batch_norm", "layer_norm", "simple_rnn", "lstm", "gru",
-        "bidirectional", "attention", "positional_encoding", "sequence", "residual", "parallel",
+        "global_max_pool", "global_average_pool", "embedding", "masking", "batch_norm", "layer_norm", "simple_rnn",
+        "lstm", "gru", "bidirectional", "attention", "positional_encoding", "sequence", "residual", "parallel",
     ]  # fmt: skip
     assert set(layers.__all__) == {*layers.LAYERS, "LAYERS", "Layer", "scaled_dot_product"}
     assert all(maker is getattr(layers, name) for name, maker in layers.LAYERS.items())

@@ -4,6 +4,7 @@ Each module has the functions of :class:`Framework`. It is imported in the worke
 the target brought its framework along.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +29,52 @@ class Optimizing(NamedTuple):
     numbers: Mapping[str, Any]
     scheduled: bool
     given: Mapping[str, Any] = {}
+
+
+class Inner(NamedTuple):
+    """A layer that another is given, made anew with it."""
+
+    thing: Any
+    keywords: Mapping[str, Any]
+
+
+def parameters_of(thing: Any) -> dict[str, inspect.Parameter]:
+    """The arguments of a function, or of a class's constructor without ``self``; metaclasses do not say them."""
+    if not isinstance(thing, type):
+        return dict(inspect.signature(thing).parameters)
+    constructor = next(vars(base)["__init__"] for base in thing.__mro__ if "__init__" in vars(base))
+    return dict(list(inspect.signature(constructor).parameters.items())[1:])
+
+
+def with_inner(keywords: Mapping[str, Any], make: Callable[[Any, Mapping[str, Any]], Any]) -> dict[str, Any]:
+    """The keywords of a layer, those that are layers themselves made by ``make``."""
+    return {
+        name: make(value.thing, with_inner(value.keywords, make)) if isinstance(value, Inner) else value
+        for name, value in keywords.items()
+    }
+
+
+class Ran(NamedTuple):
+    """What a layer made: all of its outputs, gradients of the first of them, and what it keeps that is not trained."""
+
+    outputs: list[Array]
+    dx: Array | None
+    gradients: Tensors
+    after: Tensors
+
+
+class Layered(Protocol):
+    """A layer to be asked, with the arrays that it holds."""
+
+    @property
+    def trained(self) -> list[str]:
+        """The names of the arrays that are trained."""
+
+    def arrays(self) -> Tensors:
+        """All arrays of real numbers, as they start."""
+
+    def run(self, arrays: Tensors, x: Array, upstream: Array | None, training: bool) -> Ran:
+        """What it makes of ``x`` with these arrays, and the gradients of ``sum(upstream y)``."""
 
 
 class Framework(Protocol):

@@ -1,6 +1,7 @@
 """Targets of JAX and optax: gradient transformations and functions of arrays."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,36 @@ import numpy as np
 import optax
 
 from conformance.identification.exercises import Array, Exercise, Tensors
-from conformance.identification.frameworks import RATE, RATES, Optimizing
+from conformance.identification.frameworks import RATE, RATES, Layered, Optimizing
 
 Maker = Callable[[Array], Any]
 
 
 def recognised(thing: Any) -> str | None:
-    """The kind of an object of optax's make."""
-    return "optimizer" if isinstance(thing, optax.GradientTransformation) else None
+    """The kind of an object of optax's make, or of a class or an object of Flax's."""
+    if isinstance(thing, optax.GradientTransformation):
+        return "optimizer"
+    made = thing if isinstance(thing, type) else type(thing)
+    own = any(base.__module__.startswith("flax.") and base.__name__ == "Module" for base in made.__mro__)
+    return "layer" if own else None
+
+
+def layered(thing: Any, keywords: Mapping[str, Any], x: Array, dtype: str, seed: int) -> Layered | None:
+    """A layer of Flax, which is imported where it is asked for; None of anything else."""
+    if "flax" not in sys.modules:
+        return None
+    from conformance.identification.frameworks.layers import jax as of_flax
+
+    return of_flax.layered(thing, keywords, x, dtype, seed)
+
+
+def drawn(thing: Any, keywords: Mapping[str, Any], x: Array, dtype: str, seeds: Array) -> Tensors | None:
+    """The arrays of as many layers as there are seeds; None of what is no layer of Flax's."""
+    if "flax" not in sys.modules:
+        return None
+    from conformance.identification.frameworks.layers import jax as of_flax
+
+    return of_flax.drawn(thing, keywords, x, dtype, seeds)
 
 
 def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:

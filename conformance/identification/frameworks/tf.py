@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from conformance.identification.exercises import Array, Exercise, Tensors
 from conformance.identification.frameworks import Optimizing, Refused
+from conformance.identification.frameworks.layers.tf import layered as layered
 
 
 def recognised(thing: Any) -> str | None:
@@ -25,9 +26,23 @@ def recognised(thing: Any) -> str | None:
             keras.layers.LayerNormalization,
             keras.layers.GroupNormalization,
         ),
-        "activation": keras.layers.Layer,
     }
-    return next((kind for kind, base in kinds.items() if issubclass(made, base)), None)
+    found = next((kind for kind, base in kinds.items() if issubclass(made, base)), None)
+    if found is not None or not issubclass(made, keras.layers.Layer):
+        return found
+    return "activation" if ".activations." in made.__module__ or _is_a_function(thing) else "layer"
+
+
+def _is_a_function(thing: Any) -> bool:
+    """Whether a layer of somebody's own has no weights and makes arrays of the shape that they have."""
+    if (thing if isinstance(thing, type) else type(thing)).__module__.startswith("keras."):
+        return False
+    try:
+        layer = thing() if isinstance(thing, type) else thing
+        found = layer(tf.zeros((2, 3)))
+    except Exception:  # whatever it says of what it needs or takes
+        return False
+    return not layer.weights and getattr(found, "shape", None) == (2, 3)
 
 
 def optimizing(thing: Any, keywords: Mapping[str, Any]) -> Optimizing | None:

@@ -10,6 +10,7 @@ import torch
 
 from conformance.identification.exercises import Array, Exercise, Tensors
 from conformance.identification.frameworks import RATES, Optimizing, Refused
+from conformance.identification.frameworks.layers.torch import layered as layered
 
 _NORMS = ("BatchNorm1d", "LayerNorm", "GroupNorm", "RMSNorm", "InstanceNorm1d")
 
@@ -26,8 +27,23 @@ def recognised(thing: Any) -> str | None:
     if issubclass(made, torch.nn.Module):
         if any(base.__name__ in _NORMS for base in made.__mro__):
             return "normalization"
-        return "loss" if issubclass(made, torch.nn.modules.loss._Loss) or _takes(made.forward) == 3 else "activation"
+        if issubclass(made, torch.nn.modules.loss._Loss):
+            return "loss"
+        if made.__module__ == torch.nn.modules.activation.__name__ and made is not torch.nn.MultiheadAttention:
+            return "activation"
+        if made.__module__.startswith("torch.nn") or _holds_arrays(thing):
+            return "layer"
+        return "loss" if _takes(made.forward) == 3 else "activation"
     return None
+
+
+def _holds_arrays(thing: Any) -> bool:
+    """Whether a module has parameters or buffers; a class that cannot be made without arguments is taken to have."""
+    try:
+        module = thing() if isinstance(thing, type) else thing
+    except Exception:  # whatever it says of what it needs
+        return True
+    return any(True for _ in (*module.parameters(), *module.buffers()))
 
 
 def _initializes(function: Any) -> bool:

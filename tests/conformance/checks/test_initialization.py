@@ -24,7 +24,8 @@ from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, Verdict, com
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
 
 INITIALIZERS = tuple(values_in("initializer"))
-FAULTS = tuple(mutant for mutant in MUTANTS if "initialization" in mutant.checks)
+FAULTS = tuple(mutant for mutant in MUTANTS if "initialization" in mutant.checks and not mutant.layers)
+FAULTS_OF_LAYERS = tuple(mutant for mutant in MUTANTS if "initialization" in mutant.checks and mutant.layers)
 SCALE, SHAPE, CENTRE = {"root mean square", "mean"}, {"kurtosis"}, {"mean"}
 
 # The statistics that must see a fault; the others may.
@@ -203,6 +204,16 @@ def test_an_injected_fault_is_seen_by_the_statistics_that_it_moves(mutant, dtype
     assert bool(seen) == (dtype in mutant.dtypes)
     if seen:
         assert SEEN_BY[mutant.name] <= {tensor for _, tensor in seen}
+
+
+@dtypes
+@pytest.mark.parametrize("mutant", FAULTS_OF_LAYERS, ids=lambda mutant: mutant.name)
+def test_an_injected_fault_of_a_layer_is_seen(mutant, dtype):
+    problem = prepare(recipe_with(mutant.where, **mutant.settings), dtype)
+    case, expectations = situation(problem)
+    assert failures(session_of("numpy", problem), case, expectations) == set()
+    with injected("numpy", *mutant.edits) as adapter:
+        assert failures(adapter("cpu").session(problem), case, expectations)
 
 
 def test_every_injected_fault_has_its_statistics():

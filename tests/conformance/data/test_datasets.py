@@ -23,15 +23,17 @@ from conformance.data.datasets import (
     shuffled_split,
     stratified_split,
 )
+from conformance.data.extents import EXTENTS
 from conformance.data.leaks import JPEG_COPY_THRESHOLD, near_duplicate_rows, nearest_training_distances
 
-EMBEDDED = ("breast_cancer", "digits")
+EMBEDDED = ("breast_cancer", "digits", "words")
 PLANAR = ("flower", "moons", "xor")
-CLASSIFIED = (*EMBEDDED, *PLANAR, "hand_signs")
+TOKENS = ("brackets", "words")
+CLASSIFIED = (*EMBEDDED, *PLANAR, "hand_signs", "brackets")
 REGRESSION = ("diabetes", "housing")
 MULTILABEL = ("attributes",)
 WITHOUT_FILES = (*CLASSIFIED, *REGRESSION, *MULTILABEL)
-TABLES = tuple(name for name in WITHOUT_FILES if name != "hand_signs")
+TABLES = tuple(name for name in WITHOUT_FILES if name not in ("hand_signs", *TOKENS))
 FEW = {"examples": 18, "test_examples": 12}
 SIGNS_ALSO_IN_TRAIN = [2, 36, 40, 42, 48, 55, 70, 81, 91, 92, 102, 106]
 
@@ -104,7 +106,8 @@ def test_shapes_and_types_are_as_promised(name):
     assert dataset.train_x.shape[0] == dataset.train_y.shape[0] == 18
     assert dataset.test_x.shape[0] == dataset.test_y.shape[0] == 12
     assert dataset.train_x.shape[1:] == dataset.test_x.shape[1:]
-    assert dataset.train_x.dtype == dataset.test_x.dtype == np.float64
+    for x in (dataset.train_x, dataset.test_x, dataset.raw_train_x, dataset.raw_test_x):
+        assert x.dtype == (np.int64 if name in TOKENS else np.float64)
     assert dataset.leaked_test_rows.dtype == np.int64
     assert len(dataset.class_names) == dataset.n_classes
     if dataset.image_shape is not None:
@@ -151,6 +154,8 @@ def test_the_targets_of_a_multilabel_task_hold_one_or_zero_for_each_label(name):
         ("flower", (400, 2), (200, 2), None),
         ("moons", (400, 2), (200, 2), None),
         ("xor", (400, 2), (200, 2), None),
+        ("words", (540, 12), (135, 12), None),
+        ("brackets", (1200, 12), (300, 12), None),
         ("attributes", (200, 2), (100, 2), None),
         ("housing", (300, 2), (100, 2), None),
         ("hand_signs", (540, 64 * 64 * 3), (120, 64 * 64 * 3), (64, 64, 3)),
@@ -164,7 +169,7 @@ def test_the_default_sizes_are_the_documented_ones(name, train, test, image_shap
     assert dataset.leaked_test_rows.size == 0
 
 
-@pytest.mark.parametrize("name", [*PLANAR, "hand_signs"])
+@pytest.mark.parametrize("name", [*PLANAR, "hand_signs", "brackets"])
 def test_drawn_classes_have_equally_many_examples(name):
     dataset = load_dataset(name)
     assert np.ptp(np.bincount(dataset.train_y)) == np.ptp(np.bincount(dataset.test_y)) == 0
@@ -329,6 +334,28 @@ def test_standardizing_uses_the_training_examples_that_are_returned_and_no_other
     np.testing.assert_array_equal(scaled.test_y, raw.test_y)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_data_set_says_how_it_was_scaled(scaling):
+    assert load_dataset("digits", scaling=scaling).scaling == scaling
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens_are_never_scaled(name):
+    asked, left_alone = load_dataset(name), load_dataset(name, scaling="none")
+    for dataset in (asked, left_alone):
+        assert dataset.scaling == "none"
+        assert dataset.train_x.tobytes() == dataset.raw_train_x.tobytes() == left_alone.raw_train_x.tobytes()
+        assert dataset.test_x.tobytes() == dataset.raw_test_x.tobytes() == left_alone.raw_test_x.tobytes()
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
+def test_the_vocabulary_and_the_targets_are_those_that_are_told(name):
+    dataset = load_dataset(name, **FEW)
+    assert (dataset.vocabulary, dataset.targets) == (EXTENTS[name].vocabulary, EXTENTS[name].targets)
+    assert (dataset.vocabulary is not None) == (name in TOKENS)
+    assert dataset.targets == (3 if name == "attributes" else 1)
+
+
 def test_the_test_set_has_no_say_in_the_scaling(archive):
     before = load_dataset("npz", path=archive)
     with np.load(archive) as stored:
@@ -360,7 +387,7 @@ def test_unit_scaling_divides_the_digits_by_their_white():
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("breast_cancer", "no images"), ("xor", "no images"), ("housing", "no images")],
+    [("breast_cancer", "no images"), ("xor", "no images"), ("housing", "no images"), ("words", "tokens")],
 )
 def test_unit_scaling_is_refused_for_what_is_no_image_of_bytes(name, found):
     with pytest.raises(DataError, match=f"{name}: scaling is 'unit'.*{found}.*allowed: 'standardize' or 'none'"):
@@ -380,6 +407,7 @@ def test_unit_scaling_is_refused_for_what_is_no_image_of_bytes(name, found):
         ("flower", {"examples": 401}, "flower: examples is 401; allowed: 1 to 400"),
         ("housing", {"examples": 301}, "housing: examples is 301; allowed: 1 to 300"),
         ("attributes", {"test_examples": 101}, "attributes: test_examples is 101; allowed: 1 to 100"),
+        ("words", {"examples": 541}, "words: examples is 541; allowed: 1 to 540"),
         ("diabetes", {"test_examples": 89}, "diabetes: test_examples is 89; allowed: 1 to 88"),
         ("digits", {"test_examples": 360}, "digits: test_examples is 360; allowed: 1 to 359"),
         ("npz", {}, "npz: no path is given; allowed: the path of an .npz archive"),

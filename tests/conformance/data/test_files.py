@@ -200,14 +200,87 @@ BAD_ARCHIVES = {
     "NaN": ({"test_x": with_nan(IMAGES)[:3]}, ("test_x", "(2, 1, 0, 0)", "nan", "finite")),
     "other shapes": ({"test_x": np.ones((3, 5))}, ("test_x", "(5,)", "allowed: (4, 4, 3)", "train_x")),
     "fewer labels": ({"test_y": LABELS[:2]}, ("test_y", "holds 2 labels", "allowed: 3")),
-    "label column": ({"train_y": LABELS[:, None]}, ("train_y", "(6, 1)", "(m,)")),
+    "label column": ({"train_y": LABELS[:, None]}, ("train_y", "(6, 1)", "(m,) integers for classes")),
     "boolean labels": ({"train_y": LABELS > 0}, ("train_y", "bool", "integers")),
+    "complex targets": ({"train_y": LABELS + 0j}, ("train_y", "complex128", "floating-point numbers to predict")),
+    "numbers, then classes": ({"train_y": LABELS / 2}, ("test_y", "int64", "float64 in", "train_y", "in both")),
+    "classes, then numbers": ({"test_y": LABELS[:3] / 2}, ("test_y", "float64", "int64 in", "train_y", "in both")),
     "negative label": ({"train_y": LABELS - 1}, ("train_y", "label at 0 is -1", "0 or more")),
     "stray label": ({"train_y": LABELS * 500}, ("train_y", "largest label is 1000", "1 never occurs")),
     "one class": ({"train_y": LABELS * 0}, ("train_y", "every label is 0", "at least 2 classes")),
     "test class not in train": ({"test_y": LABELS[:3] + 1}, ("test_y", "label at 2 is 3", "0 to 2")),
     "objects": ({"train_y": LABELS.astype(object)}, ("train_y", "never unpickled")),
 }
+
+
+NUMBERS = np.linspace(-1.0, 1.0, 6)
+PAIRS = np.stack([NUMBERS, NUMBERS**2], axis=1)
+TOKENS = np.array([[1, 2, 0], [2, 0, 0], [1, 1, 2], [2, 2, 0], [1, 0, 0], [2, 1, 1]], np.int8)
+
+# Of archives whose targets are two numbers each, and of archives of tokens.
+BAD_NUMBERS = {
+    "NaN target": ({"train_y": np.where(PAIRS == 1.0, np.nan, PAIRS)}, ("train_y", "(0, 1)", "nan", "finite")),
+    "infinite target": ({"test_y": np.full((3, 2), -np.inf)}, ("test_y", "(0, 0)", "-inf", "finite")),
+    "huge target": ({"test_y": np.full((3, 2), 1e19)}, ("test_y", "1e+19", "-1e+18 to 1e+18")),
+    "fewer targets": ({"train_y": PAIRS[:5]}, ("train_y", "targets of 5 examples", "allowed: 6")),
+    "fewer test targets": ({"test_y": PAIRS[:2]}, ("test_y", "targets of 2 examples", "allowed: 3")),
+    "other number of targets": ({"test_y": PAIRS[:3, :1]}, ("test_y", "(3, 1)", "train_y", "(6, 2)")),
+    "one number, then two": ({"train_y": NUMBERS}, ("test_y", "(3, 2)", "train_y", "(6,)")),
+    "no target": ({"train_y": PAIRS[:, :0]}, ("train_y", "(6, 0)", "(m, k)")),
+    "images as targets": ({"train_y": PAIRS[:, None]}, ("train_y", "(6, 1, 2)", "(m,) or (m, k)")),
+}
+BAD_TOKENS = {
+    "token too large": ({"test_x": TOKENS[:3] + 1}, ("test_x", "token at (0, 1) is 3", "0 to 2")),
+    "negative token": ({"train_x": TOKENS - 1}, ("train_x", "token at (0, 2) is -1", "0 to 2")),
+    "fractional tokens": ({"train_x": TOKENS / 1.0}, ("train_x", "float64", "integers, as there is a vocabulary")),
+    "images of tokens": (
+        {"train_x": TOKENS[:, None], "test_x": TOKENS[:3, None]},
+        ("train_x", "(6, 1, 3)", "(m, t), tokens, as there is a vocabulary"),
+    ),
+    "other length": ({"test_x": TOKENS[:3, :2]}, ("test_x", "(2,)", "allowed: (3,)")),
+    "vocabulary of one": ({"vocabulary": 1}, ("vocabulary", "is 1;", "an integer from 2 to 65536")),
+    "vast vocabulary": ({"vocabulary": 10**6}, ("vocabulary", "is 1000000;", "an integer from 2 to 65536")),
+    "list as vocabulary": ({"vocabulary": np.arange(3)}, ("vocabulary", "array of shape (3,)", "an integer from 2")),
+    "true as vocabulary": ({"vocabulary": True}, ("vocabulary", "is True;", "an integer from 2")),
+    "fractional vocabulary": ({"vocabulary": 3.0}, ("vocabulary", "is 3.0;", "an integer from 2")),
+    "letters": ({"train_x": np.array([["a"]])}, ("train_x", "<U1", "numeric arrays")),
+}
+
+
+@pytest.mark.parametrize("targets", [NUMBERS, PAIRS, PAIRS.astype(np.float32), NUMBERS[:, None]])
+def test_targets_that_are_no_integers_are_numbers_to_predict(targets, tmp_path):
+    raw = read_npz(write_npz(tmp_path, train_y=targets, test_y=targets[:3]))
+    np.testing.assert_array_equal(raw.train_y, targets, strict=targets.dtype == np.float64)
+    np.testing.assert_array_equal(raw.test_y, targets[:3])
+    assert raw.train_y.dtype == raw.test_y.dtype == np.float64
+    assert raw.class_names == ()
+
+
+@pytest.mark.parametrize("fault", BAD_NUMBERS)
+def test_numbers_that_cannot_be_predicted_are_refused(fault, tmp_path):
+    changes, parts = BAD_NUMBERS[fault]
+    path = write_npz(tmp_path, **({"train_y": PAIRS, "test_y": PAIRS[:3]} | changes))
+    assert_names(refused(read_npz, path), path, "allowed:", *parts)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.uint64])
+def test_an_archive_with_a_vocabulary_holds_tokens(kind, tmp_path):
+    tokens = TOKENS.astype(kind)
+    raw = read_npz(write_npz(tmp_path, train_x=tokens, test_x=tokens[:3], vocabulary=3))
+    assert raw.vocabulary == 3
+    assert raw.image_shape is None
+    np.testing.assert_array_equal(raw.train_x, tokens)
+
+
+def test_integers_without_a_vocabulary_are_numbers(tmp_path):
+    assert read_npz(write_npz(tmp_path, train_x=TOKENS, test_x=TOKENS[:3])).vocabulary is None
+
+
+@pytest.mark.parametrize("fault", BAD_TOKENS)
+def test_tokens_that_cannot_be_are_refused(fault, tmp_path):
+    changes, parts = BAD_TOKENS[fault]
+    path = write_npz(tmp_path, **({"train_x": TOKENS, "test_x": TOKENS[:3], "vocabulary": 3} | changes))
+    assert_names(refused(read_npz, path), path, "allowed:", *parts)
 
 
 @pytest.mark.parametrize("fault", BAD_ARCHIVES)

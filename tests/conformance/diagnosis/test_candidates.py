@@ -126,9 +126,7 @@ def test_the_faults_that_concern_the_recipe_come_after_the_formulations():
     faults = [candidate for candidate in found if not candidate.is_formulation]
     assert found[-len(faults) :] == faults
     assert [candidate.mutants[0] for candidate in faults] == [
-        mutant
-        for mutant in MUTANTS
-        if (not mutant.of or ADAM.components & set(mutant.of)) and mutant.settings.get("reduction") != "sum"
+        mutant for mutant in MUTANTS if mutant.concerns(ADAM) and mutant.settings.get("reduction") != "sum"
     ]
 
 

@@ -113,7 +113,7 @@ PLANTED = {
     "a penalty of all layers but one": (
         MOONS | {"regularizers": [{"name": "l2", "strength": 0.3}]},
         "torch",
-        [Edit("training.py: _data_loss_and_penalty", "for layer in model.layers]", "for layer in model.layers[::2]]")],
+        [Edit("training.py: _data_loss_and_penalty", "model.weights() if", "model.weights()[::2] if")],
         "no l2 on layer 2 only",
     ),
     "another activation": (

@@ -98,7 +98,7 @@ TORCH = [
         "adam",
         {
             "impl_torch/training.py": (
-                "weights = [layer.weight for layer in model.layers]",
+                "weights = model.weights() if objective.penalties else []",
                 "weights = list(model.parameters())",
             )
         },

@@ -598,7 +598,7 @@ def test_the_page_has_every_kind_and_component_of_the_listings_once():
     assert headings == expected
     columns = {what: set(rows[0]) for what, rows in listing.made().items()}
     of_components = {"name", "required", "keywords", "description"}
-    assert {what for what, names in columns.items() if names == of_components} == set(KINDS)
+    assert {what for what, names in columns.items() if names == of_components} == {*KINDS, "layers"}
 
 
 def test_the_page_has_the_keywords_that_the_listings_have():

@@ -104,7 +104,7 @@ def test_all_faults_of_a_file_are_told_at_once_one_a_line_with_the_nearest_name(
         ('{name = "xor"}', "7", "dataset=7 is not allowed: must be a table"),
         ('activation = "tanh"', 'normalization = {name = "batch_norm", epsilon = -1}', "normalization: epsilon=-1"),
         ("epochs = 5", "\n".join(f"k{i} = 1" for i in range(20_000)), "holds a table of 20006 fields"),
-        ("epochs = 5", f"a = {'[' * 20} {']' * 20}", "is nested more than 10 deep"),
+        ("epochs = 5", f"a = {'[' * 40} {']' * 40}", "is nested more than 30 deep"),
         ("epochs = 5", f"a = {'[' * 20_000} {']' * 20_000}", "nested too deep"),
         ("epochs = 5", f"a = {'[' * 100_000} {']' * 100_000}", "nested too deep"),
         ("epochs = 5", "\n".join(f"k{i} = 1" for i in range(10**6)), f"is larger than {MOST_BYTES} bytes"),
@@ -177,7 +177,8 @@ def test_a_mark_of_the_byte_order_is_passed_over(tmp_path):
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
 
-SEEDS = [as_toml(recipe) for recipe in suite("default")]
+RECIPES = (*suite("default"), *suite("layers"))
+SEEDS = [as_toml(recipe) for recipe in RECIPES]
 TOKENS = sorted(
     {word for text in SEEDS for word in text.split()} | {"true", "nan", "-inf", "1e999", "[[", "]]", "{}", '""'}
 )
@@ -212,7 +213,7 @@ def mutated_texts(draw):
 @st.composite
 def mutated_tables(draw):
     """A recipe some of whose fields, at any depth, hold anything."""
-    values = json.loads(json.dumps(draw(st.sampled_from(suite("default"))).model_dump(mode="json")))
+    values = json.loads(json.dumps(draw(st.sampled_from(RECIPES)).model_dump(mode="json")))
     for _ in range(draw(st.integers(1, 3))):
         place = values
         while True:

@@ -1,0 +1,62 @@
+"""What the frameworks' own layers are: ``layers.toml``, read.
+
+Each entry is held against what ``conformance identify`` finds by ``tests/conformance/identification/test_layers.py``.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conformance.identification.answer import Named
+
+MODULES = {"torch": "torch.nn", "keras": "keras.layers", "nnx": "flax.nnx"}
+
+
+class BuiltIn(NamedTuple):
+    """A framework's layer, the call that makes it, and the reference's without its sizes; None if it has none."""
+
+    framework: str
+    call: str
+    layer: Named | None
+
+    @property
+    def target(self) -> str:
+        """As ``conformance identify`` takes it."""
+        return f"{MODULES[self.framework]}:{self.call}"
+
+
+@cache
+def table() -> tuple[BuiltIn, ...]:
+    """All entries, those without a counterpart after the others of their framework.
+
+    >>> next(one for one in table() if one.target == "torch.nn:LSTM").layer
+    Named(name='lstm', keywords={'return_sequences': True, 'biases': 2})
+    """
+    with Path(__file__).with_name("layers.toml").open("rb") as file:
+        read = tomllib.load(file)
+    found: list[BuiltIn] = []
+    for framework in MODULES:
+        found += [BuiltIn(framework, call, named(given)) for call, given in read[framework].items()]
+        found += [BuiltIn(framework, call, None) for call in read["none"][framework]]
+    return tuple(found)
+
+
+def same_as(layer: Named) -> tuple[str, ...]:
+    """The targets whose layer is written as this one is."""
+    written = layer.written("layer")
+    return tuple(one.target for one in table() if one.layer is not None and one.layer.written("layer") == written)
+
+
+def named(given: Mapping[str, Any]) -> Named:
+    """A layer of a table: its name and keywords, those of an activation's name under ``name_of``."""
+    keywords: dict[str, Any] = {}
+    for keyword, value in given.items():
+        if keyword == "layer":
+            keywords[keyword] = named(value)
+        elif keyword == "layers":
+            keywords[keyword] = [named(each) for each in value]
+        elif keyword != "name":
+            keywords["name" if keyword == "name_of" else keyword] = tuple(value) if isinstance(value, list) else value
+    return Named(str(given["name"]), keywords)
