@@ -451,8 +451,8 @@ def _arrays(
 
 
 def _dtype(parameters: models.Tensors) -> Any:
-    """That of the parameters, which all have one."""
-    return next(iter(parameters.values())).dtype
+    """That of the parameters, which all have one; JAX's default where there are none."""
+    return next((w.dtype for w in parameters.values()), jnp.zeros(()).dtype)
 
 
 def _learning_rates(

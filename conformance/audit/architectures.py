@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from conformance.data.randomness import keyed_generator
+from conformance.data.tokens import LETTER_VOCABULARY
 from conformance.recipes.coverage import allowed, recipe_values
 from conformance.recipes.factors import FACTORS, values_in
 from conformance.recipes.recipe import Recipe
 
 SEED = 1  # of the choice of networks
-LETTERS = 27  # of the words, with what fills them up
 ATTEMPTS = 200  # of drawing layers that go together; a tenth of them suffices
 
 Layers = list[dict[str, Any]]
@@ -79,7 +79,12 @@ def _sequences(generator: np.random.Generator) -> Layers:
 
 def _tokens(generator: np.random.Generator) -> Layers:
     units = 2 * int(generator.integers(2, 4))
-    embedding = {"name": "embedding", "entries": LETTERS, "units": units, "mask_zero": _chance(generator, 0.6)}
+    embedding = {
+        "name": "embedding",
+        "entries": LETTER_VOCABULARY,
+        "units": units,
+        "mask_zero": _chance(generator, 0.6),
+    }
     return [embedding, *_steps(generator, units)]
 
 

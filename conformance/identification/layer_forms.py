@@ -21,14 +21,15 @@ from conformance.identification.layer_arrays import (
     unstacked,
 )
 from conformance.identification.layer_model import made
+from conformance.recipes.components import keyword_defaults
 from reference_numpy.activations import ACTIVATIONS
-from reference_numpy.layers import Layer
+from reference_numpy.layers import LAYERS, Layer
 
 MOST_STEPS = 3  # of strides, dilations and explicit padding
 MOST_WINDOW = 4
 EPSILONS = (1e-5, 1e-3, 1e-6)
 MOMENTA = (0.9, 0.99)
-GATES = {"lstm": "ifgo", "gru": "rzn"}
+GATES = {name: str(keyword_defaults(LAYERS[name])["gates"]) for name in ("lstm", "gru")}
 Shape = tuple[int, ...]
 
 

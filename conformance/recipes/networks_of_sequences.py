@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from conformance.data.tokens import BRACKET_VOCABULARY, LETTER_VOCABULARY
 from conformance.recipes.networks import (
     IN_FLOAT64,
     activation,
@@ -21,7 +22,7 @@ _rows = {"name": "reshape", "shape": [8, 8]}  # eight steps of eight numbers
 _halves = {"name": "reshape", "shape": [16, 4]}  # halves of rows, of which many are empty
 
 
-def embedding(units: int, entries: int = 27, **keywords: Any) -> dict[str, Any]:
+def embedding(units: int, entries: int = LETTER_VOCABULARY, **keywords: Any) -> dict[str, Any]:
     """A vector for each token."""
     return layer("embedding", entries=entries, units=units, **keywords)
 
@@ -88,7 +89,7 @@ RECURRENT: tuple[dict[str, Any], ...] = (
         "name": "layers-brackets-rnn", **IN_FLOAT64,
         "description": "Whether brackets are balanced, by a simple recurrent layer; a second training leaves no trace.",
         **_balance(
-            embedding(3, 5, mask_zero=True, initializer="xavier_uniform"),
+            embedding(3, BRACKET_VOCABULARY, mask_zero=True, initializer="xavier_uniform"),
             layer("simple_rnn", units=4, initializer="orthogonal", recurrent_initializer="xavier_uniform"),
         ),
         "fit": "twice", **optimizer("momentum", 0.1, accumulation="sum", nesterov=True),
@@ -173,7 +174,8 @@ OF_STEPS: tuple[dict[str, Any], ...] = (
         "name": "layers-causal-attention", **IN_FLOAT64,
         "description": "Attention to the past alone, by one narrow head; places by sines, then cosines.",
         **_balance(
-            embedding(5, 5, initializer="he_normal"), layer("positional_encoding", base=100.0, layout="halves"),
+            embedding(5, BRACKET_VOCABULARY, initializer="he_normal"),
+            layer("positional_encoding", base=100.0, layout="halves"),
             layer(
                 "attention", heads=1, key_units=2, causal=True, bias=False, initializer="scaled_normal",
                 initializer_options={"scale": 0.4},

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from conformance.data.tokens import LETTER_VOCABULARY
 from conformance.recipes.networks import activation, convolution, dense, layer, optimizer
 
 _categorical = {"loss": "categorical_cross_entropy"}
@@ -31,7 +32,9 @@ NETWORK_SHOWCASES: tuple[dict[str, Any], ...] = (
         "name": "showcase-words-gru",
         "description": "A GRU reads words letter by letter and tells their language: over 80 % of words it never saw.",
         "dataset": {"name": "words"},
-        **_network(layer("embedding", entries=27, units=8, mask_zero=True), layer("gru", units=24), dense(3)),
+        **_network(
+            layer("embedding", entries=LETTER_VOCABULARY, units=8, mask_zero=True), layer("gru", units=24), dense(3),
+        ),
         **_categorical, "batch_size": 32, "epochs": 10, "every_epoch": True, **optimizer("adam", 0.01),
     },
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.wrappers.recipe_layers import RecipeLayer, Shape
+from conformance.wrappers.recipe_layers import DIRECTIONS, RecipeLayer, Shape
 
 Counts = NDArray[np.intp]
 
@@ -77,7 +77,7 @@ class OwnLayer:
         return tuple(dict.fromkeys(leaf.partition(".")[0] for leaf in self.leaves if leaf.startswith(_DIRECTIONS)))
 
 
-_DIRECTIONS = ("forward.", "backward.")
+_DIRECTIONS = tuple(f"{direction}." for direction in DIRECTIONS)
 
 
 def sources(layout: LayerLayout, own: OwnLayer, shapes: Mapping[str, Shape], layer: RecipeLayer) -> dict[str, Source]:

@@ -128,8 +128,8 @@ def _difference(model: Model, own: OwnLayer, layer: RecipeLayer) -> str | None:
 
 
 def _is_bias(name: str) -> bool:
-    own = name.rpartition(".")[2]
-    return own == "b" or own.startswith("b_")
+    path = f"1.{name}"
+    return places_of_paths([path], 1)[path].kind == "bias"
 
 
 def _explain(layer: RecipeLayer, layers: Mapping[str, OwnLayer], model: Model) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.problems.problem import Problem
+from conformance.problems.tensors import Tensors
 from conformance.recipes.layers import LayerChoice
 from reference_numpy import models
 
@@ -57,10 +58,13 @@ def wanted_shapes(problem: Problem) -> tuple[dict[str, Shape], dict[str, Shape]]
 
 def names_inside(problem: Problem) -> tuple[str, ...]:
     """What the reference shows of a forward pass."""
-    values = models.intermediates(
-        problem.build_model(models), problem.tape.initial_parameters, problem.train_x[:1], training=True
-    )
-    return tuple(values)
+    return tuple(_values_inside(problem))
+
+
+def _values_inside(problem: Problem) -> Tensors:
+    """What it shows of one of the first example."""
+    model, parameters = problem.build_model(models), problem.tape.initial_parameters
+    return models.intermediates(model, parameters, problem.train_x[:1], training=True)
 
 
 def recipe_layers(problem: Problem, wanted: Mapping[str, Shape]) -> list[RecipeLayer]:
@@ -68,10 +72,7 @@ def recipe_layers(problem: Problem, wanted: Mapping[str, Shape]) -> list[RecipeL
 
     ``wanted``: the shapes of its parameters and running averages by name.
     """
-    values = models.intermediates(
-        problem.build_model(models), problem.tape.initial_parameters, problem.train_x[:1], training=True
-    )
-    shapes = {name: value.shape[1:] for name, value in values.items()}
+    shapes = {name: value.shape[1:] for name, value in _values_inside(problem).items()}
     found = []
     for path, choice, output, before in _in_series(problem.recipe.model.layers, "", ""):
         inner = choice.layers[0] if choice.name == "bidirectional" else choice

@@ -15,7 +15,7 @@ from conformance.adapters.session import Unsupported
 from conformance.wrappers.layer_calls import Call, counted_calls, layers_by_call
 from conformance.wrappers.layouts import TORCH, OwnLayer
 from conformance.wrappers.matching import CannotMatch, Matching, Shape
-from conformance.wrappers.recipe_layers import RecipeLayer
+from conformance.wrappers.recipe_layers import DIRECTIONS, RecipeLayer
 
 _CONVOLVING = (nn.Conv1d, nn.Conv2d)
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
@@ -26,7 +26,7 @@ _DROPOUTS = nn.modules.dropout._DropoutNd
 
 
 _LEAVES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a recurrent layer
-_DIRECTIONS = (("forward", ""), ("backward", "_reverse"))
+_DIRECTIONS = tuple(zip(DIRECTIONS, ("", "_reverse"), strict=True))  # and what leaves end in
 
 
 def called_modules(model: nn.Module, run: Callable[[], Any]) -> list[tuple[str, nn.Module]]:
