@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from conformance.exchange.arrangements import kernel_named
 from conformance.identification.exercises import Array, Tensors
+from conformance.recipes.layers import PARTNERS
 
 Ids = NDArray[np.intp]
 ONE, ZERO = -2, -1  # the numbers of a one and of a zero, which no array holds
 MOST = 3000  # assignments that are looked at
-
-# The weight that a bias goes with, and the scale that a shift does.
-PARTNERS = {"b": "W", "b_h": "U", "beta": "gamma", **{f"b_{letter}": f"W_{letter}" for letter in "qkvo"}}
 
 
 class Piece(NamedTuple):

@@ -31,6 +31,8 @@ from reference_numpy.layers import LAYERS
 
 # Under which key the layers stand that a layer is made of, by its name.
 HELD = {"sequence": "layers", "residual": "layers", "bidirectional": "layers", "parallel": "branches"}
+# The weight that a bias goes with, and the scale that a shift does, by their names within a layer.
+PARTNERS = {"b": "W", "b_h": "U", "beta": "gamma", **{f"b_{letter}": f"W_{letter}" for letter in "qkvo"}}
 # What the reference calls otherwise, by the name that a recipe has for it: a table's own name is its layer's.
 _ARGUMENTS = {"activation": {"function": "name"}}
 # Keywords of something that a layer names: by whose name, and from which table.

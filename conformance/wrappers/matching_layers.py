@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import places_of_paths
+from conformance.recipes.layers import PARTNERS
 from conformance.wrappers.layouts import LayerLayout, OwnLayer, Source, sources
 from conformance.wrappers.matching import (
     CannotMatch,
@@ -27,10 +28,8 @@ from conformance.wrappers.matching import (
 )
 from conformance.wrappers.recipe_layers import RecipeLayer, recipe_layers
 
-# What a parameter stands beside in its layer, by their names within it.
-_BESIDE = {"b": "W", "b_h": "U", "beta": "gamma", "running_mean": "gamma", "running_variance": "gamma"} | {
-    f"b_{letter}": f"W_{letter}" for letter in "qkvo"
-}
+# What a parameter or a running average stands beside in its layer.
+_BESIDE = PARTNERS | dict.fromkeys(("running_mean", "running_variance"), "gamma")
 _BIASES = ("no bias", "one bias", "two biases")
 
 
