@@ -105,7 +105,9 @@ def run(
         typer.Option("--explain/--no-explain", help="Seek the causes of failures at the end, for a minute at most."),
     ] = True,
     resume: Annotated[Path | None, typer.Option(help="Do what a run lacks that was broken off, in its folder.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; by default reports/TIME.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run, a new or an empty one; by default reports/TIME.")
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the verdict and where the report is.")
     ] = False,

@@ -45,7 +45,8 @@ def check(
         Path | None, typer.Option(help="File of what may differ, each with a reason; what no longer does fails.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; by default reports/TIME.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the run, a new or an empty one; by default reports/TIME."),
     ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the verdict, the causes and where the report is.")

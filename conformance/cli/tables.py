@@ -47,10 +47,8 @@ def _datasets() -> Rows:
     rows = []
     for info in DATASETS.values():
         extent = EXTENTS.get(info.name)
-        sizes = dict.fromkeys(("examples", "test_examples", "features", "classes")) if extent is None else {
-            "examples": extent.examples, "test_examples": extent.test_examples, "features": extent.features,
-            "classes": extent.classes,
-        }  # fmt: skip
+        columns = ("examples", "test_examples", "features", "classes", "vocabulary")
+        sizes = {column: None if extent is None else getattr(extent, column) for column in columns}
         rows.append({"name": info.name, "kind": info.kind, "task": info.task, **sizes, "description": info.description})
     return rows
 

@@ -2,7 +2,7 @@
 
 A candidate is the reference with one or two changes. Its formulations are those that the catalogue has: of each
 component of the recipe every other setting that ``factors.py``, a framework's dialect or its layers give to one of its
-keywords, each framework's defaults as a whole, and each regularizer left out.
+keywords, each framework's defaults as a whole, each regularizer left out, and each layer of a network in another.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from conformance.adapters.session import Session, State, Training
 from conformance.checks.case import Case
+from conformance.diagnosis.layer_formulations import other_networks
 from conformance.diagnosis.stepping import Change, Changed
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
@@ -224,13 +225,16 @@ def pair(one: Candidate, other: Candidate, recipe: Recipe) -> Candidate | None:
 
 
 def formulations(recipe: Recipe) -> Iterator[Candidate]:
-    """What is published: other settings, dialects, no regularizer, another reduction, frozen biases."""
+    """What is published: other settings, other layers, dialects, no regularizer, another reduction, frozen biases."""
     for path, component in components_of(recipe):
         label = component.name
         for keyword, settings in _settings(component.name).items():
             for setting in settings:
                 if keyword in component.keywords and component.keywords[keyword] != setting:
                     yield from changed(recipe, path, {keyword: setting}, f"{label}({keyword}={setting!r})")
+    for description, layers in other_networks(recipe.model.layers, _LAYERS_ELSEWHERE):
+        values = _values(recipe)
+        yield from _valid(values | {"model": values["model"] | {"layers": layers}}, description)
     for dialect in dialects():
         if dialect.optimizer == recipe.optimizer.name:
             keywords = {k: v for k, v in dialect.keywords.items() if k != "learning_rate"}

@@ -5,6 +5,7 @@ out is filled in, and what can be written in several ways is written in one, so 
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -40,6 +41,7 @@ _OPTIONS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
     "options": ("function", ACTIVATIONS),
     "initializer_options": ("initializer", INITIALIZERS),
 }
+_TUPLE = re.compile(r"\((\d+(?:, \d+)*),?\)")
 # What stands for a required keyword that is refused, while the others are tried.
 _STAND_INS: dict[str, Any] = {
     "units": 1, "channels": 1, "kernel": (1,), "window": (1,), "keep_probability": 0.5, "shape": (1,), "entries": 1,
@@ -285,6 +287,7 @@ def _placed(place: str, name: str, problem: str, table: Mapping[str, Any]) -> st
     if not found or keyword not in table:
         return f"{place}: {problem}"
     value: Any = table[keyword]
+    rest = _TUPLE.sub(r"[\1]", rest).replace("a tuple", "a list")  # as a recipe has it
     if keyword == HELD.get(name):
         value = [plain(layer)["name"] for layer in value]
     return f"{place}.{keyword}={shown(value)} is not allowed{rest}{nearest_word(value, rest)}"

@@ -35,7 +35,7 @@ def page(run: Run, outcomes: list[dict[str, Any]]) -> str:
     sections = [
         ("The run", _headline(run)),
         ("Known faults that are caught", markdown(scores(outcomes), "Not measured.")),
-        ("Largest error of each check", markdown(run.largest_errors)),
+        ("Largest error of each check, of what passes", markdown(run.largest_errors)),
         ("Noise floors by stage", markdown(run.floors)),
         ("Margins", f"{MARGINS}\n\n{markdown(run.margins)}"),
         (

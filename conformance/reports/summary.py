@@ -22,7 +22,7 @@ def summarize(run: Run) -> str:
         ("First failures", _failures(run)),
         ("Verdicts", markdown(run.verdicts)),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
-        ("Largest error of each check", markdown(run.largest_errors)),
+        ("Largest error of each check, of what passes", markdown(run.largest_errors)),
         ("Noise floors by stage", markdown(run.floors)),
         ("Nearest to the allowance", markdown(run.worst_margins.head(WORST))),
         ("Margins: errors under allowances, allowances under faults", markdown(run.margins)),

@@ -5,8 +5,9 @@ attention with its packed weights. What the user says of single parameters comes
 is matched as in a dense network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import places_of_paths
@@ -42,6 +43,27 @@ class Model:
     layers: Sequence[OwnLayer]
     layouts: Mapping[str, LayerLayout]
     forms: Forms
+
+
+def seen_layers(see: Callable[[], list[OwnLayer]], problem: Problem, inputs: Any) -> list[OwnLayer]:
+    """A model's own layers for a network, which ``see`` finds in a forward pass; none for any other recipe.
+
+    Raises CannotMatch, with the way out, where the model cannot take the recipe's inputs and no ``inputs`` is given.
+    """
+    if not problem.recipe.is_network:
+        return []
+    try:
+        return see()
+    except CannotMatch:
+        raise
+    except (ValueError, TypeError, RuntimeError) as error:
+        if inputs is not None:
+            raise
+        first = str(error).strip().partition("\n")[0]
+        raise CannotMatch(
+            f"the model cannot take the recipe's inputs (m, {problem.features}): {first}. Give inputs=, what it is to"
+            " take of them, as lambda x: x.reshape(-1, 1, 8, 8)"
+        ) from error
 
 
 def match_model(problem: Problem, wanted: Shapes, model: Model, names: Mapping[str, str] | None = None) -> Matching:

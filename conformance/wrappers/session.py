@@ -19,7 +19,7 @@ from conformance.wrappers.alone import LossAlone
 from conformance.wrappers.given import Given
 from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
 from conformance.wrappers.matching import Forms, Matching
-from conformance.wrappers.matching_layers import Model, match_model
+from conformance.wrappers.matching_layers import Model, match_model, seen_layers
 from conformance.wrappers.recipe_layers import names_inside, wanted_shapes
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
 from reference_numpy import losses, models, optimizers, regularizers
@@ -293,7 +293,7 @@ class WrappedSession(Session):
         parameters, statistics = wanted_shapes(self.problem)
         averages = self.own_statistics() if statistics else {}
         own = {path: np.shape(value) for path, value in {**self.own_parameters(), **averages}.items()}
-        layers = self.own_layers() if self.problem.recipe.is_network else []
+        layers = seen_layers(self.own_layers, self.problem, self.given.inputs)
         model = Model(own, tuple(averages), layers, self.layouts, Forms(self.inputs_first, self.kernels))
         return match_model(self.problem, parameters | statistics, model, self.given.names)
 

@@ -31,6 +31,18 @@ DECAYED = {
     "name": "momentum", "learning_rate": 0.1, "beta": 0.8, "weight_decay": 0.1, "decoupled_weight_decay": True,
 }  # fmt: skip
 LEAKY = {"name": "leaky_relu", "slope": 0.1}
+POOLED: dict[str, Any] = DIGITS | {
+    "model": {
+        "name": "network",
+        "layers": [
+            {"name": "reshape", "shape": [8, 8, 1]},
+            {"name": "convolution", "channels": 2, "kernel": [3, 3]},
+            {"name": "activation", "function": "tanh"},
+            {"name": "global_max_pool"},
+            {"name": "dense", "units": 10},
+        ],
+    },
+}
 
 MOMENTUM = "optimizers.py: Momentum.update"
 STEP = "w.sub_(direction if inside else alpha * direction)"
@@ -127,6 +139,18 @@ PLANTED = {
         "torch",
         [Edit(CROSS_ENTROPY, "F.cross_entropy(logits,", "F.cross_entropy(logits.softmax(dim=1),")],
         "the fault 'categorical cross-entropy: a softmax of what is one already'",
+    ),
+    "another pool": (
+        POOLED,
+        "torch",
+        [Edit("convolution.py: GlobalMaxPool.forward", "return x.max(dim=1).values", "return x.mean(dim=1)")],
+        "global_average_pool for global_max_pool as layer 4",
+    ),
+    "another activation of one layer of a network": (
+        POOLED,
+        "torch",
+        [Edit("activations.py: tanh", "torch.tanh(z)", "torch.sigmoid(z)")],
+        "sigmoid for tanh as layer 3",
     ),
 }
 

@@ -97,6 +97,12 @@ CONVOLVING = recipe(
 )
 
 
+def test_a_model_that_cannot_take_the_inputs_is_told_how_to_give_them(prepared):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(18, 10))
+    with pytest.raises(CannotMatch, match=r"cannot take the recipe's inputs \(m, 64\): .*\. Give inputs=, what it is"):
+        wrapped(model).session(prepared(CONVOLVING, "float64"))
+
+
 def test_a_loss_alone_stands_on_the_recipe_s_network(judged):
     found = judged(conformance.wrap_torch(loss=nn.CrossEntropyLoss()), CONVOLVING)
     assert found.wrong == {}, found.causes
