@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: install run test sweep slow mutants ceilings soak soak-networks gallery vectorization wheel matrix docs pages check format clean
+.PHONY: install run test sweep slow mutants ceilings soak soak-networks fuzz gallery vectorization wheel matrix docs pages check format clean
 
 install: $(INSTALLED)
 
@@ -52,6 +52,10 @@ soak: install
 # The same with networks of layers: 100 random ones with 3 seeds each; in reports/soak-networks.
 soak-networks: install
 	$(BIN)/conformance soak --networks --recipes 100 --seeds 3
+
+# Every reader of files, ten minutes each on damaged ones; more than an hour.
+fuzz: install
+	FUZZ_SECONDS=600 $(TESTING) $(BIN)/python -m pytest -n 2 -rP tests/conformance/test_fuzzing.py
 
 # The figures of docs/gallery.md, of the latest run: of the default suite, over all four implementations. And its report,
 # as a picture.

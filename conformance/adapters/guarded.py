@@ -14,6 +14,7 @@ import numpy as np
 from conformance.adapters import expected
 from conformance.adapters.expected import Wanted
 from conformance.adapters.session import Adapter, Session, State, Training, TrainingState, Unsupported
+from conformance.data.wording import cut
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 
@@ -59,6 +60,8 @@ def readable(value: Any) -> Array:
     """
     if isinstance(value, NotOffered):
         return value
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        return Unreadable.of("is an array of which some numbers are masked")
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever its own conversion raises
@@ -95,8 +98,9 @@ def described(value: Any) -> str:
 
 
 def printable(name: Any) -> str:
-    """A name as text that can be written and stored."""
-    return name if type(name) is str and name.isprintable() else ascii(name)
+    """A name as text that can be written and stored, cut where that is long; a kind of text, as NumPy's, is text."""
+    text = str.__str__(name) if isinstance(name, str) else ascii(name)
+    return cut(text if text.isprintable() else ascii(text))
 
 
 def copied(value: T) -> T:

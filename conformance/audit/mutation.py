@@ -42,6 +42,10 @@ ENVIRONMENT = WORKER_ENVIRONMENT | {
 }
 
 
+# A process may map only so much memory, and each of JAX's programs takes some of it: 200 mutants are too many.
+MOST_IN_A_PROCESS = 80
+
+
 class Outcome(NamedTuple):
     """What one check saw of one mutant.
 
@@ -174,8 +178,10 @@ def in_processes(
 
     It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Raises Incomplete.
     """
-    parts = processors()
-    jobs = [(name, f"{part}/{parts}") for name in implementations for part in range(parts)]
+    jobs = []
+    for name in implementations:
+        parts = max(processors(), -(-len(injected_in(name)) // MOST_IN_A_PROCESS))
+        jobs += [(name, f"{part}/{parts}") for part in range(parts)]
     found: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {name: set() for name, _ in jobs}
 
@@ -194,7 +200,7 @@ def in_processes(
                 last = (errors.read().strip().splitlines() or ["nothing on its standard error"])[-1]
                 raise Incomplete(f"mutants of {job[0]}: exit status {process.returncode}: {last}")
 
-    with ThreadPoolExecutor(parts) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         list(pool.map(carry_out, jobs))
     places = {mutant.name: place for place, mutant in enumerate(MUTANTS)}
     names = list(done)

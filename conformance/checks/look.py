@@ -10,8 +10,7 @@ from conformance.adapters.session import Session, Unsupported
 from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Lost, Observation, Part, Seen
-
-LONGEST = 1000  # characters of an error that are told
+from conformance.data.wording import one_line
 
 
 def look(session: Session, case: Case, check: str) -> Seen:
@@ -29,8 +28,8 @@ def look(session: Session, case: Case, check: str) -> Seen:
             raise
         except BaseException as error:  # whatever it is, SystemExit too
             seen.lost.append(_lost(part, error))
-        seen.lost.extend(Lost("fail", text, *part[1:]) for text in guarded.complaints())
-        seen.lost.extend(Lost("missing", text, *part[1:]) for text in guarded.lacking())
+        seen.lost.extend(Lost("fail", one_line(text), *part[1:]) for text in guarded.complaints())
+        seen.lost.extend(Lost("missing", one_line(text), *part[1:]) for text in guarded.lacking())
     return seen
 
 
@@ -52,18 +51,18 @@ def _lost(part: Part, error: BaseException) -> Lost:
 def _text(error: BaseException) -> str:
     """What an error says, on one line, as text that can be stored."""
     try:
-        text = " ".join(str(error).split())
+        return one_line(str(error))
     except Exception:  # an error of the error's own
         return "(cannot be told)"
-    return text[:LONGEST].encode("utf-8", "backslashreplace").decode()
 
 
 def _take(observation: Observation, seen: Seen) -> None:
     """Add an observation as a plain array, with the text of what is none; what is not offered, as not seen for it."""
     key, value = observation.key, observation.value
     if isinstance(value, NotOffered):
-        seen.lost.append(Lost("unsupported", f"{key.tensor} {value.found}", (key.stage,), key.step, key.tensor))
+        text = one_line(f"{key.tensor} {value.found}")
+        seen.lost.append(Lost("unsupported", text, (key.stage,), key.step, key.tensor))
     elif isinstance(value, Unreadable):
-        seen.observations.append(observation._replace(value=np.zeros(0), malformed=value.found))
+        seen.observations.append(observation._replace(value=np.zeros(0), malformed=one_line(value.found)))
     else:
         seen.observations.append(observation)

@@ -3,14 +3,32 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from conformance.cli import checking, comparing, exchanging, identifying, making, vectoring
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
+from conformance.cli.outputs import require_folder
+from conformance.cli.streams import Output
+from conformance.data.wording import one_line
+
+
+class _Commands(TyperGroup):
+    """Whose commands, interrupted or in trouble with a disk, did not come to their end; click would say they failed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            stop(Exit.INCOMPLETE, "interrupted")
+        except OSError as error:  # where a command does not say more of it itself
+            stop(Exit.INCOMPLETE, one_line(str(error)))
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="Is my model in PyTorch the same model as in JAX, TensorFlow or NumPy, and if not, where?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,8 +91,9 @@ def show(
 
 @app.command()
 def run(
+    context: typer.Context,
     suite: Annotated[str | None, typer.Option(help="quick, default, full or showcases (see `list suites`).")] = None,
-    recipe: Annotated[list[Path] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
+    recipe: Annotated[list[str] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
     select: Annotated[
         str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")
     ] = None,
@@ -125,10 +144,11 @@ def run(
 
     manner = Manner(require_all, quiet, as_json)
     if resume is not None:
+        running.require_alone("resume", context, beside=("require_all", "quiet", "as_json"))
         raise typer.Exit(running.go_on(resume, manner))
     asked = running.Asked(
         recipes=recipe or [],
-        implementations=None if implementation is None else implementation.split(","),
+        implementations=implementation,
         options={
             "suite": suite,
             "select": select,
@@ -208,6 +228,7 @@ def mutants(
 ) -> None:
     """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
     from conformance.audit import mutation
+    from conformance.cli.naming import implementations
     from conformance.faults.injection import PACKAGES
     from conformance.recipes.components import choose_all
     from conformance.recipes.recipe import DTYPES
@@ -215,7 +236,7 @@ def mutants(
     from conformance.verdicts.record import for_json
 
     try:
-        names = choose_all("implementation", implementation.split(","), tuple(PACKAGES))
+        names = choose_all("implementation", implementations(implementation), tuple(PACKAGES))
         dtypes = choose_all("dtype", dtype.split(","), DTYPES)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
@@ -266,10 +287,13 @@ def soak(
     """Count false alarms on random recipes, with a run for every twenty. What was finished in OUTPUT is kept."""
     from conformance.adapters.registry import resolve
     from conformance.audit import soak as soaking
+    from conformance.cli.naming import implementations
     from conformance.runs.outcome import BadInput, Incomplete
 
+    if output is not None:
+        require_folder("--output", output)
     try:
-        known = {name: resolve(name) for name in implementation.split(",")}
+        known = {name: resolve(name) for name in implementations(implementation)}
         folder = output or Path("reports/soak-networks" if networks else "reports/soak")
         asked = soaking.Soak(recipes, seeds, known, folder, networks)
     except ValueError as error:
@@ -297,4 +321,8 @@ app.add_typer(vectoring.commands)
 
 def main() -> None:
     """Entry point of the ``conformance`` command."""
-    sys.exit(app())
+    output = Output()
+    try:
+        app()
+    except SystemExit as ended:  # as every command ends
+        sys.exit(output.status(ended.code) if isinstance(ended.code, int) else ended.code)

@@ -9,6 +9,7 @@ import typer
 
 from conformance.cli import vectoring
 from conformance.cli.display import Exit, say, show_panel, show_table, stop
+from conformance.cli.outputs import require_folder
 
 if TYPE_CHECKING:
     from conformance.cli.result import Result
@@ -28,7 +29,7 @@ def check(
         str | None, typer.Argument(help="package.module:attribute, a wrapped subject or an adapter class.")
     ] = None,
     recipe: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="What it should be: a recipe's name, or a file; may be repeated. By default those that the "
                           "subject carries; of an adapter class those of the suite quick that it opens."),
     ] = None,
@@ -67,7 +68,8 @@ def check(
     if answers is not None and vectors is not None:
         raise typer.Exit(vectoring.judge(answers, vectors))
     from conformance.adapters.registry import TRACE
-    from conformance.cli import running
+    from conformance.cli import naming, running
+    from conformance.recipes.files import RecipeError
     from conformance.results.run import Run
     from conformance.runs.folders import point_latest_to
     from conformance.runs.outcome import BadInput
@@ -75,13 +77,20 @@ def check(
     from conformance.testing.checked import Checked
 
     named = f"{TRACE}{trace}" if target is None else target
+    if output is not None:
+        require_folder("--output", output)
     try:
         known = () if known_differences is None else checking.known_of(known_differences)
+        naming.require_name("TARGET" if trace is None else "--trace", named)
         asked = checking.prepare(
             named, recipe, dtypes=None if dtype is None else dtype.split(","), device=device, output=output
         )
-    except (ValueError, BadInput) as error:
+    except RecipeError as error:
         stop(Exit.BAD_INPUT, str(error))
+    except ValueError as error:
+        stop(Exit.BAD_INPUT, naming.brief(error))
+    except BadInput as error:
+        stop(Exit.BAD_INPUT, naming.brief(error, target or ""))
 
     def work(progress: "Progress", watch: "Watch") -> None:
         if output is None:

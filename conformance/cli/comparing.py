@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, show_table, stop
+from conformance.cli.outputs import require_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,16 +35,18 @@ def compare(
     from conformance.reports.comparison_page import page, result
     from conformance.results import comparison
 
+    if html is not None:
+        require_file("--html", html)
     try:
         found = comparison.compare(*runs)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
-    if html is not None:
-        _write(html, page(found))
     if as_json:
         print(json.dumps(_comparison_for_json(found), indent=2))
     else:
         show_comparison(found)
+    if html is not None:
+        _write(html, page(found))
     if len(found.incomplete):
         raise typer.Exit(Exit.INCOMPLETE)
     if found.nothing_compared:
@@ -95,6 +98,7 @@ def plot(
 
     try:
         plots.ending(output)
+        require_file("--output", output)
         figure = plots.plot(run, recipe, what=what, quantity=quantity, dtype=dtype)
     except (ValueError, ImportError) as error:
         stop(Exit.BAD_INPUT, str(error))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, say, show_table, stop
+from conformance.cli.outputs import require_folder
 
 if TYPE_CHECKING:
     from conformance.exchange.pair_result import PairResult
@@ -30,6 +31,7 @@ def record(
     from conformance.exchange import pair as exchange
     from conformance.exchange.trace import TAPE_FILE
 
+    require_folder("--output", output)
     try:
         files = exchange.record(recipe, output, dtype)
     except ValueError as error:
@@ -55,7 +57,7 @@ def diff(
     """
     from conformance.exchange import pair as exchange
 
-    with _told():
+    with _told(A=a, B=b):
         found = exchange.diff(a, b)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
@@ -83,7 +85,7 @@ def pair(
     """
     from conformance.exchange import pair as exchange
 
-    with _told():
+    with _told(A=a, B=b):
         found = exchange.pair(a, b, inputs, weights=weights, weights_b=weights_b, dtype=dtype, start=start)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
@@ -93,16 +95,20 @@ def pair(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(**sides: str) -> Iterator[None]:
     """What two things cannot be held against each other for ends the command: bad input, or a program that failed."""
+    from conformance.cli.naming import brief
     from conformance.exchange.pair import SubjectError
 
+    for name, side in sides.items():
+        if not side:
+            stop(Exit.BAD_INPUT, f"{name}='' is not allowed: must be a file, or module:attribute")
     try:
         yield
     except (ValueError, OSError) as error:
-        stop(Exit.BAD_INPUT, str(error))
+        stop(Exit.BAD_INPUT, brief(error))
     except SubjectError as error:
-        stop(Exit.INCOMPLETE, str(error))
+        stop(Exit.INCOMPLETE, brief(error))
 
 
 def _show_weights(found: "WeightsComparison") -> None:

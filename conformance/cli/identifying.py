@@ -30,6 +30,7 @@ def identify(
     Status 0 if it is one of the catalogue, 1 if none is known, 2 for bad usage or input, 3 if its process did not come
     to its end.
     """
+    from conformance.cli.naming import brief
     from conformance.identification.answer import as_dict
     from conformance.identification.identify import identify as find
     from conformance.runs.outcome import BadInput, Incomplete
@@ -37,9 +38,9 @@ def identify(
     try:
         found = find(target, kind=kind, seconds=timeout, memory=memory * 2**20)
     except (ValueError, BadInput) as error:
-        stop(Exit.BAD_INPUT, str(error))
+        stop(Exit.BAD_INPUT, brief(error))
     except (Incomplete, OSError) as error:
-        stop(Exit.INCOMPLETE, str(error))
+        stop(Exit.INCOMPLETE, brief(error))
     if as_json:
         print(json.dumps(as_dict(found), indent=2))
     else:

@@ -3,16 +3,23 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.board import Board
 from conformance.cli.display import Exit, plain_progress, say, span, stop, terminal, untold
+from conformance.cli.naming import implementations
+from conformance.cli.outputs import require_folder
 from conformance.cli.result import Manner, Result, show_result
+from conformance.data.wording import shown
 from conformance.recipes.choosing import find
+from conformance.recipes.components import choose
+from conformance.recipes.suites import SUITES
 from conformance.reports import write_reports
 from conformance.results.paths import short
 from conformance.results.store import StoreError
@@ -31,18 +38,23 @@ REFRESHES = 2  # a second; drawing the 581 recipes of the full suite takes 30 ms
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for: recipe files, implementations (None: what is installed), and options."""
+    """What the command line asks for: recipes, implementations (None: what is installed), and options."""
 
-    recipes: list[Path]
-    implementations: list[str] | None
+    recipes: list[str]
+    implementations: str | None
     options: dict[str, Any]
 
 
 def begin(asked: Asked, manner: Manner) -> Exit:
     """Carry out a run. The exit status that its end calls for."""
+    if asked.options["output"] is not None:
+        require_folder("--output", asked.options["output"])
     try:
-        recipes = [find(path) for path in asked.recipes]
-        plan = plan_of(recipes, implementations=asked.implementations, **asked.options)
+        if asked.options["suite"] is not None:
+            choose("suite", asked.options["suite"], SUITES)
+        recipes = [find(name_or_path) for name_or_path in asked.recipes]
+        names = None if asked.implementations is None else implementations(asked.implementations)
+        plan = plan_of(recipes, implementations=names, **asked.options)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
     if not manner.quiet:
@@ -58,8 +70,23 @@ def begin(asked: Asked, manner: Manner) -> Exit:
     return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
 
 
+def require_alone(option: str, context: typer.Context, beside: Collection[str]) -> None:
+    """End the command if another option is given than ``option`` and those that may stand beside it."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name not in (option, *beside) and source is not None and source.name == "COMMANDLINE":
+            no = context.params[str(parameter.name)] is False and parameter.secondary_opts
+            given.append((no or parameter.opts)[0])
+    if given:
+        stop(Exit.BAD_INPUT, f"--{option} and {', '.join(given)} exclude each other: a run goes on as it was begun")
+
+
 def go_on(folder: Path, manner: Manner) -> Exit:
     """Do what a run lacks. The exit status that its end calls for."""
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "is not there"
+        stop(Exit.BAD_INPUT, f"--resume={shown(str(folder))} is not allowed: must be the folder of a run: {found}")
     try:
         plan = Plan.read(folder.resolve())
     except StoreError as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, progress_bars, say, show_table, stop
+from conformance.cli.outputs import require_folder
 
 if TYPE_CHECKING:
     from conformance.vectors.answers import Judgement
@@ -32,6 +33,7 @@ def vectors(
 
     try:
         wanted = writing.chosen(select or [])
+        require_folder("FOLDER", folder)
         with progress_bars() as progress:
             kit = writing.write(folder, wanted, progress)
     except ValueError as error:

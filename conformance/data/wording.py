@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 LONGEST_VALUE = 80  # characters of a value in a message
+LONGEST_LINE = 1000  # of what somebody's code says
 LONGEST_COMPARED = 100  # difflib's time grows with the square of a name's length
 LEAST_LIKENESS = 0.5  # "l3" is as like "l2"
 ABOUT_AS_LIKE = 0.1  # as the nearest, and named beside it
@@ -38,6 +39,16 @@ def shown(value: Any) -> str:
     if isinstance(value, int) and abs(value) >= 10**LONGEST_VALUE:
         return f"an integer of {value.bit_length()} bits"  # Python refuses to write one of more than 4300 digits
     return cut(repr(value))
+
+
+def one_line(text: str, limit: int = LONGEST_LINE) -> str:
+    r"""What somebody's code says, as a line that every file and terminal can hold: escaped, and cut where it is long.
+
+    >>> one_line("red: \x1b[31m,\n  no text: \ud800")
+    'red: \\x1b[31m, no text: \\ud800'
+    """
+    line = cut(" ".join(text.split()), limit)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 def nearest(name: str, known: Collection[str]) -> str:

@@ -42,6 +42,8 @@ def read_tensors(path: Path) -> Tensors:
     Files of a kind that may hold code, PyTorch's ``.pt`` among them, are refused with what to do instead.
     """
     suffix = path.suffix.lower()
+    if not os.path.lexists(path):
+        raise DataError(f"{path}: found no such file; allowed: {KINDS.get(suffix, ', '.join(KINDS))}")
     if suffix in PICKLES:
         raise DataError(
             f"{path}: files of the kind {suffix} may hold pickled code and are never opened. Save it as safetensors:"

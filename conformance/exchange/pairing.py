@@ -122,6 +122,7 @@ def hold(
 
 def hold_recorded(oracle: Tensors, other: Tensors, names: tuple[str, str]) -> PairResult:
     """What was recorded of both sides; none of them can be run again, so that no floor is known."""
+    oracle, other = (_real(tensors, name) for tensors, name in zip((oracle, other), names, strict=True))
     expected = [_expectation(name, value, [value], value.dtype) for name, value in oracle.items()]
     common = [each for each in expected if each.observation.key.tensor in other]
     if not common:
@@ -138,6 +139,14 @@ def hold_recorded(oracle: Tensors, other: Tensors, names: tuple[str, str]) -> Pa
     )
     notes = [note, *_uncompared(names, list(oracle), list(other)), NOT_KNOWN]
     return PairResult(*names, names[0], explained, causes, notes)
+
+
+def _real(tensors: Tensors, side: str) -> Tensors:
+    """Real numbers; integers as float64, in which they are what they are. Raises ValueError for what is no number."""
+    for name, value in tensors.items():
+        if value.dtype.kind not in "biuf":
+            raise ValueError(f"{side}: {name}: values have type {value.dtype}; allowed: real numbers")
+    return {name: value if value.dtype.kind == "f" else value.astype(np.float64) for name, value in tensors.items()}
 
 
 def hold_starts(oracle: Subject, other: Subject, names: tuple[str, str]) -> PairResult:

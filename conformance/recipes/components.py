@@ -4,22 +4,21 @@ Names, keywords and defaults are those of ``reference_numpy`` and stand only the
 """
 
 import inspect
-import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from conformance.data.wording import cut, listed, nearest, shown
-from conformance.recipes.dialects import dialect, dialects
-from reference_numpy import initializers, losses, models, normalization, optimizers, schedules
+from conformance.data.wording import listed, nearest, shown
+from reference_numpy import initializers, losses, models, normalization, optimizers, regularizers, schedules
 
 # Arguments that are keywords of a recipe although the reference takes them by position.
 POSITIONAL_KEYWORDS = ("learning_rate", "strength", "limit")
 
+
+Unit = Literal["epoch", "step"]  # that a schedule counts
 
 NETWORK = "network"  # the model that is made of layers
 
@@ -54,84 +53,6 @@ def plain(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def resolve(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) -> Any:
-    """``value`` with the keywords it leaves out.
-
-    Raises ValueError for an unknown name or keyword or a bad value; its message has a line for each.
-    """
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        return value  # pydantic says what is wrong
-    kind = field.split(".")[0]
-    extra = {"unit": value["unit"]} if kind == "schedule" and "unit" in value else {}
-    given = {k: v for k, v in value.items() if k != "name" and k not in extra}
-    name = choose(f"{field}.name", value["name"], table)
-    defaults = keyword_defaults(table[name], () if kind == "schedule" else POSITIONAL_KEYWORDS)
-    keywords = defaults | {keyword: hashable(setting) for keyword, setting in given.items()}
-    refuse(wrong_keywords(field, name, given, defaults))
-    trial = _TRIALS.get(field, _TRIALS.get(kind))
-    if trial is not None:
-        refuse(f"{field}: {problem}" for problem in _refusals(trial, table[name], keywords, given, defaults))
-    return {"name": name, **extra, **keywords}
-
-
-def wrong_keywords(field: str, name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the keywords of a component before the reference is asked."""
-    for keyword, setting in given.items():
-        if keyword not in defaults:
-            yield not_allowed(f"{field} keyword", keyword, defaults, f" for {name!r}")
-        else:
-            yield from _wrong_kind(f"{field}.{keyword}", setting, isinstance(defaults[keyword], bool))
-    for keyword, default in defaults.items():
-        if default is inspect.Parameter.empty and keyword not in given:
-            yield f"{field}.{keyword} is missing: {name!r} needs it"
-
-
-def _wrong_kind(field: str, setting: Any, switch: bool) -> Iterator[str]:
-    """A truth value where a number or a word is meant, the other way round, and what is no finite number."""
-    if switch and not isinstance(setting, bool):
-        yield f"{field}={shown(setting)} is not allowed: must be true or false"
-    elif isinstance(setting, bool) and not switch:
-        yield f"{field}={setting!r} is not allowed: must be no truth value"
-    elif isinstance(setting, float) and not math.isfinite(setting):
-        yield f"{field}={setting!r} is not allowed: must be a finite number"
-    elif isinstance(setting, (Mapping, list, tuple)):
-        for place, part in setting.items() if isinstance(setting, Mapping) else enumerate(setting):
-            yield from _wrong_kind(f"{field}.{place}", part, False)
-
-
-Trial = Callable[[Callable[..., Any], dict[str, Any]], Any]
-
-
-def _refusals(
-    trial: Trial,
-    make: Callable[..., Any],
-    keywords: dict[str, Any],
-    given: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-) -> list[str]:
-    """What the reference says of the keywords, and, where it refuses them, of each without the others."""
-    whole = refusal(lambda: trial(make, keywords))
-    if whole is None:
-        return []
-    found = {}
-    for keyword in given:
-        others = {k: v for k, v in defaults.items() if k != keyword and v is not inspect.Parameter.empty}
-        problem = refusal(partial(trial, make, keywords | others))
-        if problem is not None:
-            found[problem] = True
-    return list(found) or [whole]
-
-
-def refusal(trial: Callable[[], Any]) -> str | None:
-    """What the reference says against something that is tried, cut where that is long; None: nothing."""
-    try:
-        with np.errstate(all="ignore"):  # a trial's numbers are not looked at
-            trial()
-    except (ValueError, TypeError, OverflowError) as error:
-        return cut(str(error), LONGEST_REFUSAL)
-    return None
-
-
 def nearest_word(value: Any, refused: str) -> str:
     """What ends a refusal of the reference that lists words, where one of them is like the value.
 
@@ -147,26 +68,6 @@ def refuse(problems: Iterable[str]) -> None:
     found = list(problems)
     if found:
         raise ValueError("\n".join(found))
-
-
-def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer of a dialect, ``{dialect = "keras.Adam"}``, with the keywords that stand beside it changed."""
-    framework, _, builtin = str(optimizer["dialect"]).partition(".")
-    try:
-        found = dialect(framework, builtin)
-    except ValueError as error:
-        near = nearest(str(optimizer["dialect"]), [f"{known.framework}.{known.builtin}" for known in dialects()])
-        raise ValueError(
-            f"optimizer.dialect={shown(optimizer['dialect'])}: {cut(str(error), LONGEST_REFUSAL)}{near}"
-        ) from error
-    changed = {name: value for name, value in optimizer.items() if name != "dialect"}
-    choose(
-        "optimizer.name",
-        str(changed.get("name", found.optimizer)),
-        (found.optimizer,),
-        f" for {optimizer['dialect']!r}",
-    )
-    return {"name": found.optimizer, **found.changed(changed)}
 
 
 def hashable(setting: Any) -> Any:
@@ -225,6 +126,11 @@ def _batch_norm(
 NORMALIZATIONS: dict[str, Callable[..., Any]] = {"batch_norm": _batch_norm, "layer_norm": normalization.layer_norm}
 
 
+def _try_normalization(make: Callable[..., Any], keywords: dict[str, Any]) -> None:
+    name = next(name for name, normalization in NORMALIZATIONS.items() if normalization is make)
+    models.deep_network((1, 1, 1), normalization=name, normalization_options=keywords)
+
+
 TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "initializer": initializers.INITIALIZERS,
     "loss": losses.LOSSES,
@@ -234,9 +140,13 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
 
 
 def _try_regularizer(make: Callable[..., Any], keywords: dict[str, Any]) -> None:
+    if "keep_probability" in keywords:  # how many there must be is the model's to try, which has the layers
+        found = keywords["keep_probability"]
+        for each in found if isinstance(found, tuple) else (found,):
+            regularizers.dropout_mask(np.random.default_rng(0), (1, 1), keep_probability=each)
+        return
     images = ((1, 1),) if needs_images(make) else ()
-    if "keep_probability" not in keywords:  # that of dropout is the model's to try, which has the layers
-        make(*images, **keywords)
+    make(*images, **keywords)
 
 
 def needs_images(augmentation: Callable[..., Any]) -> bool:
@@ -244,14 +154,17 @@ def needs_images(augmentation: Callable[..., Any]) -> bool:
     return "image_shape" in inspect.signature(augmentation).parameters
 
 
+Trial = Callable[[Callable[..., Any], dict[str, Any]], Any]
+
 # The reference is the judge of keywords: each is tried on the smallest arguments it takes.
-_TRIALS: dict[str, Trial] = {
+TRIALS: dict[str, Trial] = {
     "initializer": lambda make, keywords: make(np.random.default_rng(0), (1, 1), **keywords),
     "loss": _try_loss,
     "optimizer": lambda make, keywords: make(**keywords),
     "schedule": lambda make, keywords: make(1.0, **keywords),
     "regularizers": _try_regularizer,
     "model.activation": lambda activation, keywords: activation(np.zeros((1, 1)), **keywords),
+    "model.normalization": _try_normalization,
 }
 
 
@@ -272,7 +185,17 @@ def choose(field: str, value: str, allowed: Collection[str], context: str = "") 
     return value
 
 
-def not_allowed(field: str, value: str, allowed: Collection[str], context: str = "") -> str:
+def not_allowed(field: str, value: Any, allowed: Collection[str], context: str = "") -> str:
     """The words in which a name is refused."""
     named = f"must be one of {listed(allowed)}" if allowed else "there is none"
-    return f"{field}={shown(value)} is not allowed{context}: {named}{nearest(value, allowed)}"
+    near = nearest(value, allowed) if isinstance(value, str) else ""
+    return f"{field}={shown(value)} is not allowed{context}: {named}{near}"
+
+
+def escaped(name: Any) -> str:
+    """A name from outside, such that it stays within a line.
+
+    >>> print(escaped("two\\nlines"))
+    two\\nlines
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from conformance.recipes.layers import LayerChoice
+from reference_numpy.convolution import Window
 from reference_numpy.layers import LAYERS
 
 Shape = tuple[int, ...]
@@ -52,12 +53,17 @@ class Placed(NamedTuple):
 
     @property
     def values(self) -> int:
-        """About how many numbers it computes from an example: all its windows see, its weights of attention."""
+        """About how many numbers it computes from an example: the padded input and all that windows see of it, its
+        weights of attention.
+        """
         keywords: dict[str, Any] = self.layer.keywords
         takes, gives = self.takes, self.gives
         if self.layer.name in ("convolution", "max_pool", "average_pool"):
-            window: int = math.prod(keywords["kernel" if self.layer.name == "convolution" else "window"])
-            return math.prod(gives) + math.prod(gives[:-1]) * window * takes[-1]
+            size: Shape = keywords["kernel" if self.layer.name == "convolution" else "window"]
+            window = Window(size, keywords["stride"], keywords["padding"], keywords.get("dilation", (1,) * len(size)))
+            margins = zip(takes, window.margins(takes[:-1]), strict=False)
+            padded = math.prod(n + before + after for n, (before, after) in margins)
+            return math.prod(gives) + (padded + math.prod(gives[:-1]) * math.prod(size)) * takes[-1]
         if self.layer.name == "attention":
             inner = _inner(keywords, takes[-1])
             heads: int = keywords["heads"]

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from conformance.data.wording import shown
-from conformance.recipes.bounds import MOST_LAYERS, MOST_NESTED_LAYERS, MOST_UNITS
+from conformance.recipes.bounds import MOST_AXES, MOST_LAYERS, MOST_NESTED_LAYERS, MOST_UNITS
 from conformance.recipes.components import (
     Component,
     hashable,
@@ -21,12 +21,9 @@ from conformance.recipes.components import (
     nearest_word,
     not_allowed,
     plain,
-    refusal,
     refuse,
-    resolve,
-    wrong_keywords,
 )
-from reference_numpy.activations import ACTIVATIONS
+from conformance.recipes.resolving import OPTIONS, STAND_INS, Refusal, refusals, resolve, sifted
 from reference_numpy.initializers import INITIALIZERS
 from reference_numpy.layers import LAYERS
 
@@ -36,17 +33,7 @@ HELD = {"sequence": "layers", "residual": "layers", "bidirectional": "layers", "
 PARTNERS = {"b": "W", "b_h": "U", "beta": "gamma", **{f"b_{letter}": f"W_{letter}" for letter in "qkvo"}}
 # What the reference calls otherwise, by the name that a recipe has for it: a table's own name is its layer's.
 _ARGUMENTS = {"activation": {"function": "name"}}
-# Keywords of something that a layer names: by whose name, and from which table.
-_OPTIONS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
-    "options": ("function", ACTIVATIONS),
-    "initializer_options": ("initializer", INITIALIZERS),
-}
 _TUPLE = re.compile(r"\((\d+(?:, \d+)*),?\)")
-# What stands for a required keyword that is refused, while the others are tried.
-_STAND_INS: dict[str, Any] = {
-    "units": 1, "channels": 1, "kernel": (1,), "window": (1,), "keep_probability": 0.5, "shape": (1,), "entries": 1,
-    "heads": 1, "function": "identity",
-}  # fmt: skip
 
 
 class LayerChoice(Component):
@@ -200,15 +187,22 @@ def _resolved(place: str, table: Any, problems: list[str]) -> dict[str, Any] | N
     key = HELD.get(name)
     inside = None if key is None else _resolved_inside(place, name, key, table, problems)
     given = {keyword: hashable(value) for keyword, value in table.items() if keyword not in ("name", key)}
-    wrong = list(_wrong(place, name, given))
-    if not wrong:
-        stand_in = [[{"name": "simple_rnn", "units": 1}]]  # for layers inside that are wrong
-        held = [tuple(map(LayerChoice.model_validate, series)) for series in inside or (stand_in if key else [])]
-        layer = LayerChoice(name=name, **(defaults_of(name) | given))
-        wrong = list(_refusals(place, layer, held, table))
+    defaults = defaults_of(name)
+    wrong, sound = sifted(place, name, given, defaults)
+    wrong += _oversized(place, sound, defaults)
+    stand_in = [[{"name": "simple_rnn", "units": 1}]]  # for layers inside that are wrong
+    held = [tuple(map(LayerChoice.model_validate, series)) for series in inside or (stand_in if key else [])]
+    arguments = {argument: keyword for keyword, argument in _ARGUMENTS.get(name, {}).items()}
+
+    def trial(keywords: dict[str, Any]) -> Any:
+        return _make(LAYERS, name, keywords, [_one(series, LAYERS) for series in held])
+
+    faulty = set(given) - set(sound)
+    wrong += [_placed(place, name, found, table) for found in refusals(trial, sound, defaults, faulty, arguments)]
     problems += wrong
     if wrong or (key is not None and inside is None):
         return None
+    layer = LayerChoice(name=name, **(defaults | given))
     written = _in_one_way(layer, _make(LAYERS, name, layer.keywords, [_one(series, LAYERS) for series in held]))
     if key is None or inside is None:
         return written
@@ -234,62 +228,37 @@ def _resolved_inside(
     return None if None in found else [series for series in found if series is not None]
 
 
-def _wrong(place: str, name: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the keywords of a layer before the reference is asked."""
-    defaults = defaults_of(name)
-    options = {keyword: _OPTIONS[keyword] for keyword in given if keyword in defaults and keyword in _OPTIONS}
-    yield from wrong_keywords(place, name, {k: v for k, v in given.items() if k not in options}, defaults)
-    for keyword, (chosen, table) in options.items():
-        named, found = given.get(chosen, defaults[chosen]), given[keyword]
-        if found is not None and not isinstance(found, Mapping):
-            yield f"{place}.{keyword}={shown(found)} is not allowed: must be a table of keywords"
-        elif found is not None and isinstance(named, str) and named in table:
-            yield from wrong_keywords(f"{place}.{keyword}", named, found, keyword_defaults(table[named]))
-    for keyword, value in given.items():
-        if keyword in defaults and not isinstance(defaults[keyword], float):
-            sizes = value if isinstance(value, tuple) else (value,)
-            if any(isinstance(size, int) and size > MOST_UNITS for size in sizes):
-                yield f"{place}.{keyword}={shown(value)} is not allowed: must be at most {MOST_UNITS:,}"
+def _oversized(place: str, sound: dict[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """Which sizes are too many or too large; they are taken from those that are ``sound``."""
+    for keyword, value in list(sound.items()):
+        each = {f".{index}": size for index, size in enumerate(value)} if isinstance(value, tuple) else {"": value}
+        if isinstance(STAND_INS.get(keyword, defaults[keyword]), float):
+            continue
+        wrong = [
+            f"{place}.{keyword}{index}={shown(size)} is not allowed: must be at most {MOST_UNITS:,}"
+            for index, size in each.items()
+            if isinstance(size, int) and size > MOST_UNITS
+        ]
+        if keyword == "shape" and isinstance(value, tuple) and not 1 <= len(value) <= MOST_AXES:
+            found = shown(list(value))
+            wrong = [f"{place}.shape={found} is not allowed: must be a list of 1 to {MOST_AXES} integers >= 1"]
+        if wrong:
+            yield from wrong
+            del sound[keyword]
 
 
-def _refusals(
-    place: str, layer: LayerChoice, held: list[tuple[LayerChoice, ...]], table: Mapping[str, Any]
-) -> Iterator[str]:
-    """What the reference says of a layer, and, where it refuses it, of each keyword without the others."""
-    name, keywords, defaults = layer.name, layer.keywords, defaults_of(layer.name)
-
-    def refused(changed: Mapping[str, Any]) -> str | None:
-        return refusal(lambda: _make(LAYERS, name, changed, [_one(series, LAYERS) for series in held]))
-
-    whole = refused(keywords)
-    if whole is None:
-        return
-    required = [keyword for keyword, default in defaults.items() if default is inspect.Parameter.empty]
-    usable = defaults | {keyword: _STAND_INS[keyword] for keyword in required}
-    found = {keyword: refused(usable | {keyword: keywords[keyword]}) for keyword in required}
-    usable |= {keyword: keywords[keyword] for keyword in required if found[keyword] is None}
-    for keyword in sorted((k for k in keywords if k not in required), key=lambda keyword: keyword in _OPTIONS):
-        chosen = _OPTIONS[keyword][0] if keyword in _OPTIONS else keyword
-        # How many numbers a list must have depends on what is required, and options on whose they are.
-        if not (any(found.values()) and isinstance(keywords[keyword], tuple)) and not found.get(chosen):
-            found[keyword] = refused(usable | {each: keywords[each] for each in (chosen, keyword)})
-    for problem in dict.fromkeys(filter(None, found.values())) or [whole]:
-        yield _placed(place, name, problem, table)
-
-
-def _placed(place: str, name: str, problem: str, table: Mapping[str, Any]) -> str:
-    """The reference's words with the place, a recipe's name and its value, and the nearest of the words allowed."""
-    said, found, rest = problem.partition(" is not allowed")
-    arguments = {argument: keyword for keyword, argument in _ARGUMENTS.get(name, {}).items()} | {
-        "layer": HELD.get(name, "layer")
-    }
-    keyword = arguments.get(said.partition("=")[0], said.partition("=")[0])
-    if not found or keyword not in table:
-        return f"{place}: {problem}"
-    value: Any = table[keyword]
-    rest = _TUPLE.sub(r"[\1]", rest).replace("a tuple", "a list")  # as a recipe has it
-    if keyword == HELD.get(name):
-        value = [plain(layer)["name"] for layer in value]
+def _placed(place: str, name: str, found: Refusal, table: Mapping[str, Any]) -> str:
+    """A refusal with the place, the value as a recipe has it, and the nearest of the words allowed."""
+    rest = _TUPLE.sub(r"[\1]", found.rest).replace("a tuple", "a list")
+    if found.option is not None:
+        place, keyword, value = f"{place}.{found.keyword}", found.option, found.value
+    elif found.keyword:
+        keyword, value = found.keyword, table[found.keyword]
+    elif HELD.get(name) in table:  # it takes no such layers
+        keyword = HELD[name]
+        value, rest = [plain(layer)["name"] for layer in table[keyword]], rest.partition(" is not allowed")[2]
+    else:
+        return f"{place}: {rest}"
     return f"{place}.{keyword}={shown(value)} is not allowed{rest}{nearest_word(value, rest)}"
 
 
@@ -303,8 +272,8 @@ def _in_one_way(layer: LayerChoice, built: Any) -> dict[str, Any]:
     for keyword, value in layer.keywords.items():
         attribute = names.get(keyword, keyword)
         written[keyword] = getattr(built, attribute, getattr(getattr(built, "window", None), attribute, value))
-        if keyword in _OPTIONS:
-            chosen, table = _OPTIONS[keyword]
+        if keyword in OPTIONS:
+            chosen, table = OPTIONS[keyword]
             written[keyword] = keyword_defaults(table[layer.keywords[chosen]]) | dict(written[keyword])
     return written
 

@@ -1,9 +1,11 @@
 """The parts of a recipe that have fields of their own: its data, its model, its transfer and its schedule."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,9 +20,10 @@ from pydantic import (
 from conformance.data.datasets import DATASETS
 from conformance.data.extents import EXTENTS
 from conformance.data.wording import shown
-from conformance.recipes.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_UNITS
-from conformance.recipes.components import NETWORK, NORMALIZATIONS, Component, choose, plain, refuse, resolve
+from conformance.recipes.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_REGULARIZERS, MOST_UNITS
+from conformance.recipes.components import NETWORK, NORMALIZATIONS, Component, Unit, choose, plain, refuse
 from conformance.recipes.layers import LayerChoice, resolve_layers
+from conformance.recipes.resolving import resolve
 from reference_numpy import activations, models
 from reference_numpy.layers import LAYERS
 
@@ -32,33 +35,99 @@ Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 Units = Annotated[int, Field(strict=True, ge=1, le=MOST_UNITS)]
 
 
+def is_text(value: str) -> bool:
+    """Whether a file and a terminal can hold it: without half a character, which JSON can write."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _require_text(value: str, info: ValidationInfo) -> str:
+    refuse([f"{info.field_name}={shown(value)} is not allowed: must be Unicode text"] * (not is_text(value)))
+    return value
+
+
+Text = Annotated[str, AfterValidator(_require_text)]
+
+
+def each_once(names: Any, info: ValidationInfo) -> Any:
+    """A list of names, none of which stands there twice. Raises ValueError, naming it."""
+    words = [name for name in names if isinstance(name, str)] if isinstance(names, (list, tuple)) else []
+    twice = [name for name, count in Counter(words).items() if count > 1]
+    refuse(f"{info.field_name}={shown(names)} is not allowed: must name {shown(name)} once" for name in twice[:1])
+    return names
+
+
+def not_too_many(found: Any, info: ValidationInfo) -> Any:
+    """A list of regularizers that is not long; told before each is tried."""
+    if isinstance(found, (list, tuple)) and len(found) > MOST_REGULARIZERS:
+        raise ValueError(f"{info.field_name}={shown(found)} is not allowed: must be at most {MOST_REGULARIZERS}")
+    return found
+
+
+# Data in files that have no place of their own, as the course's have.
+NEEDING_A_PATH = ("npz", "image_folder")
+
+
+def _is_tokens(name: str) -> bool:
+    return name in EXTENTS and EXTENTS[name].vocabulary is not None
+
+
 class DatasetChoice(BaseModel):
     """Which data, how many examples of it, and how its inputs are scaled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
-    path: str | None = None
+    path: Annotated[str | None, Field(validate_default=True)] = None
     seed: Seed = 0
     scaling: Literal["standardize", "unit", "none"] = "standardize"
     examples: Examples | None = None
     test_examples: Examples | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return choose("name", name, DATASETS)
 
     @model_validator(mode="before")
     @classmethod
     def _unscaled(cls, values: Any) -> Any:
         """Tokens are not scaled."""
         name = values.get("name") if isinstance(values, Mapping) else None
-        if isinstance(name, str) and name in EXTENTS and EXTENTS[name].vocabulary is not None:
-            if values.get("scaling", "none") != "none":
-                scaling = shown(values["scaling"])
-                raise ValueError(f"dataset.scaling={scaling} is not allowed for the tokens of {name!r}: must be 'none'")
-            return {**values, "scaling": "none"}
-        return values
+        return {"scaling": "none", **values} if isinstance(name, str) and _is_tokens(name) else values
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return choose("name", name, DATASETS)
+
+    @field_validator("path")
+    @classmethod
+    def _path_fits(cls, path: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if path is None:
+            refuse(f"dataset.path is missing: {each!r} needs it" for each in NEEDING_A_PATH if each == name)
+            return None
+        what = f"dataset.path={shown(path)} is not allowed"
+        if name is not None and DATASETS[name].kind != "files":
+            raise ValueError(f"{what} for {name!r}: it is {DATASETS[name].kind}")
+        if not path or "\0" in path or not is_text(path):
+            raise ValueError(f"{what}: must be the path of a file or folder, in Unicode and without NUL")
+        return path
+
+    @field_validator("scaling")
+    @classmethod
+    def _scaling_fits(cls, scaling: str, info: ValidationInfo) -> str:
+        name = info.data.get("name", "")
+        if _is_tokens(name) and scaling != "none":
+            what = f"dataset.scaling={shown(scaling)} is not allowed"
+            raise ValueError(f"{what} for the tokens of {name!r}: must be 'none'")
+        return scaling
+
+    @field_validator("examples", "test_examples")
+    @classmethod
+    def _there_are_as_many(cls, wanted: int | None, info: ValidationInfo) -> int | None:
+        name = info.data.get("name", "")
+        extent = EXTENTS.get(name)
+        if wanted is None or extent is None or extent.drawn_as_asked:
+            return wanted
+        most = extent.examples if info.field_name == "examples" else extent.test_examples
+        if wanted > most:
+            raise ValueError(f"dataset.{info.field_name}={wanted} is not allowed: {name!r} has {most}")
+        return wanted
 
 
 class ModelChoice(BaseModel):
@@ -66,28 +135,62 @@ class ModelChoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
-    hidden_units: tuple[Units, ...] = ()
+    hidden_units: Annotated[tuple[Units, ...], Field(validate_default=True)] = ()
     activation: Component
     normalization: Component | None = None
     bias: StrictBool = True
     output: Literal["sigmoid", "softmax", "identity", "relu"]
-    layers: tuple[LayerChoice, ...] = ()
+    layers: Annotated[tuple[LayerChoice, ...], Field(validate_default=True)] = ()
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
         return choose("name", name, (*models.MODELS, NETWORK))
 
-    @field_validator("activation", "normalization", mode="before")
+    @field_validator("hidden_units", "activation", "normalization", "bias", mode="before")
     @classmethod
     def _resolved(cls, value: Any, info: ValidationInfo) -> Any:
-        table = activations.ACTIVATIONS if info.field_name == "activation" else NORMALIZATIONS
-        return resolve(f"model.{info.field_name}", plain(value), table)
+        tables = {"activation": activations.ACTIVATIONS, "normalization": NORMALIZATIONS}
+        field = str(info.field_name)
+        value = plain(value) if field in tables else value
+        if info.data.get("name") == NETWORK:
+            refuse(_surplus_of_a_network(field, value))
+        return resolve(f"model.{field}", value, tables[field]) if field in tables else value
 
     @field_validator("layers", mode="before")
     @classmethod
-    def _layers_resolved(cls, value: Any) -> Any:
-        return resolve_layers("model.layers", value)
+    def _layers_resolved(cls, value: Any, info: ValidationInfo) -> Any:
+        name, none = info.data.get("name"), value == ()
+        if none and name == NETWORK:
+            raise ValueError(f"model.layers is missing: {NETWORK!r} needs it")
+        if value and name is not None and name != NETWORK:
+            raise ValueError(f"model.layers is not allowed for {name!r}: must be left out")
+        return value if none or name not in (None, NETWORK) else resolve_layers("model.layers", value)
+
+    @field_validator("hidden_units")
+    @classmethod
+    def _as_many_as_the_model_has(cls, hidden_units: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        name = info.data.get("name", NETWORK)
+        allowed = dict.fromkeys(_SINGLE, (0, 0)) | {"shallow_network": (1, 1), "multi_task_network": (1, 99)}
+        fewest, most = allowed.get(name, (0, 99))
+        if not fewest <= len(hidden_units) <= most:
+            number = f"{fewest} to {most}" if most > fewest else str(fewest)
+            what = f"hidden_units={shown(list(hidden_units))} is not allowed"
+            raise ValueError(f"{what}: {name} has {number} hidden layers")
+        return hidden_units
+
+    @field_validator("activation", "normalization")
+    @classmethod
+    def _of_hidden_layers(cls, component: Component | None, info: ValidationInfo) -> Component | None:
+        name, hidden_units = info.data.get("name", NETWORK), info.data.get("hidden_units")
+        what = f"{info.field_name}={component.name!r}" if component is not None else ""
+        if name == NETWORK or component is None:
+            return component
+        if info.field_name == "activation" and name in _SINGLE and component.name != "identity":
+            raise ValueError(f"{what}: {name} has no hidden layer to use it")
+        if info.field_name == "normalization" and hidden_units == ():
+            raise ValueError(f"{what}: there is no hidden layer to normalise")
+        return component
 
     @model_serializer(mode="wrap")
     def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -95,46 +198,29 @@ class ModelChoice(BaseModel):
         values: dict[str, Any] = written(self)
         return values if self.layers else {name: value for name, value in values.items() if name != "layers"}
 
-    @model_validator(mode="after")
-    def _layers_fit(self) -> Self:
-        if self.name == NETWORK:
-            refuse(self._surplus_of_a_network())
-            return self
-        if self.layers:
-            raise ValueError(f"model.layers is not allowed for {self.name!r}: must be left out")
-        single = ("single_neuron", "logistic_regression")
-        allowed = dict.fromkeys(single, (0, 0)) | {"shallow_network": (1, 1), "multi_task_network": (1, 99)}
-        fewest, most = allowed.get(self.name, (0, 99))
-        if not fewest <= len(self.hidden_units) <= most:
-            number = f"{fewest} to {most}" if most > fewest else str(fewest)
-            raise ValueError(
-                f"hidden_units={shown(list(self.hidden_units))} is not allowed: {self.name} has {number} hidden layers"
-            )
-        if self.name in single and self.activation.name != "identity":
-            raise ValueError(f"activation={self.activation.name!r}: {self.name} has no hidden layer to use it")
-        if self.normalization is not None and not self.hidden_units:
-            raise ValueError(f"normalization={self.normalization.name!r}: there is no hidden layer to normalise")
-        return self
-
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What a network's layers give for an example of ``shape``."""
         for layer in self.layers:
             shape = tuple(layer.build(LAYERS).output_shape(shape))
         return shape
 
-    def _surplus_of_a_network(self) -> Iterator[str]:
-        """What a network's layers say, and not fields of the model."""
-        if not self.layers:
-            yield f"model.layers is missing: {NETWORK!r} needs it"
-        context = f"is not allowed for {NETWORK!r}: must be left out"
-        if self.hidden_units:
-            yield f"hidden_units={shown(list(self.hidden_units))} {context}; 'dense' layers have units"
-        if self.activation.name != "identity":
-            yield f"activation={self.activation.name!r} {context}; 'activation' is a layer"
-        if self.normalization is not None:
-            yield f"normalization={self.normalization.name!r} {context}; {self.normalization.name!r} is a layer"
-        if not self.bias:
-            yield f"bias=False {context}; it is a keyword of layers"
+
+_SINGLE = ("single_neuron", "logistic_regression")  # models without hidden layers
+
+
+def _surplus_of_a_network(field: str, value: Any) -> Iterator[str]:
+    """What a network's layers say, and not fields of the model; a written recipe has them as they are if left out."""
+    name = value.get("name") if isinstance(value, Mapping) else None
+    left_out: dict[str, tuple[Any, str]] = {
+        "hidden_units": ([], "'dense' layers have units"),
+        "activation": ({"name": "identity"}, "'activation' is a layer"),
+        "normalization": (None, f"{name!r} is a layer" if name else "it is a layer"),
+        "bias": (True, "it is a keyword of layers"),
+    }
+    nothing, instead = left_out[field]
+    if (list(value) if isinstance(value, tuple) else value) != nothing:
+        found = shown(value if name is None else name)
+        yield f"{field}={found} is not allowed for {NETWORK!r}: must be left out; {instead}"
 
 
 class Transfer(BaseModel):
@@ -160,4 +246,4 @@ class Transfer(BaseModel):
 class Schedule(Component):
     """A learning-rate schedule and whether it counts epochs or steps."""
 
-    unit: Literal["epoch", "step"] = "epoch"
+    unit: Unit = "epoch"

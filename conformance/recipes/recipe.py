@@ -24,8 +24,7 @@ from pydantic import (
 
 from conformance.data.datasets import DATASETS
 from conformance.data.extents import EXTENTS, Extent
-from conformance.data.wording import cut, shown
-from conformance.recipes.bounds import MOST_REGULARIZERS
+from conformance.data.wording import cut
 from conformance.recipes.components import (
     BINARY,
     CATEGORICAL,
@@ -39,12 +38,22 @@ from conformance.recipes.components import (
     outputs_of,
     plain,
     refuse,
-    resolve,
-    speak,
 )
 from conformance.recipes.layer_sizes import Placed, ShapeError, placed
 from conformance.recipes.layers import all_layers, fill_in_initializer
-from conformance.recipes.parts import DatasetChoice, Epochs, Examples, ModelChoice, Schedule, Seed, Transfer
+from conformance.recipes.parts import (
+    DatasetChoice,
+    Epochs,
+    Examples,
+    ModelChoice,
+    Schedule,
+    Seed,
+    Text,
+    Transfer,
+    each_once,
+    not_too_many,
+)
+from conformance.recipes.resolving import resolve, speak
 from reference_numpy import models, regularizers, schedules
 
 Dtype = Literal["float64", "float32"]
@@ -81,13 +90,13 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")]
-    description: str = ""
+    description: Text = ""
     dataset: DatasetChoice
     model: ModelChoice
     initializer: Component
     loss: Component
     reduction: Literal["mean", "sum"] = "mean"
-    regularizers: Annotated[tuple[Regularizer, ...], Field(max_length=MOST_REGULARIZERS)] = ()
+    regularizers: Annotated[tuple[Regularizer, ...], BeforeValidator(not_too_many)] = ()
     example_weights: Literal["none", "drawn"] = "none"
     transfer: Transfer | None = None
     frozen_biases: StrictBool = False
@@ -98,7 +107,7 @@ class Recipe(BaseModel):
     fit: Fit = "once"
     every_epoch: StrictBool = False  # whether accuracies and the validation cost are looked at after every epoch
     seed: Seed = 0
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = DTYPES
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1), BeforeValidator(each_once)] = DTYPES
 
     @model_validator(mode="before")
     @classmethod
@@ -301,12 +310,6 @@ def _misfits_of_data(recipe: Recipe) -> Iterator[str]:
         yield not_allowed("loss.name", recipe.loss.name, by_task, context)
     if (recipe.model.name == "multi_task_network") != (data.task == "multilabel") and not recipe.is_network:
         yield f"model.name={recipe.model.name!r} is not allowed{context}"
-    if recipe.dataset.path is not None:
-        yield f"dataset.path={shown(recipe.dataset.path)} is not allowed for {data.name!r}: it is {data.kind}"
-    for field, most in (("examples", extent.examples), ("test_examples", extent.test_examples)):
-        wanted = getattr(recipe.dataset, field)
-        if wanted is not None and wanted > most and not extent.drawn_as_asked:
-            yield f"dataset.{field}={wanted} is not allowed: {data.name!r} has {most}"
     yield from misfits_of_extent(recipe, extent)
 
 

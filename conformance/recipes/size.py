@@ -72,6 +72,7 @@ def _excesses(recipe: Recipe, extent: Extent) -> Iterator[str]:
         ("parameters", found.parameters, bounds.MOST_PARAMETERS),
         ("steps x parameters", found.steps * found.parameters, bounds.MOST_UPDATES),
         ("bytes of random draws", found.tape_bytes, bounds.MOST_TAPE_BYTES),
+        ("bytes of optimizer state", _kept_bytes(recipe, found.parameters), bounds.MOST_STATE_BYTES),
         ("bytes of data", found.data_bytes, bounds.MOST_DATA_BYTES),
         ("bytes of layers' values", _value_bytes(recipe, extent), bounds.MOST_VALUE_BYTES),
     )
@@ -90,6 +91,12 @@ def _parameters(recipe: Recipe, extent: Extent) -> int:
     norm = recipe.model.normalization
     of_norm = 0 if norm is None else 4 if norm.name == "batch_norm" else 2
     return weights + biases + of_norm * sum(recipe.model.hidden_units)
+
+
+def _kept_bytes(recipe: Recipe, parameters: int) -> int:
+    """Of the differences that L-BFGS keeps."""
+    history: int = recipe.optimizer.keywords.get("history", 0)
+    return 2 * history * FLOAT64_BYTES * parameters
 
 
 def _value_bytes(recipe: Recipe, extent: Extent) -> int:

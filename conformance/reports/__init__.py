@@ -7,7 +7,7 @@ from pathlib import Path
 from conformance.adapters.installation import install_command
 from conformance.reports.digest import as_comment, as_values
 from conformance.reports.junit import as_junit
-from conformance.reports.page import write_page
+from conformance.reports.page import page
 from conformance.reports.summary import summarize
 from conformance.results.run import Run
 from conformance.results.schema import write_csv
@@ -26,14 +26,14 @@ def write_reports(folder: Path) -> None:
     Raises StoreError for a folder whose run cannot be read, OSError for one that cannot be written.
     """
     run = Run(folder)
-    (folder / "summary.md").write_text(summarize(run), encoding="utf-8")
-    (folder / "comment.md").write_text(as_comment(run), encoding="utf-8")
     values = json.dumps(as_values(run), indent=2, allow_nan=False)
-    (folder / "summary.json").write_text(values + "\n", encoding="utf-8")
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
-    (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
-    write_page(run, folder / "report.html")
-    (folder / "junit.xml").write_bytes(as_junit(run))
+    _write(folder / "summary.md", summarize(run).encode())
+    _write(folder / "comment.md", as_comment(run).encode())
+    _write(folder / "summary.json", f"{values}\n".encode())
+    _write(folder / "environment.json", f"{environment}\n".encode())
+    _write(folder / PAGES[0], page(run).encode())
+    _write(folder / "junit.xml", as_junit(run))
     lacking = left_out()
     for name, frame in (("records", run.records), ("curves", run.curves)):
         write_csv(frame, folder / f"{name}.csv")
@@ -41,6 +41,16 @@ def write_reports(folder: Path) -> None:
             (folder / f"{name}.parquet").unlink(missing_ok=True)  # of an earlier report
         else:
             frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """The file appears whole or not at all; what is there in its place and is no file stays. Raises OSError."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def left_out() -> str:

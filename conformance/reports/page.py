@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
@@ -28,13 +27,8 @@ SCRIPTS = ("plotly-basic.min.js", "report.js", "matrix.js", "curves.js")
 TOLD_IN_FULL = 20  # first failures; what is more stands in a table
 
 
-def write_page(run: Run, path: Path) -> None:
-    """Write the page. Raises StoreError for a run that cannot be read, OSError for a file that cannot be written."""
-    path.write_text(page(run), encoding="utf-8")
-
-
 def page(run: Run) -> str:
-    """The page, as HTML."""
+    """The page, as HTML. Raises StoreError for a run that cannot be read."""
     named, matrix = names(run), cells(run)
     failures = page_failures.failures(run)
     return _template().render(

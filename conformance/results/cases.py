@@ -29,7 +29,7 @@ from conformance.results.grammar import (
     observed_tree,
     unflatten,
 )
-from conformance.results.traces import StoreError, Traces
+from conformance.results.traces import StoreError, Traces, told
 from conformance.verdicts import ceilings
 from conformance.verdicts.ceilings import Ceilings
 from conformance.verdicts.compare import Expectation
@@ -77,7 +77,7 @@ def load_case(store: Traces, recipe: Recipe, dtype: str) -> StoredCase:
     try:
         return _stored_case(store, recipe, dtype, unflatten(tensors), facts)
     except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise StoreError(f"{store.trace(name)}: cannot be read: {error!r}") from error
+        raise StoreError(f"{store.trace(name)}: cannot be read: {told(error)}") from error
 
 
 def _stored_case(store: Traces, recipe: Recipe, dtype: str, tree: Tree, facts: dict[str, str]) -> StoredCase:
@@ -122,7 +122,7 @@ def load_seen(store: Traces, recipe: str, dtype: str, implementation: str, check
     try:
         return Seen(observations(unflatten(arrays), facts["keys"]), lost_from_text(facts["lost"]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{store.trace(name)}: cannot be read: {error!r}") from error
+        raise StoreError(f"{store.trace(name)}: cannot be read: {told(error)}") from error
 
 
 def _case_name(recipe: Recipe, dtype: str) -> str:

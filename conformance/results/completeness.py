@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from conformance.results.store import Store, StoreError
+from conformance.results.traces import told
 
 
 class Missing(NamedTuple):
@@ -24,7 +25,7 @@ def missing(store: Store) -> list[Missing]:
                 if checks:
                     found.append(Missing(name, recipe, dtype, checks))
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{store.database}: its plan cannot be read: {error!r}") from error
+        raise StoreError(f"{store.database}: its plan cannot be read: {told(error)}") from error
     return found
 
 

@@ -18,6 +18,7 @@ from conformance.adapters.installation import FRAMEWORKS, install_command
 from conformance.results.run import load_run
 from conformance.results.schema import VERDICTS
 from conformance.results.store import StoreError
+from conformance.results.traces import told
 from conformance.verdicts.order import LADDER
 
 RECORDS = "records.parquet"
@@ -89,7 +90,7 @@ def _started(folder: Path) -> str:
     except StoreError:
         raise
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise StoreError(f"{folder}: when it began cannot be read: {error!r}") from error
+        raise StoreError(f"{folder}: when it began cannot be read: {told(error)}") from error
     return started.astimezone(UTC).isoformat(timespec="seconds")
 
 

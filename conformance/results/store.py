@@ -4,16 +4,20 @@ What a check came to is entered as a whole or not at all, and once: a run that w
 the checks that are not entered.
 """
 
+import hashlib
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from conformance.results.damage import damaged_fact, damaged_rows
 from conformance.results.traces import StoreError, Traces
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.order import LADDER
@@ -97,9 +101,11 @@ _TABLES: dict[str, dict[str, Any]] = {
     "trainings": dict(TrainingTime.__annotations__),
     "explanations": dict(Explained.__annotations__),
 }
-_KINDS = {"plan": dict, "environment": dict, "recipes": dict, "implementation": dict, "lost": list}  # of facts
 _TRAINING = ("recipe", "dtype", "implementation")
 _KEYS = {"done": (*_TRAINING, "check"), "trainings": _TRAINING, "explanations": _TRAINING}  # of what is entered once
+
+
+_KEY = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
 
 
 class Store(Traces):
@@ -108,22 +114,43 @@ class Store(Traces):
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         super().__init__(folder)
         self.database = folder / DATABASE
+        self._seals: dict[tuple[str, str, str, str], str] = {}  # of the records of what this process found or entered
         if create:
             (folder / "traces").mkdir(parents=True, exist_ok=True)
             self._create()
+            self._seals = self._digests()
         elif not self.database.is_file():
             raise StoreError(f"{folder}: is not the folder of a run: it has no {DATABASE}")
+        elif not self.begun(folder):
+            again = f"`conformance run --resume {folder}` begins it"
+            raise StoreError(f"{self.database}: has no tables, for the run was ended before it began: {again}")
         else:
             self._check_columns()
 
+    @classmethod
+    def begun(cls, folder: Path) -> bool:
+        """Whether a folder has a database with tables: they are made all at once. Raises StoreError if damaged."""
+        database = folder / DATABASE
+        if not database.is_file():
+            return False
+        try:
+            with closing(_reading(database)) as connection:
+                return bool(list(connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")))
+        except sqlite3.Error as error:
+            raise StoreError(f"{database}: cannot be read: {error}") from error
+
     def _create(self) -> None:
-        for table, columns in _TABLES.items():
-            described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
-            key = ", PRIMARY KEY ({})".format(", ".join(f'"{name}"' for name in _KEYS[table])) if table in _KEYS else ""
-            self._write(f"CREATE TABLE IF NOT EXISTS {table} ({described}{key})")
-        self._write("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
-        # Records give way to later ones of the same check: without it, every one would be looked at each time.
-        self._write('CREATE INDEX IF NOT EXISTS records_by_check ON records (recipe, dtype, implementation, "check")')
+        with self._writing() as connection:
+            connection.execute("BEGIN")  # which Python leaves out before what changes no rows
+            for table, columns in _TABLES.items():
+                described = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in columns.items())
+                keys = ", ".join(f'"{name}"' for name in _KEYS.get(table, ()))
+                key = f", PRIMARY KEY ({keys})" if keys else ""
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({described}{key})")
+            connection.execute("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)")
+            # Records give way to later ones of the same check: without it, every one would be looked at each time.
+            by_check = '(recipe, dtype, implementation, "check")'
+            connection.execute(f"CREATE INDEX IF NOT EXISTS records_by_check ON records {by_check}")
 
     def _check_columns(self) -> None:
         """Raise StoreError for a run whose tables are not those of this version."""
@@ -132,6 +159,9 @@ class Store(Traces):
             other = [name for name in [*columns, *found] if (name in columns) != (name in found)]
             if other:
                 raise StoreError(f"{self.database}: is of another version: its {table} differ in {', '.join(other)}")
+            column = damaged_rows(self.select, table, {name: _TYPES[kind] for name, kind in columns.items()})
+            if column:
+                raise StoreError(f"{self.database}: its {table} are damaged: {column} holds another kind of value")
         for column, allowed in {"verdict": tuple(map(str, Verdict)), "check": LADDER}.items():
             for (value,) in self.select(f'SELECT DISTINCT "{column}" FROM records'):
                 if value not in allowed:
@@ -147,6 +177,9 @@ class Store(Traces):
         with self._writing() as connection:
             if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:
                 self._replace(connection, records, done[:4])
+                self._seals[done[:4]] = _digest(
+                    list(connection.execute(f"SELECT * FROM records WHERE {_KEY} ORDER BY rowid", done[:4]))
+                )
                 curves = list(points)
                 if curves:
                     connection.execute("DELETE FROM curves WHERE recipe=? AND dtype=? AND implementation=?", done[:3])
@@ -169,9 +202,30 @@ class Store(Traces):
     @staticmethod
     def _replace(connection: sqlite3.Connection, records: Iterable[Record], key: tuple[str, ...]) -> None:
         """Put records in the place of those of the same check."""
-        condition = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
-        connection.execute(f"DELETE FROM records WHERE {condition}", key)
+        connection.execute(f"DELETE FROM records WHERE {_KEY}", key)
         connection.executemany(_insert("records", len(fields(Record))), map(astuple, records))
+
+    def take_back_what_others_changed(self) -> list[str]:
+        """Let what is done, and its records are not those that this process entered or found, be not done.
+
+        So an implementation that writes into the database gains nothing. Returns a line for each. Raises OSError.
+        """
+        found = self._digests()
+        changed = sorted(key for key in found.keys() | self._seals if found.get(key) != self._seals.get(key))
+        for key in changed:
+            self._seals.pop(key, None)
+            with self._writing() as connection:
+                self._replace(connection, [], key)
+                connection.execute(f"DELETE FROM done WHERE {_KEY}", key)
+        return [f"{name}, recipe {recipe}, {dtype}, {check}: its records were changed by another process"
+                for recipe, dtype, name, check in changed]  # fmt: skip
+
+    def _digests(self) -> dict[tuple[str, str, str, str], str]:
+        """Of the records of each check that is done."""
+        key = 'recipe, dtype, implementation, "check"'
+        found = {done: _digest([]) for done in self.done()}
+        rows = groupby(self.select(f"SELECT {key}, * FROM records ORDER BY {key}, rowid"), lambda row: row[:4])
+        return found | {each: _digest([row[4:] for row in group]) for each, group in rows if each in found}
 
     def done(self) -> dict[tuple[str, str, str, str], str]:
         """The note of everything that is done, by recipe, precision, implementation and check."""
@@ -184,15 +238,15 @@ class Store(Traces):
 
     def facts(self) -> dict[str, Any]:
         """Every fact by name. Raises StoreError."""
-        rows = self.select("SELECT name, value FROM facts")
+        rows = self.select("SELECT name, value FROM facts WHERE typeof(name) = 'text'")
         try:
             facts = {name: json.loads(value) for name, value in rows}
         except (TypeError, ValueError, RecursionError) as error:
             raise StoreError(f"{self.database}: a fact cannot be read: {error}") from error
         for name, value in facts.items():
-            kinds = _KINDS.get(name.partition(" ")[0])
-            if kinds is not None and not isinstance(value, kinds):
-                raise StoreError(f"{self.database}: the fact {name!r} is damaged: must be a JSON {kinds.__name__}")
+            wrong = damaged_fact(name, value)
+            if wrong:
+                raise StoreError(f"{self.database}: the fact {name!r} is damaged: {wrong}")
         return facts
 
     def fact(self, name: str) -> Any:
@@ -205,7 +259,7 @@ class Store(Traces):
     def select(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query. Raises StoreError if the database cannot be read."""
         try:
-            with closing(sqlite3.connect(self.database, timeout=BUSY_SECONDS)) as connection:
+            with closing(_reading(self.database)) as connection:
                 return list(connection.execute(query, values))
         except sqlite3.Error as error:
             raise StoreError(f"{self.database}: cannot be read: {error}") from error
@@ -240,6 +294,17 @@ class Store(Traces):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
+
+
+def _reading(database: Path) -> sqlite3.Connection:
+    """A connection that reads, also where nothing can be written beside the file, as SQLite would."""
+    if os.access(database.parent, os.W_OK):
+        return sqlite3.connect(database, timeout=BUSY_SECONDS)
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _digest(rows: list[tuple[Any, ...]]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _insert(table: str, values: int, conflict: str = "") -> str:

@@ -10,13 +10,24 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from conformance.data.wording import one_line
 from conformance.problems.tensors import Tensors
 
 ORDER = "order of the tensors"  # in the metadata of a file of tensors, whose format keeps none
+LONGEST_ERROR = 300  # characters of what a library says
 
 
 class StoreError(ValueError):
     """A folder that does not hold a run, or whose run cannot be read; the message names the file."""
+
+
+def told(error: Exception) -> str:
+    """An error that another library raised, in a line: its kind and its message, cut where that is long.
+
+    >>> told(KeyError("format"))
+    "KeyError: 'format'"
+    """
+    return f"{type(error).__name__}: {one_line(str(error), LONGEST_ERROR)}"
 
 
 class Traces:
@@ -47,7 +58,7 @@ class Traces:
                 metadata: dict[str, str] = dict(file.metadata() or {})
                 return {key: file.get_tensor(key) for key in json.loads(metadata[ORDER])}, metadata
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.trace(name)}: cannot be read: {error!r}") from error
+            raise StoreError(f"{self.trace(name)}: cannot be read: {told(error)}") from error
 
     def has_tensors(self, name: str) -> bool:
         """Whether anything was saved under ``name``."""

@@ -64,11 +64,11 @@ def _compared(found: Observation, expectation: Expectation | None) -> NDArray[np
 def _accuracies(problem: Problem, tensor: str, classes: Array) -> Iterator[tuple[str, float]]:
     """Accuracy in per cent (of several labels: the share that is right); also without leaked test rows, if any.
 
-    None of what is not in the shape of the labels.
+    None of what is not in the shape of the labels, or no integers.
     """
     dataset = problem.dataset
     labels = dataset.train_y if tensor == "predicted classes (training)" else dataset.test_y
-    if np.shape(labels) != np.shape(classes):
+    if np.shape(labels) != np.shape(classes) or classes.dtype.kind not in "iu":
         return
     if tensor == "predicted classes (training)":
         yield "training accuracy", _percentage(dataset.train_y, classes)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from conformance.diagnosis.explain import Failing, failing, not_explained
 from conformance.results.store import Explained, Store
@@ -20,10 +21,12 @@ NAME = "diagnosis"  # among those whose progress is shown
 MOST = 12  # recipes and implementations that are explained, each in one precision
 
 
-def explain_failures(store: Store, warden: Warden, progress: Progress, seconds: float = EXPLAIN_SECONDS) -> None:
+def explain_failures(
+    store: Store, scratch: Path, warden: Warden, progress: Progress, seconds: float = EXPLAIN_SECONDS
+) -> None:
     """Explain the first failures of a run, but for what is explained already, as far as some seconds go.
 
-    Raises OSError, StoreError.
+    ``scratch``: a folder for temporary files. Raises OSError, StoreError.
     """
     known = set(store.select("SELECT recipe, implementation FROM explanations"))
     chosen = [each for each in first_of(failing(store)) if each[:2] not in known]
@@ -31,7 +34,7 @@ def explain_failures(store: Store, warden: Warden, progress: Progress, seconds: 
         return
     progress(NAME, 0, len(chosen))
     try:
-        process = _begun(store)
+        process = _begun(store, scratch)
     except OSError as error:
         store.explain(not_explained(chosen[0], f"the diagnosis could not begin: {error}"))
         return
@@ -66,7 +69,7 @@ def first_of(failing: Iterable[Failing]) -> list[Failing]:
     return [each for _, each in in_turn[:MOST]]
 
 
-def _begun(store: Store) -> "subprocess.Popen[str]":
+def _begun(store: Store, scratch: Path) -> "subprocess.Popen[str]":
     """The process that explains what it is asked for. Raises OSError."""
     return subprocess.Popen(
         [sys.executable, "-m", "conformance.diagnosis", str(store.folder)],
@@ -75,7 +78,7 @@ def _begun(store: Store) -> "subprocess.Popen[str]":
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        env=os.environ | WORKER_ENVIRONMENT,
+        env=os.environ | WORKER_ENVIRONMENT | {"TMPDIR": str(scratch)},
         start_new_session=True,
     )
 

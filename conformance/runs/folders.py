@@ -11,6 +11,7 @@ from pathlib import Path
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import FILE
 
+LATEST = "latest"
 WAIT_SECONDS = 30.0  # for what cleans up after a run that was killed
 
 
@@ -24,9 +25,14 @@ def new_folder(root: Path) -> Path:
     raise Incomplete(f"{root}: holds a hundred runs of this second")
 
 
+def latest(root: Path) -> Path:
+    """The folder that the link below ``root`` points to; the link itself where there is none."""
+    return (root / LATEST).resolve()
+
+
 def point_latest_to(folder: Path) -> None:
     """Let ``latest`` beside the folder point to it. Raises Incomplete."""
-    link, fresh = folder.parent / "latest", folder.parent / f".latest-{os.getpid()}"
+    link, fresh = folder.parent / LATEST, folder.parent / f".latest-{os.getpid()}"
     if link.exists() and not link.is_symlink():
         raise Incomplete(f"{link}: is in the way: must be a symbolic link, or nothing")
     try:

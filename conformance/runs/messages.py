@@ -4,10 +4,12 @@ The parent asks for the checks of one task, and closes its end when there is not
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from typing import IO, Any
 
+from conformance.data.wording import one_line
 from conformance.runs.timing import Measured
 
 LONGEST = 1_000_000  # characters of a message; a worker that sends more has lost its mind
@@ -22,6 +24,7 @@ class MessageStream:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.dup2(2, 1)
+        self._owner = os.getpid()
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """What the parent asks for, until it closes its end."""
@@ -29,15 +32,15 @@ class MessageStream:
 
     def ready(self, device: str, versions: dict[str, str], settings: dict[str, Any], seconds: float) -> None:
         """The implementation is loaded, which took so many seconds, and its device is there."""
-        self._send(kind="ready", device=device, versions=versions, settings=settings, seconds=seconds)
+        self._send(kind="ready", device=device, versions=plain(versions), settings=plain(settings), seconds=seconds)
 
     def refused(self, text: str) -> None:
         """The device asked for is not there."""
-        self._send(kind="refused", text=text)
+        self._send(kind="refused", text=one_line(text))
 
     def lost(self, text: str) -> None:
         """The implementation cannot be loaded."""
-        self._send(kind="lost", text=text)
+        self._send(kind="lost", text=one_line(text))
 
     def checking(self, check: str) -> None:
         """A check is begun."""
@@ -61,14 +64,31 @@ class MessageStream:
 
     def bad_input(self, text: str) -> None:
         """What was asked for cannot be had."""
-        self._send(kind="bad input", text=text)
+        self._send(kind="bad input", text=one_line(text))
 
     def unwritable(self, text: str) -> None:
-        """The disk takes nothing more."""
-        self._send(kind="unwritable", text=text)
+        """A file could not be read or written: the disk takes nothing more, or it is the worker's own trouble."""
+        self._send(kind="unwritable", text=one_line(text))
 
     def _send(self, **message: Any) -> None:
+        if os.getpid() != self._owner:  # a fork of the worker, which somebody's code forgot to end
+            os._exit(1)
         self._answers.write(json.dumps(message, default=str) + "\n")
+
+
+def plain(value: Any) -> Any:
+    r"""What somebody's code says, as JSON has it: each text a line, and nothing that JSON has no number for.
+
+    >>> plain({"seed": 3, "scale": float("inf"), "kind": complex, "tags": ("b\x1b",)})
+    {'seed': 3, 'scale': 'inf', 'kind': "<class 'complex'>", 'tags': ['b\\x1b']}
+    """
+    if isinstance(value, dict):
+        return {one_line(str(name)): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return one_line(str(value))
 
 
 def read_messages(lines: IO[str]) -> Iterator[dict[str, Any]]:

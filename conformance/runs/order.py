@@ -14,10 +14,9 @@ from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
-from conformance.runs.plan import PART, Plan
+from conformance.runs.plan import DEVICES, PART, Plan
 from conformance.verdicts.order import LADDER
 
-DEVICES = ("cpu", "gpu", "tpu")
 REPORTS = Path("reports")
 
 
@@ -74,7 +73,8 @@ def _free(output: Path) -> Path:
     """The folder if a run can be written there. Raises ValueError."""
     try:
         taken = output.is_symlink() and not output.exists()
-        taken = taken or (output.exists() and (not output.is_dir() or any(f.name != PART for f in output.iterdir())))
+        taken = taken or (output.exists() and not output.is_dir())
+        taken = taken or (output.exists() and any(not file.name.startswith(PART) for file in output.iterdir()))
         above = next(folder for folder in output.resolve().parents if folder.exists())
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"output={str(output)!r} is not allowed: {error}") from error

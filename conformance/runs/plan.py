@@ -5,15 +5,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from conformance.recipes.recipe import Recipe
-from conformance.results.traces import StoreError
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from conformance.data.wording import listed, shown
+from conformance.recipes.recipe import DTYPES, Recipe
+from conformance.results.traces import StoreError, told
 from conformance.verdicts.order import LADDER
 
 FILE = "plan.json"
 PART = f"{FILE}.part"  # all that a run may leave that is killed before it has begun
 CHECK_SECONDS = 900.0  # a check that takes longer is stopped
+DEVICES = ("cpu", "gpu", "tpu")
 EXPLAIN_SECONDS = 60.0  # for the causes of all that failed
 
 
@@ -52,15 +56,17 @@ class Plan:
         explain_seconds: after which no further ones are sought.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
     folder: Path
     recipes: list[tuple[str, Recipe]]
     implementations: dict[str, str]
     dtypes: list[str]
     device: str = "cpu"
     checks: tuple[str, ...] = LADDER
-    workers: int = 0
-    check_seconds: float = CHECK_SECONDS
-    memory_bytes: int = 0
+    workers: Annotated[int, Field(ge=0)] = 0
+    check_seconds: Annotated[float, Field(gt=0)] = CHECK_SECONDS
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
     keep_traces: bool = False
     stop_at_failure: bool = False
     reuse: bool = False
@@ -93,12 +99,15 @@ class Plan:
         }
 
     def write(self) -> None:
-        """Write the plan into its folder; it appears whole or not at all. Raises OSError."""
+        """Write the plan into its folder; it appears whole or not at all. Raises OSError, also for a second."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
         values["recipes"] = [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]
-        part = self.folder / PART
-        part.write_text(json.dumps(values), encoding="utf-8")
-        part.replace(self.folder / FILE)
+        part = self.folder / f"{PART}.{os.getpid()}"
+        try:
+            part.write_text(json.dumps(values), encoding="utf-8")
+            os.link(part, self.folder / FILE)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path) -> "Plan":
@@ -108,10 +117,16 @@ class Plan:
             raise StoreError(f"{folder}: holds no {FILE}, for no run was begun in it: nothing can be gone on with")
         try:
             values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            recipes = [(suite, Recipe.model_validate(recipe)) for suite, recipe in values["recipes"]]
-            return cls(folder, **{**values, "recipes": recipes, "checks": tuple(values["checks"])})
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise StoreError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from error
+            plan: Plan = TypeAdapter(cls).validate_python({**values, "folder": folder})
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise StoreError(f"{path}: cannot be read: {told(error)}") from error
+        for field, found, known in (
+            ("checks", plan.checks, LADDER), ("dtypes", plan.dtypes, DTYPES), ("device", [plan.device], DEVICES),
+        ):  # fmt: skip
+            for name in found:
+                if name not in known:
+                    raise StoreError(f"{path}: {field} has {shown(name)}: must be of {listed(known)}")
+        return plan
 
 
 def processors() -> int:

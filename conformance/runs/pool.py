@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conformance.checks.look import describe_error
 from conformance.results.store import Store, TrainingTime
 from conformance.results.traces import StoreError, Traces
 from conformance.runs.inside import NOBODY, InsideWorker, MakeAdapter
@@ -24,6 +25,8 @@ from conformance.runs.watching import Event, Watch, done_before, unwatched, wors
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 
 LOOK_SECONDS = 0.5  # between two looks at what workers use
+LOAD_SECONDS = 60.0  # that a framework may take to load where a check may not
+PROBE_BYTES = 2**20
 PATIENCE = 2  # times that a worker may be lost on a task before the task is set aside
 
 # Called with the name of an implementation and the number of its tasks done and in all.
@@ -131,7 +134,7 @@ class WorkerPool:
         if self._refusals:
             having = f"; {', '.join(self.stands)} can be had on it" if self.stands else ""
             raise BadInput("; ".join(self._refusals) + having)
-        if names and not self.workers:
+        if not self.workers and len(names) == len(self.plan.implementations):
             raise BadInput("; ".join(self.lost))
 
     def _start(self, name: str) -> Worker:
@@ -189,8 +192,14 @@ class WorkerPool:
             return
         if message is None:
             self._end(worker)
-        else:
+            return
+        try:
             self._take(worker, message)
+        except StoreError:
+            raise
+        except (LookupError, TypeError, ValueError) as error:  # it sent what no worker sends
+            worker.stopped = (Verdict.CRASHED, f"sent a message that means nothing: {describe_error(error)}")
+            worker.process.kill()
 
     def _take(self, worker: Worker, message: dict[str, Any]) -> None:
         kind = message["kind"]
@@ -206,7 +215,9 @@ class WorkerPool:
         elif kind == "bad input":
             raise BadInput(message["text"])
         elif kind == "unwritable":
-            raise Incomplete(f"{worker.name}: {message['text']}")
+            if worker.name == ORACLE or not self._can_write():
+                raise Incomplete(f"{worker.name}: {message['text']}")
+            worker.stopped = (Verdict.CRASHED, message["text"])
         elif kind == "lost":
             worker.stopped = (Verdict.CRASHED, message["text"])
         elif kind == "checking":
@@ -227,6 +238,17 @@ class WorkerPool:
             self._measure(worker, message)
         elif kind == "done":
             self._finish(worker)
+
+    def _can_write(self) -> bool:
+        """Whether the disk takes something, so that a worker that could write nothing is in trouble of its own."""
+        probe = self.scratch / "probe"
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))
+            return True
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _judge(self, worker: Worker, message: dict[str, Any]) -> None:
         """Judge what a worker saw in the check that it is at."""
@@ -286,7 +308,10 @@ class WorkerPool:
 
     def _excess(self, worker: Worker) -> tuple[Verdict, str] | None:
         plan, process = self.plan, worker.process
-        limit = plan.check_seconds if worker.check else CHECK_SECONDS  # for loading, and for the oracle's part
+        if worker.name == ORACLE:
+            limit = CHECK_SECONDS
+        else:
+            limit = plan.check_seconds if worker.stand else min(CHECK_SECONDS, max(plan.check_seconds, LOAD_SECONDS))
         if time.monotonic() - worker.since > limit:
             return Verdict.TIMEOUT, f"took longer than {limit:g} s and was stopped"
         if plan.memory_bytes and process.memory() > plan.memory_bytes:

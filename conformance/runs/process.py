@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from typing import Any
 import psutil
 
 from conformance.runs.environment import WORKER_ENVIRONMENT
-from conformance.runs.groups import kill_group
+from conformance.runs.groups import kill_all_of
 from conformance.runs.messages import read_messages
 
 GRACE_SECONDS = 0.5  # after a process has ended, for what it said last to arrive
+REAPING_SECONDS = 10.0
+WORKERS = "workers"  # in the scratch folder: a folder for each worker's temporary files, which no other worker shares
 LOG_BYTES = 100_000_000  # what a worker may write on its standard error
 
 Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, and what it says
@@ -30,6 +34,8 @@ class WorkerProcess:
 
     def __init__(self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events) -> None:
         self.name, self.log, self.events = name, log, events
+        (scratch / WORKERS).mkdir(exist_ok=True)
+        self._temporary = Path(tempfile.mkdtemp(prefix="", dir=scratch / WORKERS))
         with log.open("a", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, str(folder), name, target, str(scratch)],
@@ -39,12 +45,13 @@ class WorkerProcess:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env=os.environ | WORKER_ENVIRONMENT | {"TMPDIR": str(scratch)},
+                env=os.environ | WORKER_ENVIRONMENT | {"TMPDIR": str(self._temporary)},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        threading.Thread(target=self._await_end, daemon=True).start()
+        self._reaper = threading.Thread(target=self._await_end, daemon=True)
+        self._reaper.start()
 
     def send(self, **request: Any) -> None:
         """Ask for something. To a process that has just ended nothing can be said: its end is told by its events."""
@@ -54,9 +61,10 @@ class WorkerProcess:
             self._process.stdin.flush()
 
     def kill(self) -> None:
-        """End it, and whatever it started."""
-        kill_group(self._process.pid)
+        """End it, and whatever it started; its temporary files are removed by then."""
+        kill_all_of(self._process.pid, self._temporary)
         self._process.wait()
+        self._reaper.join(REAPING_SECONDS)
         self.close()
 
     def close(self) -> None:
@@ -100,7 +108,8 @@ class WorkerProcess:
     def _await_end(self) -> None:
         """A child that lives on may hold the pipe open, so that the end of the process is not the end of the pipe."""
         self._process.wait()
-        kill_group(self._process.pid)
+        kill_all_of(self._process.pid, self._temporary)
+        shutil.rmtree(self._temporary, ignore_errors=True)
         self._reader.join(GRACE_SECONDS)
         self.events.put((self, None))
 

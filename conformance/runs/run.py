@@ -6,16 +6,17 @@ from pathlib import Path
 
 from conformance.reports import write_reports
 from conformance.results.completeness import incompleteness
-from conformance.results.store import DATABASE, Store, StoreError
+from conformance.results.store import Store, StoreError
 from conformance.runs import pace
 from conformance.runs.environment import environment
 from conformance.runs.explaining import explain_failures
-from conformance.runs.folders import claimed
+from conformance.runs.folders import claimed, latest
 from conformance.runs.inside import NOBODY, MakeAdapter
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress, WorkerPool
 from conformance.runs.reuse import Kept
+from conformance.runs.schedule import ORACLE
 from conformance.runs.warden import Warden
 from conformance.runs.watching import Watch, unwatched
 
@@ -27,6 +28,8 @@ def carry_out(
 ) -> None:
     """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept.
 
+    Of a run that is refused before anything was done no folder is left, unless it is the latest of those beside it.
+
     ``inside``: of the plan's implementations those that are objects of this process, by name.
     """
     if not plan.tasks:
@@ -34,15 +37,23 @@ def carry_out(
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         plan.write()
+    except FileExistsError:
+        raise BadInput(f"{plan.folder}: another run was begun in it: must be a new or an empty folder") from None
     except OSError as error:
         raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
-    _work(plan, progress, watch, inside)
+    try:
+        _work(plan, progress, watch, inside)
+    except BadInput:
+        seen = [name for _, _, name, _ in Store(plan.folder).done() if name != ORACLE]
+        if not seen and plan.folder.resolve() != latest(plan.folder.parent):
+            shutil.rmtree(plan.folder, ignore_errors=True)  # or it would be in the way of what is asked for next
+        raise
 
 
 def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
     """Do what a run that was broken off lacks. Returns its plan. Raises StoreError, BadInput or Incomplete."""
     plan = Plan.read(folder.resolve())
-    if (folder / DATABASE).exists():
+    if Store.begun(folder):
         made, now = Store(folder).facts().get("environment"), environment(plan)
         other = [name for name in ("python", "packages", "source") if made and made.get(name) != now[name]]
         if other:
@@ -67,7 +78,7 @@ def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, Mak
                 pool.work()
                 pool.stop()
                 if plan.explain:
-                    explain_failures(store, warden, progress, plan.explain_seconds)
+                    explain_failures(store, scratch, warden, progress, plan.explain_seconds)
             finally:
                 try:
                     _finish(plan, store, pool, scratch)
@@ -97,7 +108,7 @@ def _finish(plan: Plan, store: Store, pool: WorkerPool | None, scratch: Path) ->
         if pool is not None:
             pool.stop()
             pace.remember(pool.schedule.seconds)
-            store.set_fact("lost", pool.lost)
+            store.set_fact("lost", [*pool.lost, *store.take_back_what_others_changed()])
             store.set_fact("stopped", pool.stopped)
     finally:
         store.close()

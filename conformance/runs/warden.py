@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from conformance.runs.groups import kill_group
+from conformance.runs.groups import kill_all_of
 
 FAREWELL = "farewell"
 
@@ -65,7 +65,7 @@ def keep_watch(lines: IO[str], folder: Path, scratch: Path) -> None:
         else:
             groups.discard(-number)
     for group in groups:
-        kill_group(group)
+        kill_all_of(group, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "conformance", "report", str(folder)], check=False)
 

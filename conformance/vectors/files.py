@@ -16,7 +16,7 @@ from conformance.problems.tensors import Tensors
 from conformance.recipes.recipe import DTYPES
 from conformance.vectors.encoding import decoded, encoded
 from conformance.vectors.floors import Allowances
-from conformance.vectors.formulations import Formulation
+from conformance.vectors.formulations import Formulation, formulations
 from conformance.vectors.kinds import KINDS, Inputs
 from conformance.vectors.selection import Selection, discriminates, nearest_mistake
 from conformance.verdicts.compare import ROUNDOFFS
@@ -56,7 +56,7 @@ def content(selection: Selection, generator: str) -> dict[str, Any]:
         "kind": kind.name,
         "component": formulation.component,
         "formulation": formulation.label,
-        "keywords": {k: list(v) if isinstance(v, tuple) else v for k, v in formulation.keywords.items()},
+        "keywords": _plain(formulation.keywords),
         "notes": {
             "definition": described.text,
             "source": described.source,
@@ -189,19 +189,32 @@ def read_vectors(folder: Path, name: str) -> Vectors:
         schema = found.get("schema") if isinstance(found, Mapping) else found
         raise ValueError(f"{folder / name}: schema={shown(schema)} is not allowed: must be {SCHEMA!r}")
     try:
-        kind, component = found["kind"], found["component"]
-        formulation = None
-        if kind != "checker":
-            if kind not in KINDS:
-                raise ValueError(f"kind={shown(kind)} is not allowed{nearest(str(kind), KINDS)}")
-            keywords = {k: tuple(v) if isinstance(v, list) else v for k, v in found["keywords"].items()}
-            formulation = Formulation(KINDS[kind], component, found["formulation"], keywords)
+        formulation = None if found["kind"] == "checker" else _formulation(found)
         tests = [_decoded(test) for group in found["groups"] for test in group["tests"]]
     except KeyError as error:
         raise ValueError(f"{folder / name}: {error.args[0]} is missing") from None
     except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder / name}: {error}") from None
     return Vectors(formulation, {test.id: test for test in tests})
+
+
+def _formulation(found: Mapping[str, Any]) -> Formulation:
+    """What a file is of. Raises ValueError, with the nearest, for what this version does not have, or has otherwise."""
+    kind, label = found["kind"], found["formulation"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind={shown(kind)} is not allowed{nearest(str(kind), KINDS)}")
+    known = {each.label: each for each in formulations() if each.kind.name == kind}
+    if not isinstance(label, str) or label not in known:
+        raise ValueError(f"formulation={shown(label)} is no {kind}'s{nearest(str(label), known)}")
+    for field, own in (("component", known[label].component), ("keywords", _plain(known[label].keywords))):
+        if found[field] != own:
+            raise ValueError(f"{field}={shown(found[field])} is not allowed: must be {shown(own)} for {label!r}")
+    return known[label]
+
+
+def _plain(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords as JSON has them."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in keywords.items()}
 
 
 def _decoded(test: Mapping[str, Any]) -> Entry:

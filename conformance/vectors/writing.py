@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import conformance
-from conformance.data.wording import shown
+from conformance.data.wording import nearest, shown
 from conformance.diagnosis.explanation import EXPLAINED
 from conformance.faults.mutant import Mutant
 from conformance.recipes.recipe import DTYPES
@@ -66,7 +66,10 @@ def chosen(patterns: Iterable[str]) -> tuple[Formulation, ...]:
     wanted = list(patterns)
     for pattern in wanted:
         if not any(_matches(each, pattern) for each in formulations()):
-            raise ValueError(f"--select={shown(pattern)}: no file matches, as optimizer/adam or loss/* would")
+            names = [each.file.removesuffix(".json") for each in formulations()]
+            known = [*dict.fromkeys(f"{name.partition('/')[0]}/*" for name in names), *names]
+            near = nearest(pattern, known)
+            raise ValueError(f"--select={shown(pattern)}: no file matches, as optimizer/adam or loss/* would{near}")
     return tuple(each for each in formulations() if not wanted or any(_matches(each, pattern) for pattern in wanted))
 
 

@@ -268,7 +268,7 @@ def test_what_is_no_recipe_is_refused_by_a_validation_error(values):
             "limit=None is not allowed: must be a finite number > 0",
         ),
         ({"regularizers": [{"name": "early_stopping", "min_delta": "small"}]}, "min_delta='small' is not allowed"),
-        ({"optimizer": {"name": "adam", "epsilon": 10**400}}, "optimizer: "),
+        ({"optimizer": {"name": "adam", "epsilon": 10**400}}, "optimizer.epsilon="),
         ({"optimizer": {"name": "adam", "beta1": None}}, "optimizer: "),
     ],
 )

@@ -38,9 +38,22 @@ def test_nothing_is_overwritten(written):
     assert "name='mine' is not allowed: mine.py is there already" in result.output
 
 
-def test_a_name_that_is_no_module_s_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../mine", "name='../mine' is not allowed: must be the name of a Python module"),
+        ("", "name='' is not allowed: must be the name of a Python module"),
+        ("class", "name='class' is not allowed: is a keyword of Python's"),
+        ("numpy", "name='numpy' is not allowed: numpy.py would hide the module numpy"),
+        ("json", "name='json' is not allowed: json.py would hide the module json"),
+        ("conformance", "would hide the module conformance"),
+        ("tensorflow", "would hide the module tensorflow"),
+        ("a" * 300, "File name too long"),
+    ],
+)
+def test_a_name_that_cannot_be_an_adapter_s_is_refused(tmp_path, monkeypatch, name, reason):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["new", "adapter", "../mine"])
+    result = CliRunner().invoke(app, ["new", "adapter", name])
     assert result.exit_code == 2
-    assert "name='../mine' is not allowed: must be the name of a Python module" in result.output
+    assert reason in result.output
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,6 @@ import zlib
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from numpy.lib import format as npy
 from PIL import Image
 
@@ -286,82 +284,3 @@ def test_an_image_is_refused_by_the_size_that_it_declares(content, message, imag
 def test_a_pipe_among_the_images_is_not_waited_for(image_folder):
     os.mkfifo(image_folder / "train" / "cat" / "2.png")
     assert "2.png: is no file" in refused(read_image_folder, image_folder)
-
-
-# --- fuzzing ----------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def mutations(draw, length):
-    """Changes of bytes by place, more often of those near the ends, and how much is left of the file."""
-    place = (
-        st.integers(0, length - 1)
-        | st.integers(0, min(length, 300) - 1)
-        | st.integers(max(0, length - 300), length - 1)
-    )
-    changes = draw(st.dictionaries(place, st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255), max_size=6))
-    return changes, draw(st.just(length) | st.integers(0, length))
-
-
-def mutated(content, mutation):
-    changes, kept = mutation
-    changed = bytearray(content)
-    for place, value in changes.items():
-        changed[place] = value
-    return bytes(changed[:kept])
-
-
-def fuzz(examples, path, read):
-    """Read ``path`` with bytes of it changed, many times."""
-    content = path.read_bytes()
-
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(mutations(len(content)))
-    def once(mutation):
-        path.write_bytes(mutated(content, mutation))
-        try:
-            found = read()
-        except DataError as error:
-            found = str(error)
-        assert isinstance(found, RawData) or str(path.parent) in found
-
-    once()
-
-
-def fuzz_all(examples, folder):
-    stored = write_archive(folder)
-    deflated = folder / "deflated.npz"
-    np.savez_compressed(deflated, **ARCHIVE)
-    write_course(folder, "test")
-    write_course(folder, "train")
-    tree = folder / "tree"
-    for part in ("train", "test"):
-        for name in ("cat", "dog"):
-            (tree / part / name).mkdir(parents=True)
-            Image.new("RGB", (8, 6), (9, 8, 7)).save(tree / part / name / "0.png")
-            Image.new("RGB", (8, 6), (9, 8, 7)).save(tree / part / name / "1.jpg")
-    course = folder / "train_toy.h5"
-    targets = {
-        "npz": (stored, lambda: read_npz(stored)),
-        "deflated": (deflated, lambda: read_npz(deflated)),
-        "hdf5": (course, lambda: read_course_hdf5(folder, "toy")),
-        "png": (tree / "train" / "cat" / "0.png", lambda: read_image_folder(tree)),
-        "jpeg": (tree / "train" / "dog" / "1.jpg", lambda: read_image_folder(tree)),
-    }
-    for name, (path, read) in targets.items():
-        content = path.read_bytes()
-        # Each HDF5 file is read in a process of its own, a hundred times as slow.
-        fuzz(max(5, examples // 20) if name == "hdf5" else examples, path, read)
-        path.write_bytes(content)
-
-
-def test_a_damaged_file_is_read_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5, "SECONDS", 10.0)
-    fuzz_all(60, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_many_damaged_files_are_read_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5, "SECONDS", 10.0)
-    fuzz_all(4_000, tmp_path)

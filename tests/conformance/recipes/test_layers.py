@@ -278,7 +278,7 @@ def test_an_autoencoder_gives_as_many_numbers_as_it_takes():
         ({"name": "activation", "function": "rel"}, ".function='rel' is not allowed: ...; did you mean 'relu'?"),
         ({"name": "activation", "function": "elu", "options": {"slope": 1}},
          ".options keyword='slope' is not allowed for 'elu': must be one of 'alpha'"),
-        ({"name": "activation", "function": "elu", "options": {"alpha": "a"}}, ": alpha='a' is not allowed: ..."),
+        ({"name": "activation", "function": "elu", "options": {"alpha": "a"}}, ".options.alpha='a' is not allowed..."),
         ({"name": "dropout", "keep_probability": 0}, ".keep_probability=0 is not allowed: must be in (0, 1]"),
         (GRU | {"gates": "rz"}, ".gates='rz' is not allowed: must be the letters of 'rzn' in any order..."),
         (GRU | {"biases": 3}, ".biases=3 is not allowed: must be one of 0, 1, 2"),
@@ -310,8 +310,9 @@ def test_all_faults_of_a_network_are_told_at_once():
         {"name": "parallel", "join": "su", "branches": [[DENSE | {"units": 0}], [GRU | {"reset": "befor"}]]},
     )  # fmt: skip
     assert [line.partition("=")[0] for line in found] == [
-        "model.layers[0].kernel", "model.layers[0].padding", "model.layers[0].initializer", "model.layers[1]: slope",
-        "model.layers[2].name", "model.layers[3].branches[0][0].units", "model.layers[3].branches[1][0].reset",
+        "model.layers[0].kernel", "model.layers[0].padding", "model.layers[0].initializer",
+        "model.layers[1].options.slope", "model.layers[2].name",
+        "model.layers[3].branches[0][0].units", "model.layers[3].branches[1][0].reset",
         "model.layers[3].join",
     ]  # fmt: skip
 
@@ -423,9 +424,11 @@ def test_layers_that_hold_themselves_are_refused():
     [
         ([{"name": "dense", "units": 60_000}, {"name": "dense", "units": 60_000}, DENSE], "3,604,560,010 parameters"),
         ([IMAGE, CONVOLUTION | {"padding": 60_000}, "global_max_pool", DENSE], "bytes of layers' values"),
+        ([IMAGE, CONVOLUTION | {"padding": "same", "dilation": 60_000}, "global_max_pool", DENSE], "of layers' values"),
+        ([IMAGE, CONVOLUTION | {"padding": 60_000, "stride": 60_000}, "global_max_pool", DENSE], "of layers' values"),
         ([IMAGE, CONVOLUTION | {"padding": 3000}, DROPOUT, "global_max_pool", DENSE], "bytes of random draws"),
     ],
-    ids=["parameters", "values", "draws"],
+    ids=["parameters", "values", "dilated", "strided", "draws"],
 )  # fmt: skip
 def test_what_is_too_large_is_refused_before_it_costs_anything(tmp_path, layers, message):
     path = tmp_path / "r.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conformance.reports.page import write_page
+from conformance.reports.page import page
 from conformance.results.run import load_run
 from conformance.results.store import Store
 
@@ -56,7 +56,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory, synthetic_run: Any) -> Cal
             if kind == "hostile":
                 rename_recipe(folder, 0, HOSTILE)
             path = folder / "report.html"
-            write_page(load_run(folder), path)
+            path.write_text(page(load_run(folder)), encoding="utf-8")
             made[kind, recipes] = path
         return made[kind, recipes]
 

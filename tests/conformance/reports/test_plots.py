@@ -180,8 +180,9 @@ def test_an_ending_is_refused_before_the_run_is_read(tmp_path):
 
 def test_a_figure_that_cannot_be_written_is_said(run, tmp_path):
     result = command(run, "--recipe", "small", "-o", tmp_path / "nowhere" / "a.svg")
-    assert result.exit_code == 3
-    assert "a.svg: cannot be written: No such file or directory" in result.stderr
+    assert result.exit_code == 2
+    assert "must be a file that can be written: " in result.stderr
+    assert result.stderr.endswith(" is no folder\n")
 
 
 def test_without_matplotlib_the_command_says_how_to_get_it(run, monkeypatch):

@@ -352,5 +352,6 @@ def test_a_long_table_of_the_page_says_how_much_is_not_shown(right, other, monke
 
 def test_a_page_that_cannot_be_written_is_said(right, other, tmp_path):
     result = command(right, other, "--html", tmp_path / "nowhere" / "page.html")
-    assert result.exit_code == 3
-    assert "page.html: cannot be written: No such file or directory" in result.stderr
+    assert result.exit_code == 2
+    assert "must be a file that can be written: " in result.stderr
+    assert result.stderr.endswith(" is no folder\n")

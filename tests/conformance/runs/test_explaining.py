@@ -88,7 +88,7 @@ def unexplained(run, tmp_path):
 
 def explain(store, seconds=60.0):
     """What there is when the run's own process has explained what it can."""
-    explaining.explain_failures(store, Mock(), Mock(), seconds)
+    explaining.explain_failures(store, store.folder, Mock(), Mock(), seconds)
     store.close()
     return Run(store.folder)
 

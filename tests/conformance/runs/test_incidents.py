@@ -7,29 +7,15 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 from typer.testing import CliRunner
 
-import conformance
 from conformance.cli.app import app
 from conformance.verdicts.order import LADDER
-
-RECIPE = """
-name = "{name}"
-batch_size = 16
-seed = {seed}
-loss = "binary_cross_entropy"
-dataset = {{name = "xor", examples = 40, test_examples = 10}}
-model = {{name = "shallow_network", hidden_units = [3], activation = "tanh"}}
-optimizer = {{name = "adam", learning_rate = 0.01}}
-"""
 
 PLUGIN = """
 import os, sys, time
@@ -91,80 +77,6 @@ class DiesOnFirst(NumpyAdapter):
 """
 
 KILLS = 3  # of one run
-
-
-class Place:
-    """A folder with two recipes and implementations that misbehave."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "tmp").mkdir(parents=True)
-        for seed in (1, 2):
-            (folder / f"s{seed}.toml").write_text(RECIPE.format(name=f"s{seed}", seed=seed), encoding="utf-8")
-        (folder / "plug.py").write_text(PLUGIN, encoding="utf-8")
-        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
-        self.environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(self.folder / "tmp")}
-
-    def start(self, *arguments):
-        command = [sys.executable, "-m", "conformance", *map(str, arguments)]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def run(self, *arguments):
-        """Exit status, standard output and error of a command."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=240)
-        assert "Traceback" not in err
-        return process.returncode, out, err
-
-    def begin(self, implementations, *more, recipes=("s1", "s2"), output="out"):
-        """The arguments of a run in float64."""
-        chosen = [word for name in recipes for word in ("--recipe", f"{name}.toml")]
-        common = ["--dtype", "float64", "--output", output, "--fresh"]
-        return ["run", *chosen, "--implementation", implementations, *common, *more]
-
-    def await_the_hanging_one(self, process):
-        until = time.monotonic() + 200
-        while not (self.folder / "hanging").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < until
-            time.sleep(0.1)
-
-    def left_behind(self):
-        """Processes that still work in this folder."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.cwd() == str(self.folder):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def await_the_end(self):
-        """Of all processes, whose report is written when nobody is left."""
-        until = time.monotonic() + 60
-        while self.left_behind():
-            assert time.monotonic() < until, self.left_behind()
-            time.sleep(0.1)
-
-    def records(self, output="out"):
-        return pd.read_csv(self.folder / output / "records.csv", keep_default_na=False, na_values=["nan", ""])
-
-    def load(self, output="out"):
-        return conformance.load_run(self.folder / output)
-
-    def summary(self, output="out"):
-        return (self.folder / output / "summary.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def place(tmp_path):
-    made = Place(tmp_path / "place")
-    yield made
-    for process in made.left_behind():
-        process.kill()
 
 
 def verdicts(records, implementation):
@@ -375,9 +287,9 @@ def test_a_damaged_file_of_tensors_is_an_error_that_names_it(failed_run, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def failed_run(tmp_path_factory):
+def failed_run(tmp_path_factory, place_at):
     """The folder of a run in which something failed."""
-    place = Place(tmp_path_factory.mktemp("failed") / "place")
+    place = place_at(tmp_path_factory.mktemp("failed") / "place", PLUGIN)
     place.run(*place.begin("plug:Elsewhere", recipes=("s1",)))
     return place.folder / "out"
 

@@ -1,0 +1,45 @@
+"""Implementations as they are named on the command line: what is refused before anything looks for them."""
+
+from conformance.adapters.installation import FRAMEWORKS
+from conformance.adapters.registry import TRACE, available
+from conformance.data.wording import one_line, shown
+
+# Names by which somebody may call an implementation of this project.
+OTHER_NAMES = {module: name for name, module in FRAMEWORKS.items() if module != name} | {"keras": "tf", "flax": "jax"}
+
+
+def implementations(text: str) -> list[str]:
+    """The names in a text, separated by commas. Raises ValueError for one that can be none."""
+    names = text.split(",")
+    for name in names:
+        require_name("implementation", name)
+    return names
+
+
+def require_name(option: str, name: str) -> None:
+    """Raise ValueError for the name of a framework that is called otherwise here, and for one without a part.
+
+    >>> require_name("implementation", "tensorflow")
+    Traceback (most recent call last):
+    ValueError: implementation='tensorflow' is not allowed: did you mean 'tf'?
+    """
+    if name in available():
+        return
+    if name.lower() in OTHER_NAMES:
+        raise ValueError(f"{option}={shown(name)} is not allowed: did you mean {OTHER_NAMES[name.lower()]!r}?")
+    if name.startswith(TRACE):
+        if name == TRACE:
+            raise ValueError(f"{option}={shown(name)} is not allowed: must have a path after the colon")
+        return
+    module, colon, attribute = name.partition(":")
+    if colon and not (module and attribute):
+        side = "an attribute after" if module else "a module before"
+        raise ValueError(
+            f"{option}={shown(name)} is not allowed: must be package.module:attribute, with {side} the colon"
+        )
+
+
+def brief(error: Exception, target: str = "") -> str:
+    """What is wrong with somebody's code, in a line that is not long and names the target."""
+    said = one_line(str(error))
+    return said if target in said else f"{target}: {said}"

@@ -1,0 +1,65 @@
+"""Whether what a command is to write can be written there: asked by trying, before anything is computed."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from conformance.cli.display import Exit, stop
+from conformance.cli.streams import OF_THE_DISK
+from conformance.data.wording import cut, shown
+
+
+def require_file(option: str, path: Path) -> None:
+    """End the command unless a file can be written at a path, in a folder that is there. Nothing is left of the try."""
+    _require(option, path, folder=False)
+
+
+def require_folder(option: str, path: Path) -> None:
+    """End the command unless a folder, with those above it, can be made or written to. Nothing is left of the try."""
+    _require(option, path, folder=True)
+
+
+def _require(option: str, path: Path, *, folder: bool) -> None:
+    try:
+        if folder:
+            _try_folder(path)
+        else:
+            _try_file(path)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        given = f"{option}={shown(str(path))}"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            stop(Exit.INCOMPLETE, f"{given} cannot be written: {reason}")
+        what = "folder" if folder else "file"
+        stop(Exit.BAD_INPUT, f"{given} is not allowed: must be a {what} that can be written: {reason}")
+
+
+def _try_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError("is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{cut(str(path.parent))} is no folder")
+    if path.is_file():
+        path.open("ab").close()
+    elif not os.path.lexists(path):  # what is no file, as a terminal, is left to the writing
+        path.open("xb").close()
+        path.unlink()
+
+
+def _try_folder(path: Path) -> None:
+    if path.is_dir():
+        with tempfile.TemporaryFile(dir=path):
+            return
+    if os.path.lexists(path):
+        raise ValueError("is a file" if path.exists() else "is a link to nothing")
+    made: list[Path] = []
+    try:
+        for each in (*reversed(path.parents), path):
+            if not each.exists():
+                each.mkdir()
+                made.append(each)
+    finally:
+        for each in reversed(made):
+            with contextlib.suppress(OSError):  # which is not empty any more
+                each.rmdir()
