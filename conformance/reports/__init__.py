@@ -1,5 +1,6 @@
 """From a run's records to what people and programs read. Reads the store, never an implementation."""
 
+import io
 import json
 from importlib import import_module
 from pathlib import Path
@@ -28,11 +29,11 @@ def write_reports(folder: Path) -> None:
     run = Run(folder)
     values = json.dumps(as_values(run), indent=2, allow_nan=False)
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
-    _write(folder / "summary.md", summarize(run).encode())
-    _write(folder / "comment.md", as_comment(run).encode())
-    _write(folder / "summary.json", f"{values}\n".encode())
-    _write(folder / "environment.json", f"{environment}\n".encode())
-    _write(folder / PAGES[0], page(run).encode())
+    _write(folder / "summary.md", summarize(run))
+    _write(folder / "comment.md", as_comment(run))
+    _write(folder / "summary.json", f"{values}\n")
+    _write(folder / "environment.json", f"{environment}\n")
+    _write(folder / PAGES[0], page(run))
     _write(folder / "junit.xml", as_junit(run))
     lacking = left_out()
     for name, frame in (("records", run.records), ("curves", run.curves)):
@@ -40,14 +41,16 @@ def write_reports(folder: Path) -> None:
         if lacking:
             (folder / f"{name}.parquet").unlink(missing_ok=True)  # of an earlier report
         else:
-            frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
+            held = io.BytesIO()  # of which pyarrow need not open the path, as it cannot one that is no text
+            frame.to_parquet(held, engine="pyarrow", index=False)
+            _write(folder / f"{name}.parquet", held.getvalue())
 
 
-def _write(file: Path, content: bytes) -> None:
-    """The file appears whole or not at all; what is there in its place and is no file stays. Raises OSError."""
+def _write(file: Path, content: str | bytes) -> None:
+    """The file appears whole or not at all. The path of a run may be no text: it is escaped. Raises OSError."""
     part = file.with_name(f".{file.name}.part")
     try:
-        part.write_bytes(content)
+        part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

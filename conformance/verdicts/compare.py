@@ -268,7 +268,7 @@ def _judge_length(observed: Observation, expectation: Expectation) -> Comparison
         comparison = _judge(observed._replace(value=observed.value[:common]), shorter)
         if comparison.verdict == Verdict.FAIL:
             return comparison
-    ended = f"{key.tensor} ended after {key.unit} {found}, expected {expected}"
+    ended = f"{key.tensor} ended after {key.unit} {found}, expected {expected}: its shape must be ({expected},)"
     return verdict_alone(key, Verdict.FAIL, ended)._replace(step=key.step_of(common))
 
 

@@ -191,4 +191,4 @@ def test_a_training_that_ends_early_says_after_which_step() -> None:
     found = explained(MOONS, "numpy", Edit("training.py: fit", "in range(epochs):", "in range(epochs - 1):"))
     place = found.divergence
     assert (place.check, place.tensor, place.step) == ("free_running", "learning rate", 7)
-    assert place.remark == "learning rate ended after step 6, expected 9"
+    assert place.remark == "learning rate ended after step 6, expected 9: its shape must be (9,)"

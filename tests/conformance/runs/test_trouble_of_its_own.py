@@ -97,11 +97,16 @@ def edit():
     folder = Path(os.environ["TMPDIR"])
     while not (folder / "run.sqlite").exists():
         folder = folder.parent
-    with sqlite3.connect(folder / "run.sqlite") as connection:
-        connection.execute("UPDATE records SET verdict = 'pass'")
+    with sqlite3.connect(folder / "run.sqlite", timeout=60) as connection:
+        while not connection.execute("UPDATE records SET verdict = 'pass' WHERE verdict = 'fail'").rowcount:
+            connection.commit()
+            time.sleep(0.1)  # until what was wrong has been judged
+
+edited = []
 
 def and_edit(self, *given):
-    edit()
+    if not edited:
+        edited.append(edit())
     return NumpySession.gradients(self, *given)
 
 Edits = with_methods(losses=wrong, gradients=and_edit)
@@ -173,6 +178,13 @@ def test_a_run_that_nobody_may_write_to_can_be_read(tmp_path, monkeypatch):
     store.close()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert Store(tmp_path).facts() == {"stopped": False}
+
+
+def test_a_folder_whose_name_is_no_text_holds_a_run(place):
+    folder = os.fsdecode(b"a\xff")
+    assert place.run(*place.begin("numpy", recipes=("s1",), output=folder))[0] == 0
+    assert (place.folder / folder / "report.html").is_file()
+    assert place.run("report", folder)[0] == 0
 
 
 def test_opening_a_session_has_the_time_of_a_check(place):

@@ -128,7 +128,7 @@ def test_a_curve_that_ends_elsewhere_fails_at_the_first_step_that_only_one_has()
     for observed, step, length in (([3.0, 2.0], 3, 2), ([3.0, 2.0, 1.0, 0.5], 4, 4), ([], 1, 0)):
         found = judge(observed, expectation)
         assert (found.verdict, found.step) == (Verdict.FAIL, step)
-        assert found.cause == f"cost ended after step {length}, expected 3"
+        assert found.cause == f"cost ended after step {length}, expected 3: its shape must be (3,)"
 
 
 def test_a_curve_that_differs_before_it_ends_elsewhere_fails_where_it_differs():
@@ -142,7 +142,7 @@ def test_a_curve_by_epochs_counts_its_steps_and_says_its_epochs():
     assert judge([3.0, 2.5, 1.0], expectation).step == 6
     assert judge([3.0, 2.0, 1.5], expectation).verdict == Verdict.INCONCLUSIVE
     found = judge([3.0], expectation)
-    assert (found.step, found.cause) == (6, "validation cost ended after epoch 1, expected 3")
+    assert (found.step, found.cause) == (6, "validation cost ended after epoch 1, expected 3: its shape must be (3,)")
 
 
 DECISION = Key("decision", 9, "predicted classes", "decision")
