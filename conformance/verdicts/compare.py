@@ -260,6 +260,7 @@ def _judge_length(observed: Observation, expectation: Expectation) -> Comparison
     oracle = expectation.observation
     key, found, expected = oracle.key, np.size(observed.value), np.size(oracle.value)
     common = min(found, expected)
+    ended = f"{key.tensor} ended after {key.unit} {found}, expected {expected}: its shape must be ({expected},)"
     if common:
         shorter = replace(
             expectation, observation=oracle._replace(value=oracle.value[:common]), floor=expectation.floor[:common],
@@ -267,8 +268,7 @@ def _judge_length(observed: Observation, expectation: Expectation) -> Comparison
         )  # fmt: skip
         comparison = _judge(observed._replace(value=observed.value[:common]), shorter)
         if comparison.verdict == Verdict.FAIL:
-            return comparison
-    ended = f"{key.tensor} ended after {key.unit} {found}, expected {expected}: its shape must be ({expected},)"
+            return comparison._replace(cause="; ".join(filter(None, (comparison.cause, ended))))
     return verdict_alone(key, Verdict.FAIL, ended)._replace(step=key.step_of(common))
 
 

@@ -480,7 +480,7 @@ class Said(NamedTuple):
 
 
 # Whose run is everyday's; the others' is `make slow`'s.
-EVERYDAY = ("torch_0", "tf_0")
+EVERYDAY = ("torch_0",)
 
 
 def marked(name: str) -> Any:
@@ -546,6 +546,8 @@ def test_an_injected_fault_is_found_and_explained(said_of: Callable[[str], Said]
     assert (nearest and nearest["description"]) == fault.nearest
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_explanation_in_words(said_of: Callable[[str], Said]) -> None:
     name = "epsilon inside the root in RMSprop"
     said, target = said_of(name), TARGETS[name]

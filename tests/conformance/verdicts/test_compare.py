@@ -134,6 +134,7 @@ def test_a_curve_that_ends_elsewhere_fails_at_the_first_step_that_only_one_has()
 def test_a_curve_that_differs_before_it_ends_elsewhere_fails_where_it_differs():
     found = judge([3.0, 2.5], expect([3.0, 2.0, 1.0], CURVE, floor=np.zeros(3)))
     assert (found.verdict, found.step, found.error) == (Verdict.FAIL, 2, 0.25)
+    assert found.cause.endswith("; cost ended after step 2, expected 3: its shape must be (3,)")
 
 
 def test_a_curve_by_epochs_counts_its_steps_and_says_its_epochs():
