@@ -18,8 +18,6 @@ from conformance.cli.outputs import require_folder
 from conformance.cli.result import Manner, Result, show_result
 from conformance.data.wording import shown
 from conformance.recipes.choosing import find
-from conformance.recipes.components import choose
-from conformance.recipes.suites import SUITES
 from conformance.reports import write_reports
 from conformance.results.paths import short
 from conformance.results.store import StoreError
@@ -50,8 +48,6 @@ def begin(asked: Asked, manner: Manner) -> Exit:
     if asked.options["output"] is not None:
         require_folder("--output", asked.options["output"])
     try:
-        if asked.options["suite"] is not None:
-            choose("suite", asked.options["suite"], SUITES)
         recipes = [find(name_or_path) for name_or_path in asked.recipes]
         names = None if asked.implementations is None else implementations(asked.implementations)
         plan = plan_of(recipes, implementations=names, **asked.options)

@@ -47,8 +47,16 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     >>> one_line("red: \x1b[31m,\n  no text: \ud800")
     'red: \\x1b[31m, no text: \\ud800'
     """
-    line = cut(" ".join(text.split()), limit)
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    return escaped(cut(" ".join(text.split()), limit))
+
+
+def escaped(name: object) -> str:
+    """A name from outside, such that it stays within a line.
+
+    >>> print(escaped("two\\nlines"))
+    two\\nlines
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
 
 
 def nearest(name: str, known: Collection[str]) -> str:

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from conformance.data.wording import one_line
 from conformance.exchange.files import read_tensors, write_tensors
 from conformance.exchange.subjects import SubjectError, load_subject
 from conformance.problems.tensors import Tensors
@@ -119,7 +120,7 @@ def work(target: str, requests: IO[str], answers: IO[str]) -> None:
     try:
         subject = load_subject(target)
     except ValueError as error:
-        answer(error=str(error), kind="input")
+        answer(error=one_line(str(error)), kind="input")
         return
     answer()
     for line in requests:
@@ -135,7 +136,7 @@ def work(target: str, requests: IO[str], answers: IO[str]) -> None:
             else:
                 found = subject.start(request["seed"]) if request["method"] == "start" else subject.weights()
         except SubjectError as error:
-            answer(error=str(error), kind="failure")
+            answer(error=one_line(str(error)), kind="failure")
             continue
         write_tensors(folder / "answer.safetensors", found)
         answer(order=list(found))

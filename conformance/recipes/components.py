@@ -190,12 +190,3 @@ def not_allowed(field: str, value: Any, allowed: Collection[str], context: str =
     named = f"must be one of {listed(allowed)}" if allowed else "there is none"
     near = nearest(value, allowed) if isinstance(value, str) else ""
     return f"{field}={shown(value)} is not allowed{context}: {named}{near}"
-
-
-def escaped(name: Any) -> str:
-    """A name from outside, such that it stays within a line.
-
-    >>> print(escaped("two\\nlines"))
-    two\\nlines
-    """
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))

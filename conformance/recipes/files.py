@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from conformance.data.wording import cut, listed, nearest, shown
-from conformance.recipes.components import escaped
+from conformance.data.wording import cut, escaped, listed, nearest, shown
 from conformance.recipes.parts import DatasetChoice, ModelChoice, Transfer
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.size import require_bounded

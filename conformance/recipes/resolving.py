@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from conformance.data.wording import cut, nearest, shown
+from conformance.data.wording import cut, escaped, nearest, shown
 from conformance.recipes import bounds
 from conformance.recipes.components import (
     LONGEST_REFUSAL,
@@ -20,7 +20,6 @@ from conformance.recipes.components import (
     TABLES,
     TRIALS,
     Unit,
-    escaped,
     hashable,
     keyword_defaults,
     nearest_word,

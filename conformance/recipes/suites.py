@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from conformance.recipes import coverage
+from conformance.recipes.components import choose
 from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
@@ -374,9 +375,7 @@ SUITE_DESCRIPTIONS = {
 @cache
 def suite(name: str) -> tuple[Recipe, ...]:
     """The recipes of a suite. Raises ValueError for an unknown name."""
-    if name not in SUITES:
-        raise ValueError(f"suite={name!r} is not allowed: must be one of {', '.join(map(repr, SUITES))}")
-    return tuple(Recipe.model_validate(values) for values in SUITES[name])
+    return tuple(Recipe.model_validate(values) for values in SUITES[choose("suite", name, SUITES)])
 
 
 def names(recipes: Iterable[Recipe]) -> list[str]:

@@ -5,6 +5,7 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+from conformance.adapters.cache import write_whole
 from conformance.adapters.installation import install_command
 from conformance.reports.digest import as_comment, as_values
 from conformance.reports.junit import as_junit
@@ -34,7 +35,7 @@ def write_reports(folder: Path) -> None:
     _write(folder / "summary.json", f"{values}\n")
     _write(folder / "environment.json", f"{environment}\n")
     _write(folder / PAGES[0], page(run))
-    _write(folder / "junit.xml", as_junit(run))
+    write_whole(folder / "junit.xml", as_junit(run))
     lacking = left_out()
     for name, frame in (("records", run.records), ("curves", run.curves)):
         write_csv(frame, folder / f"{name}.csv")
@@ -43,17 +44,12 @@ def write_reports(folder: Path) -> None:
         else:
             held = io.BytesIO()  # of which pyarrow need not open the path, as it cannot one that is no text
             frame.to_parquet(held, engine="pyarrow", index=False)
-            _write(folder / f"{name}.parquet", held.getvalue())
+            write_whole(folder / f"{name}.parquet", held.getvalue())
 
 
-def _write(file: Path, content: str | bytes) -> None:
-    """The file appears whole or not at all. The path of a run may be no text: it is escaped. Raises OSError."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+def _write(file: Path, content: str) -> None:
+    """Write a report. The path of a run, which stands in some, may be no text: it is escaped. Raises OSError."""
+    write_whole(file, content.encode("utf-8", "backslashreplace"))
 
 
 def left_out() -> str:

@@ -5,12 +5,14 @@ made from it, and every frame of a run passes through :func:`typed`.
 """
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from conformance.adapters.cache import write_whole
 from conformance.data.wording import nearest, shown
 from conformance.verdicts.compare import Verdict
 
@@ -272,10 +274,11 @@ def dtypes(name: str, further: Iterable[str] = ()) -> dict[str, str]:
 def write_csv(table: pd.DataFrame, target: Path) -> None:
     """Write a frame as CSV, as pandas does in more time: all digits of a number, nothing for NaN. Raises OSError."""
     columns = [_cells(table[column]) for column in table]
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(zip(*columns, strict=True))
+    held = io.StringIO(newline="")
+    writer = csv.writer(held, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(zip(*columns, strict=True))
+    write_whole(target, held.getvalue().encode())
 
 
 def read_csv(name: str, source: str | Path) -> pd.DataFrame:

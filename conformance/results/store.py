@@ -105,7 +105,7 @@ _TRAINING = ("recipe", "dtype", "implementation")
 _KEYS = {"done": (*_TRAINING, "check"), "trainings": _TRAINING, "explanations": _TRAINING}  # of what is entered once
 
 
-_KEY = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
+_OF_A_CHECK = 'recipe=? AND dtype=? AND implementation=? AND "check"=?'
 
 
 class Store(Traces):
@@ -178,7 +178,7 @@ class Store(Traces):
             if connection.execute(_insert("done", len(done), "OR IGNORE"), done).rowcount:
                 self._replace(connection, records, done[:4])
                 self._seals[done[:4]] = _digest(
-                    list(connection.execute(f"SELECT * FROM records WHERE {_KEY} ORDER BY rowid", done[:4]))
+                    list(connection.execute(f"SELECT * FROM records WHERE {_OF_A_CHECK} ORDER BY rowid", done[:4]))
                 )
                 curves = list(points)
                 if curves:
@@ -202,7 +202,7 @@ class Store(Traces):
     @staticmethod
     def _replace(connection: sqlite3.Connection, records: Iterable[Record], key: tuple[str, ...]) -> None:
         """Put records in the place of those of the same check."""
-        connection.execute(f"DELETE FROM records WHERE {_KEY}", key)
+        connection.execute(f"DELETE FROM records WHERE {_OF_A_CHECK}", key)
         connection.executemany(_insert("records", len(fields(Record))), map(astuple, records))
 
     def take_back_what_others_changed(self) -> list[str]:
@@ -216,7 +216,7 @@ class Store(Traces):
             self._seals.pop(key, None)
             with self._writing() as connection:
                 self._replace(connection, [], key)
-                connection.execute(f"DELETE FROM done WHERE {_KEY}", key)
+                connection.execute(f"DELETE FROM done WHERE {_OF_A_CHECK}", key)
         return [f"{name}, recipe {recipe}, {dtype}, {check}: its records were changed by another process"
                 for recipe, dtype, name, check in changed]  # fmt: skip
 

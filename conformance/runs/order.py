@@ -43,7 +43,7 @@ def plan_of(
     choose_all("device", [device], DEVICES)
     chosen_checks = choose_all("check", checks, LADDER)
     asked = [("file", recipe) for recipe in recipes]
-    suites = [suite] if suite else [] if asked else ["default"]
+    suites = [suite] if suite is not None else [] if asked else ["default"]
     found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
     names(recipe for _, recipe in found)
     if select is not None:

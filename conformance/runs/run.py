@@ -41,13 +41,7 @@ def carry_out(
         raise BadInput(f"{plan.folder}: another run was begun in it: must be a new or an empty folder") from None
     except OSError as error:
         raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
-    try:
-        _work(plan, progress, watch, inside)
-    except BadInput:
-        seen = [name for _, _, name, _ in Store(plan.folder).done() if name != ORACLE]
-        if not seen and plan.folder.resolve() != latest(plan.folder.parent):
-            shutil.rmtree(plan.folder, ignore_errors=True)  # or it would be in the way of what is asked for next
-        raise
+    _work(plan, progress, watch, inside, new=True)
 
 
 def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
@@ -62,7 +56,9 @@ def resume(folder: Path, progress: Progress, watch: Watch = unwatched) -> Plan:
     return plan
 
 
-def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, MakeAdapter]) -> None:
+def _work(
+    plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, MakeAdapter], *, new: bool = False
+) -> None:
     """Do what of a plan is not done. A run that is killed meanwhile is cleaned up after by its warden."""
     try:
         with claimed(plan.folder) as claim:
@@ -70,7 +66,7 @@ def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, Mak
             shutil.rmtree(scratch, ignore_errors=True)
             store = _begin(plan, scratch)
             warden = Warden(plan.folder, scratch, claim)
-            pool = None
+            pool, refused = None, None
             try:
                 if plan.reuse:
                     store.set_fact("reused", Kept(plan).take(store))
@@ -79,16 +75,28 @@ def _work(plan: Plan, progress: Progress, watch: Watch, inside: Mapping[str, Mak
                 pool.stop()
                 if plan.explain:
                     explain_failures(store, scratch, warden, progress, plan.explain_seconds)
+            except BadInput as error:
+                refused = error
+                raise
             finally:
                 try:
                     _finish(plan, store, pool, scratch)
                 finally:
                     warden.dismiss()
+                if new and refused:
+                    _discard(plan, store)
             lacking = incompleteness(store)
     except (OSError, StoreError) as error:
         raise Incomplete(f"{plan.folder}: {error}") from error
     if lacking and not store.facts().get("stopped"):
         raise Incomplete(lacking)
+
+
+def _discard(plan: Plan, store: Store) -> None:
+    """Let a folder in which nothing was done not be in the way of what is asked for next, but for the latest's."""
+    seen = [name for _, _, name, _ in store.done() if name != ORACLE]
+    if not seen and plan.folder.resolve() != latest(plan.folder.parent):
+        shutil.rmtree(plan.folder, ignore_errors=True)
 
 
 def _begin(plan: Plan, scratch: Path) -> Store:

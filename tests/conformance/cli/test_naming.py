@@ -79,7 +79,10 @@ def test_half_a_target_is_refused_without_advice_to_install_it(name, missing):
         assert repr(name) in said
 
 
-@pytest.mark.parametrize("text", ["'x' * 2_000_000", "'\\n'.join(map(str, range(3000)))"])
+LONG = ["'x' * 2_000_000", "'\\n'.join(map(str, range(3000)))"]
+
+
+@pytest.mark.parametrize("text", LONG)
 @pytest.mark.parametrize("arguments", [["check"], ["identify"]])
 def test_what_a_module_says_is_one_line_that_names_the_target(tmp_path, arguments, text):
     (tmp_path / "says_much.py").write_text(f"raise ValueError({text})", encoding="utf-8")
@@ -88,9 +91,10 @@ def test_what_a_module_says_is_one_line_that_names_the_target(tmp_path, argument
     assert len(said) < 1000
 
 
+@pytest.mark.parametrize("text", LONG)
 @pytest.mark.parametrize("command", ["diff", "pair"])
-def test_what_a_side_says_is_one_line_that_names_it(tmp_path, command):
-    (tmp_path / "says_lines.py").write_text("raise ValueError('\\n'.join(map(str, range(3000))))", encoding="utf-8")
+def test_what_a_side_says_is_one_line_that_names_it(tmp_path, command, text):
+    (tmp_path / "says_lines.py").write_text(f"raise ValueError({text})", encoding="utf-8")
     said = refused([command, "says_lines:X", "says_lines:Y"])
-    assert said.startswith("says_lines:X cannot be loaded: ValueError: 0 1 2 3")
+    assert said.startswith("says_lines:X cannot be loaded: ValueError: ")
     assert len(said) < 1000
