@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from conformance.cli.display import Line, say, show_panel, show_table
-from conformance.reports import left_out, report_of
+from conformance.reports import PAGES, left_out, report_of
 from conformance.results.paths import short
 from conformance.results.run import Run
 from conformance.results.schema import VERDICTS
@@ -78,6 +78,7 @@ class Result:
         first_failures: the first record that does not pass, for each recipe, implementation and precision.
         folder: of the run.
         report: the file that tells more.
+        summary: the same on one page of text; of a run without a page for the browser it is the report.
         explain: a command that seeks the causes; "" where nothing failed.
         resume: a command that does what is missing; "" where nothing is.
     """
@@ -93,6 +94,7 @@ class Result:
     first_failures: list[Failure]
     folder: str
     report: str
+    summary: str
     explain: str
     resume: str
 
@@ -123,6 +125,7 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
         first_failures=failures,
         folder=str(folder),
         report=str(short(report_of(run.folder))),
+        summary=str(short(run.folder / PAGES[-1])),
         explain=f"conformance explain {shlex.quote(str(folder))}" if failures else "",
         resume=f"conformance run --resume {shlex.quote(str(folder))}" if lacking else "",
     )
@@ -195,5 +198,7 @@ def _details(result: Result) -> Iterator[Line]:
     if left_out():
         yield [left_out()]
     yield [f"report: {result.report}"]
+    if result.summary != result.report:
+        yield [f"summary: {result.summary}"]
     if result.explain:
         yield [f"explain: {result.explain}"]

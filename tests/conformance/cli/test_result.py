@@ -144,10 +144,11 @@ def test_a_run_of_which_nothing_was_compared_is_incomplete(passing, tmp_path, ca
     assert "missing: numpy lacks 2 of 2 trainings" in lines
 
 
-def test_the_page_is_the_report_where_there_is_one(passing):
-    assert result_of(load_run(passing)).report.endswith("summary.md")
+def test_the_page_is_the_report_where_there_is_one_and_the_summary_is_named_beside(passing, capsys):
+    assert result_of(load_run(passing)).report == result_of(load_run(passing)).summary == str(passing / "summary.md")
     (passing / "report.html").touch()
     assert result_of(load_run(passing)).report.endswith("report.html")
+    assert f"summary: {passing / 'summary.md'}" in told(passing, capsys)[0]
     (passing / "report.html").unlink()
 
 
@@ -166,7 +167,7 @@ def test_json_is_one_object_that_has_the_documented_fields_with_their_types(fail
     assert list(found) == [field.name for field in dataclasses.fields(Result)] == documented
     assert {name: type(value) for name, value in found.items()} == {
         "status": str, "exit_status": int, "records": dict, "trainings": int, "kept": int, "require_all": bool,
-        "incomplete": str, "offering_nothing": list, "first_failures": list, "folder": str, "report": str,
+        "incomplete": str, "offering_nothing": list, "first_failures": list, "folder": str, "report": str, "summary": str,
         "explain": str, "resume": str,
     }  # fmt: skip
     assert sum(found["records"].values()) == len(load_run(failing).records)
@@ -254,7 +255,9 @@ def test_a_run_on_a_terminal_has_a_live_table_and_ends_in_a_panel(on_terminal):
     panel = [line.strip() for line in lines[rules[0] + 1 : rules[1]]]
     assert re.fullmatch(r"FAIL: \d+ pass, \d+ fail records", panel[0])
     assert panel[1].startswith("plug:Wrong small float64: update, optimizer state, first_moment")
-    assert panel[-2:] == ["report: out/report.html", "explain: conformance explain out"]
+    assert panel[-3:] == [
+        "report: out/report.html", "summary: out/summary.md", "explain: conformance explain out"
+    ]  # fmt: skip
 
 
 def test_a_run_that_is_interrupted_on_a_terminal_ends_in_a_panel_too(place):
@@ -289,7 +292,7 @@ def test_in_a_pipe_nothing_is_styled_and_progress_is_not_on_standard_output(on_t
     assert "\x1b" not in result.stdout + result.stderr
     assert result.stderr.splitlines() == ["numpy: 1 of 1", "plug:Wrong: 1 of 1"]
     told = [line.partition(": ")[0] for line in result.stdout.splitlines()[2:]]
-    assert told == ["", "FAIL", "plug:Wrong small float64", "report", "explain"]
+    assert told == ["", "FAIL", "plug:Wrong small float64", "report", "summary", "explain"]
 
 
 def test_quiet_prints_two_lines_and_the_status_is_the_same(on_terminal, place):

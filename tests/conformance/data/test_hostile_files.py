@@ -29,11 +29,11 @@ HUGE = 2**40
 
 
 def refused(read, *arguments):
-    """The message of the DataError that reading must end in, within a second."""
+    """The message of the DataError that reading must end in, within seconds."""
     began = time.process_time()
     with pytest.raises(DataError) as caught:
         read(*arguments)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5
     assert len(str(caught.value)) < 1500
     return str(caught.value)
 

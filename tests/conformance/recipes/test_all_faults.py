@@ -330,6 +330,7 @@ def test_a_shape_has_as_many_sizes_as_the_reference_takes():
 
 
 PREFIX = ".".join(["a"] * (MOST_PARTS - 1))
+SOON = 5  # seconds of a processor: without their limits these take minutes, or all memory
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_a_small_file_that_is_long_to_read_is_refused_soon(tmp_path, text, messa
     began = time.process_time()
     with pytest.raises(RecipeError) as refused:
         load_recipe(path)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < SOON
     assert message in str(refused.value)
 
 
