@@ -10,19 +10,20 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib import util
+from graphlib import TopologicalSorter
+from importlib import import_module, util
 from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NamedTuple
 
 from conformance.adapters.session import Adapter
 
 PACKAGES = {"numpy": "reference_numpy", "torch": "impl_torch", "tf": "impl_tf", "jax": "impl_jax"}
 
-COPY = "injected_copy"  # the package of a module that is copied alone, while it is loaded
+REFERENCE = PACKAGES["numpy"]
 
 Span = tuple[int, int]  # of a text: where it begins, and where it ends
 
@@ -52,7 +53,9 @@ def injected(implementation: str, *edits: Edit) -> Iterator[type[Adapter]]:
     """While this lasts, the adapter of a copy of an implementation with ``edits``.
 
     ``implementation``: ``numpy``, ``torch``, ``tf`` or ``jax``. Nothing else that is loaded, or loaded later, sees the
-    copy. Raises ValueError for an edit that does not fit the source, and for two of the same text.
+    copy. The reference, which keeps nothing between calls, is copied as far as an edit reaches; of the others, whose
+    frameworks read sources and keep programs, a copy of the whole package is loaded. Raises ValueError for an edit that
+    does not fit the source, and for two of the same text.
 
     >>> with injected("numpy", Edit("schedules.py: constant", "return alpha_0", "return 0.0")):
     ...     ...
@@ -61,6 +64,11 @@ def injected(implementation: str, *edits: Edit) -> Iterator[type[Adapter]]:
     ValueError: reference_numpy/schedules.py: constant has 'return alpha_0' 0 times: must be once
     """
     package = PACKAGES[implementation]
+    if package == REFERENCE:
+        with _with_changes(package, edits, imports_of(package)):
+            adapter = _adapter_of(implementation)
+        yield adapter
+        return
     with TemporaryDirectory(prefix="injected-") as folder:
         copy = Path(folder) / package
         shutil.copytree(Path(_compiled(package).name) / package, copy)
@@ -68,14 +76,19 @@ def injected(implementation: str, *edits: Edit) -> Iterator[type[Adapter]]:
             source = (copy / file).read_text(encoding="utf-8")
             mine = [edit for edit in edits if edit.file == file]
             (copy / file).write_text(edited(source, mine, package), encoding="utf-8")
-        yield _adapter_of(copy, implementation)
+        with _set_aside(package):
+            initial = copy / "__init__.py"
+            found = util.spec_from_file_location(package, initial, submodule_search_locations=[str(copy)])
+            sys.modules[package] = _not_yet_run(found)
+            _run(sys.modules[package])
+            adapter = _adapter_of(implementation)
+        yield adapter
 
 
 def injected_module(module: ModuleType, *edits: Edit) -> ModuleType:
-    """A copy of one module of a package, with ``edits`` of it and of modules that it takes something from.
+    """A copy of one module of a package, with ``edits`` of it and of all that it takes something from.
 
-    All else it takes from the package as it is: this costs a hundredth of a copy of the whole package, and sees nothing
-    of an edit that is elsewhere. Raises ValueError as :func:`injected`.
+    What no edit reaches it takes from the package as it is. Raises ValueError as :func:`injected`.
 
     >>> from reference_numpy import schedules
     >>> changed = injected_module(schedules, Edit("schedules.py: constant", "lambda t: learning_rate", "lambda t: 0.0"))
@@ -83,30 +96,77 @@ def injected_module(module: ModuleType, *edits: Edit) -> ModuleType:
     (0.0, 0.1)
     """
     package, _, name = module.__name__.rpartition(".")
-    files = dict.fromkeys(
-        [*sorted(edit.file for edit in edits), f"{name}.py"]
-    )  # what starts with "_" is below the rest
-    with _set_aside(COPY):
-        sys.modules[COPY] = ModuleType(COPY)
-        sys.modules[COPY].__path__ = []
-        for loaded, known in list(sys.modules.items()):
-            if loaded.startswith(f"{package}."):
-                sys.modules[COPY + loaded.removeprefix(package)] = known
-        for file in files:
-            _compiled_with(package, file, edits)
-        return sys.modules[f"{COPY}.{name}"]
+    imports = imports_of(package)
+    below = {name}
+    while more := {each for file in below for each in imports[file]} - below:
+        below |= more
+    with _with_changes(package, edits, {file: needed for file, needed in imports.items() if file in below}):
+        return sys.modules[module.__name__]
 
 
-def _compiled_with(package: str, file: str, edits: Edits) -> None:
-    """Enter a file of a package, with those of ``edits`` that are of it, among the modules of the copy."""
-    original = sys.modules[f"{package}.{file.removesuffix('.py')}"]
-    assert original.__file__ is not None
-    source = Path(original.__file__).read_text(encoding="utf-8")
-    copy = ModuleType(f"{COPY}.{file.removesuffix('.py')}")
-    copy.__package__ = COPY
-    sys.modules[copy.__name__] = copy
-    changed = edited(source, [edit for edit in edits if edit.file == file], package)
-    exec(compile(changed, original.__file__, "exec", dont_inherit=True), copy.__dict__)
+@contextmanager
+def _with_changes(package: str, edits: Edits, imports: Mapping[str, Iterable[str]]) -> Iterator[None]:
+    """While this lasts a package is one with ``edits``: modules that they reach are loaded anew, the others its own.
+
+    ``imports``: what each module that may be loaded anew takes something from, in an order in which they can be.
+    """
+    changed = {edit.file.removesuffix(".py") for edit in edits}
+    for file in sorted(changed):
+        if file not in imports:
+            raise ValueError(f"{package} has no {file}.py: must be one of {', '.join(sorted(imports))}")
+    for file in imports:
+        import_module(f"{package}.{file}")
+    originals = {file: sys.modules[f"{package}.{file}"] for file in imports}
+    with _set_aside(package) as mine:
+        sys.modules.update(mine)
+        sys.modules[package] = _not_yet_run(mine[package].__spec__)
+        for file, needed in imports.items():
+            if file in changed or changed.intersection(needed):
+                changed.add(file)
+                copy = ModuleType(f"{package}.{file}")
+                copy.__package__, copy.__file__ = package, originals[file].__file__
+                sys.modules[copy.__name__] = copy
+                exec(_code(package, file, tuple(edit for edit in edits if edit.file == f"{file}.py")), copy.__dict__)
+        yield
+
+
+def _code(package: str, file: str, edits: Edits) -> CodeType:
+    """A module's code with ``edits``; as it is it is compiled once."""
+    return compiled_with(package, file, edits) if edits else _compiled_once(package, file)
+
+
+@cache
+def _compiled_once(package: str, file: str) -> CodeType:
+    return compiled_with(package, file, ())
+
+
+def compiled_with(package: str, file: str, edits: Edits) -> CodeType:
+    """The code of a module of a package with ``edits`` of it. Raises ValueError as :func:`injected`."""
+    path = folder_of(package) / f"{file}.py"
+    changed = edited(path.read_text(encoding="utf-8"), edits, package)
+    return compile(changed, str(path), "exec", dont_inherit=True)
+
+
+@cache
+def imports_of(package: str) -> Mapping[str, tuple[str, ...]]:
+    """Each module of a package with those of it that it imports, itself after them."""
+    needed = {path.stem: _imported(path) for path in sorted(folder_of(package).glob("*.py")) if path.stem != "__init__"}
+    return {file: needed[file] for file in TopologicalSorter(needed).static_order()}
+
+
+def _imported(path: Path) -> tuple[str, ...]:
+    """The modules of its package that a module imports: ``from . import a, b`` and ``from .a import b``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    return tuple({name for node in found for name in ([node.module] if node.module else [a.name for a in node.names])})
+
+
+def folder_of(package: str) -> Path:
+    """Where the source of a package stands."""
+    found = util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def edited(source: str, edits: Iterable[Edit], package: str = "") -> str:
@@ -165,24 +225,17 @@ def _named(statements: Iterable[ast.stmt], inside: str = "") -> Iterator[tuple[s
 @cache
 def _compiled(package: str) -> TemporaryDirectory[str]:
     """A folder with a copy of a package, compiled, so that of a further copy only what is changed is compiled again."""
-    original = util.find_spec(package)
-    assert original is not None
-    assert original.origin is not None
     folder = TemporaryDirectory(prefix="compiled-")
     copy = Path(folder.name) / package
-    shutil.copytree(Path(original.origin).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(folder_of(package), copy, ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(copy, quiet=2)
     return folder
 
 
-def _adapter_of(copy: Path, implementation: str) -> type[Adapter]:
-    """The adapter's class, from a module of its own whose implementation is the package in the folder ``copy``."""
-    with _set_aside(copy.name):
-        location = util.spec_from_file_location(copy.name, copy / "__init__.py", submodule_search_locations=[str(copy)])
-        sys.modules[copy.name] = _not_yet_run(location)
-        _run(sys.modules[copy.name])
-        adapter = _not_yet_run(util.find_spec(f"conformance.adapters.{implementation}"))
-        _run(adapter)
+def _adapter_of(implementation: str) -> type[Adapter]:
+    """The adapter's class, from a module of its own whose implementation is the package as it is loaded now."""
+    adapter = _not_yet_run(util.find_spec(f"conformance.adapters.{implementation}"))
+    _run(adapter)
     found: type[Adapter] = getattr(adapter, f"{implementation.capitalize()}Adapter")
     return found
 
@@ -199,8 +252,8 @@ def _run(module: ModuleType) -> None:
 
 
 @contextmanager
-def _set_aside(package: str) -> Iterator[None]:
-    """While this lasts the modules of ``package`` are as if never imported."""
+def _set_aside(package: str) -> Iterator[dict[str, ModuleType]]:
+    """While this lasts the modules of ``package``, which are given, are as if never imported."""
 
     def taken_out() -> dict[str, ModuleType]:
         inside = [name for name in sys.modules if name == package or name.startswith(f"{package}.")]
@@ -208,7 +261,7 @@ def _set_aside(package: str) -> Iterator[None]:
 
     mine = taken_out()
     try:
-        yield
+        yield mine
     finally:
         taken_out()
         sys.modules.update(mine)

@@ -7,53 +7,17 @@ running averages before training.
 
 import importlib
 import inspect
-import sys
-from functools import cache
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 
-from conformance.faults.injection import PACKAGES, edited
+from conformance.faults.injection import PACKAGES, injected_module
 from reference_numpy import layers as reference
-
-# Those that have edits, and those that take something from them, in the order in which they do.
-FILES = ("normalization", "regularizers", "_layer", "attention", "convolution", "recurrent", "layers")
-COPY = "package_with_faults"
 
 
 def layers_with(implementation, edits):
-    """The ``layers`` module of a copy of a package with ``edits`` of ``FILES``; all else is the package's own."""
-    package = importlib.import_module(f"{PACKAGES[implementation]}.layers").__package__
-    own = {name: module for name, module in sys.modules.items() if name.startswith(f"{package}.")}
-    copy = ModuleType(COPY)
-    copy.__path__ = []
-    sys.modules |= {COPY: copy} | {COPY + name.removeprefix(package): module for name, module in own.items()}
-    try:
-        files = {edit.file.removesuffix(".py") for edit in edits}
-        first = next(place for place, file in enumerate(FILES) if file in files)
-        for file in FILES[first:]:
-            module = sys.modules[f"{COPY}.{file}"] = ModuleType(f"{COPY}.{file}")
-            module.__package__ = COPY
-            exec(_code(package, file, tuple(edit for edit in edits if edit.file == f"{file}.py")), module.__dict__)
-        return sys.modules[f"{COPY}.layers"]
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == COPY]:
-            del sys.modules[name]
-
-
-def _code(package, file, edits):
-    return _compiled(package, file) if not edits else compile(_source(package, file, edits), file, "exec")
-
-
-@cache
-def _compiled(package, file):
-    return compile(_source(package, file), file, "exec")
-
-
-def _source(package, file, edits=()):
-    path = Path(sys.modules[package].__file__).parent / f"{file}.py"
-    return edited(path.read_text(encoding="utf-8"), edits, package)
+    """The ``layers`` module of a copy of a package with ``edits``."""
+    return injected_module(importlib.import_module(f"{PACKAGES[implementation]}.layers"), *edits)
 
 
 def parts(situation):

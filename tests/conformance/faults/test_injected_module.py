@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from conformance.faults.injection import COPY, Edit, injected_module
+from conformance.faults.injection import Edit, injected, injected_module
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
@@ -22,10 +22,32 @@ def test_an_edit_of_what_a_module_takes_from_another_reaches_it():
 
 
 def test_nothing_of_a_copy_stays_among_the_loaded_modules():
+    reference_with("adam: no root")  # which imports what an adapter needs
     before = dict(sys.modules)
-    injected_module(regularizers, Edit("_common.py: EarlyStopping.stop", ">= self.patience", "> self.patience"))
-    assert {name for name in sys.modules if name.startswith(COPY)} == set()
-    assert {name: sys.modules[name] for name in before} == before
+    edit = Edit("_common.py: EarlyStopping.stop", ">= self.patience", "> self.patience")
+    injected_module(regularizers, edit)
+    with injected("numpy", edit):
+        assert sys.modules == before
+    assert sys.modules == before
+
+
+def test_what_an_edit_reaches_is_copied_and_nothing_else():
+    changed = injected_module(losses, Edit("activations.py: softmax", "np.divide(powers,", "np.divide(2.0 * powers,"))
+    assert changed is not losses
+    assert changed.activations is not activations
+    assert changed.library_function is losses.library_function
+    by_two_steps = injected_module(losses, Edit("_common.py: check_choice", "must be", "has to be"))
+    assert by_two_steps.library_function is not losses.library_function
+
+
+def test_what_holds_no_such_module_is_refused():
+    with pytest.raises(ValueError, match=r"reference_numpy has no loses.py: must be one of .*losses"):
+        injected_module(losses, Edit("loses.py: hinge", "", ""))
+
+
+def test_what_a_module_takes_nothing_from_is_no_place_for_its_faults():
+    with pytest.raises(ValueError, match=r"reference_numpy has no optimizers.py"):
+        injected_module(losses, Edit("optimizers.py: adam", "", ""))
 
 
 def test_an_edit_that_does_not_fit_is_refused():
