@@ -85,7 +85,12 @@ def _takes_logits(loss: str) -> bool:
 
 @cache
 def allowed_pairs() -> frozenset[Pair]:
-    """Every pair of values that some complete choice holds."""
+    """Every pair of values that some complete choice holds: those of the covering array, which are looked up."""
+    return frozenset().union(*map(pairs_of, covering_array()))
+
+
+def completed_pairs() -> frozenset[Pair]:
+    """The same by the rules alone: for every two values it is tried whether others complete them."""
     found = set()
     for one, other in combinations(FACTORS, 2):
         for pair in product(FACTORS[one], FACTORS[other]):
