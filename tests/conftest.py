@@ -1,5 +1,6 @@
 """Shared fixtures. Neither the course's image files nor a browser come with the project: tests without skip loudly."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -147,3 +148,10 @@ def _named(value: Any, name: str = "value") -> dict[str, Any]:
     else:
         return {name: np.asarray(value)}
     return {path: array for part, item in parts.items() for path, array in _named(item, part).items()}
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported alone: looking through all of four frameworks for garbage takes its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
