@@ -216,7 +216,9 @@ def test_no_module_of_the_harness_is_long():
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "optimizers"], ["list", "implementations"]])
 def test_help_and_list_import_no_framework(arguments):
     code = (
-        "import sys; from conformance.cli import app\n"
+        "import sys; from conformance.adapters import probing; from conformance.cli import app\n"
+        "probe_all = probing.probe_all\n"
+        "probing.probe_all = lambda targets: probe_all({'numpy': targets['numpy']})\n"
         f"try: app({arguments!r})\n"
         "except SystemExit: pass\n"
         "heavy = 'torch tensorflow jax optax keras sklearn pandas matplotlib duckdb jinja2'.split()\n"

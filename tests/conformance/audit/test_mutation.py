@@ -15,7 +15,7 @@ from conformance.audit import mutation
 from conformance.audit.mutation import Outcome, injected_in, missed, outcomes, recipe_of, score, table, try_all
 from conformance.cli import app
 from conformance.faults import mutants
-from conformance.faults.injection import PACKAGES, Edit, edited, injected
+from conformance.faults.injection import PACKAGES, Edit, edited, injected, places
 from conformance.faults.mutant import Mutant
 from conformance.faults.mutants import MUTANTS, reference_with
 from conformance.recipes.catalogue import KINDS
@@ -51,9 +51,18 @@ def test_every_edit_fits_the_source_and_leaves_it_python(implementation):
         edits = mutant.edits if implementation == "numpy" else mutant.elsewhere[implementation]
         for file in {edit.file for edit in edits}:
             source = (ROOT / PACKAGES[implementation] / file).read_text(encoding="utf-8")
-            changed = edited(source, [edit for edit in edits if edit.file == file], PACKAGES[implementation])
-            assert changed != source, mutant.name
-            ast.parse(changed, mutant.name)
+            mine = [edit for edit in edits if edit.file == file]
+            assert edited(source, mine, PACKAGES[implementation]) != source, mutant.name
+            for edit in mine:
+                ast.parse(place_of(edit, source), mutant.name)
+
+
+def place_of(edit, source):
+    """The changed text of what an edit is of, as it may stand alone."""
+    start, end = places(source).get(edit.at.partition(": ")[2], (0, len(source)))
+    changed = edited(source, [edit])
+    place = changed[start : end + len(changed) - len(source)]
+    return f"class _:\n{place}" if place.startswith(" ") else place
 
 
 def test_every_mutant_speaks_of_things_that_exist():
