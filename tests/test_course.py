@@ -48,6 +48,7 @@ def test_logistic_regression_on_the_cats_gives_the_accuracies_of_the_course(trai
     assert np.round(accuracies, 2).tolist() == [99.04, 70.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", OWN[1:])
 @pytest.mark.parametrize("name", EPOCHS)
 def test_the_curve_is_the_reference_s(trained, name, implementation):

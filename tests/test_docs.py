@@ -160,6 +160,7 @@ def test_an_optimizer_is_added_as_the_page_says(tmp_path, monkeypatch):
     perform(page, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_example_of_a_workflow_runs_what_it_says(folder, monkeypatch):
     """Its own steps, on the implementation of the page that it refers to; what installs is left out."""
     text = (DOCS / "howto" / "conformance.yml").read_text(encoding="utf-8")

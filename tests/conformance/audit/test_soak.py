@@ -250,6 +250,7 @@ def test_the_reference_gives_no_false_alarm_and_the_counts_are_shown(place):
     assert database.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_an_injected_fault_is_a_false_alarm_that_is_named(place):
     result = conformance(place, "--recipes", "1", "--implementation", "plugin:Wrong", "--output", "wrong")
     assert result.returncode == 1, result.stdout + result.stderr

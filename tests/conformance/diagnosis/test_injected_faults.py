@@ -8,8 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -479,26 +478,10 @@ class Said(NamedTuple):
     explanations: dict[tuple[str, str], dict[str, Any]]
 
 
-# Whose run is everyday's; the others' is `make slow`'s.
-EVERYDAY = ("torch_0",)
-
-
-def marked(name: str) -> Any:
-    """A fault's name as a parameter, slow if its module's run is."""
-    everyday = TARGETS[name].partition(":")[0] in EVERYDAY
-    return pytest.param(name, marks=() if everyday else pytest.mark.slow)
-
-
 @pytest.fixture(scope="module")
-def said_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Said]:
-    """What was said of a fault and of the others of its run, which is made when first it is asked for."""
-
-    @cache
-    def made(everyday: bool) -> Said:
-        chosen = [module for module in MODULES if (module in EVERYDAY) == everyday]
-        return run_of(tmp_path_factory.mktemp("faults"), chosen)
-
-    return lambda name: made(TARGETS[name].partition(":")[0] in EVERYDAY)
+def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
+    """What was said of all."""
+    return run_of(tmp_path_factory.mktemp("faults"), list(MODULES))
 
 
 def run_of(folder: Path, modules: Sequence[str]) -> Said:
@@ -528,11 +511,11 @@ def _conformance(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)  # the first waits for the run
-@pytest.mark.parametrize("name", [marked(name) for name in TARGETS])
-def test_an_injected_fault_is_found_and_explained(said_of: Callable[[str], Said], name: str) -> None:
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_an_injected_fault_is_found_and_explained(said: Said, name: str) -> None:
     (fault,) = (fault for fault in FAULTS if fault.name == name)
-    said = said_of(name)
     assert said.status == 1
     check, stage, tensor, step = fault.found
     place = f"check `{check}`, stage `{stage}`, tensor `{tensor}`, step {step}"
@@ -548,9 +531,9 @@ def test_an_injected_fault_is_found_and_explained(said_of: Callable[[str], Said]
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_explanation_in_words(said_of: Callable[[str], Said]) -> None:
+def test_the_explanation_in_words(said: Said) -> None:
     name = "epsilon inside the root in RMSprop"
-    said, target = said_of(name), TARGETS[name]
+    target = TARGETS[name]
     found = _conformance(said.folder, "explain", "out", "rmsprop", "--implementation", target)
     words = re.sub(r"\d\.\d+(e-\d+)?|\de-\d+|\b0(?= in all)", "N", found.stdout)
     assert words == (
@@ -569,10 +552,10 @@ def test_the_explanation_in_words(said_of: Callable[[str], Said]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_what_comes_after_the_first_divergence_is_told_apart(said_of: Callable[[str], Said]) -> None:
+def test_what_comes_after_the_first_divergence_is_told_apart(said: Said) -> None:
     """The oracle, from the value that was observed: a weight is wrong in one layer alone, a tanh in every layer."""
     rows, tanh = (
-        said_of(name).explanations[TARGETS[name], "rmsprop"]["patching"]
+        said.explanations[TARGETS[name], "rmsprop"]["patching"]
         for name in ("the rows of a square weight one further", "LeCun's scaled tanh")
     )
     assert rows == "from the observed Z2 the oracle arrives at 3 of 3 later activations"

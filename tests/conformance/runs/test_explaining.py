@@ -93,6 +93,7 @@ def explain(store, seconds=60.0):
     return Run(store.folder)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_told_and_a_resumed_run_explains_it(unexplained, monkeypatch):
     monkeypatch.setattr(explaining, "MOST", 1)
     found = explain(unexplained)
@@ -138,6 +139,7 @@ def test_an_error_in_a_diagnosis_is_told_in_its_row(unexplained):
         assert "is missing" in row["cause"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_broken_off_is_not_explained(plan):
     made = plan("broken-off")
 

@@ -85,7 +85,7 @@ def verdicts(records, implementation):
 
 
 @pytest.mark.parametrize(
-    "name", ["SIGINT", "SIGKILL", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))]
+    "name", ["SIGKILL", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGTERM", "SIGHUP"))]
 )
 def test_a_run_that_was_ended_says_so_everywhere_and_leaves_nothing_behind(place, name):
     process = place.start(*place.begin("numpy,plug:Hangs"))
@@ -294,6 +294,7 @@ def failed_run(tmp_path_factory, place_at):
     return place.folder / "out"
 
 
+@pytest.mark.slow
 def test_results_of_an_unchanged_implementation_are_taken_again_and_it_is_said(place):
     arguments = [word for word in place.begin("numpy,plug:Honest") if word != "--fresh"]
     assert place.run(*arguments)[0] == 0

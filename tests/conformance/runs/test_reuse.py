@@ -114,6 +114,7 @@ def test_a_damaged_case_is_made_anew(run, tmp_path, is_it, damage):
     assert now.select("SELECT DISTINCT verdict FROM records") == [("pass",)]
 
 
+@pytest.mark.slow
 def test_a_case_that_is_too_large_is_not_kept(run, tmp_path, monkeypatch):
     monkeypatch.setattr(reuse, "MOST_CASE_BYTES", 100)
     shutil.rmtree(tmp_path / "cache")

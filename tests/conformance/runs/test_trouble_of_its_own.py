@@ -180,6 +180,7 @@ def test_a_run_that_nobody_may_write_to_can_be_read(tmp_path, monkeypatch):
     assert Store(tmp_path).facts() == {"stopped": False}
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_no_text_holds_a_run(place):
     folder = os.fsdecode(b"a\xff")
     assert place.run(*place.begin("numpy", recipes=("s1",), output=folder))[0] == 0
@@ -187,12 +188,14 @@ def test_a_folder_whose_name_is_no_text_holds_a_run(place):
     assert place.run("report", folder)[0] == 0
 
 
+@pytest.mark.slow
 def test_opening_a_session_has_the_time_of_a_check(place):
     status, _, err = place.run(*place.begin("plug:Slow", "--timeout", "2", "--no-explain", recipes=("s1",)))
     assert status == 3
     assert "took longer than 2 s and was stopped" in err
 
 
+@pytest.mark.slow
 def test_an_implementation_that_is_not_there_costs_itself_where_the_others_are_kept(place):
     kept = [word for word in place.begin("numpy", recipes=("s1",)) if word != "--fresh"]
     assert place.run(*kept)[0] == 0
@@ -202,6 +205,7 @@ def test_an_implementation_that_is_not_there_costs_itself_where_the_others_are_k
     assert "absent:X lacks 1 of 1 trainings" in out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_ended_before_its_tables_were_made_can_be_gone_on_with(place):
     assert place.run(*place.begin("numpy", recipes=("s1",)))[0] == 0
     (place.folder / "empty").mkdir()
