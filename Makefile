@@ -81,6 +81,7 @@ matrix: wheel
 docs: install
 	rm -rf build/docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/docs
+	$(TESTING) $(BIN)/python -m pytest --quiet -m slow -k 'elsewhere or contents' tests/test_site.py
 
 # Pages that are made from the source.
 pages: install

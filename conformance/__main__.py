@@ -21,8 +21,10 @@ def main() -> None:
             os.write(2, f"conformance: {needs}\n".encode())
         sys.exit(BAD_INPUT)
     try:
+        from conformance.adapters.collecting import collect_rarely
         from conformance.cli import main as command
 
+        collect_rarely()
         command()
     except KeyboardInterrupt:  # before a command has begun, which says so itself
         sys.exit(INCOMPLETE)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.adapters.collecting import collect_rarely
 from conformance.checks.observation import Key, Observation
 from conformance.verdicts.compare import NOT_FAILING, Expectation, compare, measure_noise
 from conformance.verdicts.rerounding import AnotherLibrary, subtracted
@@ -153,5 +154,4 @@ def _named(value: Any, name: str = "value") -> dict[str, Any]:
 def pytest_collection_finish() -> None:
     """Leave what was imported alone: looking through all of four frameworks for garbage takes its time."""
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    collect_rarely()

@@ -49,6 +49,7 @@ def outside(text, suffix):
     return [address for address in flat if re.match(r"""["' ]*(https?:)?//""", address)]
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(site):
     files = [path for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > 25
@@ -75,6 +76,7 @@ def test_a_link_and_a_file_beside_the_page_are_no_requests():
     assert outside("a { background: url(data:image/png;base64,xx) }", ".css") == []
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_table_of_contents(site):
     index = (site / "index.html").read_text(encoding="utf-8")
     for page in DOCS.rglob("*.md"):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from conformance.adapters.collecting import collect_rarely
 from conformance.adapters.guarded import open_session
 from conformance.adapters.numpy import NumpySession
 from conformance.adapters.registry import load
@@ -121,6 +122,7 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
         do = lambda task, checks: look_at(  # noqa: E731
             name, adapter, traces, Traces(scratch), stream, task, checks, own=own
         )
+    collect_rarely()
     for request in stream.requests():
         try:
             do(tasks[request["recipe"], request["dtype"]], request["checks"])

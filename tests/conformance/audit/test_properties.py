@@ -197,7 +197,7 @@ def go_through(values, names):
     assert found == [], "\n".join(map(str, found[:8]))
 
 
-@settings(COSTLY, max_examples=12)
+@settings(COSTLY, max_examples=6)
 @given(recipes())
 def test_a_random_recipe_passes_in_numpy_and_torch(values):
     go_through(values, ("numpy", "torch"))
