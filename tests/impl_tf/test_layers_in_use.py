@@ -134,7 +134,7 @@ def test_what_is_fed_is_taken_in_training_while_it_lasts():
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_plain_training_loop_learns_which_of_two_words_came_last(compiled):
     generator = np.random.default_rng(0)
     tokens = tf.constant(generator.integers(INTEGERS, size=(64, 6)))

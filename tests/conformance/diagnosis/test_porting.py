@@ -137,6 +137,7 @@ def test_what_does_not_divide_the_losses_of_single_examples_is_named_under_the_r
     ]
 
 
+@pytest.mark.slow
 def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
     found = explained(NORMALISED, another_norm)
     assert not found.causes

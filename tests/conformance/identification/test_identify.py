@@ -80,6 +80,7 @@ def test_what_the_catalogue_has_not_is_none_known_with_the_nearest(mine):
     assert answer.distance > 0.01
 
 
+@pytest.mark.slow
 def test_a_target_that_ends_its_process_or_takes_too_long_is_told(mine):
     with pytest.raises(Incomplete, match="its process ended: exit status 7"):
         conformance.identify("mine:crash")

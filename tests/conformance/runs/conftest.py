@@ -49,9 +49,9 @@ class Place:
         return process.returncode, out, err
 
     def begin(self, implementations, *more, recipes=("s1", "s2"), output="out"):
-        """The arguments of a run in float64."""
+        """The arguments of a run in float64, whose failures are not explained."""
         chosen = [word for name in recipes for word in ("--recipe", f"{name}.toml")]
-        common = ["--dtype", "float64", "--output", output, "--fresh"]
+        common = ["--dtype", "float64", "--output", output, "--fresh", "--no-explain"]
         return ["run", *chosen, "--implementation", implementations, *common, *more]
 
     def await_the_hanging_one(self, process):

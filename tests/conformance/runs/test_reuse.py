@@ -101,8 +101,12 @@ def test_another_source_of_the_harness_takes_nothing(run, monkeypatch):
     ("is_it", "damage"),
     [
         (lambda name: name.endswith(".json"), lambda content: content[:-7]),
-        (lambda name: not name.endswith(".json") and not name.startswith("data-"), lambda content: content[:-1] + b"x"),
-        (lambda name: name.startswith("data-"), lambda content: b""),
+        pytest.param(
+            lambda name: not name.endswith(".json") and not name.startswith("data-"),
+            lambda content: content[:-1] + b"x",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(lambda name: name.startswith("data-"), lambda content: b"", marks=pytest.mark.slow),
     ],
     ids=["note cut", "case changed", "data emptied"],
 )

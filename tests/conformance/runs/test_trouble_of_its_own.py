@@ -218,6 +218,7 @@ def test_a_run_that_was_ended_before_its_tables_were_made_can_be_gone_on_with(pl
     assert place.load("empty").passed
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_leaves_no_folder_in_the_way_of_the_next(place):
     assert place.run(*place.begin("numpy", recipes=("s1",), output="before"))[0] == 0  # whose case is kept
     for implementation, more in (("numpy", ("--device", "tpu")), ("absent:X", ())):

@@ -212,6 +212,7 @@ def test_tokens_into_an_embedding(judged, dtype):
     assert {"1.W", "velocity of 1.W", "cost"} <= found.of("pass")["free_running"]
 
 
+@pytest.mark.slow
 def test_an_embedding_s_start_is_looked_at(judged):
     def started(make):
         model = [
