@@ -14,7 +14,7 @@ from conformance.faults.injection import Edit, edited
 from conformance.recipes.coverage import recipe_with
 
 ROOT = Path(__file__).parents[2]
-ONE_IN = 200
+ONE_IN = 150
 ROWS = listed()
 
 # Faults divide by zero and overflow; as in the harness's own processes, that is no error of the harness.
