@@ -70,7 +70,6 @@ def test_the_recipes_that_come_along_are_valid(path):
 NOT_RUN = {
     "make run": "the default suite",
     "make test": "these tests themselves",
-    "recipes/cats_logistic.toml": "needs the course's files",
     "my_package.adapter:MyAdapter": "somebody else's implementation",
     "--device gpu": "needs a GPU",
 }

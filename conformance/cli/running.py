@@ -19,6 +19,7 @@ from conformance.cli.result import Manner, Result, show_result
 from conformance.data.wording import shown
 from conformance.recipes.choosing import find
 from conformance.reports import write_reports
+from conformance.reports.page import number_of
 from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
@@ -180,11 +181,13 @@ def _what_is_installed() -> str:
 
 def _how_much(found: Forecast) -> str:
     """A line on what a run will be: trainings, steps, time and memory."""
-    parts = [f"{found.trainings} trainings"]
+    parts = [number_of(found.trainings, "training")]
     if found.kept:
         parts[0] += f", {found.kept} of them kept of earlier runs"
     if found.kept < found.trainings:
-        steps = f"{found.steps:,} steps" + (f" and {found.unsized} recipes on files" if found.unsized else "")
+        steps = f"{found.steps:,} steps"
+        if found.unsized:
+            steps += f" and {number_of(found.unsized, 'recipe')} on files"
         least = f"at least {span(found.seconds)} ({', '.join(found.unknown)} not counted)"
         parts += [
             steps,

@@ -7,6 +7,7 @@ from typing import Any
 
 from conformance.adapters.installation import installed
 from conformance.adapters.registry import resolve
+from conformance.data.datasets import DATASETS, DataError, load_dataset
 from conformance.exchange.replay import by_short_names
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
@@ -38,7 +39,8 @@ def plan_of(
     whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
     time. ``dtypes`` are the precisions of all recipes; by default each recipe's own. ``select`` chooses recipes by
     patterns. ``options`` are other fields of :class:`Plan`; the oracle's cases of
-    earlier runs are taken unless they say otherwise. Raises ValueError, naming the option.
+    earlier runs are taken unless they say otherwise. Raises ValueError, naming the option, or the recipe whose data
+    cannot be had.
     """
     choose_all("device", [device], DEVICES)
     chosen_checks = choose_all("check", checks, LADDER)
@@ -56,9 +58,20 @@ def plan_of(
     targets = by_short_names(asked_for)
     if targets != asked_for:
         options |= {"reuse": False, "kept_cases": False}  # cases are then in the situations of a trace
+    _require_data(precise)
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
     return Plan(folder.resolve(), found, targets, needed, device, in_order, **{"kept_cases": True, **options})
+
+
+def _require_data(recipes: Iterable[Recipe]) -> None:
+    """Raise ValueError where files of data cannot be had; all other data comes along."""
+    read = {recipe.dataset: recipe.name for recipe in recipes if DATASETS[recipe.dataset.name].kind == "files"}
+    for choice, name in read.items():
+        try:
+            load_dataset(**dict(choice))
+        except DataError as error:
+            raise ValueError(f"recipe {name!r}: {error}") from error
 
 
 def in_precisions(recipes: Iterable[Recipe], dtypes: Iterable[str] | None) -> list[Recipe]:

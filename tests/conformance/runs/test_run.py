@@ -280,8 +280,11 @@ def test_data_that_cannot_be_had_is_refused_with_the_recipe_and_the_reason(place
     monkeypatch.setenv("CONFORMANCE_DATA", str(place / "nowhere"))
     text = RECIPE.replace('{name = "xor", examples = 80, test_examples = 20}', '{name = "cat_files"}')
     (place / "cats.toml").write_text(text, encoding="utf-8")
+    before = os.listdir(place / "reports") if (place / "reports").exists() else []
     result = conformance(place, "run", "--recipe", "cats.toml", "--implementation", "numpy")
     assert result.returncode == 2
+    assert "numpy: 0 of" not in result.stderr  # nothing was begun
+    assert (os.listdir(place / "reports") if (place / "reports").exists() else []) == before
     assert "recipe 'small'" in result.stderr
     assert "train_catvnoncat.h5" in result.stderr
 
