@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from conformance.adapters.cache import part_of
 from conformance.data.archives import ALLOWED as NPZ
 from conformance.data.archives import read_member
 from conformance.data.files import DataError, reading
@@ -66,7 +67,7 @@ def read_tensors(path: Path) -> Tensors:
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
     """Write named arrays as safetensors; the file appears whole or not at all. Raises OSError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         save_file({name: np.array(value, order="C") for name, value in tensors.items()}, part)
         part.replace(path)

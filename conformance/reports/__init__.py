@@ -5,7 +5,7 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from conformance.adapters.cache import write_whole
+from conformance.adapters.cache import clear_parts, write_whole
 from conformance.adapters.installation import install_command
 from conformance.reports.digest import as_comment, as_values
 from conformance.reports.junit import as_junit
@@ -28,6 +28,7 @@ def write_reports(folder: Path) -> None:
     Raises StoreError for a folder whose run cannot be read, OSError for one that cannot be written.
     """
     run = Run(folder)
+    clear_parts(folder)
     values = json.dumps(as_values(run), indent=2, allow_nan=False)
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
     _write(folder / "summary.md", summarize(run))

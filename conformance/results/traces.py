@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from conformance.adapters.cache import part_of
 from conformance.data.wording import one_line
 from conformance.problems.tensors import Tensors
 
@@ -39,7 +39,7 @@ class Traces:
     def save_tensors(self, name: str, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
         """Write named arrays; the file appears whole or not at all. Raises OSError."""
         target = self.trace(name)
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        part = part_of(target)
         arrays = {key: np.asarray(value, order="C") for key, value in tensors.items()}
         try:
             save_file(arrays, part, {**(metadata or {}), ORDER: json.dumps(list(arrays))})

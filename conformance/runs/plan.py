@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from conformance.adapters.cache import part_of
 from conformance.data.wording import listed, shown
 from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.results.traces import StoreError, told
 from conformance.verdicts.order import LADDER
 
 FILE = "plan.json"
-PART = f"{FILE}.part"  # all that a run may leave that is killed before it has begun
 CHECK_SECONDS = 900.0  # a check that takes longer is stopped
 DEVICES = ("cpu", "gpu", "tpu")
 EXPLAIN_SECONDS = 60.0  # for the causes of all that failed
@@ -102,7 +102,7 @@ class Plan:
         """Write the plan into its folder; it appears whole or not at all. Raises OSError, also for a second."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
         values["recipes"] = [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]
-        part = self.folder / f"{PART}.{os.getpid()}"
+        part = part_of(self.folder / FILE)
         try:
             part.write_text(json.dumps(values), encoding="utf-8")
             os.link(part, self.folder / FILE)

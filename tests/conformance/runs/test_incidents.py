@@ -7,6 +7,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -139,12 +141,14 @@ def test_where_no_run_was_begun_none_is_gone_on_with_but_one_can_begin(place):
     out = place.folder / "out"
     assert place.run("run", "--resume", "out")[0] == 2
     out.mkdir()
-    (out / "plan.json.part").write_text("{", encoding="utf-8")
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    part = out / f"plan.json.{int(killed.stdout)}.part"
+    part.write_text("{", encoding="utf-8")
     status, _, err = place.run("run", "--resume", "out")
     assert status == 2
     assert "holds no plan.json, for no run was begun in it" in err
     assert place.run(*place.begin("numpy", recipes=("s1",)))[0] == 0
-    assert not (out / "plan.json.part").exists()
+    assert not part.exists()
 
 
 @pytest.mark.slow
