@@ -28,8 +28,9 @@ def run(
         device: ``cpu``, ``gpu`` or ``tpu``.
         output: a new or empty folder; by default one below ``reports``, named by the time.
 
-    Raises ValueError for an argument that is not allowed, BadInput (of ``conformance.runs.outcome``) where a device, an
-    implementation or data are not there, Incomplete where the run could not be carried out to its end.
+    Raises ValueError for an argument that is not allowed or data that are not there, BadInput (of
+    ``conformance.runs.outcome``) where a device or an implementation is not there, Incomplete where the run could not
+    be carried out to its end.
     """
     plan = plan_of(
         [recipes] if isinstance(recipes, Recipe) else recipes,

@@ -1,13 +1,8 @@
 """The user's cache folder: where it is, and a bound on what is kept in it from run to run."""
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
-
-import psutil
-
-_PART = re.compile(r".+\.(\d{1,9})\.part", re.DOTALL)
 
 
 def cache_folder(name: str) -> Path | None:
@@ -47,31 +42,3 @@ def prune(folder: Path, most_bytes: int) -> bool:
             file.unlink()
         held -= size
     return os.access(folder, os.W_OK)
-
-
-def part_of(file: Path) -> Path:
-    """Where this process writes a file before it stands under its name."""
-    return file.with_name(f"{file.name}.{os.getpid()}.part")
-
-
-def is_part(name: str) -> bool:
-    """Whether a file of this name is one that was not written to its end, or is being written."""
-    return _PART.fullmatch(name) is not None
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove what processes that were killed have left of files that they wrote, in all depths. Raises OSError."""
-    for file in folder.rglob("*.part"):
-        found = _PART.fullmatch(file.name)
-        if found and not psutil.pid_exists(int(found[1])):
-            file.unlink(missing_ok=True)
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all. Raises OSError."""
-    part = part_of(file)
-    try:
-        part.write_bytes(data)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from conformance.adapters.cache import part_of
+from conformance.adapters.whole_files import part_of
 from conformance.data.archives import ALLOWED as NPZ
 from conformance.data.archives import read_member
 from conformance.data.files import DataError, reading

@@ -65,7 +65,7 @@ def injected(implementation: str, *edits: Edit) -> Iterator[type[Adapter]]:
     """
     package = PACKAGES[implementation]
     if package == REFERENCE:
-        with _with_changes(package, edits, imports_of(package)):
+        with _with_changes(package, edits, _imports_of(package)):
             adapter = _adapter_of(implementation)
         yield adapter
         return
@@ -96,7 +96,7 @@ def injected_module(module: ModuleType, *edits: Edit) -> ModuleType:
     (0.0, 0.1)
     """
     package, _, name = module.__name__.rpartition(".")
-    imports = imports_of(package)
+    imports = _imports_of(package)
     below = {name}
     while more := {each for file in below for each in imports[file]} - below:
         below |= more
@@ -132,25 +132,27 @@ def _with_changes(package: str, edits: Edits, imports: Mapping[str, Iterable[str
 
 def _code(package: str, file: str, edits: Edits) -> CodeType:
     """A module's code with ``edits``; as it is it is compiled once."""
-    return compiled_with(package, file, edits) if edits else _compiled_once(package, file)
+    return _compiled_with(package, file, edits) if edits else _compiled_once(package, file)
 
 
 @cache
 def _compiled_once(package: str, file: str) -> CodeType:
-    return compiled_with(package, file, ())
+    return _compiled_with(package, file, ())
 
 
-def compiled_with(package: str, file: str, edits: Edits) -> CodeType:
+def _compiled_with(package: str, file: str, edits: Edits) -> CodeType:
     """The code of a module of a package with ``edits`` of it. Raises ValueError as :func:`injected`."""
-    path = folder_of(package) / f"{file}.py"
+    path = _folder_of(package) / f"{file}.py"
     changed = edited(path.read_text(encoding="utf-8"), edits, package)
     return compile(changed, str(path), "exec", dont_inherit=True)
 
 
 @cache
-def imports_of(package: str) -> Mapping[str, tuple[str, ...]]:
+def _imports_of(package: str) -> Mapping[str, tuple[str, ...]]:
     """Each module of a package with those of it that it imports, itself after them."""
-    needed = {path.stem: _imported(path) for path in sorted(folder_of(package).glob("*.py")) if path.stem != "__init__"}
+    needed = {
+        path.stem: _imported(path) for path in sorted(_folder_of(package).glob("*.py")) if path.stem != "__init__"
+    }
     return {file: needed[file] for file in TopologicalSorter(needed).static_order()}
 
 
@@ -161,7 +163,7 @@ def _imported(path: Path) -> tuple[str, ...]:
     return tuple({name for node in found for name in ([node.module] if node.module else [a.name for a in node.names])})
 
 
-def folder_of(package: str) -> Path:
+def _folder_of(package: str) -> Path:
     """Where the source of a package stands."""
     found = util.find_spec(package)
     assert found is not None
@@ -227,7 +229,7 @@ def _compiled(package: str) -> TemporaryDirectory[str]:
     """A folder with a copy of a package, compiled, so that of a further copy only what is changed is compiled again."""
     folder = TemporaryDirectory(prefix="compiled-")
     copy = Path(folder.name) / package
-    shutil.copytree(folder_of(package), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_folder_of(package), copy, ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(copy, quiet=2)
     return folder
 

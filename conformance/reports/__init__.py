@@ -5,8 +5,8 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from conformance.adapters.cache import clear_parts, write_whole
 from conformance.adapters.installation import install_command
+from conformance.adapters.whole_files import clear_parts, write_whole
 from conformance.reports.digest import as_comment, as_values
 from conformance.reports.junit import as_junit
 from conformance.reports.page import page
@@ -28,7 +28,8 @@ def write_reports(folder: Path) -> None:
     Raises StoreError for a folder whose run cannot be read, OSError for one that cannot be written.
     """
     run = Run(folder)
-    clear_parts(folder)
+    for written in (folder, folder / "traces"):
+        clear_parts(written)
     values = json.dumps(as_values(run), indent=2, allow_nan=False)
     environment = json.dumps(run.facts, indent=2, sort_keys=True)
     _write(folder / "summary.md", summarize(run))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from conformance.adapters.cache import write_whole
+from conformance.adapters.whole_files import write_whole
 from conformance.data.wording import nearest, shown
 from conformance.verdicts.compare import Verdict
 

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from conformance.adapters.cache import part_of
+from conformance.adapters.whole_files import part_of
 from conformance.data.wording import one_line
 from conformance.problems.tensors import Tensors
 

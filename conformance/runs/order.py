@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.cache import is_part
 from conformance.adapters.installation import installed
 from conformance.adapters.registry import resolve
+from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
 from conformance.exchange.replay import by_short_names
 from conformance.recipes import choosing
@@ -16,7 +16,7 @@ from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
-from conformance.runs.plan import DEVICES, Plan
+from conformance.runs.plan import DEVICES, FILE, Plan
 from conformance.verdicts.order import LADDER
 
 REPORTS = Path("reports")
@@ -88,7 +88,7 @@ def _free(output: Path) -> Path:
     try:
         taken = output.is_symlink() and not output.exists()
         taken = taken or (output.exists() and not output.is_dir())
-        taken = taken or (output.exists() and any(not is_part(file.name) for file in output.iterdir()))
+        taken = taken or (output.exists() and any(not is_part(file.name, FILE) for file in output.iterdir()))
         above = next(folder for folder in output.resolve().parents if folder.exists())
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"output={str(output)!r} is not allowed: {error}") from error

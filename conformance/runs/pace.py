@@ -7,7 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from conformance.adapters.cache import cache_folder, write_whole
+from conformance.adapters.cache import cache_folder
+from conformance.adapters.whole_files import write_whole
 from conformance.recipes.size import estimate
 from conformance.runs.plan import Plan
 from conformance.runs.reuse import Kept

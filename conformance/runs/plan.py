@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from conformance.adapters.cache import part_of
+from conformance.adapters.whole_files import part_of
 from conformance.data.wording import listed, shown
 from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.results.traces import StoreError, told

@@ -19,8 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters.cache import cache_folder, prune, write_whole
+from conformance.adapters.cache import cache_folder, prune
 from conformance.adapters.registry import OWN, available
+from conformance.adapters.whole_files import write_whole
 from conformance.data.datasets import DATASETS
 from conformance.faults.injection import PACKAGES
 from conformance.results.cases import case_files, seal_case

@@ -23,7 +23,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from conformance.adapters.cache import cache_folder, write_whole
+from conformance.adapters.cache import cache_folder
+from conformance.adapters.whole_files import write_whole
 from conformance.checks.case import Case
 from conformance.problems.problem import Problem
 from conformance.recipes.recipe import Recipe

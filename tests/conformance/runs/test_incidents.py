@@ -144,6 +144,10 @@ def test_where_no_run_was_begun_none_is_gone_on_with_but_one_can_begin(place):
     killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     part = out / f"plan.json.{int(killed.stdout)}.part"
     part.write_text("{", encoding="utf-8")
+    own = out / f"film.{int(killed.stdout)}.part"  # somebody's, which a run would not write
+    own.touch()
+    assert place.run(*place.begin("numpy", recipes=("s1",)))[0] == 2
+    own.unlink()
     status, _, err = place.run("run", "--resume", "out")
     assert status == 2
     assert "holds no plan.json, for no run was begun in it" in err
