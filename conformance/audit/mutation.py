@@ -8,10 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,12 @@ ENVIRONMENT = WORKER_ENVIRONMENT | {
 
 # A process may map only so much memory, and each of JAX's programs takes some of it: 200 mutants are too many.
 MOST_IN_A_PROCESS = 80
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+def untold(line: dict[str, Any]) -> None:
+    """What is found is told to nobody before all is."""
 
 
 class Outcome(NamedTuple):
@@ -165,18 +172,24 @@ def _least(found: list[Outcome]) -> float:
     return min(outcome.margin for outcome in found)
 
 
-def try_all(implementations: Iterable[str], dtypes: Iterable[str], progress: Progress) -> list[Outcome]:
-    """Inject every mutant into each implementation, in processes of its own. Raises Incomplete if one of them dies."""
-    lines = in_processes("conformance.audit.mutation", implementations, (",".join(dtypes),), progress)
+def try_all(
+    implementations: Iterable[str], dtypes: Iterable[str], progress: Progress, tell: Tell = untold
+) -> list[Outcome]:
+    """Inject every mutant into each implementation, in processes of its own. Raises Incomplete if one of them dies.
+
+    Each outcome is told as soon as it is found.
+    """
+    lines = in_processes("conformance.audit.mutation", implementations, (",".join(dtypes),), progress, tell)
     return [Outcome(**line) for line in lines]
 
 
 def in_processes(
-    module: str, implementations: Iterable[str], arguments: tuple[str, ...], progress: Progress
+    module: str, implementations: Iterable[str], arguments: tuple[str, ...], progress: Progress, tell: Tell
 ) -> list[dict[str, Any]]:
     """What ``module`` prints of every mutant, an object a line, by implementation and in the order of the mutants.
 
-    It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Raises Incomplete.
+    It is run with an implementation, a share (``part/parts``) of its mutants and ``arguments``. Each object is told as
+    it comes, one at a time. Raises Incomplete.
     """
     jobs = []
     for name in implementations:
@@ -184,6 +197,13 @@ def in_processes(
         jobs += [(name, f"{part}/{parts}") for part in range(parts)]
     found: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {name: set() for name, _ in jobs}
+    one_at_a_time = Lock()
+
+    def take(name: str, line: dict[str, Any]) -> None:
+        found.append(line)
+        done[name].add(line["mutant"])
+        tell(line)
+        progress(name, len(done[name]), len(injected_in(name)))
 
     def carry_out(job: tuple[str, str]) -> None:
         command = [sys.executable, "-m", module, *job, *arguments]
@@ -192,9 +212,8 @@ def in_processes(
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:
-                found.append(json.loads(line))
-                done[job[0]].add(found[-1]["mutant"])
-                progress(job[0], len(done[job[0]]), len(injected_in(job[0])))
+                with one_at_a_time:
+                    take(job[0], json.loads(line))
             if process.wait():
                 errors.seek(0)
                 last = (errors.read().strip().splitlines() or ["nothing on its standard error"])[-1]

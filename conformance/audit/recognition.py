@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from conformance.adapters.session import Adapter
-from conformance.audit.mutation import edits_of, in_processes, injected_in, recipe_of, situation
+from conformance.audit.mutation import Tell, edits_of, in_processes, injected_in, recipe_of, situation, untold
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import singles
@@ -114,11 +114,13 @@ def _workshop(recipe: Recipe, dtype: str) -> Workshop:
     return Workshop(situation(recipe, dtype)[0].in_float64())
 
 
-def try_all(implementations: Iterable[str], progress: Progress) -> list[Recognition]:
-    """Inject and explain every mutant, in processes of their own. Raises Incomplete if one of them dies."""
-    return [
-        Recognition(**line) for line in in_processes("conformance.audit.recognition", implementations, (), progress)
-    ]
+def try_all(implementations: Iterable[str], progress: Progress, tell: Tell = untold) -> list[Recognition]:
+    """Inject and explain every mutant, in processes of their own. Raises Incomplete if one of them dies.
+
+    What is said of each is told as soon as it is.
+    """
+    lines = in_processes("conformance.audit.recognition", implementations, (), progress, tell)
+    return [Recognition(**line) for line in lines]
 
 
 def score(found: list[Recognition]) -> list[str]:

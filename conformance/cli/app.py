@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -226,14 +227,16 @@ def mutants(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by."""
+    """Inject every known fault and see whether the checks catch it. Status 1 if one that they should catch gets by.
+
+    With --json each outcome is a line as soon as it is found, so a trial that is broken off leaves what it has.
+    """
     from conformance.audit import mutation
     from conformance.cli.naming import implementations
     from conformance.faults.injection import PACKAGES
     from conformance.recipes.components import choose_all
     from conformance.recipes.recipe import DTYPES
     from conformance.runs.outcome import Incomplete
-    from conformance.verdicts.record import for_json
 
     try:
         names = choose_all("implementation", implementations(implementation), tuple(PACKAGES))
@@ -244,31 +247,35 @@ def mutants(
         raise typer.Exit(_explain_mutants(names, as_json))
     try:
         with progress_bars() as progress:
-            found = mutation.try_all(names, dtypes, progress)
+            found = mutation.try_all(names, dtypes, progress, _print_line if as_json else mutation.untold)
     except Incomplete as error:
         stop(Exit.INCOMPLETE, str(error))
-    if as_json:
-        print(json.dumps([for_json(outcome._asdict()) for outcome in found], indent=2))
-    else:
+    if not as_json:
         show_rows(mutation.table(found))
         for line in mutation.score(found):
             say(line)
     raise typer.Exit(Exit.NOT_ALL_PASS if mutation.missed(found) else Exit.ALL_PASS)
 
 
+def _print_line(values: Mapping[str, Any]) -> None:
+    """Print an object as one line of JSON, whole even if the command is broken off after it."""
+    from conformance.verdicts.record import for_json
+
+    print(json.dumps(for_json(values)), flush=True)
+
+
 def _explain_mutants(names: list[str], as_json: bool) -> Exit:
     """Print which mutants are explained under their own name. Returns the exit status that they call for."""
     from conformance.audit import recognition
+    from conformance.audit.mutation import untold
     from conformance.runs.outcome import Incomplete
 
     try:
         with progress_bars() as progress:
-            found = recognition.try_all(names, progress)
+            found = recognition.try_all(names, progress, _print_line if as_json else untold)
     except Incomplete as error:
         stop(Exit.INCOMPLETE, str(error))
-    if as_json:
-        print(json.dumps([each._asdict() for each in found], indent=2))
-    else:
+    if not as_json:
         for line in recognition.score(found):
             say(line)
     return Exit.ALL_PASS if all(each.recognised for each in found) else Exit.NOT_ALL_PASS

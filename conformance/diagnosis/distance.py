@@ -1,5 +1,7 @@
 """How far what was observed is from what a candidate makes, in units of what rounding may leave between them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from conformance.checks.observation import Observation
@@ -39,6 +41,12 @@ def _sides(found: Observation, expectation: Expectation) -> Array:
     assert expectation.observation.margins is not None
     low, high = expectation.observation.margins
     return np.where(np.isnan(found.value), 2, (found.value > high) * 1 - (found.value < low) * 1)
+
+
+def spreads(draws: Sequence[Observation], expectation: Expectation) -> bool:
+    """Whether draws of a sample lie on more than one side of the range that chance allows."""
+    sides = [_sides(draw, expectation) for draw in draws]
+    return any((side != sides[0]).any() for side in sides[1:])
 
 
 def _finite(one: Observation, other: Observation) -> tuple[Observation, Observation]:

@@ -9,7 +9,7 @@ from conformance.adapters.guarded import Malformed
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
-from conformance.diagnosis.distance import shares
+from conformance.diagnosis.distance import shares, spreads
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, Cause
 from conformance.diagnosis.workshop import Observations, Workshop
@@ -18,6 +18,7 @@ from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, measure_errors
 
 TINY = 1e-300
+SPREAD = 5.0  # standard deviations of four draws: further away lie two in a hundred
 
 
 class Fit(NamedTuple):
@@ -131,15 +132,25 @@ class Fits:
         return Fit(max(found), max(errors), mended)
 
     def _may_draw(self, candidate: Candidate, check: str, expectation: Expectation) -> bool:
-        """Whether what was observed of a sample lies where the candidate's own does with some other seed."""
+        """Whether what was observed of a sample lies where the candidate's own does with some other seed.
+
+        One whose draws lie on more than one side of the range spreads more than chance allows; it may then have drawn
+        what is within ``SPREAD`` standard deviations of them.
+        """
         key = expectation.observation.key
         observed = self.evidence.seen(check)[key]
         try:
             draws = [draw[key] for draw in self.workshop.draws(candidate, check) if key in draw]
         except (CannotBeCarriedOut, Malformed):
             return False
-        sides = [shares(observed, draw, expectation) for draw in draws]
-        return any(left is not None and left.max(initial=0.0) <= EXPLAINED for left in sides)
+        apart = [shares(draw, observed, expectation) for draw in draws]
+        if any(left is not None and left.max(initial=0.0) <= EXPLAINED for left in apart):
+            return True
+        if any(left is None for left in apart) or not spreads(draws, expectation):
+            return False
+        drawn = np.stack([np.asarray(draw.value, np.float64) for draw in draws])
+        distance = np.abs(observed.value - drawn.mean(axis=0))
+        return bool((distance <= SPREAD * drawn.std(axis=0, ddof=1)).all())
 
 
 def builtins(recipe: Recipe, asked: Recipe) -> list[str]:

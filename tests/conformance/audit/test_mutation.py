@@ -232,11 +232,12 @@ def test_what_the_processes_find_is_put_in_order(worker, monkeypatch):
         printf '{{"implementation": "%s", "mutant": "%s", "dtype": "%s", "check": "update", ' "$3" "$mutant" "$5"
         echo '"named": true, "caught": true, "margin": Infinity, "where": "parameter W1, step 1"}}'
     """)
-    progress = []
-    found = try_all(["torch", "numpy"], ["float64"], lambda *steps: progress.append(steps))
+    progress, told = [], []
+    found = try_all(["torch", "numpy"], ["float64"], lambda *steps: progress.append(steps), told.append)
     assert [(o.implementation, o.mutant) for o in found] == [
         (name, fault.name) for name in ("torch", "numpy") for fault in (CRASH, FAULT)
     ]
+    assert sorted(found) == sorted(Outcome(**line) for line in told)
     assert sorted(progress) == [("numpy", 1, 2), ("numpy", 2, 2), ("torch", 1, 0), ("torch", 2, 0)]
 
 
@@ -249,15 +250,32 @@ def test_a_process_that_dies_leaves_the_trial_incomplete(worker):
     assert "last words" in result.stderr
 
 
+def test_what_was_found_before_a_process_died_is_printed(worker, monkeypatch):
+    monkeypatch.setattr(mutation, "MUTANTS", (FAULT,))
+    line = Outcome(FAULT.name, "numpy", "float64", "update", True, True, float("inf"), "parameter W1, step 1")
+    worker(f"echo '{json.dumps(line._asdict())}'; echo 'last words' >&2; exit 7")
+    result = CliRunner().invoke(app, ["mutants", "--json"])
+    assert result.exit_code == 3
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    assert lines == [line._asdict() | {"margin": None}] * len(lines)
+    assert lines
+
+
 @pytest.mark.parametrize(("chosen", "status"), [([FAULT], 0), ([CRASH], 0), ([FAULT, NO_FAULT], 1)])
 def test_the_exit_status_tells_whether_a_mutant_got_by(monkeypatch, chosen, status):
-    monkeypatch.setattr(mutation, "try_all", lambda names, dtypes, progress: list(outcomes(chosen, names[0], dtypes)))
+    def try_here(names, dtypes, progress, tell):
+        found = list(outcomes(chosen, names[0], dtypes))
+        for outcome in found:
+            tell(outcome._asdict())
+        return found
+
+    monkeypatch.setattr(mutation, "try_all", try_here)
     shown = CliRunner().invoke(app, ["mutants", "--dtype", "float64"], env={"COLUMNS": "200"})
     assert shown.exit_code == status
     assert f"numpy, float64: 1 of {len(chosen)} mutants" in shown.stdout
     printed = CliRunner().invoke(app, ["mutants", "--dtype", "float64", "--json"])
     assert printed.exit_code == status
-    found = json.loads(printed.stdout, parse_constant=pytest.fail)
+    found = [json.loads(line, parse_constant=pytest.fail) for line in printed.stdout.splitlines()]
     assert [row["mutant"] for row in found[:: len(LADDER)]] == [mutant.name for mutant in chosen]
     assert {row["caught"] for row in found if row["margin"] is None} <= {True}
 

@@ -108,17 +108,22 @@ def test_the_shares_of_the_processes_are_all_mutants_once(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("found", "status"), [(FOUND[:1], 0), (FOUND, 1)])
 def test_the_command_prints_the_count(monkeypatch, found, status):
-    monkeypatch.setattr(recognition, "try_all", lambda names, progress: found)
+    def try_here(names, progress, tell):
+        for each in found:
+            tell(each._asdict())
+        return found
+
+    monkeypatch.setattr(recognition, "try_all", try_here)
     shown = CliRunner().invoke(app, ["mutants", "--explain", "--implementation", "torch"], env={"COLUMNS": "200"})
     assert shown.exit_code == status
     assert shown.stdout.splitlines() == score(found)
     printed = CliRunner().invoke(app, ["mutants", "--explain", "--json"])
     assert printed.exit_code == status
-    assert [Recognition(**row) for row in json.loads(printed.stdout)] == found
+    assert [Recognition(**json.loads(line)) for line in printed.stdout.splitlines()] == found
 
 
 def test_a_process_that_dies_leaves_the_count_incomplete(monkeypatch):
-    def die(names, progress):
+    def die(names, progress, tell):
         raise Incomplete("mutants of torch: exit status 7")
 
     monkeypatch.setattr(recognition, "try_all", die)
