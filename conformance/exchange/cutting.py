@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from conformance.exchange.fingerprints import Numbers, blocks, levels_among, rounded
-from conformance.exchange.matching import BlockName, Match, equal_in_content, left_of
+from conformance.exchange.matching import BlockName, Match, array_of, equal_in_content
 from conformance.exchange.packing import KNOWN, laid, packed, sums
 
 MOST_LEFT = 64  # arrays without a partner, of each set
@@ -41,43 +41,52 @@ CUTTINGS = (
 def in_blocks(ours: Named, theirs: Named) -> list[Match]:
     """What agrees once the arrays of either set, or of both, are cut: all blocks of an array, or none of them."""
     found: list[Match] = []
-    ours, theirs = _worth_it(ours, theirs), _worth_it(theirs, ours)
-    for cuts in sorted(product(CUTTINGS, repeat=2), key=lambda two: sum(map(CUTTINGS.index, two)))[1:]:
-        left = left_of(ours, theirs, found)
-        if not all(left) or max(map(len, left)) > MOST_LEFT or sum(map(_count, left)) > MOST_BLOCKS:
+    sides = _worth_it(ours, theirs), _worth_it(theirs, ours)
+    if not all(sides) or max(map(len, sides)) > MOST_LEFT or sum(map(_count, sides)) > MOST_BLOCKS:
+        return found
+    cut = [{cutting: dict(_cut(named, cutting)) for cutting in CUTTINGS} for named in sides]
+    for cut_a, cut_b in sorted(product(CUTTINGS, repeat=2), key=lambda two: sum(map(CUTTINGS.index, two)))[1:]:
+        taken = [{array_of(name) for match in found for name in names} for names in _sides(found)]
+        left = [
+            {name: block for name, block in one[cutting].items() if array_of(name) not in names}
+            for one, cutting, names in zip(cut, (cut_a, cut_b), taken, strict=True)
+        ]
+        if not all(left):
             break
-        found += _matched(*(dict(_cut(named, cut)) for named, cut in zip(left, cuts, strict=True)))
+        found += _matched(*left)
     return found
 
 
 def _matched(ours: Named, theirs: Named) -> list[Match]:
     """Matches between arrays and blocks; an array stands in them whole, or each of its blocks does, or none."""
     found = [match for match in equal_in_content(ours, theirs) if match.relation.kind in KNOWN]
-    left = [_without(ours, [match.a for match in found]), _without(theirs, [match.b for match in found])]
-    found += packed(left[0], left[1], (laid, sums))
+    taken = _sides(found)
+    found += packed(*(_without(named, names) for named, names in zip((ours, theirs), taken, strict=True)), (laid, sums))
     while True:
-        in_a = _explained(ours, [match.a for match in found])
-        in_b = _explained(theirs, [match.b for match in found])
+        in_a, in_b = (_explained(named, names) for named, names in zip((ours, theirs), _sides(found), strict=True))
         kept = [match for match in found if in_a.issuperset(match.a) and in_b.issuperset(match.b)]
         if len(kept) == len(found):
             return found
         found = kept
 
 
-def _without(named: Named, taken: list[tuple[str, ...]]) -> dict[str, Numbers]:
-    names = {name for each in taken for name in each}
-    return {name: numbers for name, numbers in named.items() if name not in names}
+def _sides(found: list[Match]) -> tuple[set[str], set[str]]:
+    """The names of either set that stand in a match."""
+    return {name for match in found for name in match.a}, {name for match in found for name in match.b}
 
 
-def _explained(named: Named, taken: list[tuple[str, ...]]) -> set[str]:
+def _without(named: Named, taken: set[str]) -> dict[str, Numbers]:
+    return {name: numbers for name, numbers in named.items() if name not in taken}
+
+
+def _explained(named: Named, taken: set[str]) -> set[str]:
     """Of arrays that are whole in a match their names, of those of which all blocks are the names of these."""
-    names = {name for each in taken for name in each}
     blocks_of = defaultdict(set)
     for name in named:
         if isinstance(name, BlockName):
             blocks_of[name.array].add(name)
-    by_blocks = [each for array, each in blocks_of.items() if array not in names and each <= names]
-    return {name for name in names if not isinstance(name, BlockName)}.union(*by_blocks)
+    by_blocks = [each for array, each in blocks_of.items() if array not in taken and each <= taken]
+    return {name for name in taken if not isinstance(name, BlockName)}.union(*by_blocks)
 
 
 def _cut(named: Named, cutting: Cutting) -> Iterator[tuple[str, Numbers]]:

@@ -39,6 +39,7 @@ class Numbers:
         self.value = found.view(np.uint8) if found.dtype == bool else found
         self.dtype = found.dtype
         self._digests: dict[str, int] = {}
+        self._of_slices: dict[tuple[int | None, str], Array] = {}
         self._fits: dict[str, bool] = {}
 
     @cached_property
@@ -88,6 +89,19 @@ class Numbers:
             self._digests[level] = total % 2**64
         return self._digests[level]
 
+    def slice_digests(self, axis: int | None, level: str) -> Array:
+        """The digest of each slice along an axis, (length of the axis,); without one, of each number."""
+        if (axis, level) not in self._of_slices:
+            moved = self.value.reshape(-1) if axis is None else np.moveaxis(self.value, axis, 0)
+            step = max(1, _BLOCK * len(moved) // max(moved.size, 1))
+            found = [np.zeros(0, np.uint64)]
+            for start in range(0, len(moved), step):
+                part = moved[start : start + step]
+                hashes = _hashed(rounded(part.astype(np.float64), level))
+                found.append(hashes.reshape(len(part), -1).sum(axis=1, dtype=np.uint64))
+            self._of_slices[axis, level] = np.concatenate(found)
+        return self._of_slices[axis, level]
+
 
 def levels_among(numbers: Iterable[Numbers]) -> list[str]:
     """The types in which digests must be taken to compare arrays: each that some of them fit, and not all."""
@@ -106,19 +120,6 @@ def level_of(a: Numbers, b: Numbers) -> str:
         if (a.fits(level) or b.fits(level)) and a.digest(level) == b.digest(level):
             return level
     return ""
-
-
-def slice_digests(value: Array, axis: int, level: str) -> Array:
-    """The digest of each slice of an array along an axis, (length of the axis,)."""
-    moved = np.moveaxis(value, axis, 0)
-    step = max(1, _BLOCK * len(moved) // max(moved.size, 1))
-    found = [
-        _hashed(rounded(moved[start : start + step].astype(np.float64), level)).reshape(-1, moved[0].size).sum(
-            axis=1, dtype=np.uint64
-        )
-        for start in range(0, len(moved), step)
-    ]  # fmt: skip
-    return np.concatenate(found) if found else np.zeros(0, np.uint64)
 
 
 def near_in_sum(a: Numbers, b: Numbers, reach: float) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from conformance.exchange.arrangements import Relation, relation
-from conformance.exchange.fingerprints import Numbers, levels_among, roundoff, slice_digests
+from conformance.exchange.fingerprints import Numbers, levels_among, roundoff
 from conformance.exchange.matching import Match, left_of
 from conformance.problems.tensors import Array
 
@@ -85,36 +85,47 @@ def laid_sums(wholes: Mapping[str, Numbers], parts: Mapping[str, Numbers], swapp
 def _tiled(wholes: Several, parts: Mapping[str, Numbers], swapped: bool) -> Found:
     left = {name: part for name, part in parts.items() if part.finite and part.value.size}
     levels = levels_among([*left.values(), *(each for each in wholes.values() if each.finite)])
+    known = [_Known(left, level) for level in levels] if left else []
     taken: set[str] = set()
     for names, whole in wholes.items():
         if not whole.finite or whole.is_constant or taken & set(names):
             continue
-        for level in levels:
-            made = _whole_of(whole, left, level, swapped)
-            if made is not None:
-                left = {name: part for name, part in left.items() if name not in made.parts}
-                taken |= set(names)
-                yield names, made
-                break
+        made = next((made for each in known if (made := _whole_of(whole, each, swapped))), None)
+        if made is not None:
+            taken |= set(names)
+            for each in known:
+                each.taken |= set(made.parts)
+            yield names, made
 
 
-def _whole_of(whole: Numbers, parts: Mapping[str, Numbers], level: str, swapped: bool) -> Laid | None:
+class _Known:
+    """Parts that are looked up by how many numbers they hold and by their digest; each of them once."""
+
+    def __init__(self, parts: Mapping[str, Numbers], level: str) -> None:
+        self.parts, self.level = parts, level
+        self.taken: set[str] = set()
+        self._names: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for name, part in parts.items():
+            self._names[part.value.size, part.digest(level)].append(name)
+        self.sizes = sorted({size for size, _ in self._names}, reverse=True)
+
+    def free(self, size: int, digest: int, but: list[str]) -> str | None:
+        """The first part of that size and digest that is in no whole, nor among some others."""
+        names = self._names.get((size, digest), ())
+        return next((name for name in names if name not in self.taken and name not in but), None)
+
+
+def _whole_of(whole: Numbers, known: _Known, swapped: bool) -> Laid | None:
     """The parts that lie in a whole along one of its axes, or along all of them made one."""
-    known: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for name, part in parts.items():
-        if part.value.size < whole.value.size and (whole.fits(level) or part.fits(level)):
-            known[part.value.size, part.digest(level)].append(name)
-    if not known:
-        return None
     value = whole.value
     views = [(axis, np.moveaxis(value, axis, 0)) for axis in range(value.ndim)]
     views += [(None, value.reshape(-1))] if value.ndim > 1 else []
     for axis, view in views:
-        digests = slice_digests(view, 0, level)
+        digests = whole.slice_digests(axis, known.level)
         turns = _in_turn(view, digests, known) if axis is not None else ()
         for chosen, cut, how in chain(_behind(view, digests, known), turns):
             place = " along all axes made one" if axis is None else f" along axis {axis}"
-            near = [_part(np.moveaxis(block, 0, axis or 0), parts[name], swapped)
+            near = [_part(np.moveaxis(block, 0, axis or 0), known.parts[name], swapped)
                     for name, block in zip(chosen, cut, strict=True)]  # fmt: skip
             if all(each.kind in KNOWN for each in near):
                 return Laid(tuple(chosen), how.format(place=place), near)
@@ -124,47 +135,45 @@ def _whole_of(whole: Numbers, parts: Mapping[str, Numbers], level: str, swapped:
 Cut = tuple[list[str], list[Array], str]
 
 
-def _behind(view: Array, digests: Array, known: Mapping[tuple[int, int], list[str]]) -> Iterator[Cut]:
+def _behind(view: Array, digests: Array, known: _Known) -> Iterator[Cut]:
     """Parts behind one another along the first axis, each found by the digest of what begins where the last ended."""
     width = view.size // max(len(view), 1)
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(digests, dtype=np.uint64)])
-    lengths = sorted({size // width for size, _ in known if size % width == 0}, reverse=True)
+    lengths = [size // width for size in known.sizes if size % width == 0 and size < view.size] if width else []
     chosen: list[str] = []
     cuts = [0]
     while cuts[-1] < len(view):
         start = cuts[-1]
-        for length in lengths:
-            end = start + length
-            if end <= len(view):
-                key = length * width, (int(ends[end]) - int(ends[start])) % 2**64
-                name = next((name for name in known.get(key, ()) if name not in chosen), None)
-                if name is not None:
-                    chosen.append(name)
-                    cuts.append(end)
-                    break
+        for end in (start + length for length in lengths if start + length <= len(view)):
+            name = known.free((end - start) * width, (int(ends[end]) - int(ends[start])) % 2**64, chosen)
+            if name is not None:
+                chosen.append(name)
+                cuts.append(end)
+                break
         else:
             return
-    blocks = [view[start:end] for start, end in pairwise(cuts)]
-    stacked = view.ndim > 1 and all(len(block) == 1 for block in blocks)
-    if len(chosen) > 1:
+    cut = [view[start:end] for start, end in pairwise(cuts)]
+    stacked = view.ndim > 1 and all(len(block) == 1 for block in cut)
+    if chosen:
         count = "two" if len(chosen) == 2 else len(chosen)
-        yield chosen, blocks, f"stack of the {count}" if stacked else f"{count} behind one another{{place}}"
+        yield chosen, cut, f"stack of the {count}" if stacked else f"{count} behind one another{{place}}"
 
 
-def _in_turn(view: Array, digests: Array, known: Mapping[tuple[int, int], list[str]]) -> Iterator[Cut]:
+def _in_turn(view: Array, digests: Array, known: _Known) -> Iterator[Cut]:
     """Parts of which a piece of each lies in turn along the first axis, as heads may have their own projections."""
     for count in IN_TURN:
         length, rest = divmod(len(view), count)
-        if rest:
+        if rest or view.size // count not in known.sizes:
             continue
         for times in (each for each in range(2, min(length, MOST_TIMES) + 1) if length % each == 0):
             piece = length // times
-            turns = digests.reshape(times, count, piece).sum((0, 2), dtype=np.uint64)
             chosen: list[str] = []
-            for each in turns:
-                names = known.get((view.size // count, int(each)), ())
-                chosen += [name for name in names if name not in chosen][:1]
-            if len(chosen) == count:
+            for each in digests.reshape(times, count, piece).sum((0, 2), dtype=np.uint64):
+                name = known.free(view.size // count, int(each), chosen)
+                if name is None:
+                    break
+                chosen.append(name)
+            else:
                 apart = view.reshape(times, count, piece, *view.shape[1:])
                 cut = [apart[:, place].reshape(length, *view.shape[1:]) for place in range(count)]
                 yield chosen, cut, f"{count} in turn{{place}}, {times} times {piece} of each"

@@ -65,7 +65,8 @@ class WeightsComparison(NamedTuple):
         if self.same:
             return f"same: {len(self.rows)} tensors"
         alike = "the same numbers, arranged otherwise" if self.same_but_rearranged else "different"
-        return f"{'cannot be told' if self.untold else alike}: {told}"
+        known = ", as far as it can be told" if any(row.kind == "untold" for row in self.rows) else ""
+        return f"{'cannot be told' if self.untold else alike + known}: {told}"
 
 
 def load_weights(path: Path) -> Tensors:
