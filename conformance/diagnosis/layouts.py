@@ -78,10 +78,8 @@ def order_of(observed: Array, expected: Array, axis: int, reach: float) -> list[
     means = theirs.mean(1)  # that of a slice is within reach where all of it is: only such slices are looked at
     by_mean = np.argsort(means, kind="stable")
     slack = reach + np.finfo(np.float64).eps * theirs.shape[1] * float(np.abs(theirs).max(initial=0.0))
-    first, last = (
-        np.searchsorted(means[by_mean], ours.mean(1) + side * slack, where)
-        for side, where in ((-1, "left"), (1, "right"))
-    )
+    first = np.searchsorted(means[by_mean], ours.mean(1) - slack, "left")
+    last = np.searchsorted(means[by_mean], ours.mean(1) + slack, "right")
     if int((last - first).sum()) > MOST_LOOKED_AT:
         return None
     order: list[int] = []

@@ -221,7 +221,7 @@ def may_be_multiples(a: Numbers, b: Numbers) -> bool:
     if not (a.finite and b.finite):
         return False
     ratios = [each.moments.total / (each.moments.square * each.value.size) ** 0.5 for each in (a, b)]
-    return abs(ratios[0] - ratios[1]) <= 0.01 / a.value.size**0.5
+    return bool(abs(ratios[0] - ratios[1]) <= 0.01 / a.value.size**0.5)
 
 
 def _as_it_lies(a: Numbers, b: Numbers) -> Relation | None:

@@ -26,7 +26,7 @@ Named = Mapping[str, Numbers]
 class Cutting(NamedTuple):
     """Equal blocks along the first or the last axis; ``rows``: a stack of two vectors is taken apart first."""
 
-    count: int
+    parts: int
     axis: int
     rows: bool
 
@@ -60,8 +60,8 @@ def in_blocks(ours: Named, theirs: Named) -> list[Match]:
 def _matched(ours: Named, theirs: Named) -> list[Match]:
     """Matches between arrays and blocks; an array stands in them whole, or each of its blocks does, or none."""
     found = [match for match in equal_in_content(ours, theirs) if match.relation.kind in KNOWN]
-    taken = _sides(found)
-    found += packed(*(_without(named, names) for named, names in zip((ours, theirs), taken, strict=True)), (laid, sums))
+    taken_a, taken_b = _sides(found)
+    found += packed(_without(ours, taken_a), _without(theirs, taken_b), (laid, sums))
     while True:
         in_a, in_b = (_explained(named, names) for named, names in zip((ours, theirs), _sides(found), strict=True))
         kept = [match for match in found if in_a.issuperset(match.a) and in_b.issuperset(match.b)]

@@ -117,7 +117,8 @@ def level_of(a: Numbers, b: Numbers) -> str:
     if a.value.size != b.value.size or not (a.finite and b.finite):
         return ""
     for level in LEVELS:
-        if (a.fits(level) or b.fits(level)) and a.digest(level) == b.digest(level):
+        told_finer = level != LEVELS[0] and a.fits(level) == b.fits(level)  # if both fit, no finer type says otherwise
+        if not told_finer and a.digest(level) == b.digest(level):
             return level
     return ""
 
@@ -185,4 +186,5 @@ def _hashed(value: Array) -> Array:
     bits: Array = np.ascontiguousarray(value + 0.0).view(np.uint64) + _MULTIPLIERS[2]
     bits = (bits ^ (bits >> np.uint64(30))) * _MULTIPLIERS[0]
     bits = (bits ^ (bits >> np.uint64(27))) * _MULTIPLIERS[1]
-    return bits ^ (bits >> np.uint64(31))
+    mixed: Array = bits ^ (bits >> np.uint64(31))
+    return mixed

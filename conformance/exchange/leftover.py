@@ -23,17 +23,15 @@ def repeated(ours: Named, theirs: Named, found: list[Match]) -> list[Match]:
 
 def _again(left: Named, others: Named, not_these: Named, letter: str) -> Iterator[tuple[str, str, Relation]]:
     """Arrays without a partner that are those of the other set that have one."""
-    by_size: dict[int, dict[str, Numbers]] = defaultdict(dict)
-    for name, value in others.items():
-        if name not in not_these and not value.is_constant:
-            by_size[value.value.size][name] = value
-    for name, value in left.items():
-        alike = equal_in_content({name: value}, by_size.get(value.value.size, {}))
-        for match in alike:
-            near = match.relation if letter == "A" else relation(others[match.b[0]], value)
-            if near.kind in KNOWN and not value.is_constant:
+    once = {name: value for name, value in others.items() if name not in not_these and not value.is_constant}
+    more = {name: value for name, value in left.items() if not value.is_constant}
+    while found := equal_in_content(more, once):  # each time every array of the other set once
+        for match in found:
+            value, other = more.pop(match.a[0]), once[match.b[0]]
+            near = match.relation if letter == "A" else relation(other, value)
+            if near.kind in KNOWN:
                 words = f"{near.words}: {letter} holds it more than once"
-                yield name, match.b[0], Relation("repeated", words, near.error)
+                yield match.a[0], match.b[0], Relation("repeated", words, near.error)
 
 
 def without_partner(ours: Named, theirs: Named) -> list[Match]:

@@ -1,6 +1,7 @@
 """Which arrays of two sets hold the same numbers: looked up by their fingerprints, not tried pair by pair."""
 
 import difflib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, get_args
@@ -143,7 +144,7 @@ def _multiples(ours: Named, theirs: Named) -> Iterator[tuple[str, str]]:
 
 def _spread(numbers: Numbers) -> float:
     """The sum of absolute values in root mean squares, the same for all multiples."""
-    return numbers.moments.total / (numbers.moments.square or 1.0) ** 0.5
+    return numbers.moments.total / math.sqrt(numbers.moments.square or 1.0)
 
 
 def _neighbours(ours: Named, theirs: Named, key: Callable[[Numbers], float]) -> Iterator[tuple[str, str]]:

@@ -74,7 +74,7 @@ def laid_sums(wholes: Mapping[str, Numbers], parts: Mapping[str, Numbers], swapp
     """The pairs of arrays whose sum others make up."""
     if not parts or max(len(wholes), len(parts)) > MOST_LEFT:
         return
-    added = {}
+    added: dict[tuple[str, ...], Numbers] = {}
     for (i, (first, x)), (j, (second, y)) in combinations(enumerate(wholes.items()), 2):
         if j - i <= NEIGHBOURS and x.value.shape == y.value.shape and _may_be_added(x, y):
             added[first, second] = Numbers(x.value + y.value)
@@ -118,7 +118,7 @@ class _Known:
 def _whole_of(whole: Numbers, known: _Known, swapped: bool) -> Laid | None:
     """The parts that lie in a whole along one of its axes, or along all of them made one."""
     value = whole.value
-    views = [(axis, np.moveaxis(value, axis, 0)) for axis in range(value.ndim)]
+    views: list[tuple[int | None, Array]] = [(axis, np.moveaxis(value, axis, 0)) for axis in range(value.ndim)]
     views += [(None, value.reshape(-1))] if value.ndim > 1 else []
     for axis, view in views:
         digests = whole.slice_digests(axis, known.level)
