@@ -34,14 +34,14 @@ def _again(left: Named, others: Named, not_these: Named, letter: str) -> Iterato
                 yield match.a[0], match.b[0], Relation("repeated", words, near.error)
 
 
-def without_partner(ours: Named, theirs: Named) -> list[Match]:
-    """What is of one number, what is of one shape, and what the one set alone holds."""
+def without_partner(ours: Named, theirs: Named, untried: str) -> list[Match]:
+    """What is of one number, what is of one shape, and what the one set alone holds; ``untried``: a bound was met."""
     found = list(_untold(ours, theirs))
     left_a, left_b = left_of(ours, theirs, found)
     found += _of_one_shape(left_a, left_b)
     left_a, left_b = left_of(ours, theirs, found)
-    found += [Match((name,), (), _only("A", value)) for name, value in left_a.items()]
-    return found + [Match((), (name,), _only("B", value)) for name, value in left_b.items()]
+    found += [Match((name,), (), _only("A", value, untried)) for name, value in left_a.items()]
+    return found + [Match((), (name,), _only("B", value, untried)) for name, value in left_b.items()]
 
 
 def _untold(ours: Named, theirs: Named) -> Iterator[Match]:
@@ -81,9 +81,10 @@ def _of_one_shape(ours: Named, theirs: Named) -> Iterator[Match]:
             yield Match((a,), (b,), relation(ours[a], theirs[b]))
 
 
-def _only(letter: str, numbers: Numbers) -> Relation:
+def _only(letter: str, numbers: Numbers, untried: str) -> Relation:
     value = numbers.value
     if value.dtype.kind in "iu" and numbers.dtype != bool and value.size <= FEW:
         words = f"{letter} alone has it: {value.size} whole number{'s' * (value.size > 1)}, a counter or a seed"
         return Relation("aside", words, float("nan"))
-    return Relation("missing", f"{letter} alone has it, shape {value.shape}", float("nan"))
+    words = f"{letter} alone has it, shape {value.shape}{f' ({untried})' if untried else ''}"
+    return Relation("missing", words, float("nan"))

@@ -43,7 +43,7 @@ class Laid(NamedTuple):
 
 def packed(ours: Mapping[str, Numbers], theirs: Mapping[str, Numbers], ways: Sequence[Way]) -> list[Match]:
     """Each array without a partner that is several of the other set, in one of some ways."""
-    if sum(each.value.size for named in (ours, theirs) for each in named.values()) > MOST_NUMBERS:
+    if _count(ours, theirs) > MOST_NUMBERS:
         return []
     found: list[Match] = []
     for swapped in (False, True):
@@ -54,6 +54,21 @@ def packed(ours: Mapping[str, Numbers], theirs: Mapping[str, Numbers], ways: Seq
                 a, b = (made.parts, whole) if swapped else (whole, made.parts)
                 found.append(Match(a, b, _told(made, swapped)))
     return found
+
+
+def not_looked_for(ours: Mapping[str, Numbers], theirs: Mapping[str, Numbers]) -> str:
+    """What was not tried of the arrays that are left, since there is too much of them; ``""`` if all was."""
+    if not ours or not theirs:
+        return ""
+    if _count(ours, theirs) > MOST_NUMBERS:
+        return f"more than {MOST_NUMBERS:,} numbers are left: packed arrays are not looked for"
+    if max(len(ours), len(theirs)) > MOST_LEFT:
+        return f"more than {MOST_LEFT} arrays are left: sums and blocks are not looked for"
+    return ""
+
+
+def _count(*sets: Mapping[str, Numbers]) -> int:
+    return sum(each.value.size for named in sets for each in named.values())
 
 
 def _told(made: Laid, swapped: bool) -> Relation:

@@ -11,7 +11,7 @@ from conformance.exchange.files import read_tensors
 from conformance.exchange.fingerprints import Numbers
 from conformance.exchange.leftover import NOTHING, repeated, without_partner
 from conformance.exchange.matching import array_of, left_of, matched
-from conformance.exchange.packing import WAYS, packed
+from conformance.exchange.packing import WAYS, not_looked_for, packed
 from conformance.exchange.trace import file_of
 from conformance.problems.tensors import Array, Tensors
 from conformance.verdicts.record import for_json
@@ -93,7 +93,8 @@ def diff(a: Mapping[str, Array], b: Mapping[str, Array]) -> WeightsComparison:
     found += packed(*left_of(ours, theirs, found), WAYS)
     found += in_blocks(*left_of(ours, theirs, found))
     found += repeated(ours, theirs, found)
-    found += without_partner(*left_of(ours, theirs, found))
+    left = left_of(ours, theirs, found)
+    found += without_partner(*left, not_looked_for(*left))
     place = {name: number for number, name in enumerate(a)}
     found.sort(key=lambda match: min(place[array_of(name)] for name in match.a) if match.a else len(place))
     return WeightsComparison([Row(" + ".join(match.a), " + ".join(match.b), *match.relation) for match in found])

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from conformance.exchange import packing
 from conformance.exchange.weights import diff
 
 D, U = 5, 4
@@ -172,6 +173,17 @@ def test_a_counter_or_a_seed_that_one_alone_has_is_no_difference_but_is_shown():
     assert found.rows[1].kind == "aside"
     assert found.same_but_rearranged
     assert not found.same
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"), [("MOST_NUMBERS", "packed arrays are not looked for"), ("MOST_LEFT", "sums and blocks are not")]
+)
+def test_what_was_not_looked_for_is_said(monkeypatch, bound, words):
+    monkeypatch.setattr(packing, bound, 1)
+    found = diff({"b": BIAS_IH + BIAS_HH, "c": Q[0]}, {"b_ih": BIAS_IH, "b_hh": BIAS_HH, "d": K[:3]})
+    missing = [row.relation for row in found.rows if row.kind == "missing"]
+    assert missing
+    assert all(words in each for each in missing)
 
 
 @pytest.mark.parametrize("how", ["transposed", "packed", "unrelated", "zeros"])

@@ -17,7 +17,7 @@ def ported(request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("one", "other"), permutations(Ported._fields, 2))
+@pytest.mark.parametrize(("one", "other"), list(permutations(Ported._fields, 2)))
 def test_a_layer_of_one_framework_is_that_of_another_and_one_changed_number_is_seen(ported, one, other):
     ours, theirs = getattr(ported, one), getattr(ported, other)
     found = diff(ours, theirs)
