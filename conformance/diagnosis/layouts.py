@@ -11,6 +11,7 @@ Named = tuple[str, Array]
 
 LARGEST_TERM = 1000  # of a fraction by which a single number is multiplied, if it is one over a whole number
 SMALL_TERM = 12  # and if it is any other
+MOST_LOOKED_AT = 2**20  # pairs of slices that may be one, beyond which no permutation is looked for
 
 
 def recognise(observed: Array, expected: Array, tolerance: float) -> str:
@@ -48,7 +49,7 @@ def recognise(observed: Array, expected: Array, tolerance: float) -> str:
     if np.abs(observed - factor * expected).max() <= reach * max(1.0, abs(factor)):
         negated = abs(factor + 1) <= 2 * tolerance
         if observed.size > 1 or negated or _is_simple(factor, 2 * tolerance):
-            return "negated" if negated else f"multiplied by {_written(factor)}"
+            return "negated" if negated else f"multiplied by {written(factor)}"
     if np.abs(np.sort(observed, axis=None) - np.sort(expected, axis=None)).max() <= reach:
         return "shuffled: the expected numbers in other places"
     return ""
@@ -67,20 +68,28 @@ def _rearranged(expected: Array) -> Iterator[Named]:
 def order_of(observed: Array, expected: Array, axis: int, reach: float) -> list[int] | None:
     """The numbers of the slices of ``expected`` along ``axis`` that those of ``observed`` are, to within ``reach``.
 
-    Each is one of them; None if there is no such order.
+    Each is one of them; None if there is no such order, or if too many slices are alike to find one.
 
     >>> order_of(np.array([3.0, 1.0]), np.array([1.0, 3.0]), 0, 0.0)
     [1, 0]
     """
     ours = np.moveaxis(observed, axis, 0).reshape(expected.shape[axis], -1)
     theirs = np.moveaxis(expected, axis, 0).reshape(expected.shape[axis], -1)
-    order = []
-    left = list(range(len(theirs)))
-    for row in ours:
-        match = next((k for k in left if np.abs(row - theirs[k]).max() <= reach), None)
+    means = theirs.mean(1)  # that of a slice is within reach where all of it is: only such slices are looked at
+    by_mean = np.argsort(means, kind="stable")
+    slack = reach + np.finfo(np.float64).eps * theirs.shape[1] * float(np.abs(theirs).max(initial=0.0))
+    first = np.searchsorted(means[by_mean], ours.mean(1) - slack, "left")
+    last = np.searchsorted(means[by_mean], ours.mean(1) + slack, "right")
+    if int((last - first).sum()) > MOST_LOOKED_AT:
+        return None
+    order: list[int] = []
+    left = np.ones(len(theirs), dtype=bool)
+    for row, start, end in zip(ours, first, last, strict=True):
+        candidates = np.sort(by_mean[start:end])
+        match = next((int(k) for k in candidates if left[k] and np.abs(row - theirs[k]).max() <= reach), None)
         if match is None:
             return None
-        left.remove(match)
+        left[match] = False
         order.append(match)
     return order
 
@@ -106,10 +115,10 @@ def _is_simple(factor: float, tolerance: float) -> bool:
     return simple and abs(factor - near) <= tolerance * max(1.0, abs(factor))
 
 
-def _written(factor: float) -> str:
+def written(factor: float) -> str:
     """With six digits, or by how much it is more or less than 1, where these are not enough.
 
-    >>> _written(0.5), _written(1 + 2e-7), _written(1 - 2e-7)
+    >>> written(0.5), written(1 + 2e-7), written(1 - 2e-7)
     ('0.5', '1 + 2e-07', '1 - 2e-07')
     """
     digits = f"{factor:.6g}"

@@ -14,7 +14,8 @@ from conformance.checks.initialization import statistics
 from conformance.checks.observation import Key, Observation
 from conformance.data.randomness import keyed_generator
 from conformance.data.wording import listed
-from conformance.exchange.arrangements import Numbers, relation
+from conformance.exchange.arrangements import relation
+from conformance.exchange.fingerprints import Numbers
 from conformance.exchange.hypotheses import MOST_TRIED, Hypothesis, hypotheses, inside
 from conformance.exchange.pair_result import NOT_KNOWN, PairResult
 from conformance.exchange.subjects import Subject, SubjectError

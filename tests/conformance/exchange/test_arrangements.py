@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from conformance.exchange.arrangements import Numbers, gates_named, relation
+from conformance.exchange.arrangements import gates_named, relation
+from conformance.exchange.fingerprints import Numbers
 
 GENERATOR = np.random.default_rng(0)
 MATRIX = GENERATOR.normal(size=(6, 12)).astype(np.float32)
@@ -32,7 +33,8 @@ def flattened_channels_first(w, places, channels):
         (MATRIX, flattened_channels_first(MATRIX, 3, 2).T, "rearranged", "3 places x 2 channels"),
         (HEADS, HEADS.reshape(5, 8).T, "rearranged", "5 x 2 x 4 as 5 x 8, transposed, of axes made one"),
         (HEADS.reshape(5, 8).T, HEADS, "rearranged", "5 x 2 x 4 as 5 x 8, transposed, its axes taken apart"),
-        (HEADS, HEADS.transpose(1, 0, 2).reshape(10, 4), "different", "differs"),
+        (HEADS, HEADS.transpose(1, 0, 2).reshape(10, 4), "rearranged", "axes in the order 1, 0, 2, then 2 x 5 x 4 as"),
+        (HEADS, HEADS.reshape(-1)[::-1].reshape(10, 4), "permuted", "the same numbers in an order that has no name"),
         (KERNEL, KERNEL.transpose(3, 0, 1, 2), "rearranged", "HWIO as in Keras, Flax, to OHWI as in TFLite, the"),
         (MATRIX, MATRIX + 1, "different", "differs"),
         (MATRIX, MATRIX * np.float32(1 + 1e-5), "near", "near"),
