@@ -46,6 +46,10 @@ class Fits:
         found = self.fit(candidate, check)
         return found is not None and found.share <= EXPLAINED
 
+    def explains_before(self, candidate: Candidate, last: str) -> bool:
+        """Whether a candidate makes what was seen in every check but the ``last``."""
+        return all(self.explains(candidate, check) for check in CHECKS if check != last)
+
     def apart(self, candidate: Candidate, check: str, seen: Observations) -> set[Key] | None:
         """The tensors in which a candidate is not what was seen, or None if it cannot be carried out."""
         made = self.workshop.made(candidate, check)

@@ -17,6 +17,7 @@ from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.alone import LossAlone
 from conformance.wrappers.given import Given
+from conformance.wrappers.layer_calls import Call
 from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
 from conformance.wrappers.matching import Forms, Matching
 from conformance.wrappers.matching_layers import Model, match_model, seen_layers
@@ -39,6 +40,7 @@ class WrappedSession(Session):
     inputs_first: bool = False
     kernels: Turn = AS_IT_IS
     layouts: Mapping[str, LayerLayout] = {}
+    calls: Sequence[Call] = ()  # of the model's layers, those without parameters too, as ``own_layers`` has seen them
     keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
     of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 
@@ -294,7 +296,8 @@ class WrappedSession(Session):
         averages = self.own_statistics() if statistics else {}
         own = {path: np.shape(value) for path, value in {**self.own_parameters(), **averages}.items()}
         layers = seen_layers(self.own_layers, self.problem, self.given.inputs)
-        model = Model(own, tuple(averages), layers, self.layouts, Forms(self.inputs_first, self.kernels))
+        forms = Forms(self.inputs_first, self.kernels)
+        model = Model(own, tuple(averages), layers, self.layouts, forms, self.calls)
         return match_model(self.problem, parameters | statistics, model, self.given.names)
 
     @property

@@ -11,8 +11,8 @@ from conformance.adapters.session import State
 from conformance.audit.recognition import inquiry_into
 from conformance.diagnosis.explanation import Explanation
 from conformance.diagnosis.inputs import InOrder, named_orders
-from conformance.diagnosis.porting import AddingUp, Negated, OfCost, Shifted
-from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, Start
+from conformance.diagnosis.porting import AddingUp, ByOutputs, Negated, OfCost, Shifted
+from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, TORCH_MODULES, Start, TorchModules
 from conformance.faults.mutants import reference_with
 from conformance.recipes.recipe import Recipe
 from reference_numpy import losses
@@ -41,6 +41,9 @@ WEIGHTED = DIGITS | {"loss": {"name": "categorical_cross_entropy", "class_weight
 NORMALISED = DIGITS | {"model": DIGITS["model"] | {"normalization": "batch_norm"}}
 PENALISED = PRICES | {"regularizers": [{"name": "l2", "strength": 0.3, "convention": "half"}]}
 DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.6}]}
+
+PROBABILITIES = DIGITS | {"loss": "categorical_cross_entropy_from_probabilities"}
+ADAM = PRICES | {"optimizer": {"name": "adam", "learning_rate": 0.05}}
 
 SLOW = pytest.mark.slow
 BROADCAST = "squared error: every prediction against every target, as (m, 1) against (m,) is broadcast"
@@ -196,6 +199,41 @@ def test_a_convention_whose_strength_is_rounded_comes_before_another_strength():
     assert first.also == (f"l2(strength={2 * strength!r}, 2 of the one asked for in float32)",)
 
 
+def test_a_convention_comes_before_a_strength_that_libraries_have():
+    asked = PENALISED["regularizers"][0] | {"strength": 0.005}  # 0.01 is Keras's own
+    recipe = PENALISED | {"regularizers": [asked]}
+    other = Recipe.model_validate(recipe | {"regularizers": [asked | {"convention": "full"}]})
+    first, *others = explained(recipe, lambda problem: NumpySession(replace(problem, recipe=other))).causes
+    assert first.description == "l2(convention='full')"
+    assert first.also == ("l2(strength=0.01)",)
+    assert all("strength" not in cause.description for cause in others)
+
+
+def test_labels_that_are_taken_from_the_outputs_do_not_hide_what_is_wrong_with_these():
+    words = "softmax: normalised over the batch"
+    (cause,) = said(PROBABILITIES, lambda problem: ByOutputs().applied(reference_with(words).session(problem), problem))
+    assert cause == f"the fault {words!r}, labels predicted from the outputs and not from the logits"
+
+
+class WithMaximum(NumpySession):
+    """AMSGrad, which begins its maximum at 0 where it is given none, and shows it."""
+
+    def __init__(self, problem: Any) -> None:
+        optimizer = problem.recipe.optimizer
+        own = optimizer.model_copy(update={"amsgrad": "raw_max"})
+        super().__init__(replace(problem, recipe=problem.recipe.model_copy(update={"optimizer": own})))
+
+    def optimizer_step(self, parameters: Any, gradients: Any, state: State, learning_rate: float) -> Any:
+        slots = self.optimizer.init(parameters).slots | state.slots
+        return super().optimizer_step(parameters, gradients, State(state.step, slots), learning_rate)
+
+
+def test_a_state_that_was_not_asked_for_does_not_hide_what_it_is_for():
+    found = explained(ADAM, WithMaximum)
+    assert found.divergence.remark.endswith("is not one of the oracle's tensors")
+    assert found.causes[0].description == "adam(amsgrad='raw_max')"
+
+
 def test_images_flattened_channels_first_have_a_name():
     x = np.arange(12).reshape(2, 2, 3)
     orders = dict(named_orders(12, (2, 2, 3)))
@@ -203,6 +241,56 @@ def test_images_flattened_channels_first_have_a_name():
     assert words == "channels first: rows x columns x channels (2, 2, 3) as channels x rows x columns"
     assert len(set(orders.values())) == len(orders)
     assert tuple(range(12)) not in orders.values()
+
+
+TOKENS: dict[str, Any] = {
+    "name": "tokens",
+    "dataset": {"name": "brackets", "examples": 12, "test_examples": 4},
+    "model": {"name": "network", "layers": [
+        {"name": "embedding", "entries": 16, "units": 8},
+        {"name": "bidirectional", "layers": [{"name": "gru", "units": 6, "biases": 2}], "join": "sum"},
+        {"name": "dense", "units": 1},
+    ]},
+    "loss": "binary_cross_entropy",
+    "initializer": "xavier_uniform",
+    "optimizer": {"name": "momentum", "learning_rate": 0.05},
+    "batch_size": 6,
+    "epochs": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(TorchModules(), TORCH_MODULES, marks=SLOW),
+        (Start("uniform", 0.05, "none", of="embedding"), "weights uniform within 0.05, as Keras's RandomUniform, in"),
+    ],
+    ids=["torch.nn", "Keras's embedding"],
+)
+def test_the_starts_of_a_network_s_layers_are_named(change, words):
+    first, *_ = said(TOKENS, changed(change))
+    assert first.startswith(words)
+
+
+def test_torch_nn_starts_its_modules_as_the_candidate_does():
+    torch = pytest.importorskip("torch")
+    generator = np.random.default_rng(0)
+    parts = {
+        "dense": (torch.nn.Linear(30, 50), {"W": "weight", "b": "bias"}),
+        "convolution": (torch.nn.Conv2d(8, 40, 3), {"W": "weight", "b": "bias"}),
+        "lstm": (torch.nn.LSTM(20, 30), {"W": "weight_ih_l0", "U": "weight_hh_l0", "b": "bias_ih_l0"}),
+        "embedding": (torch.nn.Embedding(100, 30), {"W": "weight"}),
+        "attention": (torch.nn.MultiheadAttention(64, 4), {"W_o": "out_proj.weight", "b_o": "out_proj.bias"}),
+    }
+    for kind, (module, names) in parts.items():
+        own = dict(module.named_parameters())
+        shapes = {name: tuple(own[path].shape) for name, path in names.items()}
+        for name, path in names.items():
+            drawn = TorchModules().draw(generator, kind, name, shapes)
+            assert np.std(drawn) == pytest.approx(own[path].detach().numpy().std(), rel=0.15), (kind, name)
+    packed = dict(parts["attention"][0].named_parameters())["in_proj_weight"].detach().numpy()
+    drawn = TorchModules().draw(generator, "attention", "W_q", {"W_q": (64, 64), "W_o": (64, 64)})
+    assert np.std(drawn) == pytest.approx(packed.std(), rel=0.05)
 
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=str)
