@@ -22,6 +22,7 @@ from conformance.diagnosis.explanation import EXPLAINED, NOTHING, SHOWN, Cause, 
 from conformance.diagnosis.fits import Fit, Fits
 from conformance.diagnosis.independent import Independent, penalties_changed, strengths
 from conformance.diagnosis.inputs import reordered
+from conformance.diagnosis.misread import misread
 from conformance.diagnosis.numbers import Target, solved
 from conformance.diagnosis.partial import partial
 from conformance.diagnosis.porting import beside_the_cost, beside_the_predictions, ported
@@ -94,6 +95,7 @@ class Search:
         """One free number, another component, and what else libraries and ports have been seen to do."""
         yield from self._solved(check)
         yield from substitutes(self.evidence.recipe)
+        yield from misread(self.evidence.recipe)
         if self.evidence.dtype == "float64":
             yield from rounded_numbers(self.evidence.recipe)
         for source in (started, reordered, ported):
