@@ -42,6 +42,7 @@ def ported(fits: Fits) -> Iterator[Candidate]:
         if factor.denominator == 1:
             description += f", as where the costs of {factor} parts of a batch are added up and not divided by {factor}"
         yield Candidate(description, recipe, changes=(OfCost("factor", float(factor)),), is_solved=True)
+    yield from _shared_by_the_others(fits)
     yield Candidate("gradients never set to zero, so that they add up from step to step", recipe,
                     changes=(AddingUp(),))  # fmt: skip
     if recipe.optimizer.name == "momentum":
@@ -54,6 +55,18 @@ def ported(fits: Fits) -> Iterator[Candidate]:
             for when, sign in (("early", 1), ("late", -1)):
                 shifted = Shifted(sign * steps)
                 yield Candidate(f"the schedule one {unit} {when}", recipe, changes=(shifted,))
+
+
+def _shared_by_the_others(fits: Fits) -> Iterator[Candidate]:
+    """What label smoothing takes of the class goes to the ``K - 1`` others alone: ``K/(K - 1)`` of it as for all."""
+    recipe = fits.evidence.recipe
+    asked, classes = recipe.loss.keywords.get("label_smoothing", 0.0), 2
+    if recipe.loss.name.startswith("categorical"):
+        classes = fits.workshop.case.problem.dataset.n_classes
+    if asked and classes > 1:
+        smoothing = asked * classes / (classes - 1)
+        words = f"{recipe.loss.name}(label_smoothing={smoothing:.6g}), as where it is shared by the other classes alone"
+        yield from changed(recipe, ("loss",), {"label_smoothing": smoothing}, words)
 
 
 def beside_the_cost(fits: Fits, candidates: list[Candidate]) -> Iterator[Candidate]:

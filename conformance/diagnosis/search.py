@@ -28,7 +28,8 @@ from conformance.diagnosis.partial import partial
 from conformance.diagnosis.porting import beside_the_cost, beside_the_predictions, ported
 from conformance.diagnosis.roundings import rounded_numbers, roundings
 from conformance.diagnosis.starts import started
-from conformance.diagnosis.substitutes import substitutes
+from conformance.diagnosis.substitutes import decaying, substitutes
+from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import worst_element
 from conformance.verdicts.order import first_failing
 
@@ -95,6 +96,8 @@ class Search:
         """One free number, another component, and what else libraries and ports have been seen to do."""
         yield from self._solved(check)
         yield from substitutes(self.evidence.recipe)
+        for other in decaying(self.evidence.recipe):
+            yield from self._solved(check, [("optimizer",)], other, "weight_decay")
         yield from misread(self.evidence.recipe)
         if self.evidence.dtype == "float64":
             yield from rounded_numbers(self.evidence.recipe)
@@ -134,8 +137,10 @@ class Search:
     def _sorted(self, fits: Ranked) -> Ranked:
         return sorted(fits, key=lambda item: (-item[1].mended, item[1].share))
 
-    def _solved(self, check: str, within: Collection[Path] | None = None) -> list[Candidate]:
-        """Keywords of the recipe with the numbers that make the first divergent value of a check what it is."""
+    def _solved(
+        self, check: str, within: Collection[Path] | None = None, recipe: Recipe | None = None, only: str = ""
+    ) -> list[Candidate]:
+        """Keywords of the recipe, or of another, with the numbers that make the first divergent value of a check."""
         comparison = first_failing(self.evidence.failing(check)) if check in self.evidence.observed else None
         if comparison is None or np.isnan(comparison.error) or comparison.key.kind not in ("tensor", "curve"):
             return []
@@ -148,7 +153,8 @@ class Search:
         scale = abs(expected) if key.kind == "curve" else float(np.abs(oracle.value).max())
         reach = EXPLAINED * float(comparison.allowance) * scale
         target = Target(self.fits.workshop, check, key, index, value, reach)
-        return list(solved(self.evidence.recipe, target, lambda one: self.fits.explains(one, check), within))
+        asked = recipe or self.evidence.recipe
+        return list(solved(asked, target, lambda one: self.fits.explains(one, check), within, only))
 
     def _pairs(self, known: Ranked, distance: float, check: str) -> Iterator[Candidate]:
         """Two changes at once that explain every check, the one of which helps with the first.
