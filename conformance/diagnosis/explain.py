@@ -105,8 +105,9 @@ def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> I
 
 def _stopped(first: dict[str, Any], failing: list[dict[str, Any]]) -> tuple[str, ...]:
     """The checks that the exception of the first failure stopped; none where that is no exception."""
-    alike = {record["check"] for record in failing
-             if record["verdict"] == first["verdict"] == Verdict.CRASHED and record["cause"] == first["cause"]}  # fmt: skip
+    if first["verdict"] != Verdict.CRASHED:
+        return ()
+    alike = {record["check"] for record in failing if record["cause"] == first["cause"]}
     return tuple(check for check in LADDER if check in alike)
 
 

@@ -74,7 +74,10 @@ def _around(case: Case, check: str, key: Key) -> Case:
 
 
 def solved(
-    recipe: Recipe, target: Target, explains: Callable[[Candidate], bool], within: Collection[Path] | None = None,
+    recipe: Recipe,
+    target: Target,
+    explains: Callable[[Candidate], bool],
+    within: Collection[Path] | None = None,
     only: str = "",
 ) -> Iterator[Candidate]:
     """Each keyword, or of the components ``within`` those places alone, with the number that makes the target's value.

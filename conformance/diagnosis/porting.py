@@ -169,7 +169,7 @@ class _ByOutputs(Changed):
         outputs = self._values(parameters, x, statistics)
         if self._of_classes:
             ordered = np.sort(outputs, axis=1)
-            return ordered[:, -1] - ordered[:, -2]
+            return np.asarray(ordered[:, -1] - ordered[:, -2])
         return np.abs((outputs[:, 0] if outputs.shape[1] == 1 else outputs) - 0.5)
 
     def _values(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:

@@ -80,7 +80,9 @@ STARTS: dict[str, Start] = {
     "weights normal with deviation 1, as those of torch.nn.Embedding": Start("normal", 1.0, "none"),
 }
 
-TORCH_MODULES = "the start of each torch.nn module, biases too: of Linear and convolutions uniform within 1/sqrt(fan-in)"
+TORCH_MODULES = (
+    "the start of each torch.nn module, biases too: of Linear and convolutions uniform within 1/sqrt(fan-in)"
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class TorchModules:
         """The session in which it is done."""
         return _TorchStarted(session, problem)
 
-    def draw(self, generator: np.random.Generator, kind: str, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Array:
+    def draw(
+        self, generator: np.random.Generator, kind: str, name: str, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Array:
         """The parameter ``name`` of a layer of one ``kind``, whose parameters have these ``shapes``."""
         shape = shapes[name]
         if kind == "embedding":

@@ -49,12 +49,20 @@ def built_in_instead(recipe: Recipe) -> Iterator[Candidate]:
     asked = recipe.optimizer
     defaults = keyword_defaults(optimizers.OPTIMIZERS[asked.name])
     own = {keyword: value for keyword, value in asked.keywords.items() if value != defaults.get(keyword)}
+    found: dict[str, Candidate] = {}
     for dialect in dialects():
-        if dialect.optimizer != asked.name:
+        if dialect.optimizer not in _alike(asked.name):
             keywords = dialect.keywords | {keyword: own[keyword] for keyword in own.keys() & dialect.keywords.keys()}
             component = {"name": dialect.optimizer, **keywords, "learning_rate": asked.keywords["learning_rate"]}
             words = f"{dialect.optimizer} as {dialect.framework}.{dialect.builtin} has it, for {asked.name}"
-            yield from replaced(recipe, ("optimizer",), component, words)
+            for other in replaced(recipe, ("optimizer",), component, words):
+                found.setdefault(other.recipe.hash, other)
+    yield from found.values()
+
+
+def _alike(name: str) -> tuple[str, ...]:
+    """An optimizer, and plain descent, of which no built-in has anything of its own."""
+    return name, "gradient_descent"
 
 
 def decaying(recipe: Recipe) -> Iterator[Recipe]:
@@ -62,7 +70,9 @@ def decaying(recipe: Recipe) -> Iterator[Recipe]:
     name, keywords = f"{recipe.optimizer.name}w", recipe.optimizer.keywords
     if name in optimizers.OPTIMIZERS:
         accepted = keyword_defaults(optimizers.OPTIMIZERS[name], ("learning_rate",))
-        own = {keyword: value for keyword, value in keywords.items() if keyword in accepted and keyword != "weight_decay"}
+        own = {
+            keyword: value for keyword, value in keywords.items() if keyword in accepted and keyword != "weight_decay"
+        }
         yield from (one.recipe for one in replaced(recipe, ("optimizer",), {"name": name, **own}, name))
 
 

@@ -72,7 +72,7 @@ class Checked:
 
     @cached_property
     def told(self) -> list[Answer]:
-        """``answers`` for people: an exception that stops several checks is there once, and then by the first of them."""
+        """``answers`` for people: an exception that stops several checks is said once, then by the first of them."""
         crashed = self.records["verdict"] == Verdict.CRASHED
         errors = sorted(set(self.records["cause"][crashed]), key=len, reverse=True)
         first: dict[str, Answer] = {}
@@ -184,7 +184,9 @@ class Checked:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict, the checks, and what else is to be told."""
-        table = pd.DataFrame(self.told, columns=list(Answer._fields)).to_html(index=False, escape=True, border=0, notebook=True)
+        table = pd.DataFrame(self.told, columns=list(Answer._fields)).to_html(
+            index=False, escape=True, border=0, notebook=True
+        )
         details = escape("\n".join(self.details))
         return f"<p><b>{escape(self.summary)}</b></p>{table}<pre>{details}</pre>"
 

@@ -312,7 +312,9 @@ class JaxSession(WrappedSession):
         if clip is not None and self.given.clip is None and is_transformation(self.given.optimizer):
             near = float(np.finfo(self.problem.dtype).eps) ** 0.5
             if any(not np.allclose(g, gradients[name], rtol=near, atol=0.0) for name, g in clip(gradients).items()):
-                raise Unsupported("optimizer= may clip inside, and a step of these gradients alone does not: give clip=")
+                raise Unsupported(
+                    "optimizer= may clip inside, and a step of these gradients alone does not: give clip="
+                )
 
     def _step_of_training(
         self, parameters: Any, statistics: Any, state: Any, batch: Batch, masks: Any, rate: Any

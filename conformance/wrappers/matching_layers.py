@@ -37,7 +37,7 @@ _BIASES = ("no bias", "one bias", "two biases")
 
 @dataclass(frozen=True)
 class Model:
-    """What is to be matched: own tensors by path with the running averages, own layers, how they are kept, and calls."""
+    """What is to be matched: own tensors by path with the running averages, own layers and calls, how they are kept."""
 
     tensors: Shapes
     averages: Sequence[str]

@@ -22,7 +22,7 @@ from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
 from conformance.wrappers.matching import Forms, Matching
 from conformance.wrappers.matching_layers import Model, match_model, seen_layers
 from conformance.wrappers.recipe_layers import names_inside, wanted_shapes
-from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
+from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken, are_logarithms
 from reference_numpy import losses, models, optimizers, regularizers
 
 WITHOUT = "is not given to the wrapper"
@@ -193,7 +193,9 @@ class WrappedSession(Session):
         elif self._last_layer in found.inside:
             named[self.problem.logits] = found.inside[self._last_layer]
         if not shows_logits or self.problem.recipe.model.output == "identity":
-            named[self.problem.outputs] = found.outputs  # else the loss alone knows the last activation
+            named[self.problem.outputs] = self._activated(
+                found.outputs
+            )  # else the loss alone knows the last activation
         return named
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -340,7 +342,16 @@ class WrappedSession(Session):
     def _shows_logits(self, found: Forward) -> bool:
         """Whether a model's outputs are logits: those of its last layer, or if these are not seen, by the recipe."""
         logits = found.inside.get(self._last_layer)
-        return self.takes_logits if logits is None else np.array_equal(logits, found.outputs, equal_nan=True)
+        if logits is None:
+            return self.takes_logits and not self._gives_logarithms(found.outputs)
+        return np.array_equal(logits, found.outputs, equal_nan=True)
+
+    def _activated(self, outputs: Array) -> Array:
+        """A model's outputs as the recipe has them; of a log-softmax the probabilities."""
+        return np.exp(outputs) if self._gives_logarithms(outputs) else outputs
+
+    def _gives_logarithms(self, outputs: Array) -> bool:
+        return self.problem.recipe.model.output == "softmax" and are_logarithms(outputs)
 
     @cached_property
     def _names_inside(self) -> tuple[str, ...]:
