@@ -16,14 +16,14 @@ from conformance.adapters.session import DeviceNotFound, Session, State, Trainin
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.alone import LossAlone
-from conformance.wrappers.given import Given
+from conformance.wrappers.given import Given, lacking
 from conformance.wrappers.layer_calls import Call
 from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
 from conformance.wrappers.matching import Forms, Matching
 from conformance.wrappers.matching_layers import Model, match_model, seen_layers
 from conformance.wrappers.recipe_layers import names_inside, wanted_shapes
-from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken, are_logarithms
-from reference_numpy import losses, models, optimizers, regularizers
+from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken, activated
+from reference_numpy import losses, models, optimizers
 
 WITHOUT = "is not given to the wrapper"
 
@@ -153,15 +153,7 @@ class WrappedSession(Session):
 
     def lacking(self) -> Iterator[str]:
         """Which parts of the recipe's training the user did not give, each by the keyword that would give it."""
-        recipe, given = self.problem.recipe, self.given
-        if recipe.schedule.name != "constant" and given.schedule is None and given.scheduler is None:
-            yield "schedule"
-        if recipe.named(*regularizers.CLIPPINGS) and given.clip is None:
-            yield "clip"
-        if recipe.named(*regularizers.CONSTRAINTS) and given.constrain is None:
-            yield "constrain"
-        if self.problem.tape.augmentation_draws and given.augment is None:
-            yield "augment"
+        yield from lacking(self.given, self.problem)
 
     # ------------------------------------------------------------------ what the harness asks for
 
@@ -186,16 +178,14 @@ class WrappedSession(Session):
         self._need("model")
         self._load(parameters, statistics)
         found = self.forward(x, masks, training=statistics is None)
-        shows_logits = self._shows_logits(found)
+        shows_logits, output = self._shows_logits(found), self.problem.recipe.model.output
         named = dict.fromkeys(self._names_inside, NOT_OFFERED) | found.inside
         if shows_logits:
             named |= dict.fromkeys({self.problem.logits, self._last_layer}, found.outputs)
         elif self._last_layer in found.inside:
             named[self.problem.logits] = found.inside[self._last_layer]
-        if not shows_logits or self.problem.recipe.model.output == "identity":
-            named[self.problem.outputs] = self._activated(
-                found.outputs
-            )  # else the loss alone knows the last activation
+        if not shows_logits or output == "identity":
+            named[self.problem.outputs] = activated(found.outputs, output)  # else the loss alone knows the last
         return named
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -298,9 +288,9 @@ class WrappedSession(Session):
         averages = self.own_statistics() if statistics else {}
         own = {path: np.shape(value) for path, value in {**self.own_parameters(), **averages}.items()}
         layers = seen_layers(self.own_layers, self.problem, self.given.inputs)
-        forms = Forms(self.inputs_first, self.kernels)
+        forms, names = Forms(self.inputs_first, self.kernels), self.given.names
         model = Model(own, tuple(averages), layers, self.layouts, forms, self.calls)
-        return match_model(self.problem, parameters | statistics, model, self.given.names)
+        return match_model(self.problem, parameters | statistics, model, names)
 
     @property
     def _matching(self) -> Matching:
@@ -343,15 +333,8 @@ class WrappedSession(Session):
         """Whether a model's outputs are logits: those of its last layer, or if these are not seen, by the recipe."""
         logits = found.inside.get(self._last_layer)
         if logits is None:
-            return self.takes_logits and not self._gives_logarithms(found.outputs)
+            return self.takes_logits and activated(found.outputs, self.problem.recipe.model.output) is found.outputs
         return np.array_equal(logits, found.outputs, equal_nan=True)
-
-    def _activated(self, outputs: Array) -> Array:
-        """A model's outputs as the recipe has them; of a log-softmax the probabilities."""
-        return np.exp(outputs) if self._gives_logarithms(outputs) else outputs
-
-    def _gives_logarithms(self, outputs: Array) -> bool:
-        return self.problem.recipe.model.output == "softmax" and are_logarithms(outputs)
 
     @cached_property
     def _names_inside(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from conformance.problems.problem import Batch
 from conformance.problems.tensors import Array, Tensors
 
@@ -61,3 +63,8 @@ def are_logarithms(outputs: Array) -> bool:
     near = 10 * outputs.shape[1] * float(np.finfo(outputs.dtype).eps)
     with np.errstate(over="ignore"):
         return bool(np.allclose(np.exp(outputs).sum(axis=1), 1, rtol=0, atol=near))
+
+
+def activated(outputs: Array, activation: str) -> Array:
+    """A model's outputs as a recipe with this last ``activation`` has them; of a log-softmax the probabilities."""
+    return np.exp(outputs) if activation == "softmax" and are_logarithms(outputs) else outputs

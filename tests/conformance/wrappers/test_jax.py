@@ -5,7 +5,10 @@ The classes and functions ``own_...`` stand for code that is there already.
 
 import inspect
 
+import numpy as np
 import pytest
+
+from conformance.adapters.session import State, Unsupported
 
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
