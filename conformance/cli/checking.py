@@ -116,7 +116,7 @@ def show_checked(checked: "Checked", *, quiet: bool, as_json: bool) -> "Result":
         for line in (checked.summary, *checked.details):
             say(line)
     else:
-        show_table(Answer._fields, checked.answers, style=lambda cell: STYLES.get(cell, ""))
+        show_table(Answer._fields, checked.told, style=lambda cell: STYLES.get(cell, ""))
         verdict, _, counts = checked.summary.partition(":")
         style = STYLES_OF_VERDICTS[checked.verdict]
         show_panel([[(verdict, style), f":{counts}"], *([line] for line in checked.details)], style)

@@ -34,6 +34,7 @@ class Evidence:
         made: the checks that were made at all; ``crashed``: those of them that crashed and saw nothing.
         first: the first failure.
         lost: by check that failed, its parts that were not seen.
+        stopped: of a first failure that is an exception, the checks that this stopped, wholly or in part.
     """
 
     recipe: Recipe
@@ -45,6 +46,7 @@ class Evidence:
     crashed: frozenset[str]
     first: First
     lost: dict[str, list[Lost]] = field(default_factory=dict)
+    stopped: tuple[str, ...] = ()
 
     def failing(self, check: str) -> list[Comparison]:
         """The failing comparisons of a check, in the order of observation."""

@@ -98,9 +98,17 @@ def _inquiry(store: Store, recipe: Recipe, implementation: str, dtype: str) -> I
         frozenset(record["check"] for record in records if expected[record["check"]]),
         frozenset(crashed - observed.keys()),
         First(**{field: first[field] for field in First._fields}),
-        {check: found.lost for check, found in seen.items()},
+        {check: found.lost for check, found in seen.items()}, _stopped(first, failing),
     )  # fmt: skip
     return Inquiry(evidence, Workshop(stored.case.in_float64()))
+
+
+def _stopped(first: dict[str, Any], failing: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The checks that the exception of the first failure stopped; none where that is no exception."""
+    if first["verdict"] != Verdict.CRASHED:
+        return ()
+    alike = {record["check"] for record in failing if record["cause"] == first["cause"]}
+    return tuple(check for check in LADDER if check in alike)
 
 
 def _looked_at(

@@ -12,6 +12,7 @@ from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
 from conformance.diagnosis.distance import shares, spreads
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, Cause
+from conformance.diagnosis.misread import ill_conditioned, jittered
 from conformance.diagnosis.workshop import Observations, Workshop
 from conformance.recipes.dialects import dialects
 from conformance.recipes.recipe import Recipe
@@ -46,6 +47,10 @@ class Fits:
             return self.workshop.made(candidate, check) is None
         found = self.fit(candidate, check)
         return found is not None and found.share <= EXPLAINED
+
+    def explains_before(self, candidate: Candidate, last: str) -> bool:
+        """Whether a candidate makes what was seen in every check but the ``last``."""
+        return all(self.explains(candidate, check) for check in CHECKS if check != last)
 
     def apart(self, candidate: Candidate, check: str, seen: Observations) -> set[Key] | None:
         """The tensors in which a candidate is not what was seen, or None if it cannot be carried out."""
@@ -123,6 +128,8 @@ class Fits:
             if key.kind == "statistic" and not np.array_equal(made[key].value, expectation.observation.value):
                 chance = self.workshop.chance(candidate, check)[key]
                 left = np.minimum(left, measure_errors(observed[key], made[key]) / (FLOOR_FACTOR * chance + TINY))
+            if ill_conditioned(candidate) and left.max(initial=0.0) > EXPLAINED:
+                left = np.minimum(left, self._in_own_roundings(candidate, made, check, key))
             otherwise = key.kind == "sample" and left.max(initial=0.0) > EXPLAINED
             if otherwise and self._may_draw(candidate, check, expectation):
                 left = np.zeros_like(left)
@@ -130,6 +137,15 @@ class Fits:
             errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
             mended += key in self.evidence.failed[check] and found[-1] <= EXPLAINED
         return Fit(max(found), max(errors), mended)
+
+    def _in_own_roundings(self, candidate: Candidate, made: Observations, check: str, key: Key) -> float:
+        """How far what was observed is from what a candidate makes, in what its own rounding comes to."""
+        observed, floor = self.evidence.seen(check)[key], 0.0
+        for other in jittered(candidate, self.evidence.dtype):
+            moved = self.workshop.made(other, check) or {}
+            floor = np.maximum(floor, measure_errors(moved[key], made[key]).max(initial=0.0) if key in moved else 0.0)
+        errors = measure_errors(observed, made[key])
+        return float(errors.max(initial=0.0) / (FLOOR_FACTOR * floor + TINY))
 
     def _may_draw(self, candidate: Candidate, check: str, expectation: Expectation) -> bool:
         """Whether what was observed of a sample lies where the candidate's own does with some other seed.

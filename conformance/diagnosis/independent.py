@@ -14,6 +14,7 @@ from conformance.checks.observation import Key
 from conformance.diagnosis.candidates import Candidate, Path, components_of, pair
 from conformance.diagnosis.explanation import Cause, Found
 from conformance.diagnosis.fits import Fits, builtins
+from conformance.recipes.recipe import Recipe
 from reference_numpy.regularizers import PENALTIES
 
 TOGETHER = 4  # independent differences that are told apart
@@ -22,6 +23,16 @@ LONG = ("free_running", "native")  # checks in which no two changes are tried
 
 
 Solved = Callable[[str, Collection[Path] | None], list[Candidate]]  # of a check, the components at these places alone
+
+
+def penalties_changed(candidate: Candidate, asked: Recipe) -> set[str]:
+    """The keywords of penalties that a candidate has otherwise than the recipe, where it changes nothing else."""
+    own, other = dict(components_of(asked)), dict(components_of(candidate.recipe))
+    changed = [path for path in own.keys() & other.keys() if own[path] != other[path]]
+    if candidate.mutants or candidate.changes or any(own[path].name not in PENALTIES for path in changed):
+        return set()
+    pairs = [(own[path].keywords, other[path].keywords) for path in changed if own[path].name == other[path].name]
+    return {keyword for one, another in pairs for keyword in one if one[keyword] != another[keyword]}
 
 
 def strengths(fits: Fits, solved: Solved, candidate: Candidate, checks: Sequence[str]) -> tuple[str, ...]:

@@ -48,10 +48,11 @@ class Inquiry:
         check = first.check
         failing = evidence.failing(check) if check in evidence.observed else []
         if not failing:  # it crashed, or was stopped
-            nan = float("nan")
+            nan, others = float("nan"), [other for other in evidence.stopped if other != check]
+            stopped = f", which stops {', '.join(others)} too" if others else ""
             divergence = Divergence(
                 first.check, first.stage, first.step, first.tensor, [], nan, nan, nan, nan,
-                f"{first.verdict}: {first.cause}",
+                f"{first.verdict}: {first.cause}{stopped}",
             )  # fmt: skip
             return self._explained(divergence, "", "", *NOTHING)
         comparison = first_failing(failing)

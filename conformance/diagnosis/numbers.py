@@ -74,9 +74,15 @@ def _around(case: Case, check: str, key: Key) -> Case:
 
 
 def solved(
-    recipe: Recipe, target: Target, explains: Callable[[Candidate], bool], within: Collection[Path] | None = None
+    recipe: Recipe,
+    target: Target,
+    explains: Callable[[Candidate], bool],
+    within: Collection[Path] | None = None,
+    only: str = "",
 ) -> Iterator[Candidate]:
     """Each keyword, or of the components ``within`` those places alone, with the number that makes the target's value.
+
+    ``only``: the keyword that alone is looked at; "" for all.
 
     One that explains the whole check comes with as few digits as do; another with as few as make the value.
     """
@@ -86,7 +92,7 @@ def solved(
         if within is not None and path not in within:
             continue
         for keyword, asked in component.keywords.items():
-            if isinstance(asked, bool) or not isinstance(asked, int | float):
+            if isinstance(asked, bool) or not isinstance(asked, int | float) or only not in ("", keyword):
                 continue
 
             def with_number(number: float, remark: str = "", path: Any = path, keyword: str = keyword,

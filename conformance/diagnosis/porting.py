@@ -24,6 +24,7 @@ from reference_numpy import losses
 
 LARGEST_TERM = 1000  # of a fraction by which a cost is multiplied: a number of batches, examples or classes
 COST, PER_EXAMPLE = "data_loss", "per_example"
+LAST = "free_running"  # the check that sees labels
 
 
 def ported(fits: Fits) -> Iterator[Candidate]:
@@ -41,6 +42,7 @@ def ported(fits: Fits) -> Iterator[Candidate]:
         if factor.denominator == 1:
             description += f", as where the costs of {factor} parts of a batch are added up and not divided by {factor}"
         yield Candidate(description, recipe, changes=(OfCost("factor", float(factor)),), is_solved=True)
+    yield from _shared_by_the_others(fits)
     yield Candidate("gradients never set to zero, so that they add up from step to step", recipe,
                     changes=(AddingUp(),))  # fmt: skip
     if recipe.optimizer.name == "momentum":
@@ -53,6 +55,18 @@ def ported(fits: Fits) -> Iterator[Candidate]:
             for when, sign in (("early", 1), ("late", -1)):
                 shifted = Shifted(sign * steps)
                 yield Candidate(f"the schedule one {unit} {when}", recipe, changes=(shifted,))
+
+
+def _shared_by_the_others(fits: Fits) -> Iterator[Candidate]:
+    """What label smoothing takes of the class goes to the ``K - 1`` others alone: ``K/(K - 1)`` of it as for all."""
+    recipe = fits.evidence.recipe
+    asked, classes = recipe.loss.keywords.get("label_smoothing", 0.0), 2
+    if recipe.loss.name.startswith("categorical"):
+        classes = fits.workshop.case.problem.dataset.n_classes
+    if asked and classes > 1:
+        smoothing = asked * classes / (classes - 1)
+        words = f"{recipe.loss.name}(label_smoothing={smoothing:.6g}), as where it is shared by the other classes alone"
+        yield from changed(recipe, ("loss",), {"label_smoothing": smoothing}, words)
 
 
 def beside_the_cost(fits: Fits, candidates: list[Candidate]) -> Iterator[Candidate]:
@@ -74,6 +88,18 @@ def beside_the_cost(fits: Fits, candidates: list[Candidate]) -> Iterator[Candida
             other = PerExample.of(one.recipe.loss)
             description = f"{one.description}, in the losses of single examples and not in the cost"
             yield Candidate(description, fits.evidence.recipe, changes=(other,))
+
+
+def beside_the_predictions(fits: Fits, candidates: list[Candidate]) -> Iterator[Candidate]:
+    """Candidates that explain all but labels, with these taken from the outputs.
+
+    It matters where the largest output is not that of the largest logit: of a softmax over the batch, say.
+    """
+    for one in candidates:
+        left = fits.apart(one, LAST, fits.evidence.seen(LAST)) if fits.explains_before(one, LAST) else None
+        if left and all(key.kind == "decision" for key in left):
+            description = f"{one.description}, labels predicted from the outputs and not from the logits"
+            yield replace(one, description=description, changes=(*one.changes, ByOutputs()))
 
 
 def _factor(fits: Fits) -> Fraction | None:
@@ -116,6 +142,39 @@ class _PerExample(Changed):
         outputs = self.session.intermediates(parameters, x, masks, None)[self._outputs]
         single = losses.LOSSES[self._change.loss](outputs, y, weights, **dict(self._change.keywords))
         return {**self.session.losses(parameters, x, y, masks, weights), PER_EXAMPLE: single}
+
+
+@dataclass(frozen=True)
+class ByOutputs:
+    """Labels are predicted from the outputs, the largest or those above 1/2; the reference takes the logits."""
+
+    def applied(self, session: Any, problem: Problem) -> Any:
+        """The session in which it is done."""
+        return _ByOutputs(session, problem)
+
+
+class _ByOutputs(Changed):
+    def __init__(self, session: Any, problem: Problem) -> None:
+        super().__init__(session)
+        self._outputs, self._of_classes = problem.outputs, problem.recipe.model.output == "softmax"
+
+    def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        outputs = self._values(parameters, x, statistics)
+        if self._of_classes:
+            return np.asarray(outputs.argmax(axis=1))
+        labels = (outputs > 0.5).astype(np.int64)
+        return labels[:, 0] if labels.shape[1] == 1 else labels
+
+    def decision_margins(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        outputs = self._values(parameters, x, statistics)
+        if self._of_classes:
+            ordered = np.sort(outputs, axis=1)
+            return np.asarray(ordered[:, -1] - ordered[:, -2])
+        return np.abs((outputs[:, 0] if outputs.shape[1] == 1 else outputs) - 0.5)
+
+    def _values(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
+        found: Array = self.session.intermediates(parameters, x, None, statistics)[self._outputs]
+        return found
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,16 @@ from conformance.diagnosis.candidates import Candidate, Path, pair, singles
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, NOTHING, SHOWN, Cause, Found
 from conformance.diagnosis.fits import Fit, Fits
-from conformance.diagnosis.independent import Independent, strengths
+from conformance.diagnosis.independent import Independent, penalties_changed, strengths
 from conformance.diagnosis.inputs import reordered
+from conformance.diagnosis.misread import misread
 from conformance.diagnosis.numbers import Target, solved
 from conformance.diagnosis.partial import partial
-from conformance.diagnosis.porting import beside_the_cost, ported
+from conformance.diagnosis.porting import beside_the_cost, beside_the_predictions, ported
 from conformance.diagnosis.roundings import rounded_numbers, roundings
 from conformance.diagnosis.starts import started
-from conformance.diagnosis.substitutes import substitutes
+from conformance.diagnosis.substitutes import decaying, substitutes
+from conformance.recipes.recipe import Recipe
 from conformance.verdicts.compare import worst_element
 from conformance.verdicts.order import first_failing
 
@@ -50,10 +52,14 @@ class Search:
         return self.fits.evidence
 
     def causes(self, check: str) -> Found:
-        """The causes of a failure that begins in ``check``."""
-        untouched = self.fits.untouched(check)
-        if untouched is not None and untouched.share <= EXPLAINED:  # the right numbers, in the wrong precision, say
+        """The causes of a failure that begins in ``check``, or in the next whose numbers are wrong.
+
+        None where all numbers are right, and in the wrong precision, say, or beside others that were not asked for.
+        """
+        wrong = [other for other in dict.fromkeys((check, *self.evidence.failed_checks)) if not self._is_right(other)]
+        if not wrong:
             return NOTHING
+        check, untouched = wrong[0], self.fits.untouched(wrong[0])
         distance = np.inf if untouched is None else untouched.share
         recipe, dtype = self.evidence.recipe, self.evidence.dtype
         known: Ranked = []
@@ -66,6 +72,7 @@ class Search:
             lambda: alone,
             lambda: self._known_elsewhere(check),
             lambda: beside_the_cost(self.fits, [candidate for candidate, _ in known]),
+            lambda: beside_the_predictions(self.fits, [candidate for candidate, _ in known]),
             lambda: self._pairs([(one, fit) for one, fit in known if one in alone], distance, check),
             lambda: roundings(recipe, dtype),
             lambda: partial(self.fits, tried_before(among=True)),
@@ -80,10 +87,18 @@ class Search:
         independent = Independent(self.fits, self._solved).found([candidate for candidate, _ in known])
         return independent or Found([], [], [], self._nearest(known))
 
+    def _is_right(self, check: str) -> bool:
+        """Whether the reference explains what was seen in a check, as far as it has it."""
+        untouched = self.fits.untouched(check)
+        return untouched is not None and untouched.share <= EXPLAINED
+
     def _known_elsewhere(self, check: str) -> Iterator[Candidate]:
         """One free number, another component, and what else libraries and ports have been seen to do."""
         yield from self._solved(check)
         yield from substitutes(self.evidence.recipe)
+        for other in decaying(self.evidence.recipe):
+            yield from self._solved(check, [("optimizer",)], other, "weight_decay")
+        yield from misread(self.evidence.recipe)
         if self.evidence.dtype == "float64":
             yield from rounded_numbers(self.evidence.recipe)
         for source in (started, reordered, ported):
@@ -97,10 +112,14 @@ class Search:
         """The few best of what explains everything.
 
         First what has no number that was solved for, then formulations, then the nearest. What keeps more from step to
-        step than is asked for is no cause where something else is.
+        step than is asked for is no cause where something else is, nor another strength of a penalty where another
+        convention of it is.
         """
         asked = Candidate("nothing", self.evidence.recipe).slots
         plain = [(one, fit) for one, fit in whole if one.slots <= asked] or whole
+        others = {one: penalties_changed(one, self.evidence.recipe) for one, _ in plain}
+        if any("convention" in changed for changed in others.values()):
+            plain = [(one, fit) for one, fit in plain if others[one] != {"strength"}]
         ordered = sorted(plain, key=lambda found: (found[0].is_solved, not found[0].is_formulation, found[1].share))
         causes = [self._cause(one, fit, check) for one, fit in ordered]
         return list({cause.description: cause for cause in reversed(causes)}.values())[::-1][:SHOWN]
@@ -118,8 +137,10 @@ class Search:
     def _sorted(self, fits: Ranked) -> Ranked:
         return sorted(fits, key=lambda item: (-item[1].mended, item[1].share))
 
-    def _solved(self, check: str, within: Collection[Path] | None = None) -> list[Candidate]:
-        """Keywords of the recipe with the numbers that make the first divergent value of a check what it is."""
+    def _solved(
+        self, check: str, within: Collection[Path] | None = None, recipe: Recipe | None = None, only: str = ""
+    ) -> list[Candidate]:
+        """Keywords of the recipe, or of another, with the numbers that make the first divergent value of a check."""
         comparison = first_failing(self.evidence.failing(check)) if check in self.evidence.observed else None
         if comparison is None or np.isnan(comparison.error) or comparison.key.kind not in ("tensor", "curve"):
             return []
@@ -132,7 +153,8 @@ class Search:
         scale = abs(expected) if key.kind == "curve" else float(np.abs(oracle.value).max())
         reach = EXPLAINED * float(comparison.allowance) * scale
         target = Target(self.fits.workshop, check, key, index, value, reach)
-        return list(solved(self.evidence.recipe, target, lambda one: self.fits.explains(one, check), within))
+        asked = recipe or self.evidence.recipe
+        return list(solved(asked, target, lambda one: self.fits.explains(one, check), within, only))
 
     def _pairs(self, known: Ranked, distance: float, check: str) -> Iterator[Candidate]:
         """Two changes at once that explain every check, the one of which helps with the first.

@@ -70,6 +70,23 @@ class Checked:
                 found.append(Answer(*key, MISSING, "was planned and is not done"))
         return found
 
+    @cached_property
+    def told(self) -> list[Answer]:
+        """``answers`` for people: an exception that stops several checks is said once, then by the first of them."""
+        crashed = self.records["verdict"] == Verdict.CRASHED
+        errors = sorted(set(self.records["cause"][crashed]), key=len, reverse=True)
+        first: dict[str, Answer] = {}
+        found = []
+        for answer in self.answers:
+            error = next((error for error in errors if answer.result == FAIL and error in answer.what), None)
+            before = first.setdefault(error, answer) if error else answer
+            if error and before is not answer:
+                alike = before[:2] == answer[:2]
+                where = before.check if alike else f"{before.check} of {before.recipe} in {before.dtype}"
+                answer = answer._replace(what=answer.what.replace(error, f"the exception of {where}"))
+            found.append(answer)
+        return found
+
     @property
     def checks(self) -> pd.DataFrame:
         """``answers`` as a frame: recipe, dtype, check, result, what."""
@@ -159,7 +176,7 @@ class Checked:
         return [difference for difference in self.known if difference.covers(self.subject, record)]
 
     def __str__(self) -> str:
-        table = in_columns(Answer._fields, [list(answer) for answer in self.answers])
+        table = in_columns(Answer._fields, [list(answer) for answer in self.told])
         return "\n".join([*table, "", self.summary, *self.details])
 
     def __repr__(self) -> str:
@@ -167,7 +184,9 @@ class Checked:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict, the checks, and what else is to be told."""
-        table = self.checks.to_html(index=False, escape=True, border=0, notebook=True)
+        table = pd.DataFrame(self.told, columns=list(Answer._fields)).to_html(
+            index=False, escape=True, border=0, notebook=True
+        )
         details = escape("\n".join(self.details))
         return f"<p><b>{escape(self.summary)}</b></p>{table}<pre>{details}</pre>"
 

@@ -1,12 +1,13 @@
 """What a user gave to a wrapper, and how their functions are called."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
+from reference_numpy import regularizers
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,16 @@ def takes(function: Callable[..., Any], count: int) -> bool:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in positional and p.default is p.empty for p in parameters) >= count
+
+
+def lacking(given: Given, problem: Problem) -> Iterator[str]:
+    """Which parts of a problem's training the user did not give, each by its field."""
+    recipe = problem.recipe
+    if recipe.schedule.name != "constant" and given.schedule is None and given.scheduler is None:
+        yield "schedule"
+    if recipe.named(*regularizers.CLIPPINGS) and given.clip is None:
+        yield "clip"
+    if recipe.named(*regularizers.CONSTRAINTS) and given.constrain is None:
+        yield "constrain"
+    if problem.tape.augmentation_draws and given.augment is None:
+        yield "augment"

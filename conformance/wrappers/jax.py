@@ -22,7 +22,7 @@ from conformance.wrappers.layouts import OwnLayer
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
 from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
-from reference_numpy import schedules
+from reference_numpy import regularizers, schedules
 
 LIBRARIES = ("jax", "optax", "flax", "equinox")
 OWN = "own"  # an initializer: the model's
@@ -260,6 +260,7 @@ class JaxSession(WrappedSession):
     def step_of(
         self, parameters: Tensors, gradients: Tensors, state: State, rate: float
     ) -> tuple[Tensors, dict[str, Tensors]]:
+        self._refuse_clipped(gradients)
         layout: Layout = Layout.flat(parameters)
         to_own: Callable[[Tensors], Tensors] = dict
         to_recipe: Callable[[Tensors], Tensors] = dict
@@ -304,6 +305,16 @@ class JaxSession(WrappedSession):
         """A transformation may have schedule and clipping inside."""
         inside = is_transformation(self.given.optimizer)
         yield from (part for part in super().lacking() if not (inside and part in ("schedule", "clip")))
+
+    def _refuse_clipped(self, gradients: Tensors) -> None:
+        """Raise Unsupported for gradients that a transformation with clipping inside would change before its step."""
+        clip = self.problem.recipe.build_clipping(regularizers)
+        if clip is not None and self.given.clip is None and is_transformation(self.given.optimizer):
+            near = float(np.finfo(self.problem.dtype).eps) ** 0.5
+            if any(not np.allclose(g, gradients[name], rtol=near, atol=0.0) for name, g in clip(gradients).items()):
+                raise Unsupported(
+                    "optimizer= may clip inside, and a step of these gradients alone does not: give clip="
+                )
 
     def _step_of_training(
         self, parameters: Any, statistics: Any, state: Any, batch: Batch, masks: Any, rate: Any

@@ -109,14 +109,15 @@ class Matching:
     """Which of the model's tensors is which of the recipe's; as text, a table of it.
 
     ``left_out``: the paths of biases that the recipe does not have, as batch norm takes them away. They are held at 0.
-    Of a network of layers, ``recipe`` are the recipe's, and ``layers`` the model's own that were matched as wholes, by
-    the path of the recipe's.
+    Of a network of layers, ``recipe`` are the recipe's, ``layers`` the model's own that were matched as wholes, and
+    ``calls`` where the model has those without parameters, both by the path of the recipe's.
     """
 
     matches: tuple[Match, ...]
     left_out: tuple[str, ...] = ()
     recipe: tuple[RecipeLayer, ...] = ()
     layers: Mapping[str, OwnLayer] = field(default_factory=dict)
+    calls: Mapping[str, str] = field(default_factory=dict)
     _by_name: dict[str, Match] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +148,11 @@ class Matching:
             for m in self.matches
         ]  # fmt: skip
         rows += [("", "", path, "", "held at 0: batch norm takes a bias away") for path in self.left_out]
+        for layer in self.recipe:
+            if layer.output and not layer.parameters:
+                where = self.calls.get(layer.path, "")
+                how = "by kind and place" if where else "no module: seen where the next one takes it"
+                rows.append((f"{layer.path} {layer.name}", str(layer.shape), where, "", how))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         return "\n".join(line.rstrip() for line in lines)

@@ -12,6 +12,7 @@ from typing import Any
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import places_of_paths
 from conformance.recipes.layers import PARTNERS
+from conformance.wrappers.layer_calls import Call, layers_by_call
 from conformance.wrappers.layouts import LayerLayout, OwnLayer, Source, sources
 from conformance.wrappers.matching import (
     CannotMatch,
@@ -36,13 +37,14 @@ _BIASES = ("no bias", "one bias", "two biases")
 
 @dataclass(frozen=True)
 class Model:
-    """What is to be matched: own tensors by path with the running averages, own layers, and how they are kept."""
+    """What is to be matched: own tensors by path with the running averages, own layers and calls, how they are kept."""
 
     tensors: Shapes
     averages: Sequence[str]
     layers: Sequence[OwnLayer]
     layouts: Mapping[str, LayerLayout]
     forms: Forms
+    calls: Sequence[Call] = ()
 
 
 def seen_layers(see: Callable[[], list[OwnLayer]], problem: Problem, inputs: Any) -> list[OwnLayer]:
@@ -98,7 +100,9 @@ def match_layers(
             if layer.parameters and layer.path not in layers:
                 _explain(layer, layers, model)
         raise error
-    return Matching(tuple(found[name] for name in wanted), (), tuple(recipe), layers)
+    called = {layer.path: path for (path, _), each in layers_by_call(recipe, layers, model.calls).items()
+              for layer in each}  # fmt: skip
+    return Matching(tuple(found[name] for name in wanted), (), tuple(recipe), layers, called)
 
 
 def _by_kind(recipe: Sequence[RecipeLayer], found: Mapping[str, Match], model: Model) -> Iterator[tuple[str, OwnLayer]]:

@@ -16,13 +16,14 @@ from conformance.adapters.session import DeviceNotFound, Session, State, Trainin
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.alone import LossAlone
-from conformance.wrappers.given import Given
+from conformance.wrappers.given import Given, lacking
+from conformance.wrappers.layer_calls import Call
 from conformance.wrappers.layouts import AS_IT_IS, LayerLayout, OwnLayer, Turn
 from conformance.wrappers.matching import Forms, Matching
 from conformance.wrappers.matching_layers import Model, match_model, seen_layers
 from conformance.wrappers.recipe_layers import names_inside, wanted_shapes
-from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken
-from reference_numpy import losses, models, optimizers, regularizers
+from conformance.wrappers.values import Forward, Gradients, Losses, Step, Taken, activated
+from reference_numpy import losses, models, optimizers
 
 WITHOUT = "is not given to the wrapper"
 
@@ -39,6 +40,7 @@ class WrappedSession(Session):
     inputs_first: bool = False
     kernels: Turn = AS_IT_IS
     layouts: Mapping[str, LayerLayout] = {}
+    calls: Sequence[Call] = ()  # of the model's layers, those without parameters too, as ``own_layers`` has seen them
     keywords: ClassVar[Mapping[str, str]] = {}  # of the wrapper, where they are not those of Given
     of_gradients: ClassVar[tuple[str, ...]] = ("loss",)  # what gradients are made of, beside the model
 
@@ -151,15 +153,7 @@ class WrappedSession(Session):
 
     def lacking(self) -> Iterator[str]:
         """Which parts of the recipe's training the user did not give, each by the keyword that would give it."""
-        recipe, given = self.problem.recipe, self.given
-        if recipe.schedule.name != "constant" and given.schedule is None and given.scheduler is None:
-            yield "schedule"
-        if recipe.named(*regularizers.CLIPPINGS) and given.clip is None:
-            yield "clip"
-        if recipe.named(*regularizers.CONSTRAINTS) and given.constrain is None:
-            yield "constrain"
-        if self.problem.tape.augmentation_draws and given.augment is None:
-            yield "augment"
+        yield from lacking(self.given, self.problem)
 
     # ------------------------------------------------------------------ what the harness asks for
 
@@ -184,14 +178,14 @@ class WrappedSession(Session):
         self._need("model")
         self._load(parameters, statistics)
         found = self.forward(x, masks, training=statistics is None)
-        shows_logits = self._shows_logits(found)
+        shows_logits, output = self._shows_logits(found), self.problem.recipe.model.output
         named = dict.fromkeys(self._names_inside, NOT_OFFERED) | found.inside
         if shows_logits:
             named |= dict.fromkeys({self.problem.logits, self._last_layer}, found.outputs)
         elif self._last_layer in found.inside:
             named[self.problem.logits] = found.inside[self._last_layer]
-        if not shows_logits or self.problem.recipe.model.output == "identity":
-            named[self.problem.outputs] = found.outputs  # else the loss alone knows the last activation
+        if not shows_logits or output == "identity":
+            named[self.problem.outputs] = activated(found.outputs, output)  # else the loss alone knows the last
         return named
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -294,8 +288,9 @@ class WrappedSession(Session):
         averages = self.own_statistics() if statistics else {}
         own = {path: np.shape(value) for path, value in {**self.own_parameters(), **averages}.items()}
         layers = seen_layers(self.own_layers, self.problem, self.given.inputs)
-        model = Model(own, tuple(averages), layers, self.layouts, Forms(self.inputs_first, self.kernels))
-        return match_model(self.problem, parameters | statistics, model, self.given.names)
+        forms, names = Forms(self.inputs_first, self.kernels), self.given.names
+        model = Model(own, tuple(averages), layers, self.layouts, forms, self.calls)
+        return match_model(self.problem, parameters | statistics, model, names)
 
     @property
     def _matching(self) -> Matching:
@@ -337,7 +332,9 @@ class WrappedSession(Session):
     def _shows_logits(self, found: Forward) -> bool:
         """Whether a model's outputs are logits: those of its last layer, or if these are not seen, by the recipe."""
         logits = found.inside.get(self._last_layer)
-        return self.takes_logits if logits is None else np.array_equal(logits, found.outputs, equal_nan=True)
+        if logits is None:
+            return self.takes_logits and activated(found.outputs, self.problem.recipe.model.output) is found.outputs
+        return np.array_equal(logits, found.outputs, equal_nan=True)
 
     @cached_property
     def _names_inside(self) -> tuple[str, ...]:

@@ -148,6 +148,8 @@ class WatchedLayers:
     def _note(self, layer: RecipeLayer, module: Any, arguments: tuple[Any, ...], output: Any, second: Any) -> None:
         """Note what a module was given and gives for one of the recipe's layers that it is."""
         own = self._owners.get(layer.path)
+        if own is not None and own.first and arguments:
+            _check_order(own, module, arguments[0], layer)
         if (own is None or own.first) and layer.input and layer.input not in self.seen and arguments:
             self._keep(layer.input, arguments[0], layer.input_shape, module, second)
         if own is not None and not own.last:
@@ -207,6 +209,14 @@ class WatchedLayers:
             )
         kept: Tensor = x * fitting[-1 if self._second else 0] / (1 - module.p)
         return kept
+
+
+def _check_order(own: OwnLayer, module: Any, given: Tensor, layer: RecipeLayer) -> None:
+    """Raise ValueError for a module that takes the steps first, ``(t, m, n)``, and is given the examples first."""
+    if getattr(module, "batch_first", True) or given.ndim != 3 or len(layer.input_shape) != 2:
+        return
+    if given.shape[1:] == layer.input_shape and len(given) != layer.input_shape[0]:
+        raise ValueError(f"{own.shown} takes (t, m, n) and is given (m, t, n), {tuple(given.shape)}: batch_first=True?")
 
 
 def _with_channels_last(value: Tensor, shape: Shape, second: bool | None, before: bool) -> Tensor | None:

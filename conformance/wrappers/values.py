@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from conformance.problems.problem import Batch
 from conformance.problems.tensors import Array, Tensors
 
@@ -48,3 +50,21 @@ class Taken(NamedTuple):
     cost: Any
     rate: float
     norm: Any
+
+
+def are_logarithms(outputs: Array) -> bool:
+    """Whether outputs ``(m, k)`` are logarithms of probabilities, as a log-softmax gives: exponentials that sum to 1.
+
+    >>> are_logarithms(np.log([[0.25, 0.75]])), are_logarithms(np.array([[0.25, 0.75]]))
+    (True, False)
+    """
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or outputs.dtype.kind != "f":
+        return False
+    near = 10 * outputs.shape[1] * float(np.finfo(outputs.dtype).eps)
+    with np.errstate(over="ignore"):
+        return bool(np.allclose(np.exp(outputs).sum(axis=1), 1, rtol=0, atol=near))
+
+
+def activated(outputs: Array, activation: str) -> Array:
+    """A model's outputs as a recipe with this last ``activation`` has them; of a log-softmax the probabilities."""
+    return np.exp(outputs) if activation == "softmax" and are_logarithms(outputs) else outputs

@@ -266,6 +266,12 @@ def test_a_layout_is_told(explained, name, layout):
     assert (line in text(explained[name])) == bool(layout)
 
 
+def test_an_exception_is_said_once_with_all_that_it_stops(explained):
+    remark = explained["Crashing"].divergence.remark
+    assert remark.count("RuntimeError: boom") == 1
+    assert "which stops " in remark
+
+
 def test_a_formulation_is_found_with_the_built_ins_that_have_it(explained):
     cause, *others = explained["InsideRoot"].causes
     assert cause.description == "adam(epsilon_position='inside_root')"

@@ -9,10 +9,14 @@ import pytest
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.adapters.session import State
 from conformance.audit.recognition import inquiry_into
+from conformance.diagnosis.candidates import singles
 from conformance.diagnosis.explanation import Explanation
+from conformance.diagnosis.independent import penalties_changed
 from conformance.diagnosis.inputs import InOrder, named_orders
-from conformance.diagnosis.porting import AddingUp, Negated, OfCost, Shifted
-from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, Start
+from conformance.diagnosis.misread import _FORMULAS, Misread
+from conformance.diagnosis.porting import AddingUp, ByOutputs, Negated, OfCost, Shifted
+from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, TORCH_MODULES, Start, TorchModules
+from conformance.diagnosis.substitutes import decaying, substitutes
 from conformance.faults.mutants import reference_with
 from conformance.recipes.recipe import Recipe
 from reference_numpy import losses
@@ -42,7 +46,12 @@ NORMALISED = DIGITS | {"model": DIGITS["model"] | {"normalization": "batch_norm"
 PENALISED = PRICES | {"regularizers": [{"name": "l2", "strength": 0.3, "convention": "half"}]}
 DROPPED = DIGITS | {"regularizers": [{"name": "inverted_dropout", "keep_probability": 0.6}]}
 
+PROBABILITIES = DIGITS | {"loss": "categorical_cross_entropy_from_probabilities"}
+SMOOTHED = DIGITS | {"loss": {"name": "categorical_cross_entropy", "label_smoothing": 0.1}}
+ADAM = PRICES | {"optimizer": {"name": "adam", "learning_rate": 0.05}}
+
 SLOW = pytest.mark.slow
+UNNORMALISED = "logits taken for logarithms of probabilities, as where a log-softmax is left out"
 BROADCAST = "squared error: every prediction against every target, as (m, 1) against (m,) is broadcast"
 
 
@@ -155,6 +164,8 @@ def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
         (PRICES, AddingUp(), "gradients never set to zero"),
         (PRICES, Shifted(1), "the schedule one step early"),
         pytest.param(PRICES, Shifted(-1), "the schedule one step late", marks=SLOW),
+        pytest.param(DIGITS, Misread("categorical_cross_entropy", UNNORMALISED),
+                     f"categorical_cross_entropy: {UNNORMALISED}", marks=SLOW),
         (PRICES, Negated("velocity"), "momentum(learning_rate_position='outside'), its velocity kept with the other"),
         (PRICES, Start("uniform", 1.0, biases=True), TORCH_LINEAR),
         pytest.param(PRICES, Start("uniform", 1.0), "weights uniform within 1/sqrt(n_in), as those", marks=SLOW),
@@ -196,6 +207,104 @@ def test_a_convention_whose_strength_is_rounded_comes_before_another_strength():
     assert first.also == (f"l2(strength={2 * strength!r}, 2 of the one asked for in float32)",)
 
 
+@pytest.mark.slow
+def test_a_convention_comes_before_a_strength_that_libraries_have():
+    asked = PENALISED["regularizers"][0] | {"strength": 0.005}  # 0.01 is Keras's own
+    recipe = PENALISED | {"regularizers": [asked]}
+    other = Recipe.model_validate(recipe | {"regularizers": [asked | {"convention": "full"}]})
+    first, *others = explained(recipe, lambda problem: NumpySession(replace(problem, recipe=other))).causes
+    assert first.description == "l2(convention='full')"
+    assert first.also == ("l2(strength=0.01)",)
+    assert all("strength" not in cause.description for cause in others)
+
+
+@pytest.mark.slow
+def test_labels_that_are_taken_from_the_outputs_do_not_hide_what_is_wrong_with_these():
+    words = "softmax: normalised over the batch"
+    (cause,) = said(PROBABILITIES, lambda problem: ByOutputs().applied(reference_with(words).session(problem), problem))
+    assert cause == f"the fault {words!r}, labels predicted from the outputs and not from the logits"
+
+
+@pytest.mark.parametrize("words", [words for formulas in _FORMULAS.values() for words in formulas])
+def test_a_loss_that_misreads_its_logits_has_the_slope_that_it_says(words):
+    generator = np.random.default_rng(3)
+    (loss, formulas), *_ = [item for item in _FORMULAS.items() if words in item[1]]
+    z = generator.uniform(0.1, 0.7, (4, 3)) * generator.choice((1, 1, -1), (4, 3))
+    y = generator.integers(3, size=4) if loss == "categorical_cross_entropy" else generator.integers(2, size=(4, 3))
+    _, slope = formulas[words](z, y)
+    for place in np.ndindex(z.shape):
+        step = 1e-6 * np.eye(z.size)[np.ravel_multi_index(place, z.shape)].reshape(z.shape)
+        up, down = (formulas[words](z + sign * step, y)[0].sum() for sign in (1, -1))
+        assert slope[place] == pytest.approx((up - down) / 2e-6, abs=1e-6)
+
+
+def test_what_may_stand_in_the_place_of_another_component_is_tried():
+    clipped = ADAM | {"regularizers": [{"name": "clip_by_global_norm", "limit": 0.5}]}
+    tried = {one.description: one.recipe for one in substitutes(Recipe.model_validate(clipped))}
+    assert tried["clip_by_norm for clip_by_global_norm"].regularizers[0].keywords == {"limit": 0.5}
+    assert any(words.startswith("clip_by_norm for") and "1e-6 beside the norm" in words for words in tried)
+    adamw = tried["adamw as torch.AdamW has it, for adam"].optimizer.keywords
+    assert (adamw["weight_decay"], adamw["learning_rate"]) == (0.01, 0.05)
+    (other,) = decaying(Recipe.model_validate(clipped))
+    assert (other.optimizer.name, other.optimizer.keywords["learning_rate"]) == ("adamw", 0.05)
+
+
+def with_(**parts: Any) -> Any:
+    """Sessions of the reference with parts of another recipe."""
+
+    def session(problem: Any) -> Any:
+        other = Recipe.model_validate(problem.recipe.model_dump() | parts)
+        return NumpySession(replace(problem, recipe=other))
+
+    return session
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("values", "parts", "name"),
+    [
+        (ADAM, {"optimizer": {"name": "adamw", "learning_rate": 0.05, "weight_decay": 0.005}},
+         "adamw(weight_decay=0.005)"),
+        (ADAM, {"optimizer": {"name": "adamw", "learning_rate": 0.05}}, "adamw as torch.AdamW has it, for adam"),
+        (SMOOTHED, {"loss": {"name": "categorical_cross_entropy", "label_smoothing": 0.1 * 10 / 9}},
+         "categorical_cross_entropy(label_smoothing=0.111111), as where it is shared by the other classes alone"),
+    ],
+    ids=["decay", "decay by default", "smoothing"],
+)  # fmt: skip
+def test_another_component_with_its_own_numbers_is_named(values, parts, name):
+    assert said(values, with_(**parts))[0] == name
+
+
+class WithMaximum(NumpySession):
+    """AMSGrad, which begins its maximum at 0 where it is given none, and shows it."""
+
+    def __init__(self, problem: Any) -> None:
+        optimizer = problem.recipe.optimizer
+        own = optimizer.model_copy(update={"amsgrad": "raw_max"})
+        super().__init__(replace(problem, recipe=problem.recipe.model_copy(update={"optimizer": own})))
+
+    def optimizer_step(self, parameters: Any, gradients: Any, state: State, learning_rate: float) -> Any:
+        slots = self.optimizer.init(parameters).slots | state.slots
+        return super().optimizer_step(parameters, gradients, State(state.step, slots), learning_rate)
+
+
+@pytest.mark.slow
+def test_a_state_that_was_not_asked_for_does_not_hide_what_it_is_for():
+    found = explained(ADAM, WithMaximum)
+    assert found.divergence.remark.endswith("is not one of the oracle's tensors")
+    assert found.causes[0].description == "adam(amsgrad='raw_max')"
+
+
+def test_of_penalties_it_is_told_which_keywords_are_others():
+    asked = Recipe.model_validate(PENALISED)
+    found = {one.description: penalties_changed(one, asked) for one in singles(asked)}
+    assert found["l2(convention='full')"] == {"convention"}
+    assert found["l2(strength=0.01)"] == {"strength"}
+    assert {words for words, keywords in found.items() if keywords} == {
+        words for words in found if words.startswith("l2(")
+    }
+
+
 def test_images_flattened_channels_first_have_a_name():
     x = np.arange(12).reshape(2, 2, 3)
     orders = dict(named_orders(12, (2, 2, 3)))
@@ -203,6 +312,64 @@ def test_images_flattened_channels_first_have_a_name():
     assert words == "channels first: rows x columns x channels (2, 2, 3) as channels x rows x columns"
     assert len(set(orders.values())) == len(orders)
     assert tuple(range(12)) not in orders.values()
+
+
+TOKENS: dict[str, Any] = {
+    "name": "tokens",
+    "dataset": {"name": "brackets", "examples": 12, "test_examples": 4},
+    "model": {"name": "network", "layers": [
+        {"name": "embedding", "entries": 16, "units": 8},
+        {"name": "bidirectional", "layers": [{"name": "gru", "units": 6, "biases": 2}], "join": "sum"},
+        {"name": "dense", "units": 1},
+    ]},
+    "loss": "binary_cross_entropy",
+    "initializer": "xavier_uniform",
+    "optimizer": {"name": "momentum", "learning_rate": 0.05},
+    "batch_size": 6,
+    "epochs": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(TorchModules(), TORCH_MODULES, marks=SLOW),
+        pytest.param(
+            Start("uniform", 0.05, "none", of="embedding"),
+            "weights uniform within 0.05, as Keras's RandomUniform, in layers of embedding",
+            marks=SLOW,
+        ),
+    ],
+    ids=["torch.nn", "Keras's embedding"],
+)
+def test_the_starts_of_a_network_s_layers_are_named(change, words):
+    first, *_ = said(TOKENS, changed(change))
+    assert first.startswith(words)
+
+
+def test_torch_nn_starts_its_modules_as_the_candidate_does():
+    torch = pytest.importorskip("torch")
+    generator = np.random.default_rng(0)
+    parts = {
+        "dense": (torch.nn.Linear(30, 50), {"W": "weight", "b": "bias"}),
+        "convolution": (torch.nn.Conv2d(8, 40, 3), {"W": "weight", "b": "bias"}),
+        "lstm": (torch.nn.LSTM(20, 30), {"W": "weight_ih_l0", "U": "weight_hh_l0", "b": "bias_ih_l0"}),
+        "embedding": (torch.nn.Embedding(100, 30), {"W": "weight"}),
+        "attention": (torch.nn.MultiheadAttention(64, 4), {"W_o": "out_proj.weight", "b_o": "out_proj.bias"}),
+    }
+    for kind, (module, names) in parts.items():
+        own = dict(module.named_parameters())
+        shapes = {name: tuple(own[path].shape) for name, path in names.items()}
+        for name, path in names.items():
+            drawn = TorchModules().draw(generator, kind, name, shapes)
+            limit = float(own[path].detach().abs().max())
+            most = (
+                4.5 if kind == "embedding" else float(np.abs(drawn).max())
+            )  # of a normal distribution there is no limit
+            assert most == pytest.approx(limit, rel=0.25), (kind, name)
+    packed = dict(parts["attention"][0].named_parameters())["in_proj_weight"].detach().numpy()
+    drawn = TorchModules().draw(generator, "attention", "W_q", {"W_q": (64, 64), "W_o": (64, 64)})
+    assert np.std(drawn) == pytest.approx(packed.std(), rel=0.05)
 
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=str)

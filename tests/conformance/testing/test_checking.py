@@ -9,9 +9,10 @@ import conformance
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.adapters.session import Unsupported
 from conformance.cli import app
+from conformance.results.run import Run
 from conformance.runs.outcome import BadInput
 from conformance.testing import carried
-from conformance.testing.checked import FAIL, KNOWN, PASS
+from conformance.testing.checked import FAIL, KNOWN, PASS, Checked
 
 WRONG = ["update", "teacher_forced", "free_running"]
 
@@ -171,3 +172,21 @@ def test_the_check_of_what_ends_the_workers_is_incomplete(place, small_recipe, m
     checked = conformance.check("fatal:Fatal", small_recipe, dtypes=["float64"], output="fatal")
     assert checked.verdict == "incomplete"
     assert "exit status 7" in str(checked)
+
+
+def test_an_exception_is_told_once_and_then_by_the_check_that_it_stopped_first(faulty):
+    told = Checked(Run(faulty.run.folder))
+    stopped, boom = ["forward", "loss", "update"], "RuntimeError: boom (mine.py:3)"
+    told.answers = [
+        answer._replace(result=FAIL, what=f"cost, step 1: {boom}; and 4 more" if answer.check == "update" else boom)
+        if answer.check in stopped else answer
+        for answer in faulty.answers
+    ]  # fmt: skip
+    told.run.records = faulty.records.assign(
+        verdict=faulty.records["verdict"].where(~faulty.records["check"].isin(stopped), "crashed"),
+        cause=faulty.records["cause"].where(~faulty.records["check"].isin(stopped), boom),
+    )
+    assert [answer.what for answer in told.told if answer.check in stopped] == [
+        boom, "the exception of forward", "cost, step 1: the exception of forward; and 4 more",
+    ]  # fmt: skip
+    assert str(told).count("boom") == 1

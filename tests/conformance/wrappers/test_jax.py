@@ -5,7 +5,10 @@ The classes and functions ``own_...`` stand for code that is there already.
 
 import inspect
 
+import numpy as np
 import pytest
+
+from conformance.adapters.session import State, Unsupported
 
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
@@ -277,3 +280,33 @@ def test_ten_lines_do_for_a_model():
     """Three of them are imports."""
     lines = {made.__name__: len(inspect.getsource(made).splitlines()) - 1 for made in CONTROLS}
     assert max(lines.values()) + 3 <= 10, lines
+
+
+def clipping_inside(limit):
+    optimizer = optax.chain(optax.clip_by_global_norm(limit), optax.adam(0.01))
+    return conformance.wrap_jax((own_init, own_apply), loss=cross_entropy, optimizer=optimizer)
+
+
+CLIPPED = (
+    PLAIN
+    + 'optimizer = { dialect = "optax.adam", learning_rate = 0.01 }\n'
+    + 'regularizers = [{ name = "clip_by_global_norm", limit = 1.0 }]'
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [1.0, 0.5])
+def test_clipping_inside_a_transformation_is_looked_at_in_the_training(judged, limit):
+    found = judged(clipping_inside(limit), CLIPPED)
+    assert found.wrong.keys() == ({"free_running"} if limit != 1.0 else set()), found.causes
+    assert "free_running" in found.of("pass") or limit != 1.0
+
+
+def test_a_step_that_would_clip_is_not_held_against_one_that_does_not(prepared):
+    session = clipping_inside(1.0).session(prepared(CLIPPED, "float64"))
+    weights = {"w": np.zeros(3)}
+    zeros = State(0, {slot: {"w": np.zeros(3)} for slot in ("first_moment", "second_moment")})
+    moved, _ = session.optimizer_step(weights, {"w": np.full(3, 0.1)}, zeros, 0.01)
+    assert (moved["w"] < 0).all()
+    with pytest.raises(Unsupported, match="may clip inside, and a step of these gradients alone does not: give clip="):
+        session.optimizer_step(weights, {"w": np.full(3, 10.0)}, zeros, 0.01)

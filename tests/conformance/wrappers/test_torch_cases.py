@@ -153,6 +153,14 @@ def case_17b():
     )
 
 
+def log_softmax():
+    return conformance.wrap_torch(
+        lambda: nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 10), nn.LogSoftmax(1)),
+        loss=nn.NLLLoss(),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+    )
+
+
 def case_18():
     return conformance.wrap_torch(
         lambda: nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 10)),
@@ -244,6 +252,7 @@ RIGHT = {
     "17b": (case_17b, {"loss": '"mean_squared_error"', "model": classifier("relu"), **DESCENT}),
     "18 alone": (case_18_alone_and_right, {}),
     "a loss alone": (loss_alone, {}),
+    "a log-softmax": (log_softmax, {}),
 }
 OF_LOSS = {"data_loss", "cost"}  # of every batch
 # Subjects that are not: in which check it first shows, and in which tensors of it. In checks before it all is right.

@@ -1,5 +1,7 @@
 """What is no layer of the recipe's is told, with what to say; and parts without a model, under a recipe of layers."""
 
+import tomllib
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import conformance  # noqa: E402
+from conformance.recipes.recipe import Recipe  # noqa: E402
 from conformance.wrappers.matching import CannotMatch  # noqa: E402
 
 SHORT = """
@@ -76,6 +79,28 @@ def test_a_bias_that_the_recipe_has_not_is_told(prepared):
         CannotMatch, match=r"layer 1 \(dense\) has no bias in the recipe, .* '0' has one bias: say bias"
     ):
         wrapped(model).session(prepared(said, "float64"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_steps_that_a_layer_takes_for_examples_are_told(judged, first):
+    said = recipe(STEPS, '{name = "gru", units = 3, biases = 2}', HEAD)
+    model = nn.Sequential(Last(nn.GRU(8, 3, batch_first=first)), nn.Linear(3, 10))
+    found = judged(wrapped(model, inputs=lambda x: x.reshape(-1, 8, 8)), said.replace("examples = 20", "examples = 21"))
+    words = "torch.nn.GRU '0.layer' takes (t, m, n) and is given (m, t, n), (21, 8, 8): batch_first=True?"
+    assert (words in found.causes) == (not first)
+    assert bool(found.wrong) == (not first)
+
+
+def test_layers_without_parameters_are_in_the_table_of_what_was_matched():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(18, 10))
+    said = Recipe.model_validate(tomllib.loads(CONVOLVING))
+    table = str(wrapped(model, inputs=lambda x: x.reshape(-1, 1, 8, 8)).matched(said)).splitlines()
+    assert [" ".join(line.split()) for line in table[4:]] == [
+        "1 reshape (8, 8, 1) no module: seen where the next one takes it",
+        "3 activation (3, 3, 2) 1 by kind and place",
+        "4 dropout (3, 3, 2) 2 by kind and place",
+        "5 flatten (18,) 3 by kind and place",
+    ]
 
 
 def test_dropout_of_whole_channels_is_no_dropout_of_units(judged):
