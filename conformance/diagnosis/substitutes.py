@@ -51,18 +51,13 @@ def built_in_instead(recipe: Recipe) -> Iterator[Candidate]:
     own = {keyword: value for keyword, value in asked.keywords.items() if value != defaults.get(keyword)}
     found: dict[str, Candidate] = {}
     for dialect in dialects():
-        if dialect.optimizer not in _alike(asked.name):
+        if dialect.optimizer not in (asked.name, "gradient_descent"):  # of the latter none has anything of its own
             keywords = dialect.keywords | {keyword: own[keyword] for keyword in own.keys() & dialect.keywords.keys()}
             component = {"name": dialect.optimizer, **keywords, "learning_rate": asked.keywords["learning_rate"]}
             words = f"{dialect.optimizer} as {dialect.framework}.{dialect.builtin} has it, for {asked.name}"
             for other in replaced(recipe, ("optimizer",), component, words):
                 found.setdefault(other.recipe.hash, other)
     yield from found.values()
-
-
-def _alike(name: str) -> tuple[str, ...]:
-    """An optimizer, and plain descent, of which no built-in has anything of its own."""
-    return name, "gradient_descent"
 
 
 def decaying(recipe: Recipe) -> Iterator[Recipe]:

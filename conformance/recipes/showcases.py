@@ -20,7 +20,7 @@ def _same(channels: int, **keywords: Any) -> dict[str, Any]:
 NETWORK_SHOWCASES: tuple[dict[str, Any], ...] = (
     {
         "name": "showcase-hand-signs-convolutions",
-        "description": "Two convolutions, in the manner of LeNet, on drawn hands: over 95 % right, and 90 % of new ones.",
+        "description": "Two convolutions, in the manner of LeNet, on drawn hands: over 95 %, and 90 % of new ones.",
         "dataset": {"name": "hand_signs", "scaling": "unit", "examples": 1000, "test_examples": 200},
         **_network(
             layer("reshape", shape=[64, 64, 3]), layer("average_pool", window=[4, 4]),
