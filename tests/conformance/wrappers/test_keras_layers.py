@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it once, when it is imported
@@ -248,3 +249,20 @@ def test_a_layer_that_is_another_than_the_recipe_s_is_told_with_what_to_say(prep
     with pytest.raises(CannotMatch) as error:
         made.session(problem)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "alike"),
+    [(keras.optimizers.SGD, True), (keras.optimizers.Adam, False), (keras.optimizers.RMSprop, False)],
+)
+def test_of_a_token_that_comes_twice_some_optimizers_of_keras_square_each_gradient(optimizer, alike):
+    """As the table of layers says of embeddings: what comes row by row is another step than the same gradient whole."""
+    ended = []
+    for whole in (False, True):
+        weights, own = keras.Variable(np.ones((3, 2)), dtype="float64"), optimizer(0.1)
+        rows = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, 4.0]], tf.float64), tf.constant([1, 1]), (3, 2))
+        for _ in range(2):
+            own.apply([tf.convert_to_tensor(rows) if whole else rows], [weights])
+        ended.append(np.asarray(weights))
+    assert np.array_equal(ended[0][0], ended[1][0])
+    assert np.allclose(*ended) == alike
