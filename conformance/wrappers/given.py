@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
 from reference_numpy import regularizers
+
+AGAIN = 2  # times that something is run again to see whether it draws
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,16 @@ def made(maker: Any, problem: Problem) -> Any:
 def sample(problem: Problem) -> Array:
     """A few examples of a problem, ``(m, n_0)``, to try a model on."""
     return problem.train_x[:2]
+
+
+def varies(run: Callable[[], Array]) -> bool:
+    """Whether something gives other numbers when it is run again, as what draws does.
+
+    >>> varies(lambda: np.ones(3)), varies(lambda: np.random.default_rng().random(3))
+    (False, True)
+    """
+    first = run()
+    return not all(np.array_equal(first, run(), equal_nan=True) for _ in range(AGAIN))
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from conformance.adapters.guarded import NOT_OFFERED
 from conformance.adapters.session import DeviceNotFound, State, Unsupported
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from conformance.wrappers.given import Given, sample, takes
+from conformance.wrappers.given import Given, sample, takes, varies
 from conformance.wrappers.keras_hooks import Watched, is_running, variables_by_path
 from conformance.wrappers.keras_layers import WatchedLayers, all_layers, called_layers, own_layers
 from conformance.wrappers.keras_parts import new_loss, new_model, takes_one_hot
@@ -328,9 +329,22 @@ class KerasSession(WrappedSession):
         return any(v.constraint is not None for v in self.variables.values())
 
     def _outputs(self, x: Any, masks: Masks | None, *, training: bool, watch: bool = False) -> Any:
-        fed = list(map(tf.constant, self.in_order(masks))) if masks and training else None
+        fed = None
+        if masks is not None and training and self._draws:
+            fed = [tf.constant(mask) for mask in self.in_order(masks)]
         with precision(self.dtype), self.watched.during(fed, watch):
             return self._called(x, training=training)
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether the model drops units in training, or draws anything else; it is given no masks if it does not."""
+        if any(isinstance(layer, keras.layers.Dropout) and layer.rate > 0 for layer in all_layers(self.model).values()):
+            return True
+        before, x = self.own_statistics(), tf.constant(sample(self.problem))
+        with precision(self.dtype):
+            found = varies(lambda: array(self._called(x, training=True)))
+        self.load(before)
+        return found
 
     def _called(self, x: Any, *, training: bool) -> Any:
         """What the model makes of the recipe's inputs."""

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from conformance.adapters.session import State, Unsupported
 from conformance.adapters.torch import TorchAdapter, array, arrays, find
 from conformance.problems.problem import Batch, Problem
 from conformance.problems.tensors import Array, Masks, Tensors
-from conformance.wrappers.given import Given, made, sample, takes
+from conformance.wrappers.given import Given, made, sample, takes, varies
 from conformance.wrappers.layouts import INPUTS_LAST, TORCH, OwnLayer
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject
@@ -342,10 +343,21 @@ class TorchSession(WrappedSession):
 
     def _outputs(self, x: Tensor, masks: Masks | None, *, training: bool, watch: bool = False) -> Tensor:
         self.model.train(training)
-        fed = None if masks is None else [self._tensor(mask) for mask in self.in_order(masks)]
-        with self._precision(), self.watched.during(fed if training else None, watch):
+        fed = None
+        if masks is not None and training and self._draws:
+            fed = [self._tensor(mask) for mask in self.in_order(masks)]
+        with self._precision(), self.watched.during(fed, watch):
             outputs: Tensor = self._called(x)
         return outputs
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether the model drops units in training, or draws anything else; it is given no masks if it does not."""
+        if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.model.modules()):
+            return True
+        with torch.no_grad(), self._precision():
+            x, model = self._tensor(sample(self.problem)), deepcopy(self.model).train()
+            return varies(lambda: array(self._called(x, model)))
 
     def _called(self, x: Tensor, model: nn.Module | None = None) -> Any:
         """What the model makes of the recipe's inputs."""

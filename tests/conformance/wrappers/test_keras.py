@@ -74,6 +74,19 @@ def test_layers_that_do_several_things_and_an_optimizer_that_clips_pass(judged):
     assert {"N1 (training)", "A1 (training)"} <= found.of("pass")["forward"]
 
 
+def test_a_model_drops_where_the_recipe_does_and_nowhere_else(judged):
+    """Without a layer for it, and alike in two passes, a model drops nothing; with one it drops more than is asked."""
+
+    def subject(*between):
+        return conformance.wrap_keras(lambda: keras.Sequential([layers.Dense(3, "sigmoid"), *between, layers.Dense(1)]))
+
+    without = judged(subject(), PLAIN + 'regularizers = [{ name = "inverted_dropout", keep_probability = 0.75 }]')
+    assert "Z2 (training)" in without.wrong["forward"]
+    assert "Z2 (inference)" in without.of("pass")["forward"]
+    more = judged(subject(lambda: layers.Dropout(0.25)), PLAIN)
+    assert "drops units once more than the recipe, 0 times" in more.causes
+
+
 def test_a_loss_by_its_name_and_layers_with_their_activations_pass(judged):
     model = [layers.Dense(3, activation="sigmoid"), layers.Dense(1)]
     subject = conformance.wrap_keras(model, loss="mse", optimizer=lambda: keras.optimizers.SGD(0.1, momentum=0.9))

@@ -84,11 +84,26 @@ def test_a_model_that_drops_where_the_recipe_does_not_is_told(judged):
     assert "drops units once more than the recipe, 0 times" in found.causes
 
 
-def test_a_model_without_dropout_modules_does_not_offer_what_needs_them(judged):
-    found = judged(wrapped(), RECIPE + DROPOUT)
+def test_a_model_that_drops_units_without_modules_for_it_does_not_offer_what_needs_them(judged):
+    def drops():
+        return nn.Sequential(*network()[:-1], Dropped(), network()[-1])
+
+    found = judged(wrapped(drops), RECIPE + DROPOUT)
     assert found.wrong == {}, found.causes
     assert "no nn.Dropout module that could be given the recipe's masks" in found.causes
-    assert "A1 (inference)" in found.of("pass")["forward"]
+    assert "Z3 (inference)" in found.of("pass")["forward"]
+
+
+def test_a_model_that_drops_nothing_where_the_recipe_does_is_wrong(judged):
+    found = judged(wrapped(), RECIPE + DROPOUT)
+    assert {"Z2 (training)", "Z3 (training)"} <= found.wrong["forward"]
+    assert "free_running" in found.wrong
+    assert "Z3 (inference)" in found.of("pass")["forward"]
+
+
+class Dropped(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, self.training)
 
 
 @pytest.mark.parametrize(
