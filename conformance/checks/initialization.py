@@ -34,9 +34,9 @@ FEWEST = 64  # numbers of a weight that is looked at: with fewer chance would mo
 
 @Check
 def observe(session: Session, case: Case) -> Iterator[Part]:
-    """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any, gate by gate.
+    """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any.
 
-    Of a network of layers then of its larger weights (step 4).
+    Biases of layers with gates are looked at gate by gate too. Of a network of layers then its larger weights (step 4).
     """
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))

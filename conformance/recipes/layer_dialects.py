@@ -159,7 +159,7 @@ def _dialect(framework: str, builtin: str, line: Mapping[str, Any]) -> LayerDial
     asked, start = line.get("asked", ()), line.get("start", "")
     own = {keyword: hashable(value) for keyword, value in formulation(line).items() if keyword not in asked}
     layer, inside = own.pop("name"), own.pop("layer", None)
-    keywords = own | (start if isinstance(start, Mapping) else {})
+    keywords = own | (dict(start) if isinstance(start, Mapping) else {})
     parameters = inspect.signature(LAYERS[layer]).parameters
     further = tuple(keyword for keyword in asked if parameters[keyword].default is not inspect.Parameter.empty)
     return LayerDialect(framework, builtin, layer, keywords, inside, further, start if isinstance(start, str) else "")

@@ -149,7 +149,7 @@ def _undialected(layer: Any) -> Any:
 
 
 def _speak(place: str, layer: Any) -> Any:
-    """A layer of a dialect, ``{dialect = "keras.GRU"}``, with the keywords that stand beside it changed; others stay."""
+    """A layer of a dialect, ``{dialect = "keras.GRU"}``, with the keywords beside it changed; others stay."""
     if not isinstance(layer, Mapping) or "dialect" not in layer:
         return layer
     name, where = layer["dialect"], f"{place}.dialect"

@@ -79,7 +79,9 @@ def test_a_layer_in_a_dialect_is_the_layer_with_its_keywords_written_out(name):
 
 
 def _given(layer, asked):
-    needed = [name for name, default in defaults_of(layer).items() if default is inspect.Parameter.empty or name in asked]
+    needed = [
+        name for name, default in defaults_of(layer).items() if default is inspect.Parameter.empty or name in asked
+    ]
     return {name: SIZES[name] for name in needed}
 
 
@@ -119,7 +121,10 @@ def test_a_recipe_s_initializer_is_that_of_a_layer_whose_dialect_names_none():
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ({"dialect": "keras.LTSM", "units": 3}, r"dialect='keras.LTSM' is not allowed: .*; did you mean 'keras.LSTM'\?"),
+        (
+            {"dialect": "keras.LTSM", "units": 3},
+            r"dialect='keras.LTSM' is not allowed: .*; did you mean 'keras.LSTM'\?",
+        ),
         ({"dialect": "torch.gru", "units": 3}, r"dialect='torch.gru' is not allowed: .*; did you mean 'torch.GRU'"),
         ({"dialect": "caffe.LSTM"}, r"dialect='caffe.LSTM' is not allowed: .*'torch.Linear', .*; did you mean .*LSTM'"),
         ({"dialect": 7}, r"dialect=7 is not allowed: must be the name of a framework's layer"),
