@@ -1,7 +1,8 @@
 """Initial weights, drawn by the implementation's own initializer and generator: their distribution, by its statistics.
 
 Beside them the biases with which a whole model starts, whose size is 0 in the reference but where a gate's is said to
-be another; and of a network of layers, each of which has an initializer of its own, all weights, over some seeds.
+be another, of layers with gates those of each gate for itself; and of a network of layers, each of which has an
+initializer of its own, all weights, over some seeds.
 
 Everything else is fed with initial parameters that the reference drew. Two generators never draw the same weights, so
 not these are compared but what is nearly the same in every draw of a large matrix. What chance leaves is measured as
@@ -18,7 +19,9 @@ from conformance.adapters.session import Session
 from conformance.checks.case import Case
 from conformance.checks.observation import Check, Key, Observation, Part
 from conformance.data.randomness import keyed_generator
+from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array
+from conformance.recipes.layer_sizes import placed
 
 # Far from square, so that fan-in, fan-out and their mean are told apart; the transpose, since orthogonal columns are
 # made otherwise than orthogonal rows.
@@ -33,7 +36,7 @@ FEWEST = 64  # numbers of a weight that is looked at: with fewer chance would mo
 def observe(session: Session, case: Case) -> Iterator[Part]:
     """Of a wide matrix (step 1) and a tall one (step 2), then of the model's biases (step 3), if it has any.
 
-    Of a network of layers then of its larger weights (step 4).
+    Biases of layers with gates are looked at gate by gate too. Of a network of layers then its larger weights (step 4).
     """
     for step, shape in enumerate(SHAPES, start=1):
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
@@ -43,7 +46,7 @@ def observe(session: Session, case: Case) -> Iterator[Part]:
     if biases:
         step = len(SHAPES) + 1
         seed = int(keyed_generator(case.problem.recipe.seed, "seed of weights", step).integers(2**31))
-        yield Part(_drawn_biases(session, step, biases, seed), ("initialization",), step, BIASES)
+        yield Part(_drawn_biases(session, step, biases, seed, _gates(case.problem)), ("initialization",), step)
     if case.problem.recipe.is_network:
         step = len(SHAPES) + 2
         generator = keyed_generator(case.problem.recipe.seed, "seed of weights", step)
@@ -63,11 +66,36 @@ def _drawn(session: Session, step: int, shape: tuple[int, int], seed: int) -> It
         yield Observation(Key("initialization", step, name, "statistic"), np.asarray(value, weights.dtype))
 
 
-def _drawn_biases(session: Session, step: int, shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[Observation]:
+def _drawn_biases(
+    session: Session, step: int, shapes: dict[str, tuple[int, ...]], seed: int, gates: dict[str, str]
+) -> Iterator[Observation]:
+    """The size of each bias, then of each that has ``gates`` what the part of each gate starts at."""
     found = session.initial_parameters(seed)
-    biases = [demand(name, found.get(name), shape) for name, shape in shapes.items()]
-    sizes = [float(np.sqrt((bias.astype(np.float64) ** 2).mean())) for bias in biases]
-    yield Observation(Key("initialization", step, BIASES, "statistic"), np.asarray(sizes, biases[0].dtype))
+    biases = {name: demand(name, found.get(name), shape) for name, shape in shapes.items()}
+    dtype = next(iter(biases.values())).dtype
+    sizes = [_root_mean_square(bias) for bias in biases.values()]
+    yield Observation(Key("initialization", step, BIASES, "statistic"), np.asarray(sizes, dtype))
+    for name, letters in gates.items():
+        for letter, part in zip(letters, np.split(biases[name], len(letters)), strict=True):
+            key = Key("initialization", step, f"mean of initial {name} of gate {letter}", "statistic", name)
+            yield Observation(key, np.asarray([part.mean(dtype=np.float64), _root_mean_square(part)], dtype))
+
+
+def _root_mean_square(values: Array) -> float:
+    return float(np.sqrt((values.astype(np.float64) ** 2).mean()))
+
+
+def _gates(problem: Problem) -> dict[str, str]:
+    """The gates of each bias of a layer that has them, in the order of their parts: ``{"2.b": "ifgo"}``."""
+    found: dict[str, str] = {}
+    biases = [name for name in problem.tape.initial_parameters if problem.places[name].kind == "bias"]
+    tokens = problem.train_x.dtype.kind in "iu"
+    for place in placed(problem.recipe.model.layers, problem.train_x.shape[1:], tokens=tokens):
+        layer = place.layer.layers[0] if place.layer.name == "bidirectional" else place.layer
+        if "gates" in layer.keywords:
+            own = [name for name in biases if name.startswith(f"{place.path}.")]
+            found |= dict.fromkeys(own, layer.keywords["gates"])
+    return found
 
 
 def _drawn_weights(
@@ -84,7 +112,7 @@ def _drawn_weights(
 
 def _over_seeds(values: Array) -> Iterator[tuple[str, list[float]]]:
     """Statistics of weights ``(seeds, ...)``; see :func:`statistics`."""
-    root = float(np.sqrt((values**2).mean()))
+    root = _root_mean_square(values)
     yield "mean", [float(values.mean()), root]
     yield "root mean square", [root]
     yield "kurtosis", [float((values**4).mean()) / (root**4 or 1.0)]

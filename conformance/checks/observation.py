@@ -86,12 +86,14 @@ class Observation(NamedTuple):
     A sample's are the smallest and the largest value that chance allows.
 
     ``malformed``: what was found where the value should be, if that was no array of numbers: ``"is None"``.
+    ``scale``: what errors are relative to, of the oracle's tensor that is 0 in mathematics; 0: to its own size.
     """
 
     key: Key
     value: Array
     margins: Array | None = None
     malformed: str = ""
+    scale: float = 0.0
 
 
 class Part(NamedTuple):

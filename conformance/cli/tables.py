@@ -87,16 +87,29 @@ def _recipes() -> Rows:
 
 
 def _dialects() -> Rows:
+    """Those of optimizers with all keywords, then those of layers with the keywords that the built-in sets."""
     from conformance.recipes.dialects import dialects
+    from conformance.recipes.layer_dialects import layer_dialects
 
-    return [
+    optimizers: Rows = [
         {
             "dialect": f"{found.framework}.{found.builtin}",
             "optimizer": found.optimizer,
+            "layer": None,
             "keywords": found.keywords,
             "note": found.note or None,
         }
         for found in dialects()
+    ]
+    return optimizers + [
+        {
+            "dialect": found.name,
+            "optimizer": None,
+            "layer": found.layer,
+            "keywords": found.keywords | ({"layers": [found.inside]} if found.inside else {}),
+            "note": found.note or None,
+        }
+        for found in layer_dialects()
     ]
 
 

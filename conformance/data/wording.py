@@ -64,12 +64,13 @@ def nearest(name: str, known: Collection[str]) -> str:
 
     >>> nearest("adamm", ["adam", "adagrad", "lion"])
     "; did you mean 'adam'?"
-    >>> nearest("sgd", ["adam"])
-    ''
+    >>> nearest("sgd", ["adam"]), nearest("gru", ["RNN", "GRU"])
+    ('', "; did you mean 'GRU'?")
     """
     if len(name) > LONGEST_COMPARED:
         return ""
-    found = difflib.get_close_matches(name, known, n=3, cutoff=LEAST_LIKENESS)
+    found = [other for other in known if other.casefold() == name.casefold()]
+    found = found or difflib.get_close_matches(name, known, n=3, cutoff=LEAST_LIKENESS)
     likeness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
     near = [other for other, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - ABOUT_AS_LIKE]
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

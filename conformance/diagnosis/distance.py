@@ -21,8 +21,9 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
         return None
     if expectation.observation.key.kind == "sample":
         return np.where(_sides(observed, expectation) == _sides(made, expectation), 0.0, np.inf)
-    observed, made = _finite(observed, made)
-    errors, oracle = measure_errors(observed, made), expectation.observation
+    oracle = expectation.observation
+    observed, made = _finite(observed, made._replace(scale=oracle.scale))
+    errors = measure_errors(observed, made)
     if oracle.key.kind != "decision" and np.shape(oracle.value) == np.shape(made.value):
         beside = oracle._replace(value=oracle.value + (observed.value - made.value))
         errors = np.minimum(errors, measure_errors(beside, oracle))

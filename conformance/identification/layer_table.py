@@ -1,17 +1,14 @@
-"""What the frameworks' own layers are: ``layers.toml``, read.
+"""What the frameworks' own layers are: the lines of ``layer_dialects.toml``, as answers name layers.
 
 Each entry is held against what ``conformance identify`` finds by ``tests/conformance/identification/test_layers.py``.
 """
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from conformance.identification.answer import Named
-
-MODULES = {"torch": "torch.nn", "keras": "keras.layers", "nnx": "flax.nnx"}
+from conformance.recipes.layer_dialects import MODULES, formulation, lines, unknown_layers
 
 
 class BuiltIn(NamedTuple):
@@ -34,12 +31,10 @@ def table() -> tuple[BuiltIn, ...]:
     >>> next(one for one in table() if one.target == "torch.nn:LSTM").layer
     Named(name='lstm', keywords={'return_sequences': True, 'biases': 2})
     """
-    with Path(__file__).with_name("layers.toml").open("rb") as file:
-        read = tomllib.load(file)
     found: list[BuiltIn] = []
-    for framework in MODULES:
-        found += [BuiltIn(framework, call, named(given)) for call, given in read[framework].items()]
-        found += [BuiltIn(framework, call, None) for call in read["none"][framework]]
+    for framework, calls in lines().items():
+        found += [BuiltIn(framework, call, named(formulation(line))) for call, line in calls.items()]
+        found += [BuiltIn(framework, call, None) for call in unknown_layers()[framework]]
     return tuple(found)
 
 

@@ -1,7 +1,7 @@
 """What ``conformance identify`` says of the frameworks' own optimizers and layers.
 
 ``python -m conformance.identification.page`` prints ``docs/identified.md``. The optimizers are those that the dialects
-name and all others that the frameworks have, the layers those of ``layers.toml``.
+name and all others that the frameworks have, the layers those of ``layer_dialects.toml``.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """The catalogue as a page: ``python -m conformance.recipes.catalogue_page`` prints ``docs/catalogue.md``.
 
 What a component is comes from its docstring and signature in the reference; which built-ins of the frameworks it
-equals comes from ``builtins.toml``, and for the optimizers from ``dialects.toml``. Tests hold both to the built-ins.
+equals comes from ``builtins.toml``, for the optimizers from ``dialects.toml`` and for the layers from
+``layer_dialects.toml``. Tests hold all three to the built-ins.
 """
 
 import inspect
@@ -14,7 +15,10 @@ from typing import Any, NamedTuple
 
 from conformance.recipes.catalogue import KINDS, written_keywords
 from conformance.recipes.dialects import equal_builtins
+from conformance.recipes.layer_dialects import MODULES, LayerDialect, equal_layers
+from conformance.recipes.layers import HELD, defaults_of
 from reference_numpy import activations, normalization, regularizers
+from reference_numpy.layers import LAYERS
 
 FILE = Path(__file__).with_name("builtins.toml")
 
@@ -31,17 +35,25 @@ INTRODUCTION = """\
 # The catalogue
 
 Every component that a recipe can name, except the data sets: what it computes, its keywords with their defaults, where
-it comes from, and which built-ins of PyTorch, TensorFlow with Keras, and JAX with optax it equals, with the keywords
-that make it so. For a framework that a table leaves out, no built-in is listed. "To float32" means that the built-in
-rounds a number of its own to float32, for float64 arrays too. Everything is taken from the docstrings and signatures of
-`reference_numpy`, from `conformance/recipes/dialects.toml` and `conformance/recipes/builtins.toml`, and the tests hold
-every equality to the built-in itself. Made by
+it comes from, and which built-ins of PyTorch, TensorFlow with Keras, and JAX with optax and Flax it equals, with the
+keywords that make it so. For a framework that a table leaves out, no built-in is listed. "To float32" means that the
+built-in rounds a number of its own to float32, for float64 arrays too. Everything is taken from the docstrings and
+signatures of `reference_numpy`, from `dialects.toml`, `layer_dialects.toml` and `builtins.toml` of
+`conformance/recipes`, and the tests hold every equality to the built-in itself. Made by
 
 ```
 python -m conformance.recipes.catalogue_page > docs/catalogue.md
 ```
 """
 
+
+LAYERS_PREFACE = """\
+What a network is made of, in a recipe `model.layers`. Each built-in is the dialect of its name there,
+`{ dialect = "keras.GRU", units = 5 }`, written with its framework, `torch`, `keras` or `flax`; sizes must be said, and
+keywords beside it stand in place of its own. What `equals` says was measured, in outputs, all gradients and running
+averages, as were the starts: `conformance identify torch.nn:GRU` measures it again, and
+[identified](identified.md) has the digits.
+"""
 
 PREFACES = {
     "losses": """\
@@ -150,6 +162,7 @@ def page() -> str:
         if kind in PREFACES:
             sections.append(PREFACES[kind])
         sections += [section(kind, name) for name in table]
+    sections += ["## Layers\n", LAYERS_PREFACE, *map(layer_section, LAYERS)]
     return "\n".join(sections)
 
 
@@ -168,6 +181,33 @@ def section(kind: str, name: str) -> str:
     rows = _optimizer_rows(name) if kind == "optimizers" else _builtin_rows(kind, name)
     parts.append(_table(rows) if rows else "No framework's built-in is listed.")
     return "\n\n".join(parts) + "\n"
+
+
+def layer_section(name: str) -> str:
+    """What the page says of one layer.
+
+    >>> print(layer_section("layer_norm").splitlines()[-1])
+    | JAX | `flax.nnx.LayerNorm` | `layer_norm(epsilon=1e-06)` |  |
+    """
+    described = description(inspect.getdoc(LAYERS[name]) or "")
+    keywords = ([HELD[name]] if name in HELD else []) + [
+        keyword if default is inspect.Parameter.empty else f"{keyword}={default!r}"
+        for keyword, default in defaults_of(name).items()
+    ]
+    parts = [f"### Layer `{name}`", described.text, _listed(keywords)]
+    if described.source:
+        parts.append(f"Source: {described.source}")
+    rows = [_layer_row(dialect) for dialect in equal_layers(name)]
+    parts.append(_table(rows) if rows else "No framework's built-in is listed.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _layer_row(dialect: LayerDialect) -> tuple[str, str, str, str]:
+    frameworks = {"torch": "PyTorch", "keras": "TensorFlow", "flax": "JAX"}
+    equals = _call(dialect.layer, dialect.differences)
+    if dialect.inside:
+        equals += f" of {_call(dialect.inside['name'], dialect.differences_inside)}"
+    return frameworks[dialect.framework], f"`{MODULES[dialect.framework]}.{dialect.builtin}`", equals, dialect.note
 
 
 def description(docstring: str) -> Description:
@@ -206,7 +246,11 @@ def _inline(text: str) -> str:
 
 
 def _keyword_line(functions: list[Callable[..., Any]]) -> str:
-    return "Keywords: " + (", ".join(f"`{written}`" for written in written_keywords(*functions)) or "none") + "."
+    return _listed(written_keywords(*functions))
+
+
+def _listed(keywords: list[str]) -> str:
+    return "Keywords: " + (", ".join(f"`{written}`" for written in keywords) or "none") + "."
 
 
 def _builtin_rows(kind: str, name: str) -> list[tuple[str, str, str, str]]:

@@ -23,6 +23,7 @@ from conformance.recipes.components import (
     plain,
     refuse,
 )
+from conformance.recipes.layer_dialects import layer_dialect
 from conformance.recipes.resolving import OPTIONS, STAND_INS, Refusal, refusals, resolve, sifted
 from reference_numpy.initializers import INITIALIZERS
 from reference_numpy.layers import LAYERS
@@ -121,7 +122,7 @@ def _filled_in(layers: Any, initializer: str, options: dict[str, Any], usual: bo
     if not isinstance(layers, (list, tuple)):
         return layers
     filled = []
-    for layer in map(plain, layers):
+    for layer in map(_undialected, map(plain, layers)):
         name = layer.get("name") if isinstance(layer, Mapping) else None
         if isinstance(name, str) and name in LAYERS:
             known = defaults_of(name)
@@ -137,6 +138,25 @@ def _filled_in(layers: Any, initializer: str, options: dict[str, Any], usual: bo
                 layer = {**layer, key: branches}
         filled.append(layer)
     return filled
+
+
+def _undialected(layer: Any) -> Any:
+    """A layer said in a dialect, said without one; as it is where that cannot be."""
+    try:
+        return _speak("", layer)
+    except ValueError:
+        return layer
+
+
+def _speak(place: str, layer: Any) -> Any:
+    """A layer of a dialect, ``{dialect = "keras.GRU"}``, with the keywords beside it changed; others stay."""
+    if not isinstance(layer, Mapping) or "dialect" not in layer:
+        return layer
+    name, where = layer["dialect"], f"{place}.dialect"
+    if not isinstance(name, str):
+        raise ValueError(f"{where}={shown(name)} is not allowed: must be the name of a framework's layer")
+    beside = {keyword: value for keyword, value in layer.items() if keyword != "dialect"}
+    return layer_dialect(name, where).spoken(place, beside)
 
 
 @cache
@@ -177,8 +197,14 @@ def _resolved_series(field: str, layers: Any, problems: list[str]) -> list[dict[
 
 
 def _resolved(place: str, table: Any, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        table = _speak(place, table)
+    except ValueError as error:
+        problems += str(error).splitlines()
+        return None
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-        problems.append(f"{place}={shown(table)} is not allowed: must be a table with the 'name' of a layer")
+        must = "must be a table with the 'name' of a layer, or its 'dialect'"
+        problems.append(f"{place}={shown(table)} is not allowed: {must}")
         return None
     name = table["name"]
     if name not in LAYERS:

@@ -108,6 +108,8 @@ keywords with their defaults, and what they mean, are in [the catalogue](../cata
 LAYERS = """\
 A layer is its name alone, `"flatten"`, or a table of its name and keywords, `{ name = "dense", units = 10 }`. The
 keywords are those of the makers in `reference_numpy`: what must be given stands first, the others with their defaults.
+With `dialect` in place of the name it is a framework's own, `{ dialect = "keras.GRU", units = 5 }`
+([which there are](../catalogue.md#layers)).
 
 """
 

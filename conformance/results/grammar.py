@@ -57,12 +57,17 @@ def nested(values: Iterable[tuple[Iterable[str], Any]]) -> Tree:
 
 
 def observed_tree(observations: Iterable[Observation]) -> tuple[Tree, str]:
-    """A list of observations as a tree of arrays, and their keys as JSON, with what was malformed beside them."""
+    """A list of observations as a tree of arrays, and their keys as JSON, beside them what was malformed and scales."""
     listed = list(observations)
     tree: Tree = {}
-    for place, (_, value, margins, _) in enumerate(listed):
-        tree[str(place)] = {"value": value} if margins is None else {"value": value, "margins": margins}
-    keys = [vars(found.key) | ({"malformed": found.malformed} if found.malformed else {}) for found in listed]
+    for place, found in enumerate(listed):
+        margins = {} if found.margins is None else {"margins": found.margins}
+        tree[str(place)] = {"value": found.value, **margins}
+    beside = [{"malformed": found.malformed, "scale": found.scale} for found in listed]
+    keys = [
+        vars(found.key) | {field: told for field, told in more.items() if told}
+        for found, more in zip(listed, beside, strict=True)
+    ]
     return tree, json.dumps(keys)
 
 
@@ -70,8 +75,8 @@ def observations(tree: Mapping[str, Any], keys: str) -> list[Observation]:
     """The inverse of :func:`observed_tree`."""
     found = []
     for place, key in enumerate(json.loads(keys)):
-        malformed, arrays = key.pop("malformed", ""), tree[str(place)]
-        found.append(Observation(Key(**key), arrays["value"], arrays.get("margins"), malformed))
+        malformed, scale, arrays = key.pop("malformed", ""), float(key.pop("scale", 0.0)), tree[str(place)]
+        found.append(Observation(Key(**key), arrays["value"], arrays.get("margins"), malformed, scale))
     return found
 
 

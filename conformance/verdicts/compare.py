@@ -1,7 +1,8 @@
 """How far an observation is from the oracle, and what verdict that gives.
 
-The error of a tensor is scale-free, ``max |observed - oracle| / max |oracle|``. Where the oracle is exactly zero
-everywhere, the error is 0 for exact zeros and infinite for anything else. A curve has one error a step. A decision
+The error of a tensor is scale-free, ``max |observed - oracle| / max |oracle|``; of one that is 0 in mathematics it is
+relative to the terms that cancel in it (``conformance/verdicts/cancelled.py``). Where the oracle is exactly zero
+everywhere else, the error is 0 for exact zeros and infinite for anything else. A curve has one error a step. A decision
 (a vector of predicted classes) has as its error the largest margin, relative to the largest of all margins, by which
 the oracle made a decision that was observed to be another: 0 when all agree, tiny when only a coin's toss fell
 differently. A sample, a number that is made of random draws, has none within the range that chance allows it, and else
@@ -74,9 +75,12 @@ class Expectation:
 
         A statistic has few digits; it means nothing when even zeros would be within its allowance.
         """
-        if self.observation.key.kind == "statistic":
-            return 1 / FLOOR_FACTOR
-        return float(np.sqrt(self.unit_roundoff))
+        return limit_of(self.observation.key.kind, self.unit_roundoff)
+
+
+def limit_of(kind: str, unit_roundoff: float) -> float:
+    """The floor above which agreement would mean nothing, of a kind of observation; see :class:`Expectation`."""
+    return 1 / FLOOR_FACTOR if kind == "statistic" else float(np.sqrt(unit_roundoff))
 
 
 class Comparison(NamedTuple):
@@ -140,7 +144,7 @@ def measure_errors(observed: Observation, oracle: Observation) -> Errors:
     largest = float(difference.max(initial=0.0))
     if largest < np.finfo(observed.value.dtype).tiny:
         largest = 0.0
-    return _ratio(largest, float(np.abs(expected).max(initial=0.0)))
+    return _ratio(largest, oracle.scale or float(np.abs(expected).max(initial=0.0)))
 
 
 def measure_noise(observed: Observation, oracle: Observation) -> Errors:

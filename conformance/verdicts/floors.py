@@ -6,7 +6,8 @@ so that every sum is taken in another order; with its inputs moved by about half
 optimizer's scalars rounded to the working precision, as a framework that keeps them in tensors does; and with sums as a
 graphics processor takes them. The largest error
 of these runs against the float64 oracle is the noise floor; over the steps of a training it is steadied by its
-neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. Where the oracle
+neighbours, and of what is made by subtraction it is at least one rounding of what was subtracted from. What is 0 in
+mathematics is seen beside the terms that cancel in it (``conformance/verdicts/cancelled.py``). Where the oracle
 or any of these runs leaves the range of its precision there is none (``conformance/verdicts/ranges.py``). What the
 check ``native`` sees of random draws has no floor: it brings with it the range that chance leaves it.
 """
@@ -24,12 +25,14 @@ from conformance.checks import CHECKS
 from conformance.checks.case import Case
 from conformance.checks.observation import Key, Observation
 from conformance.problems.tensors import Array
+from conformance.verdicts.cancelled import beside_their_terms
 from conformance.verdicts.compare import Errors, Expectation, measure_noise
 from conformance.verdicts.events import free_running_events, local_events
 from conformance.verdicts.ranges import doubted, fitted, is_beyond, overflown
 from conformance.verdicts.rerounding import ALL_MOVED, REORDERED, VARIANTS, Rerounded
 
 LONG = ("initialization", "teacher_forced", "free_running")  # checks that see the same tensor at several steps
+LOCAL = ("gradients", "teacher_forced")  # checks of what a single step computes from what it is given
 SAMPLED = "native"  # the check that tells itself how far chance may move what it sees
 NEIGHBOURS = 10  # steps on either side
 
@@ -62,8 +65,11 @@ def measure(case: Case) -> Expectations:
         runs = [{o.key: o for o in observe(variant, case)} for variant in variants]
         fitting = [[fitted(run.get(o.key), o) for run in runs] for o in oracles]
         shares = [overflown(o, found) for o, found in zip(oracles, fitting, strict=True)]
-        events = {"initialization": {}, "free_running": cumulative}.get(check, local)
         floors = [_floor(*found) for found in zip(oracles, fitting, shares, strict=True)]
+        if check in LOCAL:
+            oracles = beside_their_terms(oracles, floors, case.problem.unit_roundoff)
+            floors = [_floor(*found) for found in zip(oracles, fitting, shares, strict=True)]
+        events = {"initialization": {}, "free_running": cumulative}.get(check, local)
         if check == "gradients":
             floors = _among_batches(oracles, floors)
         if check in LONG:
@@ -156,10 +162,13 @@ def _carried(case: Case, oracles: list[Observation], floors: list[Errors], accum
         sizes = {name: max(_size(w), sizes.get(name, 0.0) * accumulated) for name, w in operands.items()}
         before[state.step] = sizes
     carried = []
-    for (key, value, *_), floor in zip(oracles, floors, strict=True):
-        operand = _operand(key)
+    for oracle, floor in zip(oracles, floors, strict=True):
+        key, operand = oracle.key, _operand(oracle.key)
         if operand is not None:
-            own, was = _size(value), before[max(step for step in before if step <= key.step)][operand]
+            own, was = (
+                oracle.scale or _size(oracle.value),
+                before[max(step for step in before if step <= key.step)][operand],
+            )
             if (
                 np.isfinite(was) and was > own and (own or key.stage == "parameter")
             ):  # a difference of 0 is one that has not been made yet

@@ -102,10 +102,14 @@ def _leaf(layer: Any, variable: Any) -> str:
 
 
 def _kind_in_table(layer: Any) -> str:
-    """What KERAS calls a layer, or nothing; its own class counts, and one that is derived of it."""
-    of_keras = (made.__name__ for made in type(layer).__mro__ if made.__module__.startswith("keras."))
-    kind = next((name for name in of_keras if name in KERAS), "")
-    return "GRU(reset_after=False)" if kind == "GRU" and not layer.reset_after else kind
+    """What KERAS calls a layer, or nothing; its own class counts, and one that is derived of it.
+
+    ``RNN`` with one of Keras's cells is what that cell is of.
+    """
+    made = layer.cell if type(layer) is keras.layers.RNN else layer
+    of_keras = (known.__name__ for known in type(made).__mro__ if known.__module__.startswith("keras."))
+    kind = next((name for name in (known.removesuffix("Cell") for known in of_keras) if name in KERAS), "")
+    return "GRU(reset_after=False)" if kind == "GRU" and not made.reset_after else kind
 
 
 def _is_keras_s(layer: Any) -> bool:

@@ -19,6 +19,7 @@ from conformance.faults.mutants import MUTANTS
 from conformance.problems.preparation import prepare
 from conformance.recipes.coverage import recipe_with
 from conformance.recipes.factors import values_in
+from conformance.recipes.recipe import Recipe
 from conformance.verdicts import floors
 from conformance.verdicts.compare import FLOOR_FACTOR, Expectation, Verdict, compare
 from conformance.verdicts.rerounding import VARIANTS, Rerounded
@@ -278,3 +279,31 @@ def test_a_statistic_tells_something_as_long_as_zeros_would_not_pass(floor, verd
     (zeros,) = compare([observation._replace(value=np.zeros(1))], [expectation])
     assert zeros.verdict == (Verdict.FAIL if verdict == Verdict.PASS else verdict)
     assert ("chance alone moves kurtosis" in found.cause) == (verdict == Verdict.INCONCLUSIVE)
+
+
+@dtypes
+@pytest.mark.parametrize("layer", ["lstm", "bidirectional"])
+def test_a_forget_bias_in_another_gate_fails_in_both_gates_and_nothing_else_does(dtype, layer):
+    lstm = {"name": "lstm", "units": 3, "gates": "fiog", "forget_bias": 1.0}
+    layers = [lstm] if layer == "lstm" else [{"name": "bidirectional", "layers": [lstm]}]
+    name = "2.b" if layer == "lstm" else "2.forward.b"
+    recipe = Recipe.model_validate({
+        "name": "some", "dataset": {"name": "digits", "examples": 20}, "loss": "categorical_cross_entropy",
+        "model": {
+            "name": "network",
+            "layers": [{"name": "reshape", "shape": [8, 8]}, *layers, {"name": "dense", "units": 10}],
+        },
+        "optimizer": "gradient_descent",
+    })  # fmt: skip
+    problem = prepare(recipe, dtype)
+    case, expectations = situation(problem)
+
+    class Rolled(NumpySession):
+        def initial_parameters(self, seed):
+            found = super().initial_parameters(seed)
+            return found | {name: np.roll(found[name], 3)}
+
+    assert failures(NumpySession(problem), case, expectations) == set()
+    found = compare(initialization.observe(Rolled(problem), case), expectations)
+    failing = {comparison.key.tensor for comparison in found if comparison.verdict != Verdict.PASS}
+    assert failing == {f"mean of initial {name} of gate {letter}" for letter in "fi"}

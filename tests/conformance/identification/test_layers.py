@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import conformance
+from conformance.identification.answer import Named
 from conformance.identification.layer_table import MODULES, same_as, table
 from conformance.identification.layers import identify
+from conformance.recipes.layer_dialects import lines
 from reference_numpy.layers import LAYERS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -102,7 +104,28 @@ def is_its_row(target):
     assert answer.found.written("layer") == row.layer.written("layer")
     assert target in answer.builtins
     assert row.layer.name == "dropout" or answer.digits["float64"] > 14 or answer.rounded
+    starts_as_said(answer, row)
     return answer
+
+
+def starts_as_said(answer, row):
+    """The weights start as the table's line says: by an initializer of the catalogue, or in words."""
+    line = lines()[row.framework][row.call]
+    if "no_dialect" in line or "layer" in line.get("asked", ()):
+        return  # it starts as the layers do that it was given
+    start = line.get("start", "")
+    own = [(path.rpartition(".")[2], words) for path, words in answer.starts.items()]
+    measured = {path: words for path, words in own if path[0] in "WU"}
+    if isinstance(start, str):
+        assert all(words in start for words in measured.values() if " of the array" not in words)
+        assert any("uniform" in words for path, words in own if path[0] == "b") == ("biases too" in start)
+        return
+    options = start.get("initializer_options", {})
+    named = Named(start["initializer"], options).written("initializer")
+    normal = f"normal, deviation {options.get('scale', 0):g}"
+    assert all(named in words or words == normal for path, words in measured.items() if path[0] == "W")
+    recurrent = f"{start.get('recurrent_initializer')}()"
+    assert all(words == recurrent for path, words in measured.items() if path[0] == "U")
 
 
 @pytest.fixture(autouse=True)

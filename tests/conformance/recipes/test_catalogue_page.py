@@ -26,6 +26,7 @@ from conformance.cli import listing  # noqa: E402
 from conformance.recipes import catalogue_page  # noqa: E402
 from conformance.recipes.catalogue import KINDS  # noqa: E402
 from reference_numpy import activations, models, normalization, regularizers, training  # noqa: E402
+from reference_numpy.layers import LAYERS  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "catalogue.md"
 UNIT_ROUNDOFF = 2.0**-53
@@ -595,7 +596,7 @@ def test_the_page_has_every_kind_and_component_of_the_listings_once():
     expected = []
     for kind, table in KINDS.items():
         expected += [f"## {kind.capitalize()}", *(f"### `{name}`" for name in table)]
-    assert headings == expected
+    assert headings == [*expected, "## Layers", *(f"### Layer `{name}`" for name in LAYERS)]
     columns = {what: set(rows[0]) for what, rows in listing.made().items()}
     of_components = {"name", "required", "keywords", "description"}
     assert {what for what, names in columns.items() if names == of_components} == {*KINDS, "layers"}

@@ -257,8 +257,8 @@ def test_an_autoencoder_gives_as_many_numbers_as_it_takes():
     ("layer", "line"),
     [
         ({"name": "convolutin"}, ".name='convolutin' is not allowed: must be one of ...; did you mean 'convolution'?"),
-        (7, "=7 is not allowed: must be a table with the 'name' of a layer"),
-        ({"units": 3}, "={'units': 3} is not allowed: must be a table with the 'name' of a layer"),
+        (7, "=7 is not allowed: must be a table with the 'name' of a layer, or its 'dialect'"),
+        ({"units": 3}, "={'units': 3} is not allowed: must be a table with the 'name' of a layer, or its 'dialect'"),
         ("dense", ".units is missing: 'dense' needs it"),
         (DENSE | {"bais": True}, " keyword='bais' is not allowed for 'dense': ...; did you mean 'bias'?"),
         (DENSE | {"bias": 1}, ".bias=1 is not allowed: must be true or false"),
