@@ -11,6 +11,7 @@ from conformance.identification import layer_table, layers, optimizers
 from conformance.identification.answer import Answer
 from conformance.identification.process import Questioned
 from conformance.identification.target import parse
+from conformance.recipes import layer_dialects
 from conformance.recipes.dialects import dialects
 
 MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"}
@@ -80,7 +81,7 @@ def answers(framework: str) -> Iterator[Answer]:
 
 def page() -> str:
     """The whole page in Markdown."""
-    of_layers = (layer_section(framework) for framework in layer_table.MODULES)
+    of_layers = (layer_section(framework) for framework in layer_dialects.MODULES)
     return "\n".join([INTRODUCTION, *(section(framework) for framework in MODULES), *of_layers])
 
 
@@ -114,7 +115,7 @@ def layer_answers(framework: str) -> Iterator[Answer]:
 def layer_section(framework: str) -> str:
     """The table of a framework's layers."""
     rows = ["| target | layer | digits | arrays | starts | data |", "|---|---|---|---|---|---|"]
-    module = layer_table.MODULES[framework]
+    module = layer_dialects.MODULES[framework]
     return "\n".join([f"## {module}\n", *rows, *map(layer_row, layer_answers(framework)), ""])
 
 

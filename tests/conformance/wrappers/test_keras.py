@@ -78,7 +78,10 @@ def test_a_model_drops_where_the_recipe_does_and_nowhere_else(judged):
     """Without a layer for it, and alike in two passes, a model drops nothing; with one it drops more than is asked."""
 
     def subject(*between):
-        return conformance.wrap_keras(lambda: keras.Sequential([layers.Dense(3, "sigmoid"), *between, layers.Dense(1)]))
+        def model():
+            return keras.Sequential([layers.Dense(3, "sigmoid"), *(make() for make in between), layers.Dense(1)])
+
+        return conformance.wrap_keras(model, loss="mean_squared_error")
 
     without = judged(subject(), PLAIN + 'regularizers = [{ name = "inverted_dropout", keep_probability = 0.75 }]')
     assert "Z2 (training)" in without.wrong["forward"]
