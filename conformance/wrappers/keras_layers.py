@@ -106,9 +106,9 @@ def _kind_in_table(layer: Any) -> str:
 
     ``RNN`` with one of Keras's cells is what that cell is of.
     """
-    made = layer.cell if type(layer) is keras.layers.RNN else layer
+    made, suffix = (layer.cell, "Cell") if type(layer) is keras.layers.RNN else (layer, "")
     of_keras = (known.__name__ for known in type(made).__mro__ if known.__module__.startswith("keras."))
-    kind = next((name for name in (known.removesuffix("Cell") for known in of_keras) if name in KERAS), "")
+    kind = next((name for name in (known.removesuffix(suffix) for known in of_keras) if name in KERAS), "")
     return "GRU(reset_after=False)" if kind == "GRU" and not made.reset_after else kind
 
 
