@@ -257,6 +257,8 @@ def of_flax(dialect: LayerDialect) -> Any:
     class Model(nnx.Module):
         def __init__(self, rngs):
             real = {"param_dtype": jnp.result_type(float), "rngs": rngs}
+            if name == "SimpleCell":  # the one that computes in float32 unless it is told otherwise
+                real["dtype"] = jnp.result_type(float)
             if name == "Bidirectional":
                 self.layer = nnx.Bidirectional(*(nnx.RNN(nnx.GRUCell(8, 3, **real)) for _ in range(2)))
             elif name.endswith("Cell"):
