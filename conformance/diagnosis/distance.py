@@ -13,7 +13,7 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
     """The errors in allowances where rounding leaves something to be told; None if the shapes differ.
 
     They are relative to the larger of what was made and the oracle's, beside which the allowance was measured. NaN is
-    as right as NaN, and an infinity as itself. A curve may be longer than the oracle's, whose last allowance then goes
+    as right as NaN, and an infinity as itself; of NaN and a number it can always be told that they differ. A curve may be longer than the oracle's, whose last allowance then goes
     on, or shorter. Of a sample, which comes out otherwise every time, it is told whether both lie beyond the range that
     chance allows, and on the same side.
     """
@@ -33,7 +33,7 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
         floor, allowance = (np.pad(numbers, more, "edge")[: errors.size] for numbers in (floor, allowance))
     steps = map(expectation.observation.key.step_of, range(errors.size))
     told = (floor <= expectation.limit) & [step not in expectation.events for step in steps]
-    left: Array = (errors / allowance)[told]
+    left: Array = np.where(np.isnan(errors), np.inf, errors / allowance)[told | np.isnan(errors)]
     return np.where(np.isnan(left), np.inf, left)
 
 
