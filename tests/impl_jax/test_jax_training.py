@@ -158,7 +158,7 @@ def test_the_gradient_of_the_input_comes_on_request():
     ("changes", "message"),
     [
         ({"loss": "hinge"}, "loss='hinge' is not allowed: must be one of 'binary_cross_entropy'"),
-        ({"schedule_unit": "batch"}, "schedule_unit='batch' is not allowed: must be 'epoch' or 'step'"),
+        ({"schedule_unit": "batch"}, "schedule_unit='batch' is not allowed: must be one of 'epoch', 'step'"),
         ({"epochs": 0}, "epochs=0 is not allowed: must be an integer >= 1"),
         ({"batch_size": 0}, "batch_size=0 is not allowed: must be None or an integer >= 1"),
         ({"loss": "categorical_cross_entropy"}, r"labels has shape \(20, 1\)"),
