@@ -394,9 +394,10 @@ def replace_head(
 ) -> tuple[DenseNetwork, dict[str, jax.Array]]:
     """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
 
-    The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
-    leave them alone. ``key``: a PRNG key; ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``.
-    Raises ValueError for an unknown output or initializer, and for a network of layers.
+    The other layers keep their parameters, and a model without biases stays without; train with an update of
+    ``frozen_layers`` to leave them alone. ``key``: a PRNG key; ``output``: ``"sigmoid"``, ``"softmax"``,
+    ``"identity"`` or ``"relu"``. Raises ValueError for an unknown output or initializer, and for a network of
+    layers.
     """
     if isinstance(model, Network):
         raise ValueError("model is a network of layers: replace_head takes a dense network")

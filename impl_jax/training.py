@@ -1,4 +1,4 @@
-"""Costs with their gradients, and training.
+"""Costs with their gradients, and training: whole (:func:`fit`), or step by step in a loop of one's own.
 
 The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or ``sum_i loss_i + penalties(W)``.
 Computations run in the dtype of the parameters. Everything is compiled once for each model, loss, regularizers,
@@ -10,8 +10,8 @@ left to ``jax_default_matmul_precision``, a setting of the program, not of a lib
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,23 +22,21 @@ import optax
 from numpy.typing import NDArray
 
 from . import activations, losses, models, optimizers
-from ._common import (
-    EarlyStopping,
-    check_choice,
-    check_optimizer_state,
-    check_parameters,
-    check_state,
-    check_trained,
-    check_training,
-    is_trained,
-)
+from ._common import Monitor as Monitor
+from ._common import Objective as Objective
+from ._common import Progress as Progress
+from ._common import Sampling as Sampling
+from ._common import Step as Step
+from ._common import Tape as Tape
+from ._common import Update as Update
+from ._common import check_choice, check_optimizer_state, check_parameters, check_state, check_training
 from .network import Network
 
 Array: TypeAlias = jax.Array | NDArray
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
-Transformation = Callable[[Tensors], Tensors]  # of gradients or of parameters
+Optimizer: TypeAlias = optax.GradientTransformation
 
 
 class Gradients(NamedTuple):
@@ -74,16 +72,25 @@ class History(NamedTuple):
     checkpoint_statistics: dict[int, Tensors]
 
 
+class State(NamedTuple):
+    """Where a training is: made by :func:`start`, and returned anew by :func:`train_step`.
+
+    ``parameters`` by name, the optimizer's own ``optimizer_state``, of those that are trained alone, and
+    ``statistics``, batch norm's running averages.
+    """
+
+    parameters: Tensors
+    optimizer_state: Any
+    statistics: Tensors
+
+
 def loss_and_gradients(
     model: models.Model,
     parameters: models.Tensors,
     x: Array,
     y: Array,
     *,
-    loss: str,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Penalties = (),
+    loss: str | Objective,
     masks: models.Masks | None = None,
     example_weights: Array | None = None,
     input_gradient: bool = False,
@@ -91,16 +98,62 @@ def loss_and_gradients(
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers, of which integers have no gradient; ``y``: the
-    loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or
-    ``"sum"`` of the losses, the penalties are the same; ``penalties``: of ``regularizers``; ``masks``: dropout masks by
-    layer or path, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch.
-    Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction, an empty batch, or shapes that do
-    not fit.
+    loss's targets; ``loss``: a name in ``losses.LOSSES``, or an :class:`Objective`; ``masks``: dropout masks by layer
+    or path, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch. Returns
+    :class:`Gradients`. Raises ValueError for an unknown loss, an empty batch, or shapes that do not fit.
     """
-    cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
-    parameters, x, y = _arrays(model, parameters, x, y)
+    cost = _Cost.of(model, loss)
+    parameters = _copies(model, parameters)
+    x, y = _batch(model, parameters, x, y)
     cost.check_batch(x, y)
     return _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient)
+
+
+def start(
+    model: models.Model, parameters: models.Tensors, optimizer: Optimizer | Update, *, resume: Any = None
+) -> State:
+    """The state before the first :func:`train_step`, of copies of ``parameters``.
+
+    It is fresh, or where an earlier training was: ``resume`` is its history, or a :class:`Progress`. Raises ValueError
+    for one of another training.
+    """
+    update, progress = Update.of(optimizer), resume or Progress()
+    arrays = _copies(model, parameters)
+    trained = update.trained(arrays, model.depth)
+    state = _starting_state(update.optimizer, trained, progress.optimizer_state)
+    return State(arrays, state, _starting_statistics(model, progress.statistics, _dtype(arrays)))
+
+
+def train_step(
+    model: models.Model,
+    state: State,
+    x: Array,
+    y: Array,
+    *,
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
+    learning_rate: float | None = None,
+    masks: models.Masks | None = None,
+    example_weights: Array | None = None,
+) -> tuple[State, Step]:
+    """One step on one batch: a pure function, which returns ``(state, step)``, the state after it and a :class:`Step`.
+
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers; ``y``: the loss's targets; ``loss``: a name in
+    ``losses.LOSSES`` or an :class:`Objective`; ``optimizer``: one, or an :class:`Update`, the one that ``state`` was
+    started with; ``learning_rate``: this step's, None for the optimizer's; ``masks``: dropout masks by layer or path,
+    None for no dropout; ``example_weights``: ``(m,)``. A step is: take gradients (penalties included) and batch norm's
+    averages, clip, let the optimizer step, constrain. It is compiled once for each model, loss, optimizer and shape,
+    and can be part of a program of one's own, under ``jit`` or ``scan``. Raises ValueError for an unknown loss, an
+    empty batch, shapes that do not fit, or an update by a schedule without a ``learning_rate``.
+    """
+    update = Update.of(optimizer)
+    update.check_rate(learning_rate)
+    step = _Step(_Cost.of(model, loss), update.without_schedule())
+    x, y = _batch(model, state.parameters, x, y)
+    step.cost.check_batch(x, y)
+    rate: Any = _own_rate(update.optimizer, state) if learning_rate is None else learning_rate
+    rate = np.asarray(rate, np.float64) if isinstance(rate, (int, float)) else rate  # data, and rounded as in an epoch
+    return _compiled_step(step, state, (x, y, example_weights), masks, rate)
 
 
 def fit(
@@ -109,87 +162,58 @@ def fit(
     x: Array,
     y: Array,
     *,
-    loss: str,
-    optimizer: optax.GradientTransformation,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Penalties = (),
-    clipping: Transformation | None = None,
-    constraint: Transformation | None = None,
-    frozen_layers: int = 0,
-    frozen_biases: bool = False,
-    optimizer_state: Any = None,
-    statistics: models.Tensors | None = None,
-    schedule: Callable[[int], float] | None = None,
-    schedule_unit: str = "epoch",
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
     epochs: int = 10,
     batch_size: int | None = None,
-    seed: int = 0,
-    batch_order: Array | None = None,
-    dropout_masks: models.Masks | None = None,
-    augmentations: Sequence[Any] = (),
-    augmentation_draws: Sequence[Array] | None = None,
-    example_weights: Array | None = None,
-    validation: tuple[Array, Array] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    checkpoint_epochs: Collection[int] = (),
+    sampling: Sampling | None = None,
+    monitor: Monitor | None = None,
+    resume: Any = None,
 ) -> History:
     """Train for ``epochs`` passes over ``x``, ``y``; returns a :class:`History`, changes no argument.
 
     ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers, integers if it begins with an embedding.
 
-    Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
-    what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
-    None keeps the optimizer's. ``optimizer`` may also be one of optax's own: without ``schedule``, and its rates are
-    recorded as NaN. A step is: augment the batch's inputs, take gradients (penalties included) for all but the first
-    ``frozen_layers`` layers and, with ``frozen_biases``, the ``b[l]``, clip them (``clipping``), let the optimizer
-    step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction`` is that
-    of :func:`loss_and_gradients`, for the validation cost too.
+    Each epoch visits the examples in batches of ``batch_size`` (None: all at once), the last of which holds what is
+    left, and makes the step of :func:`train_step` on each, with its inputs augmented. ``loss`` is a name in
+    ``losses.LOSSES``, or an :class:`Objective`: with penalties, for example. ``optimizer`` is one, or an
+    :class:`Update` by one: with a schedule, clipping, a constraint or frozen layers. It may also be one of optax's own:
+    without a schedule, and its rates are recorded as NaN. :class:`Sampling` says what is drawn, :class:`Monitor` what
+    is looked at after every epoch.
 
     Every training starts with a fresh optimizer state and fresh running averages, or goes on exactly where an earlier
-    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
-    Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
-    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    one was: ``resume`` is its history (or a :class:`Progress`), and ``parameters`` are those that it ended with. Steps
+    are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from the seed; all else
     counts within this call. (The state of one of optax's own optimizers tells no step: all counts from 0.)
 
-    The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
-    (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)``, or by path ``(epochs, m, ...)``, where row ``k`` belongs to the
-    ``k``-th example visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each
-    of ``augmentations``. ``example_weights: (m,)`` go with ``x``.
-
-    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
-    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. Raises ValueError for arguments that do not fit, an ``optimizer_state`` or ``statistics``
-    of another training among them.
+    The order of the examples is drawn anew each epoch from ``(seed, epoch)``; a full batch keeps the order of ``x``.
+    Dropout masks and what augmentations draw come from there too, unless they stand on a :class:`Tape`. The objective's
+    ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
+    another training among them.
 
     A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing,
     nor does one that goes on.
     """
-    check_training(
-        inputs=len(x), targets=len(y), depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
-        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
-        stops_early=early_stopping is not None, validates=validation is not None,
-    )  # fmt: skip
-    cost = _Cost(model, loss, _pairs(loss_options), reduction, tuple(penalties))
-    parameters, x, y = _arrays(model, parameters, x, y)
-    cost.check_batch(x, y)
-    if validation is not None:
-        validation = _arrays(model, parameters, *validation)[1:]
-        cost.check_batch(*validation)
+    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
+    update, sampling, monitor = Update.of(optimizer), sampling or Sampling(), monitor or Monitor()
+    step = _Step(_Cost.of(model, loss), update.without_schedule())
+    state = start(model, parameters, update, resume=resume)
+    x, y = _batch(model, state.parameters, x, y)
+    step.cost.check_batch(x, y)
+    if monitor.validation is not None:
+        validation = _batch(model, state.parameters, *monitor.validation)
+        step.cost.check_batch(*validation)
+        monitor = replace(monitor, validation=validation)
     batch_size = min(batch_size or len(x), len(x))
-    _check_tape(model, len(x), epochs, batch_order, dropout_masks, augmentation_draws, example_weights)
-    trained = {name: w for name, w in parameters.items() if is_trained(name, frozen_layers, frozen_biases)}
-    check_trained(trained, frozen_layers)
-    frozen = {name: w for name, w in parameters.items() if name not in trained}
-    state, first_step = _starting_state(optimizer, trained, optimizer_state)
-    carry = trained, state, _starting_statistics(model, statistics, _dtype(parameters))
+    _check_tape(model, len(x), epochs, sampling.tape, sampling.example_weights)
+    first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
-    rates = _learning_rates(optimizer, schedule, schedule_unit, epochs, steps, first_step)
-    step = _Step(cost, optimizer, clipping, constraint, tuple(augmentations), batch_size)
-    tape = _tape(step, x, epochs, seed, first_step // steps, batch_order, dropout_masks, augmentation_draws)
-    data = x, y, None if example_weights is None else jax.device_put(example_weights)
-    return _train(step, carry, frozen, data, tape, rates, first_step, validation, early_stopping, checkpoint_epochs)
+    rates = _learning_rates(update, epochs, steps, first_step)
+    passes = _Passes(step, tuple(sampling.augmentations), batch_size)
+    tape = _tape(passes, x, epochs, sampling.seed, first_step // steps, sampling.tape)
+    data = x, y, None if sampling.example_weights is None else jax.device_put(sampling.example_weights)
+    return _train(passes, state, data, tape, rates, first_step, monitor)
 
 
 def augment(x: Array, augmentations: Sequence[Any], draws: Sequence[Array]) -> jax.Array:
@@ -210,9 +234,13 @@ class _Cost:
     reduction: str
     penalties: tuple[Any, ...]
 
-    def __post_init__(self) -> None:
-        check_choice("loss", self.loss, losses.LOSSES)
-        check_choice("reduction", self.reduction, ("mean", "sum"))
+    @classmethod
+    def of(cls, model: models.Model, loss: str | Objective) -> "_Cost":
+        """That of a loss by its name, or of an objective."""
+        objective = Objective.of(loss)
+        check_choice("loss", objective.loss, losses.LOSSES)
+        options = _pairs(objective.loss_options)
+        return cls(model, objective.loss, options, objective.reduction, tuple(objective.penalties))
 
     def __call__(self, parameters: Tensors, x: Array, y: Array, masks: Any, example_weights: Any) -> tuple[Any, Any]:
         """The cost in training and, beside it, its two parts and the model's: ``(cost, (data_loss, penalty, values))``.
@@ -244,14 +272,45 @@ class _Cost:
 
 @dataclass(frozen=True)
 class _Step:
-    """All of a training step that is no array, for ``jit`` to take as static."""
+    """All of a training step that is no array, for ``jit`` to take as static; the update has no schedule."""
 
     cost: _Cost
-    optimizer: optax.GradientTransformation
-    clipping: Transformation | None
-    constraint: Transformation | None
+    update: Update
+
+    def __call__(self, state: State, batch: Any, masks: Any, rate: Any) -> tuple[State, Step]:
+        """The state after a step on ``batch``: inputs, targets, and example weights or None."""
+        update = self.update
+        trained = update.trained(state.parameters, self.cost.model.depth)
+
+        def cost(trained: Tensors) -> Any:
+            x, y, example_weights = batch
+            return self.cost(state.parameters | trained, x, y, masks, example_weights)
+
+        (total, (*_, values)), gradients = jax.value_and_grad(cost, has_aux=True)(trained)
+        statistics = self.cost.model.updated_statistics(state.statistics, values)
+        norm = optax.tree.norm(gradients)
+        if update.clipping is not None:
+            gradients = update.clipping(gradients)
+        optimizer = optax.with_extra_args_support(update.optimizer)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, trained, learning_rate=rate)
+        trained = optax.apply_updates(trained, updates)
+        if update.constraint is not None:
+            trained = update.constraint(trained)
+        return State(state.parameters | trained, optimizer_state, statistics), Step(total, norm)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """All of the passes over the data that is no array."""
+
+    step: _Step
     augmentations: tuple[Any, ...]
     batch_size: int
+
+
+@partial(jax.jit, static_argnames="step")
+def _compiled_step(step: _Step, state: State, batch: Any, masks: Any, rate: Any) -> tuple[State, Step]:
+    return step(state, batch, masks, rate)
 
 
 @partial(jax.jit, static_argnames=("cost", "input_gradient"))
@@ -268,36 +327,36 @@ def _loss_and_gradients(
 
 
 def _train(
-    step: _Step, carry: Any, frozen: Any, data: Any, tape: Iterator[Any], rates: NDArray | None, first_step: int,
-    validation: Any, early_stopping: EarlyStopping | None, checkpoint_epochs: Collection[int],
+    passes: _Passes, state: State, data: Any, tape: Iterator[Any], rates: NDArray | None, first_step: int,
+    monitor: Monitor,
 ) -> History:  # fmt: skip
-    """The epochs of :func:`fit`, from ``carry`` on: trained parameters, optimizer's state, running averages."""
+    """The epochs of :func:`fit`, from ``state`` on."""
+    cost, optimizer, early_stopping = passes.step.cost, passes.step.update.optimizer, monitor.early_stopping
     curves, validation_costs, checkpoints, best = [], [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
     steps = 0
     for epoch, drawn in enumerate(tape, start=1):
-        carry, curve = _train_epoch(step, carry, frozen, data, drawn, None if rates is None else rates[epoch - 1])
+        state, curve = _train_epoch(passes, state, data, drawn, None if rates is None else rates[epoch - 1])
         curves.append(curve)
-        steps += len(curve[0])
-        parameters, statistics = frozen | carry[0], carry[2]
-        if epoch in checkpoint_epochs:
-            checkpoints[epoch] = parameters
-            checkpoint_states[epoch] = _state(step.optimizer, carry[1], first_step + steps)
-            checkpoint_statistics[epoch] = statistics
-        if validation is not None:
-            validation_costs.append(_validation_cost(step.cost, parameters, statistics, *validation))
+        steps += len(curve.cost)
+        if epoch in monitor.checkpoint_epochs:
+            checkpoints[epoch] = state.parameters
+            checkpoint_states[epoch] = _state(optimizer, state.optimizer_state, first_step + steps)
+            checkpoint_statistics[epoch] = state.statistics
+        if monitor.validation is not None:
+            validation_costs.append(_validation_cost(cost, state.parameters, state.statistics, *monitor.validation))
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
-                best = parameters, statistics
+                best = state.parameters, state.statistics
             if early_stopping.stop:
                 break
     costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
     learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
-    parameters, statistics = best or (parameters, statistics)
+    parameters, statistics = best or (state.parameters, state.statistics)
     return History(
-        costs, learning_rates, norms, parameters, _state(step.optimizer, carry[1], first_step + steps), checkpoints,
-        np.array(jax.device_get(validation_costs)), early_stopping.best_epoch if early_stopping else 0, statistics,
-        checkpoint_states, checkpoint_statistics,
+        costs, learning_rates, norms, parameters, _state(optimizer, state.optimizer_state, first_step + steps),
+        checkpoints, np.array(jax.device_get(validation_costs)), early_stopping.best_epoch if early_stopping else 0,
+        statistics, checkpoint_states, checkpoint_statistics,
     )  # fmt: skip
 
 
@@ -306,46 +365,31 @@ def _state(optimizer: Any, state: Any, step: int) -> Any:
     return state._replace(step=step) if _is_ours(optimizer) else state
 
 
-@partial(jax.jit, static_argnames="step")
-def _train_epoch(step: _Step, carry: Any, frozen: Tensors, data: Any, drawn: Any, rates: Any) -> tuple[Any, Any]:
-    """One pass over the data: a scan over the full batches, then what is left. Returns ``(carry, curve)``.
+@partial(jax.jit, static_argnames="passes")
+def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: Any) -> tuple[State, Step]:
+    """One pass over the data: a scan over the full batches, then what is left. Returns ``(state, curve)``.
 
-    ``carry``: trained parameters, optimizer's state, running averages; ``data``: inputs, targets, example weights or
-    None; ``drawn``: order ``(m,)`` or None for that of the data, masks by layer or path and augmentation draws, in
-    the order of the visits; ``rates: (steps,)``, or None for the optimizer's own. ``curve`` holds costs and gradient
-    norms, each ``(steps,)``.
+    ``data``: inputs, targets, example weights or None; ``drawn``: order ``(m,)`` or None for that of the data, masks by
+    layer or path and augmentation draws, in the order of the visits; ``rates: (steps,)``, or None for the optimizer's
+    own. ``curve`` holds costs and gradient norms, each ``(steps,)``.
     """
-    update = optax.with_extra_args_support(step.optimizer).update
 
-    def cost(trained, *batch):
-        return step.cost(frozen | trained, *batch)
-
-    def one_step(carry, batch):
-        trained, state, statistics = carry
-        (rows, masks, draws), rate = batch
+    def one_step(state: State, drawn: Any) -> tuple[State, Step]:
+        (rows, masks, draws), rate = drawn
         x, y, weights = data if rows is None else jax.tree.map(lambda a: a[rows], data)
-        x = augment(x, step.augmentations, draws)
-        (total, (*_, values)), gradients = jax.value_and_grad(cost, has_aux=True)(trained, x, y, masks, weights)
-        statistics = step.cost.model.updated_statistics(statistics, values)
-        norm = optax.tree.norm(gradients)
-        if step.clipping is not None:
-            gradients = step.clipping(gradients)
-        updates, state = update(gradients, state, trained, learning_rate=rate)
-        trained = optax.apply_updates(trained, updates)
-        if step.constraint is not None:
-            trained = step.constraint(trained)
-        return (trained, state, statistics), (total, norm)
+        x = augment(x, passes.augmentations, draws)
+        return passes.step(state, (x, y, weights), masks, rate)
 
     examples = len(data[0])
-    full = examples // step.batch_size
-    end = full * step.batch_size  # of the full batches
-    batches = jax.tree.map(lambda a: a[:end].reshape(full, step.batch_size, *a.shape[1:]), drawn)
-    carry, curve = jax.lax.scan(one_step, carry, (batches, jax.tree.map(lambda r: r[:full], rates)), full)
+    full = examples // passes.batch_size
+    end = full * passes.batch_size  # of the full batches
+    batches = jax.tree.map(lambda a: a[:end].reshape(full, passes.batch_size, *a.shape[1:]), drawn)
+    state, curve = jax.lax.scan(one_step, state, (batches, jax.tree.map(lambda r: r[:full], rates)), full)
     if end < examples:
         left = jax.tree.map(lambda a: a[end:], drawn)
-        carry, last = one_step(carry, (left, jax.tree.map(lambda r: r[full], rates)))
+        state, last = one_step(state, (left, jax.tree.map(lambda r: r[full], rates)))
         curve = jax.tree.map(lambda values, value: jnp.append(values, value), curve, last)
-    return carry, curve
+    return state, curve
 
 
 @partial(jax.jit, static_argnames="cost")
@@ -354,17 +398,17 @@ def _validation_cost(cost: _Cost, parameters: Tensors, statistics: Tensors, x: A
 
 
 def _tape(
-    step: _Step, x: Array, epochs: int, seed: int, first_epoch: int, batch_order: Any, dropout_masks: Any,
-    augmentation_draws: Any,
-) -> Iterator[tuple[Any, dict[Any, Array], list[Array]]]:  # fmt: skip
+    passes: _Passes, x: Array, epochs: int, seed: int, first_epoch: int, tape: Tape
+) -> Iterator[tuple[Any, dict[Any, Array], list[Array]]]:
     """What is random in every epoch: the order of the examples (None: as they are), dropout masks, augmentations."""
     key = jax.random.key(seed)
-    shuffle = batch_order is None and step.batch_size < len(x)
+    batch_order, dropout_masks, augmentation_draws = tape.batch_order, tape.dropout_masks, tape.augmentation_draws
+    shuffle = batch_order is None and passes.batch_size < len(x)
     given = dropout_masks is not None, augmentation_draws is not None
     for epoch in range(epochs):
         order, masks, draws = None, {}, []
         if shuffle or not all(given):
-            order, masks, draws = _draw_epoch(step, x.shape, shuffle, given, key, first_epoch + epoch)
+            order, masks, draws = _draw_epoch(passes, x.shape, shuffle, given, key, first_epoch + epoch)
         if batch_order is not None:
             order = np.asarray(batch_order[epoch], np.int32)
         if dropout_masks is not None:
@@ -374,19 +418,19 @@ def _tape(
         yield order, masks, draws
 
 
-@partial(jax.jit, static_argnames=("step", "shape", "shuffle", "given"))
+@partial(jax.jit, static_argnames=("passes", "shape", "shuffle", "given"))
 def _draw_epoch(
-    step: _Step, shape: tuple[int, ...], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
+    passes: _Passes, shape: tuple[int, ...], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
 ) -> tuple[Any, Any, Any]:
     """Order (None unless ``shuffle``), masks and draws (none where ``given``) of one epoch, by JAX's own generator."""
     examples, features = shape[0], math.prod(shape[1:])
     masks_given, draws_given = given
     order_key, masks_key, draws_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
     order = jax.random.permutation(order_key, examples) if shuffle else None
-    masks = {} if masks_given else step.cost.model.draw_masks(masks_key, examples)
+    masks = {} if masks_given else passes.step.cost.model.draw_masks(masks_key, examples)
     draws = [
         augmentation.draw(jax.random.fold_in(draws_key, number), examples, features)
-        for number, augmentation in enumerate(() if draws_given else step.augmentations)
+        for number, augmentation in enumerate(() if draws_given else passes.augmentations)
     ]
     return order, masks, draws
 
@@ -396,15 +440,15 @@ def _is_ours(optimizer: optax.GradientTransformation) -> bool:
     return isinstance(optimizer, optimizers.Optimizer)
 
 
-def _starting_state(optimizer: optax.GradientTransformation, trained: Tensors, given: Any) -> tuple[Any, int]:
-    """The optimizer's state to start from, and the number of steps behind it; a ``given`` one is checked."""
+def _starting_state(optimizer: Optimizer, trained: Tensors, given: Any) -> Any:
+    """The optimizer's state to start from; a ``given`` one is checked."""
     fresh: Any = optimizer.init(trained)
     if given is None:
-        return fresh, 0
+        return fresh
     if not _is_ours(optimizer):
         if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, fresh):
             raise ValueError("optimizer_state is not this optimizer's: must be that of an earlier history with it")
-        return given, 0
+        return given
     step: Any = getattr(given, "step", None)
     slots: Any = getattr(given, "slots", {})
     step = step.item() if hasattr(step, "item") else step
@@ -414,7 +458,21 @@ def _starting_state(optimizer: optax.GradientTransformation, trained: Tensors, g
         slot: {name: jnp.asarray(slots[slot][name], array.dtype) for name, array in arrays.items()}
         for slot, arrays in fresh.slots.items()
     }
-    return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots), step
+    return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots)
+
+
+def _own_rate(optimizer: Optimizer, state: State) -> Any:
+    """The optimizer's own rate for the next step; None if only it can tell: optax's own, or a schedule in a program."""
+    rate = getattr(optimizer, "learning_rate", None)
+    if not callable(rate):
+        return rate
+    step = state.optimizer_state.step
+    return None if isinstance(step, jax.core.Tracer) else float(rate(int(step)))
+
+
+def _steps_behind(optimizer: Optimizer, state: State) -> int:
+    """The number of steps taken; one of optax's own optimizers tells none."""
+    return int(state.optimizer_state.step) if _is_ours(optimizer) else 0
 
 
 def _starting_statistics(model: models.Model, given: models.Tensors | None, dtype: Any) -> Tensors:
@@ -435,19 +493,21 @@ def _hashable(value: Any) -> Any:
     return tuple(map(float, value)) if isinstance(value, (list, np.ndarray, jax.Array)) else value
 
 
-def _arrays(
-    model: models.Model, parameters: models.Tensors, x: Array, y: Array
-) -> tuple[Tensors, jax.Array, jax.Array]:
-    """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters; tokens for layers stay integers."""
+def _copies(model: models.Model, parameters: models.Tensors) -> Tensors:
+    """As JAX arrays; those of a network of layers are checked."""
     if isinstance(model, Network):
         check_parameters(parameters, model.parameter_shapes)
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
-    arrays: Tensors = {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
+    return {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
+
+
+def _batch(model: models.Model, parameters: Tensors, x: Array, y: Array) -> tuple[jax.Array, jax.Array]:
+    """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters; tokens for layers stay integers."""
     targets: Any = jax.device_put(y, may_alias=False)
-    dtype = _dtype(arrays)
+    dtype = _dtype(parameters)
     real = jnp.issubdtype(targets.dtype, jnp.floating)
     tokens = isinstance(model, Network) and jnp.issubdtype(x.dtype, jnp.integer)
-    return arrays, jnp.asarray(x, None if tokens else dtype), targets.astype(dtype) if real else targets
+    return jnp.asarray(x, None if tokens else dtype), targets.astype(dtype) if real else targets
 
 
 def _dtype(parameters: models.Tensors) -> Any:
@@ -455,14 +515,14 @@ def _dtype(parameters: models.Tensors) -> Any:
     return next((w.dtype for w in parameters.values()), jnp.zeros(()).dtype)
 
 
-def _learning_rates(
-    optimizer: Any, schedule: Any, schedule_unit: str, epochs: int, steps: int, first_step: int
-) -> NDArray | None:
+def _learning_rates(update: Update, epochs: int, steps: int, first_step: int) -> NDArray | None:
     """The rate of every step, ``(epochs, steps)`` in double precision, or None if only the optimizer knows it.
 
     Steps are counted from ``first_step``, epochs from the one that it lies in.
     """
-    own_rate = getattr(optimizer, "learning_rate", None)
+    schedule: Any = update.schedule
+    schedule_unit = update.schedule_unit
+    own_rate = getattr(update.optimizer, "learning_rate", None)
     if own_rate is None and schedule is not None:
         raise ValueError("schedule is not allowed with an optimizer without a learning_rate: must be None")
     if own_rate is None:
@@ -479,23 +539,20 @@ def _learning_rates(
     )
 
 
-def _check_tape(
-    model: models.Model, examples: int, epochs: int, batch_order: Any, dropout_masks: Any,
-    augmentation_draws: Any, example_weights: Any,
-) -> None:  # fmt: skip
+def _check_tape(model: models.Model, examples: int, epochs: int, tape: Tape, example_weights: Any) -> None:
     """Indexing out of range, which NumPy refuses, JAX would silently clamp."""
-    if batch_order is not None:
-        order = np.asarray(batch_order)
+    if tape.batch_order is not None:
+        order = np.asarray(tape.batch_order)
         if order.shape[1:] != (examples,) or len(order) < epochs or order.min() < 0 or order.max() >= examples:
             raise ValueError(
                 f"batch_order has shape {order.shape}: must be ({epochs}, {examples}), of 0 .. {examples - 1}"
             )
-    for layer, masks in (dropout_masks or {}).items():
+    for layer, masks in (tape.dropout_masks or {}).items():
         check_choice("dropout mask", layer, tuple(model.mask_shapes))
         expected = (examples, *model.mask_shapes[layer])
         if masks.shape[1:] != expected or len(masks) < epochs:
             raise ValueError(f"dropout mask {layer} has shape {masks.shape}: must be {(epochs, *expected)}")
-    for number, draws in enumerate(augmentation_draws or ()):
+    for number, draws in enumerate(tape.augmentation_draws or ()):
         if draws.shape[1:2] != (examples,) or len(draws) < epochs:
             raise ValueError(f"augmentation draws {number} have shape {draws.shape}: must be {(epochs, examples)}, ...")
     if example_weights is not None and np.shape(example_weights) != (examples,):

@@ -436,7 +436,8 @@ def replace_head(
     """Transfer: a new model with a new last layer of ``outputs`` units and copies of ``model``'s other layers.
 
     Running averages are copied too, and a model without biases stays without. ``output``: ``"sigmoid"``,
-    ``"softmax"``, ``"identity"`` or ``"relu"``. Train with ``frozen_layers`` to leave the other layers alone.
+    ``"softmax"``, ``"identity"`` or ``"relu"``. Train with an update of ``frozen_layers`` to leave the other layers
+    alone.
     """
     if isinstance(model, Network):
         raise ValueError("model is a network of layers: replace_head takes a dense network")

@@ -1,31 +1,28 @@
-"""Costs with their gradients, and training.
+"""Costs with their gradients, and training: whole (:func:`fit`), or step by step in a loop of one's own.
 
 The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or without the ``1/m``.
 """
 
 import functools
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from . import activations, losses, models
-from ._common import (
-    EarlyStopping,
-    check_choice,
-    check_optimizer_state,
-    check_state,
-    check_trained,
-    check_training,
-    is_trained,
-)
-from .models import Masks, Model, Options, Tensors, Variables
+from ._common import Monitor as Monitor
+from ._common import Objective as Objective
+from ._common import Progress as Progress
+from ._common import Sampling as Sampling
+from ._common import Step as Step
+from ._common import Tape as Tape
+from ._common import Update as Update
+from ._common import check_choice, check_optimizer_state, check_state, check_training
+from .models import Masks, Model, Tensors, Variables
 from .optimizers import Optimizer, OptimizerState
-from .regularizers import Augmentation, Penalty
-from .schedules import Schedule
+from .regularizers import Augmentation
 
-Change = Callable[[Tensors], Tensors]  # of gradients or parameters by name
 REDUCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
@@ -46,7 +43,7 @@ class History(NamedTuple):
     name; ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``,
     empty without validation; ``best_epoch`` counts from 1 (0 without early stopping); ``optimizer_state`` is that of
     the last step, of the trained parameters alone, in NumPy arrays; ``statistics`` are batch norm's running averages,
-    tensors by name. Another :func:`fit` can go on from these two and ``parameters``. ``checkpoint_states`` and
+    tensors by name. Another :func:`fit` can go on from them: ``resume=history``. ``checkpoint_states`` and
     ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
@@ -68,10 +65,7 @@ def loss_and_gradients(
     x: tf.Tensor,
     y: tf.Tensor,
     *,
-    loss: str,
-    loss_options: Options = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
+    loss: str | Objective,
     masks: Masks = None,
     example_weights: tf.Tensor | None = None,
     input_gradient: bool = False,
@@ -79,17 +73,66 @@ def loss_and_gradients(
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
     ``x``: ``(m, n_0)``, or ``(m, *input_shape)``, integers too, which have no gradient; ``y``: the loss's targets;
-    ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the
-    examples' losses; ``penalties``: of ``regularizers``; ``masks``: dropout masks by layer or path, None for no
-    dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch and leaves its running averages
-    alone. Returns :class:`Gradients`. Can be called inside a ``tf.function``. Raises ValueError for an unknown loss or
-    reduction, an empty batch, or shapes that do not fit.
+    ``loss``: a name in ``losses.LOSSES``, or an :class:`Objective`; ``masks``: dropout masks by layer or path, None for
+    no dropout; ``example_weights``: ``(m,)``. Batch norm takes the statistics of the batch and leaves its running
+    averages alone. Returns :class:`Gradients`. Can be called inside a ``tf.function``. Raises ValueError for an unknown
+    loss, an empty batch, or shapes that do not fit.
     """
-    check_choice("reduction", reduction, REDUCTIONS)
+    objective = Objective.of(loss)
     x = model.checked_input(x)
     sources = model.parameter_dict() | ({"A0": x} if input_gradient and x.dtype.is_floating else {})
-    objective = loss, loss_options or {}, reduction, penalties
-    return _differentiate(model, sources, x, y, *objective, masks, example_weights)[0]
+    return _differentiate(model, sources, x, y, objective, masks, example_weights)[0]
+
+
+def start(model: Model, optimizer: Optimizer | Update, *, resume: Any = None) -> int:
+    """Prepare for the first :func:`train_step`; returns the number of steps taken before it.
+
+    The optimizer's state is built and the model's running averages are reset, or both are set to where an earlier
+    training was: ``resume`` is its history, or a :class:`Progress`. Not to be called inside a ``tf.function``. Raises
+    ValueError for one of another training.
+    """
+    update, progress = Update.of(optimizer), resume or Progress()
+    trained = update.trained(model.parameter_dict(), model.depth)
+    return _start(model, update.optimizer, trained, progress.optimizer_state, progress.statistics)
+
+
+@tf.autograph.experimental.do_not_convert  # nothing to convert in it, and looking for it takes seconds
+def train_step(
+    model: Model,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    *,
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
+    learning_rate: float | tf.Tensor | None = None,
+    masks: Masks = None,
+    example_weights: tf.Tensor | None = None,
+) -> Step:
+    """One step on one batch, which changes ``model`` and ``optimizer`` in place; returns its cost and gradient norm.
+
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` of a network of layers; ``y``: the loss's targets; ``loss``: a name in
+    ``losses.LOSSES`` or an :class:`Objective`; ``optimizer``: one, or an :class:`Update` by it; ``learning_rate``: this
+    step's, None for the optimizer's; ``masks``: dropout masks by layer or path, None for no dropout;
+    ``example_weights``: ``(m,)``. A step is: take gradients (penalties included) and batch norm's averages, clip, let
+    the optimizer step, constrain. It is meant for a ``tf.function`` of one's own, after a :func:`start` outside of it;
+    a learning rate that changes is then a float64 tensor. TensorFlow's graph optimizer may rewrite the sums of one's
+    own graph otherwise than those of :func:`fit`, which then differ by a rounding; without its
+    ``arithmetic_optimization`` they are the same to the bit. Returns a :class:`Step` of scalar tensors. Raises
+    ValueError for an unknown loss, an empty batch, shapes that do not fit, or an update by a schedule without a
+    ``learning_rate``.
+    """
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    update.check_rate(learning_rate)
+    x = model.checked_input(x)
+    trained = update.trained(model.parameter_dict(), model.depth)
+    batch, values = _differentiate(model, trained, x, y, objective, masks, example_weights)
+    model.assign_statistics(values)
+    gradients = batch.gradients if update.clipping is None else update.clipping(batch.gradients)
+    update.optimizer.update(gradients, trained, learning_rate=learning_rate)
+    if update.constraint is not None:
+        for name, value in update.constraint(trained).items():
+            trained[name].assign(value)
+    return Step(batch.cost, tf.cast(tf.linalg.global_norm(list(batch.gradients.values())), model.dtype))
 
 
 def fit(
@@ -97,79 +140,53 @@ def fit(
     x: tf.Tensor,
     y: tf.Tensor,
     *,
-    loss: str,
-    optimizer: Optimizer,
-    loss_options: Options = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
-    clipping: Change | None = None,
-    constraint: Change | None = None,
-    frozen_layers: int = 0,
-    frozen_biases: bool = False,
-    optimizer_state: OptimizerState | None = None,
-    statistics: Tensors | None = None,
-    schedule: Schedule | None = None,
-    schedule_unit: str = "epoch",
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
     epochs: int = 10,
     batch_size: int | None = None,
-    seed: int = 0,
-    batch_order: Any = None,
-    dropout_masks: Masks = None,
-    augmentations: Sequence[Augmentation] = (),
-    augmentation_draws: Sequence[tf.Tensor] | None = None,
-    example_weights: tf.Tensor | None = None,
-    validation: tuple[tf.Tensor, tf.Tensor] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    checkpoint_epochs: Collection[int] = (),
+    sampling: Sampling | None = None,
+    monitor: Monitor | None = None,
+    resume: Any = None,
 ) -> History:
     """Train ``model`` in place for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
 
     Of a network of layers ``x`` is ``(m, *input_shape)``, floats or integers, names of parameters and masks are paths,
-    and the layers that ``frozen_layers`` counts are those of its sequence.
+    and the layers that an update freezes are counted in its sequence.
 
-    Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
-    what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
-    None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) for all but
-    the first ``frozen_layers`` layers and, with ``frozen_biases``, every bias, clip them (``clipping``), let the
-    optimizer step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction``
-    is that of :func:`loss_and_gradients`, for the validation cost too.
+    Each epoch visits the examples in batches of ``batch_size`` (None: all at once), the last of which holds what is
+    left, and makes a :func:`train_step` on each, with its inputs augmented. ``loss`` is a name in ``losses.LOSSES``, or
+    an :class:`Objective`: with penalties, for example. ``optimizer`` is one, or an :class:`Update` by one: with a
+    schedule, clipping, a constraint or frozen layers. :class:`Sampling` says what is drawn, :class:`Monitor` what is
+    looked at after every epoch.
 
     Every training resets the optimizer's state and the model's running averages, or goes on exactly where an earlier
-    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
+    one was: ``resume`` is its history (or a :class:`Progress`), and the model has the parameters that it ended with.
     Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
-    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from the seed; all else
     counts within this call.
 
-    The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``(seed, epoch)``, or is row
-    ``e`` of ``batch_order: (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or
-    taken from ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example
-    visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of
-    ``augmentations``. ``example_weights: (m,)`` go with ``x``.
-
-    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
-    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. An epoch is one call of one compiled function; a second fit with the same model and
-    optimizer, equal settings and equal shapes uses it again, whatever state it goes on from. Raises ValueError for
-    arguments that do not fit, an ``optimizer_state`` or ``statistics`` of another training among them.
+    The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``(seed, epoch)``; a full
+    batch keeps the order of ``x``. Dropout masks and what augmentations draw come from there too, unless they stand on
+    a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. An epoch is one call of one
+    compiled function; a second fit with the same model and optimizer, equal settings and equal shapes uses it again,
+    whatever state it goes on from. Raises ValueError for arguments that do not fit, a ``resume`` of another training
+    among them.
     """
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
-    check_training(
-        inputs=x.shape[0], targets=y.shape[0], depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
-        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
-        stops_early=early_stopping is not None, validates=validation is not None,
-    )  # fmt: skip
-    loss_options, weights = loss_options or {}, _tensor(example_weights)
-    _check_targets(model, y, loss, loss_options, weights)
+    check_training(inputs=x.shape[0], targets=y.shape[0], epochs=epochs, batch_size=batch_size)
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    early_stopping, tape = monitor.early_stopping, sampling.tape
+    weights = _tensor(sampling.example_weights)
+    _check_targets(model, y, objective, weights)
     examples = x.shape[0]
     batch_size = min(batch_size or examples, examples)
     steps = -(-examples // batch_size)
-    _check_order(batch_order, epochs, examples)
-    trained = _trained(model, frozen_layers, frozen_biases)
-    check_trained(trained, frozen_layers)
-    first_step = _start(model, optimizer, trained, optimizer_state, statistics)
+    _check_order(tape.batch_order, epochs, examples)
+    first_step = start(model, update, resume=resume)
     run_epoch = _compiled_epoch(
-        model, optimizer, _references(model, optimizer), loss, _hashable(loss_options), reduction, tuple(penalties),
-        clipping, constraint, frozen_layers, frozen_biases, tuple(augmentations), batch_size,
+        model, _references(model, update.optimizer), _hashable(objective), update.without_schedule(),
+        tuple(sampling.augmentations), batch_size,
     )  # fmt: skip
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
     costs: list[np.ndarray] = []
@@ -181,21 +198,21 @@ def fit(
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
-        _reset(generator, seed, first_step // steps + epoch)
-        order = _order(generator, examples, batch_size, batch_order, epoch)
-        masks = _epoch_masks(generator, model, examples, dropout_masks, epoch)
-        draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
-        epoch_rates = _epoch_rates(optimizer, schedule, schedule_unit, first_step + len(rates), steps)
+        _reset(generator, sampling.seed, first_step // steps + epoch)
+        order = _order(generator, examples, batch_size, tape.batch_order, epoch)
+        masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
+        draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
+        epoch_rates = _epoch_rates(update, first_step + len(rates), steps)
         epoch_costs, epoch_norms = run_epoch(x, y, weights, order, masks, draws, tf.constant(epoch_rates, tf.float64))
         costs.append(epoch_costs.numpy())
         rates.extend(epoch_rates)
         norms.append(epoch_norms.numpy())
-        if epoch + 1 in checkpoint_epochs:
+        if epoch + 1 in monitor.checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(model.parameter_dict())
-            checkpoint_states[epoch + 1] = optimizer.state()
+            checkpoint_states[epoch + 1] = update.optimizer.state()
             checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
-        if validation is not None:
-            validation_costs.append(_validation_cost(model, validation, loss, loss_options, reduction))
+        if monitor.validation is not None:
+            validation_costs.append(_validation_cost(model, monitor.validation, objective))
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
                 best = _copies(model.parameter_dict()), _copies(model.statistics_dict())
@@ -205,7 +222,7 @@ def fit(
         _restore(model, *best)
     return History(
         np.concatenate(costs), np.array(rates), np.concatenate(norms), _copies(model.parameter_dict()),
-        optimizer.state(), checkpoints, np.array(validation_costs),
+        update.optimizer.state(), checkpoints, np.array(validation_costs),
         early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()), checkpoint_states,
         checkpoint_statistics,
     )  # fmt: skip
@@ -223,24 +240,20 @@ def _differentiate(
     sources: Tensors,
     x: tf.Tensor,
     y: tf.Tensor,
-    loss: str,
-    loss_options: Mapping[str, Any],
-    reduction: str,
-    penalties: Sequence[Penalty],
+    objective: Objective,
     masks: Masks,
     example_weights: tf.Tensor | None,
 ) -> tuple[Gradients, Tensors]:
     """:class:`Gradients` of one batch for ``sources``, a dict of tensors, and the values of the forward pass."""
-    check_choice("loss", loss, losses.LOSSES)
+    check_choice("loss", objective.loss, losses.LOSSES)
     if x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(sources.values()))
         logits, values = model.forward(x, masks=masks, training=True)
-        per_example = losses.LOSSES[loss](_outputs(model, logits, loss), y, example_weights, **loss_options)
-        data_loss = REDUCTIONS[reduction](per_example)
+        data_loss = _reduced(objective, _outputs(model, logits, objective.loss), y, example_weights)
         penalty = tf.zeros([], model.dtype)
-        for term in penalties:
+        for term in objective.penalties:
             penalty += term(model.weights, x.shape[0])
         cost = data_loss + penalty
     return Gradients(cost, data_loss, penalty, tape.gradient(cost, sources)), values
@@ -249,39 +262,28 @@ def _differentiate(
 @functools.lru_cache(maxsize=8)
 def _compiled_epoch(
     model: Model,
-    optimizer: Optimizer,
     references: tuple[Hashable, ...],
-    loss: str,
-    loss_options: tuple[tuple[str, Any], ...],
-    reduction: str,
-    penalties: tuple[Penalty, ...],
-    clipping: Change | None,
-    constraint: Change | None,
-    frozen_layers: int,
-    frozen_biases: bool,
+    objective: tuple[Any, ...],
+    update: Update,
     augmentations: tuple[Augmentation, ...],
     batch_size: int,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """One epoch as a ``tf.function`` of the data, the order, the masks, the draws and the learning rate of each step.
 
-    A ``tf.function`` keeps the variables that it was traced with: ``references`` to them are part of the cache's key.
-    The optimizer's step count is one of the variables, so that a training that goes on traces nothing anew.
+    A ``tf.function`` keeps the variables that it was traced with: ``references`` to them are part of the cache's key,
+    and an ``objective`` comes as what can be hashed of it. The optimizer's step count is one of the variables, so that
+    a training that goes on traces nothing anew.
     """
-    objective = loss, dict(loss_options), reduction, penalties
+    loss, options, reduction, penalties = objective
+    made = Objective(loss, dict(options), reduction, penalties)
 
-    @tf.autograph.experimental.do_not_convert  # nothing to convert in it, and looking for it takes seconds
-    def train_step(x, y, weights, order, masks, draws, rates, step, size):
+    @tf.autograph.experimental.do_not_convert
+    def one_step(x, y, weights, order, masks, draws, rates, step, size):
         x, y, weights, masks, draws = _batch(x, y, weights, order, masks, draws, step * batch_size, size)
-        trained = _trained(model, frozen_layers, frozen_biases)
         x = augment(x, augmentations, draws)
-        batch, values = _differentiate(model, trained, x, y, *objective, masks, weights)
-        model.assign_statistics(values)
-        gradients = batch.gradients if clipping is None else clipping(batch.gradients)
-        optimizer.update(gradients, trained, learning_rate=rates[step])
-        if constraint is not None:
-            for name, value in constraint(trained).items():
-                trained[name].assign(value)
-        return batch.cost, tf.cast(tf.linalg.global_norm(list(batch.gradients.values())), model.dtype)
+        return train_step(
+            model, x, y, loss=made, optimizer=update, learning_rate=rates[step], masks=masks, example_weights=weights
+        )
 
     @tf.function
     def run_epoch(x, y, weights, order, masks, draws, rates):
@@ -289,10 +291,10 @@ def _compiled_epoch(
         costs = tf.TensorArray(model.dtype, size=rates.shape[0])
         norms = tf.TensorArray(model.dtype, size=rates.shape[0])
         for step in tf.range(full_batches):
-            cost, norm = train_step(x, y, weights, order, masks, draws, rates, step, batch_size)
+            cost, norm = one_step(x, y, weights, order, masks, draws, rates, step, batch_size)
             costs, norms = costs.write(step, cost), norms.write(step, norm)
         if rest > 0:
-            cost, norm = train_step(x, y, weights, order, masks, draws, rates, full_batches, rest)
+            cost, norm = one_step(x, y, weights, order, masks, draws, rates, full_batches, rest)
             costs, norms = costs.write(full_batches, cost), norms.write(full_batches, norm)
         return costs.stack(), norms.stack()
 
@@ -320,11 +322,6 @@ def _start(
     return 0 if state is None else int(state.step)
 
 
-def _trained(model: Model, frozen_layers: int, frozen_biases: bool) -> Variables:
-    """The parameters that training changes."""
-    return {name: w for name, w in model.parameter_dict().items() if is_trained(name, frozen_layers, frozen_biases)}
-
-
 def _references(model: Model, optimizer: Optimizer) -> tuple[Hashable, ...]:
     """A hashable for each variable that training touches."""
     slots = [variable for variables in optimizer.slots.values() for variable in variables.values()]
@@ -332,9 +329,17 @@ def _references(model: Model, optimizer: Optimizer) -> tuple[Hashable, ...]:
     return tuple(v.ref() for v in (*held, *slots))
 
 
-def _hashable(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Keywords as pairs, with lists and arrays (class weights) as tuples."""
-    return tuple((k, tuple(v) if isinstance(v, (list, np.ndarray)) else v) for k, v in options.items())
+def _hashable(objective: Objective) -> tuple[Any, ...]:
+    """What it is made of; the loss's keywords as pairs, with lists and arrays (class weights) as tuples."""
+    pairs = objective.loss_options.items()
+    options = tuple((k, tuple(v) if isinstance(v, (list, np.ndarray)) else v) for k, v in pairs)
+    return objective.loss, options, objective.reduction, tuple(objective.penalties)
+
+
+def _reduced(objective: Objective, outputs: tf.Tensor, y: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """The mean or the sum of the examples' losses."""
+    per_example = losses.LOSSES[objective.loss](outputs, y, weights, **objective.loss_options)
+    return REDUCTIONS[objective.reduction](per_example)
 
 
 def _outputs(model: Model, logits: tf.Tensor, loss: str) -> tf.Tensor:
@@ -342,15 +347,9 @@ def _outputs(model: Model, logits: tf.Tensor, loss: str) -> tf.Tensor:
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
-def _validation_cost(
-    model: Model,
-    validation: tuple[tf.Tensor, tf.Tensor],
-    loss: str,
-    loss_options: Mapping[str, Any],
-    reduction: str,
-) -> np.ndarray:
+def _validation_cost(model: Model, validation: tuple[tf.Tensor, tf.Tensor], objective: Objective) -> np.ndarray:
     x, y = validation
-    return REDUCTIONS[reduction](losses.LOSSES[loss](_outputs(model, model(x), loss), y, **loss_options)).numpy()
+    return _reduced(objective, _outputs(model, model(x), objective.loss), y).numpy()
 
 
 def _restore(model: Model, parameters: Tensors, statistics: Tensors) -> None:
@@ -422,27 +421,24 @@ def _epoch_draws(
     return [augmentation.draw(generator, *shape) for augmentation in augmentations]
 
 
-def _epoch_rates(
-    optimizer: Optimizer, schedule: Schedule | None, schedule_unit: str, first: int, steps: int
-) -> list[float]:
+def _epoch_rates(update: Update, first: int, steps: int) -> list[float]:
     """The learning rate of each of an epoch's ``steps``, in Python numbers; ``first`` counts all steps before it."""
-    if schedule is None:
-        return [float(optimizer.learning_rate)] * steps
-    if schedule_unit == "epoch":
-        return [schedule(first // steps)] * steps
-    return [schedule(step) for step in range(first, first + steps)]
+    if update.schedule is None:
+        return [float(update.optimizer.learning_rate)] * steps
+    if update.schedule_unit == "epoch":
+        return [update.schedule(first // steps)] * steps
+    return [update.schedule(step) for step in range(first, first + steps)]
 
 
 def _copies(variables: Variables) -> Tensors:
     return {name: tf.identity(variable) for name, variable in variables.items()}
 
 
-def _check_targets(
-    model: Model, y: tf.Tensor, loss: str, loss_options: Mapping[str, Any], weights: tf.Tensor | None
-) -> None:
+def _check_targets(model: Model, y: tf.Tensor, objective: Objective, weights: tf.Tensor | None) -> None:
     """Let the loss check its arguments once, eagerly: in the compiled epoch it cannot look at the values of labels."""
-    check_choice("loss", loss, losses.LOSSES)
-    losses.LOSSES[loss](tf.zeros((y.shape[0], model.outputs), model.dtype), y, weights, **loss_options)
+    check_choice("loss", objective.loss, losses.LOSSES)
+    outputs = tf.zeros((y.shape[0], model.outputs), model.dtype)
+    losses.LOSSES[objective.loss](outputs, y, weights, **objective.loss_options)
 
 
 def _check_order(batch_order: Any, epochs: int, examples: int) -> None:

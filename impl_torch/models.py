@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from . import activations, initializers, normalization, regularizers
-from ._common import check_choice, check_layer_sizes, is_trained, own_name
+from ._common import check_choice, check_layer_sizes, own_name
 from .layers import LAYERS as LAYERS
 from .network import OUTPUTS, Network
 from .network import Masks as Masks
@@ -143,19 +143,16 @@ class DenseNetwork(Model):
         """Whether layer ``layer`` has a ``b[l]``: none has without ``bias``, nor has one with batch norm."""
         return self.bias and not self.normalizes(layer, "batch_norm")
 
-    def parameter_dict(self, frozen_layers: int = 0, frozen_biases: bool = False) -> dict[str, nn.Parameter]:
-        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``, or those that are trained.
-
-        Those of the first ``frozen_layers`` layers are left out and, with ``frozen_biases``, every ``b[l]``.
-        """
-        named = {}
+    def parameter_dict(self) -> dict[str, nn.Parameter]:
+        """The module's own parameters, ``{"W1": (n_1, n_0), "b1": (n_1,), "W2": ...}``."""
+        named: dict[str, nn.Parameter] = {}
         for number, layer in enumerate(self.layers, start=1):
             named[f"W{number}"] = layer.weight
             if layer.bias is not None:
                 named[f"b{number}"] = layer.bias
             if number <= len(self.norms):
                 named |= {f"{name}{number}": w for name, w in self.norms[number - 1].named_parameters()}
-        return {name: w for name, w in named.items() if is_trained(name, frozen_layers, frozen_biases)}
+        return named
 
     def statistics_dict(self) -> Tensors:
         """Batch norm's own running averages, ``{"running_mean1": (n_1,), "running_variance1": ...}``, or {}."""
@@ -459,9 +456,9 @@ def replace_head(
 ) -> DenseNetwork:
     """Transfer: a new model with a new last layer of ``outputs`` units and copies of the other layers.
 
-    Running averages go with them, and a model without biases stays without; train with ``frozen_layers`` to leave the
-    copies alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
-    unknown output or initializer, and for a network of layers.
+    Running averages go with them, and a model without biases stays without; train with an update of
+    ``frozen_layers`` to leave the copies alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or
+    ``"relu"``. Raises ValueError for an unknown output or initializer, and for a network of layers.
     """
     if isinstance(model, Network):
         raise ValueError("model is a network of layers: replace_head takes a dense network")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ._common import check_choice, check_parameters, check_sizes, check_state, is_trained, is_weight
+from ._common import check_choice, check_parameters, check_sizes, check_state, is_weight
 from ._layer import Layer, Sequence, Shape, an_example, decided, layer_values
 from .layers import BatchNorm, sequence
 
@@ -65,11 +65,8 @@ class Model(nn.Module, ABC):
         """Whether a value of a layer is one that ``models.intermediates`` returns: none that only training has."""
 
     @abstractmethod
-    def parameter_dict(self, frozen_layers: int = 0, frozen_biases: bool = False) -> dict[str, nn.Parameter]:
-        """The module's own parameters by name, or those that are trained.
-
-        Those of the first ``frozen_layers`` layers are left out and, with ``frozen_biases``, every bias.
-        """
+    def parameter_dict(self) -> dict[str, nn.Parameter]:
+        """The module's own parameters by name."""
 
     @abstractmethod
     def statistics_dict(self) -> Tensors:
@@ -165,9 +162,8 @@ class Network(Model):
     def shows(self, name: str) -> bool:
         return not name.rpartition(".")[2].startswith(("_", "batch_"))
 
-    def parameter_dict(self, frozen_layers: int = 0, frozen_biases: bool = False) -> dict[str, nn.Parameter]:
-        named = self.layers.named_parameters()
-        return {path: w for path, w in named if is_trained(path, frozen_layers, frozen_biases)}
+    def parameter_dict(self) -> dict[str, nn.Parameter]:
+        return dict(self.layers.named_parameters())
 
     def statistics_dict(self) -> Tensors:
         return {

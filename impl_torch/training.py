@@ -1,11 +1,11 @@
-"""Costs with their gradients, and training.
+"""Costs with their gradients, and training: whole (:func:`fit`), or step by step in a loop of one's own.
 
 The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or with ``reduction="sum"`` the sum for
 the mean.
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,10 +14,16 @@ import torch
 from torch import Tensor, optim
 
 from . import activations, losses, models, optimizers
-from ._common import EarlyStopping, check_choice, check_trained, check_training
-from .models import Masks, Model, Options, Tensors
-from .regularizers import Augmentation, Change, Penalty
-from .schedules import Schedule
+from ._common import Monitor as Monitor
+from ._common import Objective as Objective
+from ._common import Progress as Progress
+from ._common import Sampling as Sampling
+from ._common import Step as Step
+from ._common import Tape as Tape
+from ._common import Update as Update
+from ._common import check_choice, check_training
+from .models import Masks, Model, Tensors
+from .regularizers import Augmentation
 
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
@@ -55,19 +61,6 @@ class History(NamedTuple):
     checkpoint_statistics: dict[int, Tensors]
 
 
-class _Objective(NamedTuple):
-    """What a cost is made of: keywords of :func:`fit`."""
-
-    loss: str
-    loss_options: Options
-    reduction: str
-    penalties: Sequence[Penalty]
-
-    def reduced(self, per_example: Tensor) -> Tensor:
-        """The mean of the losses, or their sum."""
-        return per_example.mean() if self.reduction == "mean" else per_example.sum()
-
-
 class _Visits(NamedTuple):
     """Examples in the order of their visits, with all that belongs to each."""
 
@@ -95,10 +88,7 @@ def loss_and_gradients(
     x: Tensor,
     y: Tensor,
     *,
-    loss: str,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
+    loss: str | Objective,
     masks: Masks | None = None,
     example_weights: Tensor | None = None,
     input_gradient: bool = False,
@@ -106,15 +96,13 @@ def loss_and_gradients(
     """Cost of one batch in training and its gradients, ``{"W1": ...}``, with ``"A0"`` (``d cost / d x``) if asked.
 
     ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` for a network of layers, whose gradients are by path, ``{"1.W": ...}``
-    (integers have none); ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
+    (integers have none); ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, or an :class:`Objective`;
     ``masks``: dropout masks by layer or path, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
     statistics of the batch, and its running ones stay as they are; the module's mode does not matter. Returns
-    :class:`Gradients`; the parameters' ``.grad`` stays too. Raises ValueError for an unknown loss or reduction, an
-    empty batch, or shapes that do not fit.
+    :class:`Gradients`; the parameters' ``.grad`` stays too. Raises ValueError for an unknown loss, an empty batch, or
+    shapes that do not fit.
     """
-    check_choice("reduction", reduction, ("mean", "sum"))
-    objective = _Objective(loss, loss_options or {}, reduction, penalties)
+    objective = Objective.of(loss)
     variables: Tensors = dict(model.parameter_dict())
     if input_gradient and x.is_floating_point():
         x = variables["A0"] = x.detach().requires_grad_()
@@ -125,75 +113,96 @@ def loss_and_gradients(
     return Gradients(cost.detach(), data_loss.detach(), penalty.detach(), dict(zip(variables, gradients, strict=True)))
 
 
+def start(model: Model, optimizer: optim.Optimizer | Update, *, resume: Any = None) -> int:
+    """Prepare for the first :func:`train_step`; returns the number of steps taken before it.
+
+    What the optimizer remembers is cleared and batch norm's running averages are reset, or both are set to where an
+    earlier training was: ``resume`` is its history, or a :class:`Progress`. Raises ValueError for one of another
+    training, or an optimizer that does not hold the model's parameters.
+    """
+    update, progress = Update.of(optimizer), resume or Progress()
+    parameters = update.trained(model.parameter_dict(), model.depth)
+    _check_holds_parameters(update.optimizer, parameters.values())
+    return _start(model, update.optimizer, parameters, progress.optimizer_state, progress.statistics)
+
+
+def train_step(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: str | Objective,
+    optimizer: optim.Optimizer | Update,
+    learning_rate: float | None = None,
+    masks: Masks | None = None,
+    example_weights: Tensor | None = None,
+) -> Step:
+    """One step on one batch, which changes ``model`` and ``optimizer`` in place; returns its cost and gradient norm.
+
+    ``x``: ``(m, n_0)``, or ``(m, *input_shape)`` for a network of layers; ``y``: the loss's targets; ``loss``: a name
+    in ``losses.LOSSES`` or an :class:`Objective`; ``optimizer``: one that holds the model's trained parameters, or an
+    :class:`Update` by it; ``learning_rate``: this step's, None for the ``"lr"`` that the optimizer has, which stays;
+    ``masks``: dropout masks by layer or path, None for no dropout; ``example_weights``: ``(m,)``. A step is: take
+    gradients (penalties included) and batch norm's averages, clip, let the optimizer step, constrain. The module's mode
+    does not matter. Returns a :class:`Step` of scalar tensors. Raises ValueError for an unknown loss, an empty batch,
+    shapes that do not fit, or an update by a schedule without a ``learning_rate``.
+    """
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    update.check_rate(learning_rate)
+    parameters = update.trained(model.parameter_dict(), model.depth)
+    _check_holds_parameters(update.optimizer, parameters.values())
+    update.optimizer.zero_grad()
+    data_loss, penalty, values = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
+    cost = data_loss + penalty
+    cost.backward(inputs=list(parameters.values()))
+    model.update_running_averages(values)
+    norm = _norm([w.grad for w in parameters.values()])
+    with _at_rate(update.optimizer, learning_rate):
+        _change(update, parameters)
+    return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
+
+
 def fit(
     model: Model,
     x: Tensor,
     y: Tensor,
     *,
-    loss: str,
-    optimizer: optim.Optimizer,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
-    clipping: Change | None = None,
-    constraint: Change | None = None,
-    frozen_layers: int = 0,
-    frozen_biases: bool = False,
-    optimizer_state: optimizers.OptimizerState | None = None,
-    statistics: Mapping[str, Any] | None = None,
-    schedule: Schedule | None = None,
-    schedule_unit: str = "epoch",
+    loss: str | Objective,
+    optimizer: optim.Optimizer | Update,
     epochs: int = 10,
     batch_size: int | None = None,
-    seed: int = 0,
-    batch_order: Draws | None = None,
-    dropout_masks: Mapping[Any, Draws] | None = None,
-    augmentations: Sequence[Augmentation] = (),
-    augmentation_draws: Sequence[Draws] | None = None,
-    example_weights: Any = None,
-    validation: tuple[Tensor, Tensor] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    checkpoint_epochs: Collection[int] = (),
+    sampling: Sampling | None = None,
+    monitor: Monitor | None = None,
+    resume: Any = None,
 ) -> History:
     """Train ``model`` in place for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`.
 
     A network of layers takes ``x: (m, *input_shape)``, floats or integers. The module's mode does not matter, and
-    stays. ``optimizer`` holds the model's trained parameters. Each epoch visits the examples in batches of
-    ``batch_size`` (None: all at once); the last batch of an epoch holds what is left. ``schedule`` gives the learning
-    rate by epoch or by step (``schedule_unit``), both counted from 0, and overwrites ``"lr"`` until the training has
-    ended; None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included) but
-    for the first ``frozen_layers`` layers and, with ``frozen_biases``, every bias, clip them (``clipping``), let the
-    optimizer step, constrain the parameters (``constraint``); the last two are made in ``regularizers``. ``reduction``
-    is that of :func:`loss_and_gradients`, for the validation cost too.
+    stays. ``x`` and ``y`` are tensors on the model's device, where the draws are made too.
+
+    Each epoch visits the examples in batches of ``batch_size`` (None: all at once), the last of which holds what is
+    left, and makes a :func:`train_step` on each, with its inputs augmented. ``loss`` is a name in ``losses.LOSSES``, or
+    an :class:`Objective`: with penalties, for example. ``optimizer`` is one that holds the model's trained parameters,
+    or an :class:`Update` by one: with a schedule, clipping, a constraint or frozen layers. Its ``"lr"`` stays.
+    :class:`Sampling` says what is drawn, :class:`Monitor` what is looked at after every epoch.
 
     Every training starts afresh: what the optimizer remembers is cleared and batch norm's running averages are reset.
-    Or it goes on exactly where an earlier one was, with its history's ``optimizer_state`` and ``statistics`` and the
-    parameters it ended with. Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule
-    by step, and epochs from ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from
-    ``seed``; all else counts within this call.
+    Or it goes on exactly where an earlier one was: ``resume`` is its history (or a :class:`Progress`), and the model
+    has the parameters that it ended with. Steps are then counted on from ``optimizer_state.step``, for the optimizer
+    and a schedule by step, and epochs from ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and
+    what is drawn from the seed; all else counts within this call.
 
-    The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
-    (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)`` or by path, ``{"3.mask": (epochs, m, ...)}``, where row ``k``
-    belongs to the ``k``-th example visited; and ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same
-    order, for each of ``augmentations``. All of them may be NumPy arrays. ``example_weights: (m,)`` go with ``x``.
-    ``x`` and ``y`` are tensors on the model's device, where the draws are made too.
-
-    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
-    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. Raises ValueError for arguments that do not fit, an ``optimizer_state`` or ``statistics``
-    of another training among them.
+    The order of the examples is drawn anew each epoch from ``(seed, epoch)``; a full batch keeps the order of ``x``.
+    Dropout masks and what augmentations draw come from there too, unless they stand on a :class:`Tape`, which may be of
+    NumPy arrays. The objective's ``reduction`` is that of the validation cost too. Raises ValueError for arguments that
+    do not fit, a ``resume`` of another training among them.
     """
-    check_training(
-        inputs=len(x), targets=len(y), depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
-        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
-        stops_early=early_stopping is not None, validates=validation is not None,
-    )  # fmt: skip
-    objective = _Objective(loss, loss_options or {}, reduction, penalties)
-    parameters = model.parameter_dict(frozen_layers, frozen_biases)
-    check_trained(parameters, frozen_layers)
-    _check_holds_parameters(optimizer, parameters.values())
-    first_step = _start(model, optimizer, parameters, optimizer_state, statistics)
+    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    early_stopping = monitor.early_stopping
+    parameters = update.trained(model.parameter_dict(), model.depth)
+    first_step = start(model, update, resume=resume)
     batch_size = batch_size or len(x)
     first_epoch = first_step // math.ceil(len(x) / batch_size)
     costs: list[Tensor] = []
@@ -201,42 +210,33 @@ def fit(
     validation_costs: list[Tensor] = []
     rates, checkpoints, best = [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
-    with _rates_left_as_found(optimizer):
-        for epoch in range(epochs):
-            generator = _generator(seed, first_epoch + epoch, x.device)
-            visits = _visits(
-                generator, model, x, y, example_weights, batch_size, epoch, batch_order, dropout_masks, augmentations,
-                augmentation_draws,
+    for epoch in range(epochs):
+        generator = _generator(sampling.seed, first_epoch + epoch, x.device)
+        visits = _visits(generator, model, x, y, batch_size, epoch, sampling)
+        for batch in visits.batches(batch_size):
+            rate = _rate(update, first_epoch + epoch, first_step + len(costs))
+            cost, norm = train_step(
+                model, augment(batch.x, sampling.augmentations, batch.draws), batch.y, loss=objective,
+                optimizer=update, learning_rate=rate, masks=batch.masks, example_weights=batch.example_weights,
             )  # fmt: skip
-            for batch in visits.batches(batch_size):
-                t = first_epoch + epoch if schedule_unit == "epoch" else first_step + len(costs)
-                rates.append(_set_rate(optimizer, schedule, t))
-                optimizer.zero_grad()
-                data_loss, penalty, values = _data_loss_and_penalty(
-                    model, objective, augment(batch.x, augmentations, batch.draws), batch.y, batch.masks,
-                    batch.example_weights,
-                )  # fmt: skip
-                cost = data_loss + penalty
-                cost.backward(inputs=list(parameters.values()))
-                model.update_running_averages(values)
-                costs.append(cost.detach())  # a tensor: item() would wait for the device at every step
-                norms.append(_norm([w.grad for w in parameters.values()]))
-                _step(optimizer, parameters, clipping, constraint)
-            if epoch + 1 in checkpoint_epochs:
-                checkpoints[epoch + 1] = _copies(model.parameter_dict())
-                _, slots = optimizers.named_state(optimizer, parameters)
-                checkpoint_states[epoch + 1] = optimizers.OptimizerState(first_step + len(costs), slots)
-                checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
-            if validation is not None:
-                validation_costs.append(_validation_cost(model, objective, validation))
-            if early_stopping is not None:
-                if early_stopping.improved(validation_costs[-1].item()) and early_stopping.restore_best:
-                    best = _copies(model.state_dict())
-                if early_stopping.stop:
-                    break
+            costs.append(cost)
+            rates.append(update.optimizer.param_groups[0]["lr"] if rate is None else rate)
+            norms.append(norm)
+        if epoch + 1 in monitor.checkpoint_epochs:
+            checkpoints[epoch + 1] = _copies(model.parameter_dict())
+            _, slots = optimizers.named_state(update.optimizer, parameters)
+            checkpoint_states[epoch + 1] = optimizers.OptimizerState(first_step + len(costs), slots)
+            checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
+        if monitor.validation is not None:
+            validation_costs.append(_validation_cost(model, objective, monitor.validation))
+        if early_stopping is not None:
+            if early_stopping.improved(validation_costs[-1].item()) and early_stopping.restore_best:
+                best = _copies(model.state_dict())
+            if early_stopping.stop:
+                break
     if best is not None:
         model.load_state_dict(best)
-    _, slots = optimizers.named_state(optimizer, parameters)
+    _, slots = optimizers.named_state(update.optimizer, parameters)
     return History(
         _numpy(costs), np.array(rates), _numpy(norms), _copies(model.parameter_dict()),
         optimizers.OptimizerState(first_step + len(costs), slots), checkpoints, _numpy(validation_costs),
@@ -271,9 +271,12 @@ def _start(
 
 
 @contextmanager
-def _rates_left_as_found(optimizer: optim.Optimizer) -> Iterator[None]:
-    """The learning rates of all groups are what they were, once this is left."""
+def _at_rate(optimizer: optim.Optimizer, learning_rate: float | None) -> Iterator[None]:
+    """The learning rate of all groups is this, if one is given; they are what they were, once this is left."""
     rates = [group["lr"] for group in optimizer.param_groups]
+    if learning_rate is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
     try:
         yield
     finally:
@@ -289,7 +292,7 @@ def _generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
 
 def _data_loss_and_penalty(
     model: Model,
-    objective: _Objective,
+    objective: Objective,
     x: Tensor,
     y: Tensor,
     masks: Masks | None,
@@ -303,7 +306,12 @@ def _data_loss_and_penalty(
     per_example = losses.LOSSES[objective.loss](outputs, y, example_weights, **objective.loss_options)
     weights = model.weights() if objective.penalties else []
     penalty = sum(penalty(weights, len(x)) for penalty in objective.penalties)
-    return objective.reduced(per_example), penalty, values
+    return _reduced(objective, per_example), penalty, values
+
+
+def _reduced(objective: Objective, per_example: Tensor) -> Tensor:
+    """The mean of the losses, or their sum."""
+    return per_example.mean() if objective.reduction == "mean" else per_example.sum()
 
 
 def _outputs(model: Model, logits: Tensor, loss: str) -> Tensor:
@@ -313,44 +321,33 @@ def _outputs(model: Model, logits: Tensor, loss: str) -> Tensor:
 
 
 @torch.no_grad()
-def _validation_cost(model: Model, objective: _Objective, validation: tuple[Tensor, Tensor]) -> Tensor:
+def _validation_cost(model: Model, objective: Objective, validation: tuple[Tensor, Tensor]) -> Tensor:
     x, y = validation
     outputs = _outputs(model, model(x, training=False), objective.loss)
-    return objective.reduced(losses.LOSSES[objective.loss](outputs, y, **objective.loss_options))
+    return _reduced(objective, losses.LOSSES[objective.loss](outputs, y, **objective.loss_options))
 
 
 @torch.no_grad()
-def _step(
-    optimizer: optim.Optimizer, parameters: Mapping[str, Any], clipping: Change | None, constraint: Change | None
-) -> None:
+def _change(update: Update, parameters: Mapping[str, Any]) -> None:
     """Clip the gradients, let the optimizer step, constrain the parameters."""
-    if clipping is not None:
-        for name, gradient in clipping({name: w.grad for name, w in parameters.items()}).items():
+    if update.clipping is not None:
+        for name, gradient in update.clipping({name: w.grad for name, w in parameters.items()}).items():
             parameters[name].grad = gradient
-    optimizer.step()
-    if constraint is not None:
-        for name, constrained in constraint(parameters).items():
+    update.optimizer.step()
+    if update.constraint is not None:
+        for name, constrained in update.constraint(parameters).items():
             parameters[name].copy_(constrained)
 
 
 def _visits(
-    generator: torch.Generator,
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    example_weights: Any,
-    batch_size: int,
-    epoch: int,
-    batch_order: Draws | None,
-    dropout_masks: Mapping[Any, Draws] | None,
-    augmentations: Sequence[Augmentation],
-    augmentation_draws: Sequence[Draws] | None,
+    generator: torch.Generator, model: Model, x: Tensor, y: Tensor, batch_size: int, epoch: int, sampling: Sampling
 ) -> _Visits:
     """One epoch's examples, in their order, with the masks and draws of this epoch."""
-    weights = None if example_weights is None else _tensor(example_weights, x.device)
-    order = _order(generator, len(x), batch_size, batch_order, epoch)
-    masks = _epoch_masks(generator, model, len(x), dropout_masks, epoch)
-    draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
+    tape, weights = sampling.tape, sampling.example_weights
+    weights = None if weights is None else _tensor(weights, x.device)
+    order = _order(generator, len(x), batch_size, tape.batch_order, epoch)
+    masks = _epoch_masks(generator, model, len(x), tape.dropout_masks, epoch)
+    draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
     if order is not None:
         x, y, weights = x[order], y[order], None if weights is None else weights[order]
     return _Visits(x, y, weights, masks, draws)
@@ -388,12 +385,11 @@ def _epoch_draws(
     return [augmentation.draw(generator, shape[0], math.prod(shape[1:])) for augmentation in augmentations]
 
 
-def _set_rate(optimizer: optim.Optimizer, schedule: Schedule | None, t: int) -> float:
-    """The learning rate of this step, written into every parameter group if there is a schedule."""
-    if schedule is not None:
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(t)
-    return optimizer.param_groups[0]["lr"]
+def _rate(update: Update, epoch: int, step: int) -> float | None:
+    """The learning rate of this step, None without a schedule."""
+    if update.schedule is None:
+        return None
+    return update.schedule(epoch if update.schedule_unit == "epoch" else step)
 
 
 def _tensor(array: Any, device: torch.device) -> Tensor:

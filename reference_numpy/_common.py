@@ -1,12 +1,13 @@
-"""What a package needs and is no formula: checks of arguments, names of layers and their paths, early stopping.
+"""What a package needs and is no formula: checks of arguments, names of layers and paths, what a training is made of.
 
 This file needs no framework. It reads the same in each of the four packages; a test holds the copies equal.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -92,34 +93,13 @@ def check_image_shape(shape: Any) -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def check_training(
-    *,
-    inputs: int,
-    targets: int,
-    depth: int,
-    reduction: str,
-    schedule_unit: str,
-    epochs: Any,
-    batch_size: Any,
-    frozen_layers: Any,
-    frozen_biases: Any,
-    stops_early: bool,
-    validates: bool,
-) -> None:
+def check_training(*, inputs: int, targets: int, epochs: Any, batch_size: Any) -> None:
     """Raise ValueError for arguments of ``fit`` that do not fit; ``inputs`` and ``targets`` are numbers of examples."""
     if inputs == 0 or inputs != targets:
         raise ValueError(f"x has {inputs} examples, y {targets}: must be the same number, at least one")
-    check_choice("reduction", reduction, ("mean", "sum"))
-    if schedule_unit not in ("epoch", "step"):
-        raise ValueError(f"schedule_unit={schedule_unit!r} is not allowed: must be 'epoch' or 'step'")
     check_positive_integer("epochs", epochs)
     if batch_size is not None and not (_is_integer(batch_size) and batch_size >= 1):
         raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
-    if frozen_layers not in range(depth):
-        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: must be in 0 .. {depth - 1}")
-    check_choice("frozen_biases", frozen_biases, (False, True))
-    if stops_early and not validates:
-        raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
 
 
 def check_state(what: str, given: Any, expected: dict[str, tuple[int, ...]]) -> None:
@@ -170,12 +150,6 @@ def is_trained(name: str, frozen_layers: int, frozen_biases: bool) -> bool:
     return layer_of(name) > frozen_layers and not (frozen_biases and is_bias)
 
 
-def check_trained(trained: Collection[str], frozen_layers: int) -> None:
-    """Raise ValueError if training changes no parameter; ``trained``: the names of those that it does."""
-    if not trained:
-        raise ValueError(f"frozen_layers={frozen_layers!r} is not allowed: it leaves no parameter to train")
-
-
 def inside(arrays: Any, part: int | str) -> Any:
     """What belongs to ``part`` of a network, by its path within: ``{"3.W": w}`` as ``{"W": w}`` for 3; None stays None.
 
@@ -211,6 +185,142 @@ class EarlyStopping:
     def stop(self) -> bool:
         """Whether ``patience`` epochs have gone by since the best one."""
         return self.epoch - self.best_epoch >= self.patience
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training makes smaller: the mean (or the sum) of the examples' losses, plus penalties of the weights.
+
+    ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the
+    examples' losses; ``penalties``: of ``regularizers``. Raises ValueError for an unknown reduction.
+    """
+
+    loss: str
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    reduction: str = "mean"
+    penalties: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("reduction", self.reduction, ("mean", "sum"))
+
+    @classmethod
+    def of(cls, loss: "str | Objective") -> "Objective":
+        """An objective as it is; that of a loss by its name: the mean of it, without penalties."""
+        return loss if isinstance(loss, cls) else cls(str(loss))
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a step changes the parameters: by an ``optimizer``, and by what is done before and after it.
+
+    ``schedule`` gives ``fit`` the learning rate by epoch or by step (``schedule_unit``), both counted from 0; None
+    keeps the optimizer's. ``clipping`` is of the gradients, ``constraint`` of the parameters after the step; both are
+    made in ``regularizers``. The first ``frozen_layers`` layers and, with ``frozen_biases``, all biases stay as they
+    are. Raises ValueError for an unknown unit, or ``frozen_biases`` that is no bool.
+    """
+
+    optimizer: Any
+    schedule: Callable[[int], float] | None = None
+    schedule_unit: str = "epoch"
+    clipping: Callable[[Any], Any] | None = None
+    constraint: Callable[[Any], Any] | None = None
+    frozen_layers: int = 0
+    frozen_biases: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("schedule_unit", self.schedule_unit, ("epoch", "step"))
+        check_choice("frozen_biases", self.frozen_biases, (False, True))
+
+    @classmethod
+    def of(cls, optimizer: Any) -> "Update":
+        """An update as it is; that of an optimizer: by it alone."""
+        return optimizer if isinstance(optimizer, cls) else cls(optimizer)
+
+    def trained(self, parameters: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        """Those of a model's ``parameters`` that training changes; ``depth`` is the number of its layers.
+
+        Raises ValueError if ``frozen_layers`` is out of range, or leaves nothing to train.
+        """
+        if self.frozen_layers not in range(depth):
+            raise ValueError(f"frozen_layers={self.frozen_layers!r} is not allowed: must be in 0 .. {depth - 1}")
+        trained = {n: w for n, w in parameters.items() if is_trained(n, self.frozen_layers, self.frozen_biases)}
+        if not trained:
+            raise ValueError(f"frozen_layers={self.frozen_layers!r} is not allowed: it leaves no parameter to train")
+        return trained
+
+    def without_schedule(self) -> "Update":
+        """The same of single steps, whose rates are data of theirs."""
+        return replace(self, schedule=None, schedule_unit="epoch")
+
+    def check_rate(self, learning_rate: Any) -> None:
+        """Raise ValueError if a single step is asked for, without a rate, of an update whose rate is by a schedule."""
+        if self.schedule is not None and learning_rate is None:
+            raise ValueError(
+                "learning_rate=None is not allowed with a schedule: must be its rate, which counts epochs or steps"
+            )
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What would be drawn, recorded: row ``e`` of each array is of epoch ``e``. What is None is drawn after all.
+
+    ``batch_order: (epochs, m)`` is the order of the examples. ``dropout_masks`` are ``(epochs, m, n_l)`` by layer, or
+    ``(epochs, m, ...)`` by path, and row ``k`` belongs to the ``k``-th example visited; of the same order are
+    ``augmentation_draws``, one array ``(epochs, m, ...)`` for each augmentation.
+    """
+
+    batch_order: Any = None
+    dropout_masks: Mapping[Any, Any] | None = None
+    augmentation_draws: Sequence[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How examples come to ``fit``: in an order and with masks that are drawn from ``seed``, or stand on a ``tape``.
+
+    ``augmentations``, of ``regularizers``, change the inputs of every batch; ``example_weights: (m,)`` go with the
+    examples, in the order of the data.
+    """
+
+    seed: int = 0
+    augmentations: Sequence[Any] = ()
+    example_weights: Any = None
+    tape: Tape = field(default_factory=Tape)
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What is looked at after every epoch, and what is kept of it.
+
+    ``validation=(x, y)`` gives a cost, without penalties and in inference mode. ``early_stopping``, of
+    ``regularizers``, listens to it: a fresh one for every training. After ``checkpoint_epochs``, which count from 1,
+    parameters are kept. Raises ValueError for ``early_stopping`` without ``validation``.
+    """
+
+    validation: tuple[Any, Any] | None = None
+    early_stopping: EarlyStopping | None = None
+    checkpoint_epochs: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        if self.early_stopping is not None and self.validation is None:
+            raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
+
+
+class Progress(NamedTuple):
+    """Where a training was, beside its parameters: what ``resume`` takes. A history is one too.
+
+    Without an ``optimizer_state`` or ``statistics`` (batch norm's running averages) these begin afresh.
+    """
+
+    optimizer_state: Any = None
+    statistics: Any = None
+
+
+class Step(NamedTuple):
+    """What a step tells: the batch's cost before the update, and the norm of its gradient before clipping."""
+
+    cost: Any
+    gradient_norm: Any
 
 
 def _is_integer(value: Any) -> bool:

@@ -84,11 +84,18 @@ def gradient_difference(gradients: Mapping[str, Array], approximate: Mapping[str
 
 
 def check_gradients(
-    model: DenseNetwork, parameters: Tensors, x: Array, y: Array, *, loss: str, epsilon: float = 1e-7, **options: Any
+    model: DenseNetwork,
+    parameters: Tensors,
+    x: Array,
+    y: Array,
+    *,
+    loss: str | training.Objective,
+    epsilon: float = 1e-7,
+    **options: Any,
 ) -> float:
     """:func:`gradient_difference` between ``training.loss_and_gradients`` and differences of its cost.
 
-    ``options`` are those of ``training.loss_and_gradients``: ``loss_options``, ``penalties``, ``masks``. Parameters
+    ``loss`` and ``options`` (``masks``, ``example_weights``) are those of ``training.loss_and_gradients``. Parameters
     must be float64. Raises the ValueErrors of the three functions.
 
     >>> from reference_numpy.models import logistic_regression

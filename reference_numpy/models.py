@@ -534,9 +534,9 @@ def replace_head(
 ) -> tuple[DenseNetwork, Tensors]:
     """Transfer: the same model with a new last layer of ``outputs`` units. Returns ``(model, parameters)``, both new.
 
-    The other layers keep their parameters, and a model without biases stays without; train with ``frozen_layers`` to
-    leave them alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``. Raises ValueError for an
-    unknown output or initializer. Source: the course, course 3 week 2.
+    The other layers keep their parameters, and a model without biases stays without; train with an update of
+    ``frozen_layers`` to leave them alone. ``output``: ``"sigmoid"``, ``"softmax"``, ``"identity"`` or ``"relu"``.
+    Raises ValueError for an unknown output or initializer. Source: the course, course 3 week 2.
 
     >>> model = deep_network((4, 3, 1))
     >>> parameters = initialize(model, np.random.default_rng(0))

@@ -1,7 +1,7 @@
 """Learning-rate schedules: each returns ``rate(t)``, with ``t`` the epoch or the step, counted from 0.
 
-Which of the two ``t`` is, is said to ``fit`` (``schedule_unit``), not here. Rates are in units of the parameter over
-the gradient. All raise ValueError for a negative or non-finite number.
+Which of the two ``t`` is, is said to ``training.Update`` (``schedule_unit``), not here. Rates are in units of the
+parameter over the gradient. All raise ValueError for a negative or non-finite number.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Costs with their gradients, and training.
+"""Costs with their gradients, and training: whole (:func:`fit`), or step by step in a loop of one's own.
 
 The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)`` (``reduction="mean"``), or ``sum_i loss_i +
 penalties(W)`` with the same penalties (``"sum"``).
@@ -11,29 +11,35 @@ penalties(W)`` with the same penalties (``"sum"``).
 >>> history = fit(model, parameters, x, y, loss="binary_cross_entropy", optimizer=gradient_descent(1.0), epochs=2)
 >>> history.costs.round(6)
 array([0.693147, 0.474077])
+
+:func:`fit` is a loop over :func:`train_step`. One's own gives the same, to the bit:
+
+>>> optimizer = gradient_descent(1.0)
+>>> state = start(model, parameters, optimizer)
+>>> costs = [train_step(model, state, x, y, loss="binary_cross_entropy", optimizer=optimizer).cost for _ in range(2)]
+>>> bool((costs == history.costs).all() and (state.parameters["W1"] == history.parameters["W1"]).all())
+True
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import activations, losses, models
-from ._common import (
-    EarlyStopping,
-    check_choice,
-    check_optimizer_state,
-    check_state,
-    check_trained,
-    check_training,
-    is_trained,
-)
+from ._common import Monitor as Monitor
+from ._common import Objective as Objective
+from ._common import Progress as Progress
+from ._common import Sampling as Sampling
+from ._common import Step as Step
+from ._common import Tape as Tape
+from ._common import Update as Update
+from ._common import check_choice, check_optimizer_state, check_state, check_training
 from .arithmetic import mean, total
-from .models import Array, Buffers, Masks, Model, Options, Tensors
+from .models import Array, Buffers, Masks, Model, Tensors
 from .optimizers import Optimizer, OptimizerState, Slots
-from .regularizers import Augmentation, Change, Penalty
-from .schedules import Schedule
+from .regularizers import Augmentation
 
 
 class Gradients(NamedTuple):
@@ -52,7 +58,7 @@ class History(NamedTuple):
     over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
     parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1
     (0 without early stopping); ``optimizer_state`` is that of the last step, of the trained parameters alone;
-    ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from these two and ``parameters``.
+    ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from them: ``resume=history``.
     ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
@@ -69,18 +75,43 @@ class History(NamedTuple):
     checkpoint_statistics: dict[int, Tensors]
 
 
-class _Objective(NamedTuple):
-    """What is made smaller, but for the data."""
+class _Batch(NamedTuple):
+    """The examples of one step, with all that belongs to them."""
 
-    loss: str
-    options: Options
-    reduction: str
-    penalties: Sequence[Penalty]
+    x: Array
+    y: Array
+    masks: Masks
+    example_weights: Array | None
 
-    def reduced(self, outputs: Array, y: Array, example_weights: Array | None = None) -> Any:
-        """The mean or the sum of the examples' losses."""
-        per_example = losses.LOSSES[self.loss](outputs, y, example_weights, **self.options)
-        return mean(per_example) if self.reduction == "mean" else total(per_example)
+
+class State:
+    """Where a training is; made by :func:`start`, and changed in place by :func:`train_step`.
+
+    ``parameters`` are arrays by name, ``statistics`` batch norm's running averages, ``step`` the number of steps taken,
+    and ``optimizer_state`` a copy of the optimizer's. Those of the parameters that are trained are views into one
+    vector, ``flat``, and the gradients are views into another, so that an optimizer's formula runs over all at once.
+    """
+
+    def __init__(self, model: Model, parameters: Tensors, update: Update, progress: Progress) -> None:
+        self.optimizer: Optimizer = update.optimizer
+        self.flat, self.trained = _flatten(update.trained(parameters, model.depth))
+        self.parameters = {n: self.trained[n] if n in self.trained else w.copy() for n, w in parameters.items()}
+        self.flat_gradient, self.gradients = _flatten(self.trained)
+        self.slots = _flat_slots(self.optimizer, progress.optimizer_state, self.flat, self.trained)
+        self.statistics = _statistics(model, progress.statistics, self.flat.dtype)
+        self.step = 0 if progress.optimizer_state is None else int(progress.optimizer_state.step)
+        self._buffers: dict[int, Buffers] = {}
+
+    @property
+    def optimizer_state(self) -> OptimizerState:
+        """The optimizer's state after the last step, of the trained parameters alone; a copy."""
+        return _named_state(self.optimizer, self.slots, self.trained, self.step)
+
+    def buffers(self, model: Model, examples: int) -> Buffers:
+        """The arrays that a batch of this many examples is computed in, made once."""
+        if examples not in self._buffers:
+            self._buffers[examples] = _buffers(model, examples, self.gradients, self.flat.dtype)
+        return self._buffers[examples]
 
 
 def loss_and_gradients(
@@ -89,21 +120,17 @@ def loss_and_gradients(
     x: Array,
     y: Array,
     *,
-    loss: str,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
+    loss: str | Objective,
     masks: Masks | None = None,
     example_weights: Array | None = None,
     input_gradient: bool = False,
 ) -> Gradients:
     """Cost of one batch in training and its gradients for every parameter (and ``"A0"``, the input, if asked).
 
-    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its
-    keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the examples' losses; ``penalties``: of ``regularizers``;
+    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES``, or an :class:`Objective`;
     ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. Batch norm takes the
-    statistics of the batch. Returns :class:`Gradients`. Raises ValueError for an unknown loss or reduction, an empty
-    batch, or shapes that do not fit.
+    statistics of the batch. Returns :class:`Gradients`. Raises ValueError for an unknown loss, an empty batch, or
+    shapes that do not fit.
 
     >>> from reference_numpy.models import logistic_regression
     >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
@@ -111,12 +138,73 @@ def loss_and_gradients(
     >>> loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy").gradients
     {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
-    check_choice("reduction", reduction, ("mean", "sum"))
-    objective = _Objective(loss, loss_options or {}, reduction, penalties)
+    objective = Objective.of(loss)
     gradients, data_loss, penalty, _ = _backpropagate(
         model, parameters, x, y, objective, masks, example_weights, None, input_gradient
     )
     return Gradients(data_loss + penalty, data_loss, penalty, gradients)
+
+
+def start(model: Model, parameters: Tensors, optimizer: Optimizer | Update, *, resume: Any = None) -> State:
+    """The state before the first :func:`train_step`, of copies of ``parameters``.
+
+    It is fresh, or where an earlier training was: ``resume`` is its history, or a :class:`Progress`. Raises ValueError
+    for one of another training.
+
+    >>> from reference_numpy.models import logistic_regression
+    >>> from reference_numpy.optimizers import momentum
+    >>> model, parameters = logistic_regression(1), {"W1": np.zeros((1, 1)), "b1": np.zeros(1)}
+    >>> start(model, parameters, momentum()).optimizer_state.slots
+    {'velocity': {'W1': array([[0.]]), 'b1': array([0.])}}
+    """
+    return State(model, parameters, Update.of(optimizer), resume or Progress())
+
+
+def train_step(
+    model: Model,
+    state: State,
+    x: Array,
+    y: Array,
+    *,
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
+    learning_rate: float | None = None,
+    masks: Masks | None = None,
+    example_weights: Array | None = None,
+) -> Step:
+    """One step on one batch, which changes ``state`` in place; returns its cost and gradient norm.
+
+    ``x``: ``(m, n_0)``; ``y``: the loss's targets; ``loss``: a name in ``losses.LOSSES`` or an :class:`Objective`;
+    ``optimizer``: one, or an :class:`Update`, the one that ``state`` was started with; ``learning_rate``: this step's,
+    None for the optimizer's; ``masks``: dropout masks by layer, None for no dropout; ``example_weights``: ``(m,)``. A
+    step is: take gradients (penalties included) and batch norm's averages, clip, let the optimizer step, constrain.
+    Returns a :class:`Step`. Raises ValueError for an unknown loss, an empty batch, shapes that do not fit, or an
+    update by a schedule without a ``learning_rate``.
+
+    >>> from reference_numpy.models import logistic_regression
+    >>> from reference_numpy.optimizers import gradient_descent
+    >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
+    >>> optimizer = gradient_descent(1.0)
+    >>> state = start(model, {"W1": np.zeros((1, 1)), "b1": np.zeros(1)}, optimizer)
+    >>> cost, _ = train_step(model, state, x, y, loss="binary_cross_entropy", optimizer=optimizer)
+    >>> state.parameters
+    {'W1': array([[1.]]), 'b1': array([0.5])}
+    """
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    update.check_rate(learning_rate)
+    rate = update.optimizer.learning_rate if learning_rate is None else learning_rate
+    _, data_loss, penalty, values = _backpropagate(
+        model, state.parameters, x, y, objective, masks, example_weights, state.buffers(model, len(x)), False
+    )
+    state.statistics = model.updated_statistics(state.statistics, values)
+    norm = np.sqrt(model.product(state.flat_gradient[None], state.flat_gradient[:, None])[0, 0])
+    if update.clipping is not None:
+        _write(update.clipping(state.gradients), state.gradients)
+    state.step += 1
+    update.optimizer.update_flat(state.flat, state.flat_gradient, state.slots, state.step, rate)
+    if update.constraint is not None:
+        _write(update.constraint(state.trained), state.trained)
+    return Step(data_loss + penalty, norm)
 
 
 def fit(
@@ -125,56 +213,32 @@ def fit(
     x: Array,
     y: Array,
     *,
-    loss: str,
-    optimizer: Optimizer,
-    loss_options: Options | None = None,
-    reduction: str = "mean",
-    penalties: Sequence[Penalty] = (),
-    clipping: Change | None = None,
-    constraint: Change | None = None,
-    frozen_layers: int = 0,
-    frozen_biases: bool = False,
-    optimizer_state: OptimizerState | None = None,
-    statistics: Tensors | None = None,
-    schedule: Schedule | None = None,
-    schedule_unit: str = "epoch",
+    loss: str | Objective,
+    optimizer: Optimizer | Update,
     epochs: int = 10,
     batch_size: int | None = None,
-    seed: int = 0,
-    batch_order: Array | None = None,
-    dropout_masks: Masks | None = None,
-    augmentations: Sequence[Augmentation] = (),
-    augmentation_draws: Sequence[Array] | None = None,
-    example_weights: Array | None = None,
-    validation: tuple[Array, Array] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    checkpoint_epochs: Collection[int] = (),
+    sampling: Sampling | None = None,
+    monitor: Monitor | None = None,
+    resume: Any = None,
 ) -> History:
     """Train for ``epochs`` passes over ``x: (m, n_0)``, ``y``; returns a :class:`History`, changes no argument.
 
-    Each epoch visits the examples in batches of ``batch_size`` (None: all at once); the last batch of an epoch holds
-    what is left. ``schedule`` gives the learning rate by epoch or by step (``schedule_unit``), both counted from 0;
-    None keeps the optimizer's. A step is: augment the batch's inputs, take gradients (penalties included), leave out
-    those of the first ``frozen_layers`` layers and, with ``frozen_biases``, of every ``b[l]``, clip the others
-    (``clipping``), let the optimizer step, constrain the parameters (``constraint``); the last two are made in
-    ``regularizers``. ``reduction`` is that of :func:`loss_and_gradients`, for the validation cost too.
+    Each epoch visits the examples in batches of ``batch_size`` (None: all at once), the last of which holds what is
+    left, and makes a :func:`train_step` on each, with its inputs augmented. ``loss`` is a name in ``losses.LOSSES``, or
+    an :class:`Objective`: with penalties, for example. ``optimizer`` is one, or an :class:`Update` by one: with a
+    schedule, clipping, a constraint or frozen layers. :class:`Sampling` says what is drawn, :class:`Monitor` what is
+    looked at after every epoch.
 
     Every training starts with a fresh optimizer state and fresh running averages, or goes on exactly where an earlier
-    one was, with its history's ``optimizer_state`` and ``statistics`` (batch norm's) and the parameters it ended with.
-    Steps are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
-    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from ``seed``; all else
+    one was: ``resume`` is its history (or a :class:`Progress`), and ``parameters`` are those that it ended with. Steps
+    are then counted on from ``optimizer_state.step``, for the optimizer and a schedule by step, and epochs from
+    ``optimizer_state.step // steps_per_epoch``, for a schedule by epoch and what is drawn from the seed; all else
     counts within this call.
 
-    The order of the examples is drawn anew each epoch from ``(seed, epoch)``, or is row ``e`` of ``batch_order:
-    (epochs, m)``; a full batch keeps the order of ``x``. Dropout masks are drawn likewise, or taken from
-    ``dropout_masks``: by layer ``(epochs, m, n_l)``, where row ``k`` belongs to the ``k``-th example visited; and
-    ``augmentation_draws`` are one array ``(epochs, m, ...)``, of the same order, for each of ``augmentations``.
-    ``example_weights: (m,)`` go with ``x``.
-
-    ``validation=(x, y)`` gives a cost (without penalties, in inference mode) after every epoch; ``early_stopping`` (of
-    ``regularizers``) listens to it: a fresh one for every training. ``checkpoint_epochs`` are the epochs (from 1) after
-    which parameters are kept. Raises ValueError for arguments that do not fit, an ``optimizer_state`` or ``statistics``
-    of another training among them.
+    The order of the examples is drawn anew each epoch from ``(seed, epoch)``; a full batch keeps the order of ``x``.
+    Dropout masks and what augmentations draw come from there too, unless they stand on a :class:`Tape`. The objective's
+    ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
+    another training among them.
 
     >>> from reference_numpy.models import logistic_regression
     >>> model, x, y = logistic_regression(1), np.array([[2.0]]), np.array([[1.0]])
@@ -184,27 +248,15 @@ def fit(
     >>> history.parameters
     {'W1': array([[1.]]), 'b1': array([0.5])}
     """
-    check_training(
-        inputs=len(x), targets=len(y), depth=model.depth, reduction=reduction, schedule_unit=schedule_unit,
-        epochs=epochs, batch_size=batch_size, frozen_layers=frozen_layers, frozen_biases=frozen_biases,
-        stops_early=early_stopping is not None, validates=validation is not None,
-    )  # fmt: skip
+    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
+    objective, update = Objective.of(loss), Update.of(optimizer)
+    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    early_stopping = monitor.early_stopping
     examples = len(x)
     batch_size = batch_size or examples
-    objective = _Objective(loss, loss_options or {}, reduction, penalties)
-    kept = {n: w for n, w in parameters.items() if is_trained(n, frozen_layers, frozen_biases)}
-    check_trained(kept, frozen_layers)
-    flat, trained = _flatten(kept)
-    parameters = {name: trained[name] if name in trained else w.copy() for name, w in parameters.items()}
-    flat_gradient, gradients = _flatten(trained)
-    state = _flat_slots(optimizer, optimizer_state, flat, trained)
-    statistics = _statistics(model, statistics, flat.dtype)
-    first_step = 0 if optimizer_state is None else int(optimizer_state.step)
+    state = start(model, parameters, update, resume=resume)
+    first_step = state.step
     first_epoch = first_step // math.ceil(examples / batch_size)
-    buffers_by_size = {
-        size: _buffers(model, size, gradients, flat.dtype)
-        for size in {min(batch_size, examples), examples % batch_size} - {0}
-    }
     costs: list[Any] = []
     rates: list[float] = []
     norms: list[Any] = []
@@ -214,45 +266,31 @@ def fit(
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     for epoch in range(epochs):
-        generator = np.random.default_rng((seed, first_epoch + epoch))
-        order = _order(generator, examples, batch_size, batch_order, epoch)
-        epoch_masks = _epoch_masks(generator, model, examples, dropout_masks, epoch)
-        draws = _epoch_draws(generator, augmentations, x.shape, augmentation_draws, epoch)
-        for start in range(0, examples, batch_size):
-            places = slice(start, start + batch_size)
-            rows = order[places] if order is not None else slice(None)
-            masks = {layer: mask[places] for layer, mask in epoch_masks.items()}
-            step = first_step + len(costs)
-            rate = _rate(optimizer, schedule, schedule_unit, first_epoch + epoch, step)
-            _, data_loss, penalty, values = _backpropagate(
-                model, parameters, augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows],
-                objective, masks, None if example_weights is None else example_weights[rows],
-                buffers_by_size[min(batch_size, examples - start)], False,
+        for batch in _batches(model, x, y, batch_size, sampling, epoch, first_epoch):
+            rate = _rate(update, first_epoch + epoch, first_step + len(costs))
+            cost, norm = train_step(
+                model, state, batch.x, batch.y, loss=objective, optimizer=update, learning_rate=rate,
+                masks=batch.masks, example_weights=batch.example_weights,
             )  # fmt: skip
-            statistics = model.updated_statistics(statistics, values)
-            costs.append(data_loss + penalty)
+            costs.append(cost)
             rates.append(rate)
-            norms.append(np.sqrt(model.product(flat_gradient[None], flat_gradient[:, None])[0, 0]))
-            if clipping is not None:
-                _write(clipping(gradients), gradients)
-            optimizer.update_flat(flat, flat_gradient, state, step + 1, rate)
-            if constraint is not None:
-                _write(constraint(trained), trained)
-        if epoch + 1 in checkpoint_epochs:
-            checkpoints[epoch + 1] = _copies(parameters)
-            checkpoint_states[epoch + 1] = _named_state(optimizer, state, trained, first_step + len(costs))
-            checkpoint_statistics[epoch + 1] = statistics
-        if validation is not None:
-            validation_costs.append(_validation_cost(model, parameters, statistics, validation, objective))
+            norms.append(norm)
+        if epoch + 1 in monitor.checkpoint_epochs:
+            checkpoints[epoch + 1] = _copies(state.parameters)
+            checkpoint_states[epoch + 1] = state.optimizer_state
+            checkpoint_statistics[epoch + 1] = state.statistics
+        if monitor.validation is not None:
+            validation_costs.append(
+                _validation_cost(model, state.parameters, state.statistics, monitor.validation, objective)
+            )
         if early_stopping is not None:
             if early_stopping.improved(float(validation_costs[-1])) and early_stopping.restore_best:
-                best = _copies(parameters), statistics
+                best = _copies(state.parameters), state.statistics
             if early_stopping.stop:
                 break
-    optimizer_state = _named_state(optimizer, state, trained, first_step + len(costs))
-    parameters, statistics = best or (parameters, statistics)
+    parameters, statistics = best or (state.parameters, state.statistics)
     return History(
-        np.array(costs), np.array(rates), np.array(norms), parameters, optimizer_state, checkpoints,
+        np.array(costs), np.array(rates), np.array(norms), parameters, state.optimizer_state, checkpoints,
         np.array(validation_costs), early_stopping.best_epoch if early_stopping else 0, statistics,
         checkpoint_states, checkpoint_statistics,
     )  # fmt: skip
@@ -279,7 +317,7 @@ def _backpropagate(
     parameters: Tensors,
     x: Array,
     y: Array,
-    objective: _Objective,
+    objective: Objective,
     masks: Masks | None,
     example_weights: Array | None,
     buffers: Buffers | None,
@@ -291,8 +329,8 @@ def _backpropagate(
     examples = len(x)
     logits, values = model.forward(parameters, x, masks=masks, buffers=buffers)
     outputs = _outputs(model, logits, objective.loss)
-    data_loss = objective.reduced(outputs, y, example_weights)
-    output_gradient = losses.GRADIENTS[objective.loss](outputs, y, example_weights, **objective.options)
+    data_loss = _reduced(objective, outputs, y, example_weights)
+    output_gradient = losses.GRADIENTS[objective.loss](outputs, y, example_weights, **objective.loss_options)
     if objective.reduction == "mean":
         output_gradient = output_gradient / examples
     if objective.loss not in losses.FROM_LOGITS:
@@ -308,6 +346,12 @@ def _backpropagate(
     return gradients, data_loss, penalty, values
 
 
+def _reduced(objective: Objective, outputs: Array, y: Array, example_weights: Array | None = None) -> Any:
+    """The mean or the sum of the examples' losses."""
+    per_example = losses.LOSSES[objective.loss](outputs, y, example_weights, **objective.loss_options)
+    return mean(per_example) if objective.reduction == "mean" else total(per_example)
+
+
 def _outputs(model: Model, logits: Array, loss: str) -> Array:
     """What the loss takes: the logits, or ``A[L]``."""
     check_choice("loss", loss, losses.LOSSES)
@@ -319,11 +363,11 @@ def _validation_cost(
     parameters: Tensors,
     statistics: Tensors,
     validation: tuple[Array, Array],
-    objective: _Objective,
+    objective: Objective,
 ) -> Any:
     x, y = validation
     logits, _ = model.forward(parameters, x, statistics=statistics)
-    return objective.reduced(_outputs(model, logits, objective.loss), y)
+    return _reduced(objective, _outputs(model, logits, objective.loss), y)
 
 
 def _copies(parameters: Tensors) -> Tensors:
@@ -348,6 +392,26 @@ def _flatten(parameters: Tensors) -> tuple[Array, Tensors]:
 def _buffers(model: Model, examples: int, gradients: Tensors, dtype: np.dtype[Any]) -> Buffers:
     """Arrays for the values of a batch of ``examples``; gradients go into ``gradients``, those of frozen layers not."""
     return Buffers(model.buffers(examples, dtype) | {f"d{name}": gradient for name, gradient in gradients.items()})
+
+
+def _batches(
+    model: Model, x: Array, y: Array, batch_size: int, sampling: Sampling, epoch: int, first_epoch: int
+) -> Iterator[_Batch]:
+    """The batches of an epoch, each with its inputs augmented; ``epoch`` counts within the training, from 0."""
+    examples, tape, augmentations = len(x), sampling.tape, sampling.augmentations
+    weights = sampling.example_weights
+    generator = np.random.default_rng((sampling.seed, first_epoch + epoch))
+    order = _order(generator, examples, batch_size, tape.batch_order, epoch)
+    epoch_masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
+    draws = _epoch_draws(generator, augmentations, x.shape, tape.augmentation_draws, epoch)
+    for start in range(0, examples, batch_size):
+        places = slice(start, start + batch_size)
+        rows = order[places] if order is not None else slice(None)
+        yield _Batch(
+            augment(x[rows], augmentations, [drawn[places] for drawn in draws]), y[rows],
+            {layer: mask[places] for layer, mask in epoch_masks.items()},
+            None if weights is None else weights[rows],
+        )  # fmt: skip
 
 
 def _order(
@@ -378,10 +442,11 @@ def _epoch_draws(
     return [augmentation.draw(generator, shape[0], math.prod(shape[1:])) for augmentation in augmentations]
 
 
-def _rate(optimizer: Optimizer, schedule: Schedule | None, schedule_unit: str, epoch: int, step: int) -> float:
-    if schedule is None:
-        return optimizer.learning_rate
-    return schedule(epoch if schedule_unit == "epoch" else step)
+def _rate(update: Update, epoch: int, step: int) -> float:
+    if update.schedule is None:
+        own: float = update.optimizer.learning_rate
+        return own
+    return update.schedule(epoch if update.schedule_unit == "epoch" else step)
 
 
 def _flat_slots(optimizer: Optimizer, given: OptimizerState | None, flat: Array, parameters: Tensors) -> Slots:
@@ -406,7 +471,7 @@ def _statistics(model: Model, given: Tensors | None, dtype: np.dtype[Any]) -> Te
 
 
 def _named_state(optimizer: Optimizer, flat_state: Slots, parameters: Tensors, step: int) -> OptimizerState:
-    """The flat slots of :func:`fit` as the optimizer's own state."""
+    """The flat slots of a :class:`State` as the optimizer's own state."""
     state = optimizer.init(parameters)
     for slot, flat in flat_state.items():
         start = 0

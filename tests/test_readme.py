@@ -16,7 +16,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", REUSE, re.DOTALL)
 PACKAGES = ("impl_torch", "impl_tf", "impl_jax", "reference_numpy")
 
 
-TRAININGS, (CONTINUED, DIALECT, DIAGNOSIS) = EXAMPLES[: len(PACKAGES)], EXAMPLES[len(PACKAGES) :]
+TRAININGS, LOOPS, (CONTINUED, DIALECT, DIAGNOSIS) = EXAMPLES[:4], EXAMPLES[4:8], EXAMPLES[8:]
 
 
 def run(code):
@@ -25,13 +25,19 @@ def run(code):
     return finished.stdout
 
 
-def test_there_is_one_training_for_each_package():
-    assert [next(p for p in PACKAGES if p in example) for example in TRAININGS] == list(PACKAGES)
+@pytest.mark.parametrize("examples", [TRAININGS, LOOPS])
+def test_there_is_one_example_for_each_package(examples):
+    assert [next(p for p in PACKAGES if p in example) for example in examples] == list(PACKAGES)
 
 
 @pytest.mark.parametrize("example", TRAININGS, ids=PACKAGES)
 def test_an_example_runs_alone_and_learns(example):
     run(example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n")
+
+
+@pytest.mark.parametrize("example", LOOPS, ids=PACKAGES)
+def test_a_loop_of_one_s_own_arrives_where_fit_does_to_the_bit(example):
+    assert run(example) == "True\n"
 
 
 def test_the_example_of_the_readme_is_the_one_of_pytorch():

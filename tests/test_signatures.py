@@ -87,6 +87,17 @@ def test_what_is_no_formula_reads_the_same_in_every_package(package):
     assert mine.read_bytes() == reference.read_bytes()
 
 
+MOST_PARAMETERS = 11  # of a training and of a step of it, positional ones too
+
+
+@pytest.mark.parametrize("package", ["reference_numpy", *PACKAGES])
+def test_what_trains_has_fewer_than_a_dozen_parameters(package):
+    found = public_functions(importlib.import_module(f"{package}.training"))
+    assert {"loss_and_gradients", "start", "train_step", "fit"} <= found.keys()
+    most = {name: list(inspect.signature(function).parameters) for name, function in found.items()}
+    assert {name: given for name, given in most.items() if len(given) > MOST_PARAMETERS} == {}
+
+
 def _renamed(module):
     module.adagrad = module.__dict__.pop("adam")
 

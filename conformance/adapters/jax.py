@@ -81,7 +81,7 @@ class JaxSession(Session):
         self.recipe = recipe
         self.double = problem.dtype == np.float64
         self.examples = len(problem.train_x)
-        self.parts = Parts(problem, models, regularizers, schedules)
+        self.parts = Parts(problem, models, regularizers, schedules, training)
         self.model = self.parts.model
         self.objective = self.parts.objective
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
@@ -150,7 +150,7 @@ class JaxSession(Session):
 
     @in_precision
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+        return self._fit(problem, checkpoint_epochs, start=start)
 
     def another_session(self, problem: Problem) -> "JaxSession":
         return type(self)(problem)
@@ -161,20 +161,19 @@ class JaxSession(Session):
 
     @in_precision
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+        return self._fit(problem, checkpoint_epochs, seed)
 
-    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
+    def _fit(
+        self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None,
+        start: TrainingState | None = None,
+    ) -> Training:  # fmt: skip
         history = training.fit(
             self.model,
             problem.tape.initial_parameters if start is None else start.parameters,
             problem.train_x,
             problem.train_y,
-            optimizer=self.optimizer,
-            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
-            statistics=None if start is None else start.statistics,
-            example_weights=problem.train_weights,
-            validation=problem.validation,
-            **keywords,
+            **self.parts.of_fit(problem, self.optimizer, checkpoint_epochs, seed, np.asarray),
+            resume=None if start is None else _progress(start),
         )
         return training_of(history, arrays)
 
@@ -186,7 +185,7 @@ class JaxSession(Session):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """All that is asked about a batch, in one program and not in three: losses, and gradients with the input's."""
         result = training.loss_and_gradients(
-            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
+            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, loss=self.objective
         )
         values = self._intermediates(parameters, x, masks, None)
         outputs = values[self.parts.taken_by_loss(losses)]
@@ -223,6 +222,10 @@ def _keep_programs() -> bool:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return True
+
+
+def _progress(start: TrainingState) -> training.Progress:
+    return training.Progress(optimizers.OptimizerState(start.step - 1, start.slots), start.statistics)
 
 
 def arrays(tensors: Mapping[str, Any]) -> Tensors:

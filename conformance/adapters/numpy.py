@@ -38,7 +38,7 @@ class NumpySession(Session):
         recipe = problem.recipe
         self.dtype = problem.dtype
         self.initializer = recipe.initializer
-        self.parts = Parts(problem, models, regularizers, schedules)
+        self.parts = Parts(problem, models, regularizers, schedules, training)
         self.model = self.parts.model
         self.objective = self.parts.objective
         self.optimizer = optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords)
@@ -60,9 +60,9 @@ class NumpySession(Session):
         values = self.intermediates(parameters, x, masks, None)
         outputs = values[self.parts.taken_by_loss(losses)]
         result = training.loss_and_gradients(
-            self.model, parameters, x, y, masks=masks, example_weights=weights, **self.objective
+            self.model, parameters, x, y, masks=masks, example_weights=weights, loss=self.objective
         )
-        per_example = losses.LOSSES[self.objective["loss"]](outputs, y, weights, **self.objective["loss_options"])
+        per_example = losses.LOSSES[self.objective.loss](outputs, y, weights, **self.objective.loss_options)
         return {
             "per_example": per_example,
             "data_loss": np.asarray(result.data_loss),
@@ -72,7 +72,7 @@ class NumpySession(Session):
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         result = training.loss_and_gradients(
-            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
+            self.model, parameters, x, y, masks=masks, example_weights=weights, input_gradient=True, loss=self.objective
         )
         return {"cost": np.asarray(result.cost), **result.gradients}
 
@@ -104,7 +104,7 @@ class NumpySession(Session):
         return parameters, State(*after)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+        return self._fit(problem, checkpoint_epochs, start=start)
 
     def another_session(self, problem: Problem) -> "NumpySession":
         return type(self)(problem)
@@ -115,19 +115,22 @@ class NumpySession(Session):
         )
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+        return self._fit(problem, checkpoint_epochs, seed)
 
-    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
+    def _fit(
+        self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None,
+        start: TrainingState | None = None,
+    ) -> Training:  # fmt: skip
         history = training.fit(
             self.model,
             problem.tape.initial_parameters if start is None else start.parameters,
             problem.train_x,
             problem.train_y,
-            optimizer=self.optimizer,
-            optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
-            statistics=None if start is None else start.statistics,
-            example_weights=problem.train_weights,
-            validation=problem.validation,
-            **keywords,
+            **self.parts.of_fit(problem, self.optimizer, checkpoint_epochs, seed, np.asarray),
+            resume=None if start is None else _progress(start),
         )
         return training_of(history, dict)
+
+
+def _progress(start: TrainingState) -> training.Progress:
+    return training.Progress(optimizers.OptimizerState(start.step - 1, start.slots), start.statistics)

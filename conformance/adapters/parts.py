@@ -6,14 +6,18 @@ from typing import Any
 
 from conformance.adapters.session import Training
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Tensors
+from conformance.problems.tensors import Array, Tensors
 
 
 class Parts:
     """The model, and all that a training is made of beside the optimizer."""
 
-    def __init__(self, problem: Problem, models: ModuleType, regularizers: ModuleType, schedules: ModuleType) -> None:
+    def __init__(
+        self, problem: Problem, models: ModuleType, regularizers: ModuleType, schedules: ModuleType,
+        training: ModuleType,
+    ) -> None:  # fmt: skip
         recipe = problem.recipe
+        self._training = training
         self._regularizers = regularizers
         self._recipe = recipe
         self.model: Any = problem.build_model(models)
@@ -21,16 +25,13 @@ class Parts:
         self.clipping: Any = recipe.build_clipping(regularizers)
         self.constraint: Any = recipe.build_constraint(regularizers)
         self.augmentations = recipe.build_augmentations(regularizers, problem.dataset.image_shape)
-        self.objective: dict[str, Any] = {
-            "loss": recipe.loss.name,
-            "loss_options": recipe.loss.keywords,
-            "reduction": recipe.reduction,
-            "penalties": recipe.build_penalties(regularizers),
-        }
+        self.objective: Any = training.Objective(
+            recipe.loss.name, recipe.loss.keywords, recipe.reduction, recipe.build_penalties(regularizers)
+        )
 
     def taken_by_loss(self, losses: ModuleType) -> str:
         """What the loss takes is called so among the model's values: the logits or the outputs."""
-        name: str = self.model.logits_name if self.objective["loss"] in losses.FROM_LOGITS else self.model.output_name
+        name: str = self.model.logits_name if self.objective.loss in losses.FROM_LOGITS else self.model.output_name
         return name
 
     def of_initialize(self) -> dict[str, Any]:
@@ -40,31 +41,41 @@ class Parts:
         initializer = self._recipe.initializer
         return {"initializer": initializer.name, "initializer_options": initializer.keywords}
 
-    def of_fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
-        """The keywords of a package's ``fit`` that are the same in each; its tape is NumPy arrays.
+    def of_fit(
+        self, problem: Problem, optimizer: Any, checkpoint_epochs: tuple[int, ...], seed: int | None,
+        arrays: Callable[[Array], Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        """The keywords of a package's ``fit``; ``arrays`` makes its tensor of an array.
 
-        With a ``seed`` there is no tape: the package draws for itself.
+        With a ``seed`` there is no tape: the package draws for itself. A tape is NumPy arrays in each.
         """
-        recipe, tape = problem.recipe, problem.tape
-        taped = {
-            "batch_order": tape.batch_order,
-            "dropout_masks": tape.dropout_masks,
-            "augmentation_draws": tape.augmentation_draws,
-        }
+        recipe, tape, weights, validation = problem.recipe, problem.tape, problem.train_weights, problem.validation
+        update = self._training.Update(
+            optimizer,
+            schedule=self.schedule,
+            schedule_unit=recipe.schedule.unit,
+            clipping=self.clipping,
+            constraint=self.constraint,
+            frozen_layers=recipe.frozen_layers,
+            frozen_biases=recipe.frozen_biases,
+        )
+        taped = self._training.Tape(tape.batch_order, tape.dropout_masks, tape.augmentation_draws)
+        drawn = {"tape": taped} if seed is None else {"seed": seed}
         return {
-            **self.objective,
-            "clipping": self.clipping,
-            "constraint": self.constraint,
-            "frozen_layers": recipe.frozen_layers,
-            "frozen_biases": recipe.frozen_biases,
-            "schedule": self.schedule,
-            "schedule_unit": recipe.schedule.unit,
+            "loss": self.objective,
+            "optimizer": update,
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
-            "augmentations": self.augmentations,
-            "early_stopping": recipe.build_early_stopping(self._regularizers),
-            "checkpoint_epochs": checkpoint_epochs,
-            **(taped if seed is None else {"seed": seed}),
+            "sampling": self._training.Sampling(
+                augmentations=self.augmentations,
+                example_weights=None if weights is None else arrays(weights),
+                **drawn,
+            ),
+            "monitor": self._training.Monitor(
+                None if validation is None else tuple(map(arrays, validation)),
+                recipe.build_early_stopping(self._regularizers),
+                checkpoint_epochs,
+            ),
         }
 
 

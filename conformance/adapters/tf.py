@@ -48,7 +48,7 @@ class TfSession(Session):
         recipe = problem.recipe
         self.recipe = recipe
         self.dtype = problem.dtype.name
-        self.parts = Parts(problem, models, regularizers, schedules)
+        self.parts = Parts(problem, models, regularizers, schedules, training)
         self.model = self.parts.model
         self.objective = self.parts.objective
         models.initialize(self.model, tf.random.Generator.from_seed(0), dtype=self.dtype)
@@ -109,7 +109,7 @@ class TfSession(Session):
         return _arrays(found), State(state.step + 1, {slot: _arrays(held) for slot, held in after.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+        return self._fit(problem, checkpoint_epochs, start=start)
 
     def another_session(self, problem: Problem) -> "TfSession":
         return type(self)(problem)
@@ -121,21 +121,20 @@ class TfSession(Session):
         return {name: w.copy() for name, w in _arrays(self.model.parameter_dict()).items()}
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+        return self._fit(problem, checkpoint_epochs, seed)
 
-    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
+    def _fit(
+        self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None,
+        start: TrainingState | None = None,
+    ) -> Training:  # fmt: skip
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
         with _graphs_optimized():
             history = training.fit(
                 self.model,
                 problem.train_x,
                 problem.train_y,
-                optimizer=self.optimizer,
-                optimizer_state=None if start is None else optimizers.OptimizerState(start.step - 1, start.slots),
-                statistics=None if start is None else start.statistics,
-                example_weights=problem.train_weights,
-                validation=problem.validation,
-                **keywords,
+                **self.parts.of_fit(problem, self.optimizer, checkpoint_epochs, seed, np.asarray),
+                resume=None if start is None else _progress(start),
             )
         return training_of(history, _arrays)
 
@@ -143,11 +142,11 @@ class TfSession(Session):
         """The loss of each example, and everything that comes of differentiating the cost."""
         self._set(parameters)
         result = training.loss_and_gradients(
-            self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, **self.objective
+            self.model, x, y, masks=masks, example_weights=weights, input_gradient=True, loss=self.objective
         )
         values = models.intermediates(self.model, x, masks=masks, training=True)
         outputs = values[self.parts.taken_by_loss(losses)]
-        return losses.LOSSES[self.objective["loss"]](outputs, y, weights, **self.objective["loss_options"]), result
+        return losses.LOSSES[self.objective.loss](outputs, y, weights, **self.objective.loss_options), result
 
     def _stepper(self, parameters: Tensors) -> Any:
         """One step on parameters of these names and shapes, with variables and an optimizer of its own.
@@ -204,6 +203,10 @@ def _graphs_optimized() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def _progress(start: TrainingState) -> training.Progress:
+    return training.Progress(optimizers.OptimizerState(start.step - 1, start.slots), start.statistics)
 
 
 def _values(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:

@@ -43,7 +43,7 @@ class TorchSession(Session):
         self.device = device
         self.dtype = getattr(torch, problem.dtype.name)
         self.recipe = recipe
-        self.parts = Parts(problem, models, regularizers, schedules)
+        self.parts = Parts(problem, models, regularizers, schedules, training)
         self.model = self.parts.model.to(device=device, dtype=self.dtype)
         self.objective = self.parts.objective
         # One for all trainings, as a user would have it.
@@ -74,10 +74,10 @@ class TorchSession(Session):
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
         batch = self._batch(x, y, masks, weights)
-        result = training.loss_and_gradients(self.model, **batch, **self.objective)
+        result = training.loss_and_gradients(self.model, **batch, loss=self.objective)
         values = models.intermediates(self.model, batch["x"], masks=batch["masks"], training=True)
         outputs = values[self.parts.taken_by_loss(losses)]
-        loss, options = losses.LOSSES[self.objective["loss"]], self.objective["loss_options"]
+        loss, options = losses.LOSSES[self.objective.loss], self.objective.loss_options
         per_example = loss(outputs, batch["y"], batch["example_weights"], **options)
         parts = {"data_loss": result.data_loss, "penalty": result.penalty, "cost": result.cost}
         return arrays({"per_example": per_example, **parts})
@@ -85,7 +85,7 @@ class TorchSession(Session):
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._set(parameters)
         batch = self._batch(x, y, masks, weights)
-        result = training.loss_and_gradients(self.model, **batch, input_gradient=True, **self.objective)
+        result = training.loss_and_gradients(self.model, **batch, input_gradient=True, loss=self.objective)
         return arrays({"cost": result.cost, **result.gradients})
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
@@ -117,7 +117,7 @@ class TorchSession(Session):
         return arrays(held), State(state.step + 1, {slot: arrays(tensors) for slot, tensors in slots.items()})
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs), start)
+        return self._fit(problem, checkpoint_epochs, start=start)
 
     def another_session(self, problem: Problem) -> "TorchSession":
         return type(self)(problem, self.device)
@@ -127,27 +127,26 @@ class TorchSession(Session):
         return {name: w.copy() for name, w in arrays(self.model.parameter_dict()).items()}
 
     def fit_natively(self, problem: Problem, seed: int, checkpoint_epochs: tuple[int, ...]) -> Training:
-        return self._fit(problem, self.parts.of_fit(problem, checkpoint_epochs, seed))
+        return self._fit(problem, checkpoint_epochs, seed)
 
-    def _fit(self, problem: Problem, keywords: dict[str, Any], start: TrainingState | None = None) -> Training:
+    def _fit(
+        self, problem: Problem, checkpoint_epochs: tuple[int, ...], seed: int | None = None,
+        start: TrainingState | None = None,
+    ) -> Training:  # fmt: skip
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
-        validation, weights = problem.validation, problem.train_weights
         history = training.fit(
             self.model,
             self._tensor(problem.train_x),
             self._tensor(problem.train_y),
-            optimizer=self.optimizer,
-            optimizer_state=None if start is None else self._state(start),
-            statistics=None if start is None else self._tensors(start.statistics),
-            example_weights=None if weights is None else self._tensor(weights),
-            validation=None if validation is None else (self._tensor(validation[0]), self._tensor(validation[1])),
-            **keywords,
+            **self.parts.of_fit(problem, self.optimizer, checkpoint_epochs, seed, self._tensor),
+            resume=None if start is None else self._progress(start),
         )
         return training_of(history, arrays)
 
-    def _state(self, start: TrainingState) -> Any:
+    def _progress(self, start: TrainingState) -> training.Progress:
         slots = {slot: self._tensors(tensors) for slot, tensors in start.slots.items()}
-        return optimizers.OptimizerState(start.step - 1, slots)
+        state = optimizers.OptimizerState(start.step - 1, slots)
+        return training.Progress(state, self._tensors(start.statistics))
 
     def _optimizer(self, parameters: Any) -> Any:
         return optimizers.OPTIMIZERS[self.recipe.optimizer.name](parameters, **self.recipe.optimizer.keywords)

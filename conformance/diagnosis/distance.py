@@ -13,9 +13,9 @@ def shares(observed: Observation, made: Observation, expectation: Expectation) -
     """The errors in allowances where rounding leaves something to be told; None if the shapes differ.
 
     They are relative to the larger of what was made and the oracle's, beside which the allowance was measured. NaN is
-    as right as NaN, and an infinity as itself; of NaN and a number it can always be told that they differ. A curve may be longer than the oracle's, whose last allowance then goes
-    on, or shorter. Of a sample, which comes out otherwise every time, it is told whether both lie beyond the range that
-    chance allows, and on the same side.
+    as right as NaN, and an infinity as itself; of NaN and a number it can always be told that they differ. A curve may
+    be longer than the oracle's, whose last allowance then goes on, or shorter. Of a sample, which comes out otherwise
+    every time, it is told whether both lie beyond the range that chance allows, and on the same side.
     """
     if np.shape(observed.value) != np.shape(made.value):
         return None

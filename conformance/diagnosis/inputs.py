@@ -117,7 +117,7 @@ def _by_gradient(fits: Fits, case: Case, key: Key, z: Array) -> Order | None:
     if expectation is None or case.problem.recipe.named("inverted_dropout"):
         return None
     observed = fits.evidence.seen("gradients")[expectation.observation.key]
-    seen, penalties = np.asarray(observed.value, np.float64), NumpySession(case.problem).objective["penalties"]
+    seen, penalties = np.asarray(observed.value, np.float64), NumpySession(case.problem).objective.penalties
     batch, weights = case.problem.batch(0), case.points[key.step].parameters["W1"]
     expected = _slope(case, key.step, z).T @ batch.x
     seen = seen - sum((p.gradient(weights, len(batch.x)) for p in penalties), 0.0)

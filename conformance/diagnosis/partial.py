@@ -112,7 +112,7 @@ class _Mixed(Stepwise):
 
         def of(session: Any, names: set[str]) -> Any:
             chosen = [w for name, w in weights.items() if name in names]
-            return sum(p.value(chosen, examples) for p in session.objective["penalties"]) if chosen else 0.0
+            return sum(p.value(chosen, examples) for p in session.objective.penalties) if chosen else 0.0
 
         chosen = {name for name in weights if self._is_chosen(name)}
         mixed = of(self.session, weights.keys() - chosen) + of(self._other, chosen)

@@ -209,7 +209,7 @@ class _OfCost(Stepwise):
 
     def gradients(self, parameters: Tensors, x: Array, *batch: Any) -> Tensors:
         found = self.session.gradients(parameters, x, *batch)
-        penalties = self.session.objective["penalties"]
+        penalties = self.session.objective.penalties
         weights = {name: w for name, w in parameters.items() if name.startswith("W")}
         penalty = sum(p.value(list(weights.values()), len(x)) for p in penalties)
         loss, slope = self._change.value(float(found["cost"] - penalty), len(x), self._size)

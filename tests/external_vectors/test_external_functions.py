@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reference_numpy import activations, losses, models, normalization, regularizers, training
+from tests.training_settings import gradients_with
 
 from .published import FLOAT32, float64, load, printed, worst
 
@@ -118,7 +119,7 @@ def test_scores_and_cost_of_the_two_layer_networks_of_cs231n_are_reproduced(alg,
     for name in ("course", "half", "full"):
         penalties = [regularizers.l2(strength, convention=name)]
         arguments = {"loss": "categorical_cross_entropy", "penalties": penalties}
-        costs[name] = training.loss_and_gradients(model, parameters, x, np.array(case["y"]), **arguments).cost
+        costs[name] = gradients_with(training, model, parameters, x, np.array(case["y"]), **arguments).cost
     assert worst(costs.pop(convention), case[loss]) <= printed(case[loss])
     assert strength == 0 or all(worst(cost, case[loss]) > 1e-2 for cost in costs.values())
 

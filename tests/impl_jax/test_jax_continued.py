@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from impl_jax import models, optimizers, regularizers, schedules, training
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, FEATURES, BATCH = 14, 4, 5  # three steps an epoch, the last of four examples
 X = np.random.default_rng(0).standard_normal((EXAMPLES, FEATURES)).astype(np.float32)
@@ -44,7 +45,7 @@ def train(parameters=None, model=MODEL, **changes):
         "augmentations": [regularizers.gaussian_noise()],
     }  # fmt: skip
     parameters = start(model) if parameters is None else parameters
-    return training.fit(model, parameters, X, Y, **(arguments | changes))
+    return fit_with(training, model, parameters, X, Y, **(arguments | changes))
 
 
 def go_on(history, **changes):
@@ -96,8 +97,8 @@ def test_an_optimizer_of_optax_goes_on_with_its_own_state_and_counts_from_zero()
     drawn = {"optimizer": optax.sgd(0.0), "batch_size": BATCH}
     first = train(epochs=1, **drawn)
     np.testing.assert_array_equal(
-        first.costs, training.fit(
-            MODEL, start(), X, Y, loss="binary_cross_entropy", epochs=1, seed=3, statistics=first.statistics,
+        first.costs, fit_with(
+            training, MODEL, start(), X, Y, loss="binary_cross_entropy", epochs=1, seed=3, statistics=first.statistics,
             optimizer_state=first.optimizer_state, augmentations=[regularizers.gaussian_noise()], **drawn,
         ).costs,
     )  # fmt: skip
@@ -200,7 +201,7 @@ def test_frozen_biases_stay_and_have_no_part_in_norm_clipping_and_state():
     assert set(history.optimizer_state.slots["first_moment"]) == {"W1", "W2", "gamma1", "beta1"}
     for name, array in history.parameters.items():
         assert (np.asarray(array) == np.asarray(parameters[name])).all() == (name in ("b1", "b2")), name
-    gradients = training.loss_and_gradients(model, parameters, X, Y, loss="binary_cross_entropy").gradients
+    gradients = gradients_with(training, model, parameters, X, Y, loss="binary_cross_entropy").gradients
     kept = {name: g for name, g in gradients.items() if name[0] != "b" or name == "beta1"}
     np.testing.assert_allclose(history.gradient_norms[0], optax.tree.norm(kept), rtol=8 * 2.0**-24)  # two compilations
     assert history.gradient_norms[0] < free.gradient_norms[0]
@@ -222,10 +223,10 @@ def test_a_sum_of_losses_is_the_mean_times_the_examples_and_leaves_the_penalty()
     arguments = {"loss": "binary_cross_entropy", "penalties": [regularizers.l2(0.7)]}
     x, y, parameters = X[:8], Y[:8], start(model)  # eight: times and by it are exact
     mean, total = (
-        training.loss_and_gradients(model, parameters, x, y, reduction=reduction, **arguments)
+        gradients_with(training, model, parameters, x, y, reduction=reduction, **arguments)
         for reduction in ("mean", "sum")
     )
-    plain = training.loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy").gradients
+    plain = gradients_with(training, model, parameters, x, y, loss="binary_cross_entropy").gradients
     assert float(total.data_loss) == 8 * float(mean.data_loss)
     assert float(total.penalty) == float(mean.penalty)
     assert float(total.cost) == float(np.float32(total.data_loss) + np.float32(total.penalty))
@@ -250,7 +251,7 @@ def test_another_reduction_is_refused():
     with pytest.raises(ValueError, match=message):
         train(reduction="max")
     with pytest.raises(ValueError, match=message):
-        training.loss_and_gradients(MODEL, start(), X, Y, loss="binary_cross_entropy", reduction="max")
+        gradients_with(training, MODEL, start(), X, Y, loss="binary_cross_entropy", reduction="max")
 
 
 def test_frozen_biases_are_true_or_false():

@@ -10,6 +10,7 @@ import pytest
 import impl_jax
 import reference_numpy
 from impl_jax import losses, models, optimizers, regularizers, training
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, FEATURES, EPOCHS, BATCH = 14, 6, 3, 5  # the last batch has four examples
 
@@ -105,7 +106,7 @@ def train(package, model_options, options, data=None):
     else:
         second = np.random.default_rng(3).random((arguments["epochs"], EXAMPLES, 3)) < 0.75
         arguments["dropout_masks"] |= {2: second}
-    return package.training.fit(model, parameters, x, y, **arguments)
+    return fit_with(package.training, model, parameters, x, y, **arguments)
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -155,8 +156,8 @@ def test_equal_settings_of_regularizers_are_compiled_once():
     parameters = models.initialize(model, jax.random.key(0))
     compiled = []
     for seed in range(3):
-        training.fit(
-            model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=2, seed=seed,
+        fit_with(
+            training, model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=2, seed=seed,
             penalties=[regularizers.l1(0.1)], clipping=regularizers.clip_by_norm(0.5), batch_size=7,
             constraint=regularizers.max_norm(1.0), augmentations=[regularizers.random_flip([2, 3])],
             loss_options={"class_weights": [0.5, 1.0]}, example_weights=np.full(EXAMPLES, 1.0 + seed, np.float32),
@@ -171,8 +172,8 @@ def test_the_draws_of_fit_come_from_its_seed():
     parameters = models.initialize(model, jax.random.key(0))
     optimizer, noise = optimizers.gradient_descent(0.1), regularizers.gaussian_noise(scale=1.0)
     first, again, other = (
-        training.fit(
-            model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=2, seed=seed,
+        fit_with(
+            training, model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=2, seed=seed,
             augmentations=(noise,),
         ).costs
         for seed in (1, 1, 2)
@@ -191,8 +192,8 @@ def test_a_normalised_network_and_its_gradients_are_those_of_the_reference(agree
     def parts(package, model, parameters, x):
         """Running averages, gradients, and all values in training and with the running averages."""
         statistics = package.models.update_statistics(model, parameters, x, package.models.initial_statistics(model))
-        found = package.training.loss_and_gradients(
-            model, parameters, x, y, loss="binary_cross_entropy", input_gradient=True
+        found = gradients_with(
+            package.training, model, parameters, x, y, loss="binary_cross_entropy", input_gradient=True
         )
         values = [
             package.models.intermediates(model, parameters, x, **options)

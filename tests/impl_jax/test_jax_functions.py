@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from impl_jax import activations, initializers, losses, models, normalization, optimizers, regularizers, training
+from tests.training_settings import fit_with
 
 ROUNDOFF = 2.0**-24  # of float32; with 64-bit types on, that of float64 is DOUBLE_ROUNDOFF
 DOUBLE_ROUNDOFF = 2.0**-53
@@ -74,8 +75,8 @@ def test_a_model_without_biases_trains_and_keeps_none_with_a_new_head():
     assert set(parameters) == {"W1", "gamma1", "beta1", "W2"}
     assert not model.has_bias(1)
     x = np.ones((5, 4), np.float32)
-    history = training.fit(
-        model, parameters, x, np.ones((5, 1), np.float32), loss="binary_cross_entropy",
+    history = fit_with(
+        training, model, parameters, x, np.ones((5, 1), np.float32), loss="binary_cross_entropy",
         optimizer=optimizers.gradient_descent(0.1), epochs=1,
     )  # fmt: skip
     assert set(history.parameters) == set(parameters)

@@ -28,6 +28,7 @@ import reference_numpy.regularizers
 import reference_numpy.schedules
 import reference_numpy.training
 from impl_jax import initializers, schedules
+from tests.training_settings import fit_with
 
 ONE = np.ones((1, 1), np.float32)
 X, Y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
@@ -40,7 +41,7 @@ def fit(p, model_options=None, **changes):
         reference_numpy.models.shallow_network(2, **(model_options or {})), np.random.default_rng(0), dtype=np.float32
     )
     arguments = {"loss": "binary_cross_entropy", "optimizer": p.optimizers.gradient_descent(), "epochs": 1}
-    return p.training.fit(model, parameters, X, Y, **(arguments | changes))
+    return fit_with(p.training, model, parameters, X, Y, **(arguments | changes))
 
 
 def step(p, optimizer, gradients):

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from impl_jax import losses, models, optimizers, regularizers, schedules, training
+from tests.training_settings import fit_with, gradients_with
 
 ROUNDOFF = 2.0**-24
 ADAM = optimizers.adam(0.05)  # one object, so that the tests share what is compiled for it
@@ -24,7 +25,7 @@ def train(**changes):
     model = models.shallow_network(2, hidden_units=8, keep_probability=changes.pop("keep_probability", 1.0))
     parameters = models.initialize(model, jax.random.key(0))
     arguments = {"loss": "binary_cross_entropy", "optimizer": ADAM, "batch_size": 20, "epochs": 4}
-    return training.fit(model, parameters, x, y, **(arguments | changes))
+    return fit_with(training, model, parameters, x, y, **(arguments | changes))
 
 
 class TraceCounter:
@@ -50,7 +51,7 @@ def test_a_native_loop_of_ones_own_gives_what_fit_gives():
     x, y = quadrants()
     model, optimizer = models.shallow_network(2, hidden_units=8), optimizers.adam(0.05)
     parameters = models.initialize(model, jax.random.key(0))
-    fitted = training.fit(model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=5)
+    fitted = fit_with(training, model, parameters, x, y, loss="binary_cross_entropy", optimizer=optimizer, epochs=5)
 
     @jax.jit
     def step(parameters, state):
@@ -90,7 +91,7 @@ def test_gradients_are_traced_once_for_a_shape():
     arguments = {"loss": "binary_cross_entropy", "penalties": (counter,)}
     for seed in range(3):
         parameters = models.initialize(model, jax.random.key(seed))
-        training.loss_and_gradients(model, parameters, x, y, **arguments)
+        gradients_with(training, model, parameters, x, y, **arguments)
     assert counter.traces == [60]
 
 
@@ -99,13 +100,11 @@ def test_the_last_batch_holds_what_is_left_and_its_penalty_counts_its_own_exampl
     model = models.logistic_regression(2)
     parameters = {"W1": jnp.ones((1, 2)), "b1": jnp.zeros(1)}
     arguments = {"loss": "binary_cross_entropy", "penalties": (regularizers.l2(3.0),)}
-    history = training.fit(
-        model, parameters, x, y, optimizer=optimizers.gradient_descent(0.0), epochs=1, batch_size=4,
+    history = fit_with(
+        training, model, parameters, x, y, optimizer=optimizers.gradient_descent(0.0), epochs=1, batch_size=4,
         batch_order=np.arange(10)[None], **arguments,
     )  # fmt: skip
-    batches = [
-        training.loss_and_gradients(model, parameters, x[i : i + 4], y[i : i + 4], **arguments) for i in (0, 4, 8)
-    ]
+    batches = [gradients_with(training, model, parameters, x[i : i + 4], y[i : i + 4], **arguments) for i in (0, 4, 8)]
     np.testing.assert_allclose(history.costs, [batch.cost for batch in batches], rtol=16 * ROUNDOFF)
     assert float(batches[2].penalty) == pytest.approx(3.0 / (2 * 2) * 2)
 
@@ -115,9 +114,9 @@ def test_the_dtype_of_the_parameters_is_kept_where_double_precision_is_enabled(d
     x, y = quadrants()
     model = models.logistic_regression(2)
     parameters = models.initialize(model, jax.random.key(0), initializer="zeros", dtype=dtype)
-    history = training.fit(
-        model, parameters, x.astype(np.float64), y.astype(np.float64), loss="binary_cross_entropy", optimizer=ADAM,
-        schedule=schedules.inverse_time(0.1), penalties=[regularizers.l2(0.1)], epochs=2, batch_size=20,
+    history = fit_with(
+        training, model, parameters, x.astype(np.float64), y.astype(np.float64), loss="binary_cross_entropy",
+        optimizer=ADAM, schedule=schedules.inverse_time(0.1), penalties=[regularizers.l2(0.1)], epochs=2, batch_size=20,
     )  # fmt: skip
     arrays = jax.tree.leaves((history.parameters, history.optimizer_state.slots, history.costs, history.gradient_norms))
     assert {array.dtype for array in arrays} == {np.dtype(dtype)}
@@ -146,8 +145,8 @@ def test_the_gradient_of_the_input_comes_on_request():
     x, y = quadrants()
     model = models.logistic_regression(2)
     parameters = {"W1": jnp.array([[0.5, -1.0]]), "b1": jnp.zeros(1)}
-    gradients = training.loss_and_gradients(
-        model, parameters, x, y, loss="binary_cross_entropy", input_gradient=True
+    gradients = gradients_with(
+        training, model, parameters, x, y, loss="binary_cross_entropy", input_gradient=True
     ).gradients
     assert set(gradients) == {"A0", "W1", "b1"}
     expected = (np.asarray(models.predict(model, parameters, x)) - y) / len(x) * np.array([[0.5, -1.0]])
@@ -159,7 +158,7 @@ def test_the_gradient_of_the_input_comes_on_request():
     ("changes", "message"),
     [
         ({"loss": "hinge"}, "loss='hinge' is not allowed: must be one of 'binary_cross_entropy'"),
-        ({"schedule_unit": "batch"}, "schedule_unit='batch' is not allowed: must be 'epoch' or 'step'"),
+        ({"schedule_unit": "batch"}, "schedule_unit='batch' is not allowed: must be one of 'epoch', 'step'"),
         ({"epochs": 0}, "epochs=0 is not allowed: must be an integer >= 1"),
         ({"batch_size": 0}, "batch_size=0 is not allowed: must be None or an integer >= 1"),
         ({"loss": "categorical_cross_entropy"}, r"labels has shape \(20, 1\)"),
@@ -180,8 +179,8 @@ def test_labels_out_of_range_are_refused_before_compiling():
     parameters = models.initialize(model, jax.random.key(0))
     arguments = {"loss": "categorical_cross_entropy", "optimizer": optimizers.adam()}
     with pytest.raises(ValueError, match=r"labels span 0 .. 3: must be in 0 .. 2"):
-        training.fit(model, parameters, np.zeros((4, 2), np.float32), np.arange(4), **arguments)
+        fit_with(training, model, parameters, np.zeros((4, 2), np.float32), np.arange(4), **arguments)
     with pytest.raises(ValueError, match="must hold at least one example"):
-        training.loss_and_gradients(
-            model, parameters, np.zeros((0, 2)), np.zeros(0, int), loss="categorical_cross_entropy"
+        gradients_with(
+            training, model, parameters, np.zeros((0, 2)), np.zeros(0, int), loss="categorical_cross_entropy"
         )

@@ -20,6 +20,7 @@ import reference_numpy.schedules
 import reference_numpy.training
 from impl_jax import losses, models, optimizers, regularizers, schedules, training
 from impl_jax.layers import activation, dense, dropout, embedding, flatten, lstm, masking, sequence
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, BATCH, EPOCHS = 11, 4, 2  # three steps an epoch, the last of three examples
 ROUNDING = 1e-12
@@ -126,7 +127,7 @@ def in_both(name, keywords, epochs=EPOCHS):
     order = np.stack([np.random.default_rng(epoch).permutation(EXAMPLES) for epoch in range(epochs)])
     tape = {"epochs": epochs, "batch_size": BATCH, "loss": loss, "batch_order": order, "dropout_masks": masks}
     ours, theirs = (
-        package.training.fit(network, parameters, x, y, **(tape | keywords(package)))
+        fit_with(package.training, network, parameters, x, y, **(tape | keywords(package)))
         for package, network in ((impl_jax, model), (reference_numpy, reference))
     )
     assert_close(ours.parameters, theirs.parameters)
@@ -171,8 +172,8 @@ def test_costs_and_gradients_are_those_of_the_reference(double_precision, name):
     model, reference, loss, parameters, (x, y), masks = both(name)
     drawn = {path: of_epochs[0] for path, of_epochs in masks.items()}
     ours, theirs = (
-        p.training.loss_and_gradients(
-            network, parameters, x, y, loss=loss, masks=drawn, input_gradient=True,
+        gradients_with(
+            p.training, network, parameters, x, y, loss=loss, masks=drawn, input_gradient=True,
             penalties=[p.regularizers.elastic_net(0.3)], example_weights=np.linspace(0.5, 1.5, EXAMPLES),
         )
         for p, network in ((impl_jax, model), (reference_numpy, reference))
@@ -233,7 +234,7 @@ def fit(name="features", parameters=None, **changes):
     model = make(impl_jax)
     start = models.initialize(model, jax.random.key(1)) if parameters is None else parameters
     arguments = {"loss": loss, "optimizer": ADAM, "batch_size": BATCH, "epochs": 4, "seed": 3}
-    return training.fit(model, start, x, y, **(arguments | changes))
+    return fit_with(training, model, start, x, y, **(arguments | changes))
 
 
 def test_a_training_in_two_halves_is_the_whole():
@@ -309,7 +310,9 @@ def test_a_loop_of_ones_own_with_a_chain_of_optax_gives_what_fit_gives_with_it()
     model, (x, y) = on_tokens(impl_jax), data("tokens")
     chain = optax.chain(optax.clip_by_global_norm(0.1), optax.adamw(0.05))
     parameters = models.initialize(model, jax.random.key(0))
-    history = training.fit(model, parameters, x, y, loss="categorical_cross_entropy", optimizer=chain, epochs=4, seed=1)
+    history = fit_with(
+        training, model, parameters, x, y, loss="categorical_cross_entropy", optimizer=chain, epochs=4, seed=1
+    )
 
     @jax.jit
     def step(parameters, state):
@@ -336,7 +339,7 @@ def test_a_network_learns_an_order_that_counts_alone_cannot_tell():
     y = ((x[:, 0] > x[:, -1]) * 1)[:, None].astype(np.float32)
     model = models.network([embedding(4, 4), lstm(8), dense(1)], (4,), output="sigmoid")
     parameters = models.initialize(model, jax.random.key(0))
-    history = training.fit(model, parameters, x, y, loss="binary_cross_entropy", optimizer=ADAM, epochs=60)
+    history = fit_with(training, model, parameters, x, y, loss="binary_cross_entropy", optimizer=ADAM, epochs=60)
     assert (models.predict_classes(model, history.parameters, x) == y[:, 0]).mean() > 0.95
     assert {array.dtype for array in history.parameters.values()} == {np.dtype(np.float32)}
 
@@ -357,8 +360,8 @@ def test_images_are_augmented_as_they_are():
     flip = regularizers.random_flip((6, 6, 2), probability=1.0)
     rest = {"loss": "binary_cross_entropy", "optimizer": SGD, "epochs": 2}
     parameters = models.initialize(model, jax.random.key(0))
-    augmented = training.fit(model, parameters, x, y, augmentations=[flip, Watching()], **rest)
-    flipped = training.fit(model, parameters, x[:, :, ::-1], y, **rest)
+    augmented = fit_with(training, model, parameters, x, y, augmentations=[flip, Watching()], **rest)
+    flipped = fit_with(training, model, parameters, x[:, :, ::-1], y, **rest)
     np.testing.assert_allclose(augmented.costs, flipped.costs, rtol=16 * 2.0**-24)
     assert set(shapes) == {((6, 6, 6, 2), (6, 72))}
 
@@ -424,7 +427,7 @@ def small(p, **changes):
 def fit_small(p, x=np.ones((3, 4), np.float32), parameters=None, **changes):  # noqa: B008
     model, given = small(p, **(parameters or {}))
     arguments = {"loss": "binary_cross_entropy", "optimizer": p.optimizers.gradient_descent(0.1), "epochs": 1}
-    return p.training.fit(model, given, x, np.ones((3, 1), np.float32), **(arguments | changes))
+    return fit_with(p.training, model, given, x, np.ones((3, 1), np.float32), **(arguments | changes))
 
 
 TWO = np.ones((2, 4), np.float32)
@@ -463,9 +466,9 @@ def tokens_of(p):
 
 
 def fit_tokens(p, entry, **changes):
-    return p.training.fit(
-        on_tokens(p), tokens_of(p), np.full((3, 5), entry), np.zeros(3, int), loss="categorical_cross_entropy",
-        optimizer=p.optimizers.gradient_descent(0.1), epochs=1, **changes,
+    return fit_with(
+        p.training, on_tokens(p), tokens_of(p), np.full((3, 5), entry), np.zeros(3, int),
+        loss="categorical_cross_entropy", optimizer=p.optimizers.gradient_descent(0.1), epochs=1, **changes,
     )  # fmt: skip
 
 

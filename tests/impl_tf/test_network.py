@@ -10,6 +10,7 @@ from reference_numpy import models as reference_models
 from reference_numpy import optimizers as reference_optimizers
 from reference_numpy import regularizers as reference_regularizers
 from reference_numpy import training as reference_training
+from tests.training_settings import fit_with, gradients_with
 
 from ..layer_situations import INTEGERS
 
@@ -155,14 +156,14 @@ def test_costs_and_gradients_are_the_references(name, loss):
     x = inputs(name)
     options = {"loss": loss, "masks": masks_of(reference), "example_weights": np.linspace(0.5, 2.0, EXAMPLES)}
     options["input_gradient"] = True
-    ours = training.loss_and_gradients(model, x, LABELS, penalties=(regularizers.l2(0.3),), **options)
+    ours = gradients_with(training, model, x, LABELS, penalties=(regularizers.l2(0.3),), **options)
     penalties = (reference_regularizers.l2(0.3),)
-    expected = reference_training.loss_and_gradients(reference, parameters, x, LABELS, penalties=penalties, **options)
+    expected = gradients_with(reference_training, reference, parameters, x, LABELS, penalties=penalties, **options)
     for field in ("cost", "data_loss", "penalty"):
         assert float(getattr(ours, field)) == pytest.approx(float(getattr(expected, field)), rel=UNITS)
     assert ("A0" in ours.gradients) == (name != "tokens")
     assert_close(arrays(ours.gradients), expected.gradients)
-    without = training.loss_and_gradients(model, x, LABELS, loss=loss)
+    without = gradients_with(training, model, x, LABELS, loss=loss)
     assert list(without.gradients) == list(parameters)
 
 
@@ -196,9 +197,9 @@ def fits(name, ours, theirs=None, **common):
         "loss": "categorical_cross_entropy", "epochs": EPOCHS, "batch_size": BATCH, "checkpoint_epochs": (1,),
         "validation": (x[:4], LABELS[3:7]), **tape(reference), **common,
     }  # fmt: skip
-    history = training.fit(model, x, LABELS, **ours(regularizers, optimizers), **common)
+    history = fit_with(training, model, x, LABELS, **ours(regularizers, optimizers), **common)
     own = (theirs or ours)(reference_regularizers, reference_optimizers)
-    return history, reference_training.fit(reference, parameters, x, LABELS, **own, **common), model, parameters
+    return history, fit_with(reference_training, reference, parameters, x, LABELS, **own, **common), model, parameters
 
 
 def regularized(regularizers, optimizers):
@@ -239,7 +240,7 @@ def test_a_training_of_nothing_is_refused():
     models.initialize(model, tf.random.Generator.from_seed(0), dtype="float64")
     options = {"loss": "categorical_cross_entropy", "optimizer": optimizers.momentum(0.1), "epochs": 2}
     with pytest.raises(ValueError, match="frozen_layers=1 is not allowed: it leaves no parameter to train"):
-        training.fit(model, inputs("tabular"), LABELS, frozen_layers=1, **options)
+        fit_with(training, model, inputs("tabular"), LABELS, frozen_layers=1, **options)
 
 
 @pytest.mark.parametrize("restore_best", [True, False])
@@ -266,8 +267,8 @@ def test_two_halves_equal_the_whole_to_the_last_bit(name, fed):
             "batch_order": draws["batch_order"][first:last],
             "dropout_masks": {path: masks[first:last] for path, masks in draws["dropout_masks"].items()},
         } if fed else {"seed": 3}  # fmt: skip
-        return training.fit(
-            model, inputs(name), LABELS, loss="categorical_cross_entropy", optimizer=optimizers.adam(0.05),
+        return fit_with(
+            training, model, inputs(name), LABELS, loss="categorical_cross_entropy", optimizer=optimizers.adam(0.05),
             epochs=last - first, batch_size=BATCH, schedule=schedules.inverse_time(0.05), **here, **options,
         )  # fmt: skip
 
@@ -285,7 +286,7 @@ def test_two_halves_equal_the_whole_to_the_last_bit(name, fed):
 def test_fit_draws_masks_from_its_seed_anew_in_every_epoch():
     def costs(seed):
         options = {"optimizer": optimizers.gradient_descent(0.0), "loss": "categorical_cross_entropy", "epochs": 3}
-        return training.fit(network("tabular"), inputs("tabular"), LABELS, seed=seed, **options).costs
+        return fit_with(training, network("tabular"), inputs("tabular"), LABELS, seed=seed, **options).costs
 
     one = costs(1)
     assert len(set(one)) == 3
@@ -394,7 +395,7 @@ def test_a_call_in_training_draws_dropout_and_moves_averages_and_others_do_neith
     models.predict(model, x)
     models.predict_classes(model, x)
     models.intermediates(model, x, training=True)
-    training.loss_and_gradients(model, x, LABELS, loss="categorical_cross_entropy")
+    gradients_with(training, model, x, LABELS, loss="categorical_cross_entropy")
     assert_same(arrays(model.statistics_dict()), start)
     compiled = tf.function(model)
     for call in (model, compiled):
@@ -473,8 +474,8 @@ def test_a_loop_of_ones_own_takes_the_steps_of_fit():
         return cost
 
     costs = [float(step()) for _ in range(30)]
-    ours = training.fit(
-        network("tokens"), x, y, loss="categorical_cross_entropy", optimizer=optimizers.adam(0.02), epochs=30,
+    ours = fit_with(
+        training, network("tokens"), x, y, loss="categorical_cross_entropy", optimizer=optimizers.adam(0.02), epochs=30,
         dropout_masks={},
     )  # fmt: skip
     np.testing.assert_allclose(costs, ours.costs, rtol=1e-10)
@@ -494,7 +495,7 @@ def test_an_epoch_is_traced_once_for_any_number_of_fits(monkeypatch):
         calls.clear()
         models.initialize(model, tf.random.Generator.from_seed(0), dtype="float64")
         options = {"loss": "categorical_cross_entropy", "optimizer": optimizer, "batch_size": BATCH, "epochs": 2}
-        training.fit(model, inputs("tabular"), LABELS, **options)
+        fit_with(training, model, inputs("tabular"), LABELS, **options)
         assert len(calls) == traced
 
 
@@ -502,7 +503,7 @@ def test_an_epoch_is_traced_once_for_any_number_of_fits(monkeypatch):
 def test_a_model_survives_a_checkpoint_with_its_optimizer_and_the_state_of_its_draws(tmp_path, make):
     model, optimizer, x = make(), optimizers.adam(0.01), inputs("tabular")
     options = {"loss": "categorical_cross_entropy", "epochs": 2}
-    history = training.fit(model, x, LABELS, optimizer=optimizer, **options)
+    history = fit_with(training, model, x, LABELS, optimizer=optimizer, **options)
     model(x, training=True)
     path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(tmp_path / "checkpoint")
     other, other_optimizer = make(), optimizers.adam(0.01)
@@ -521,8 +522,8 @@ def test_integers_are_numbers_for_a_network_without_an_embedding():
     model = models.network(layers.dense(2), (3,))
     x = np.array([[1, 2, 3]])
     np.testing.assert_array_equal(model(x), model(x.astype(np.float32)))
-    assert "A0" in training.loss_and_gradients(
-        model, x, np.zeros((1, 2), np.float32), loss="mean_squared_error", input_gradient=True
+    assert "A0" in gradients_with(
+        training, model, x, np.zeros((1, 2), np.float32), loss="mean_squared_error", input_gradient=True
     ).gradients  # fmt: skip
 
 
@@ -544,12 +545,14 @@ def test_the_dtype_of_the_model_is_kept_everywhere(name, dtype):
         "example_weights": np.ones(EXAMPLES, dtype),
     }  # fmt: skip
     optimizer = optimizers.momentum(0.1)
-    history = training.fit(model, x, LABELS, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, **options)
+    history = fit_with(
+        training, model, x, LABELS, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, **options
+    )
     found = [history.costs, history.gradient_norms, history.validation_costs, *history.parameters.values()]
     found += [*history.statistics.values(), *history.optimizer_state.slots["velocity"].values()]
     assert {np.asarray(tensor).dtype.name for tensor in found} == {model.dtype.name} == {dtype}
     given = x if name == "tokens" else tf.constant(x, dtype)
-    assert training.loss_and_gradients(model, given, LABELS, loss="categorical_cross_entropy").penalty.dtype == dtype
+    assert gradients_with(training, model, given, LABELS, loss="categorical_cross_entropy").penalty.dtype == dtype
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -605,7 +608,7 @@ def test_inputs_of_another_shape_or_kind_are_refused():
     for call in (
         model,
         model.forward,
-        lambda x: training.loss_and_gradients(model, x, LABELS, loss="mean_squared_error"),
+        lambda x: gradients_with(training, model, x, LABELS, loss="mean_squared_error"),
     ):
         with pytest.raises(ValueError, match=r"x has shape \(10, 3\): must be \(examples, 4\)"):
             call(np.zeros((10, 3)))
@@ -624,7 +627,7 @@ def test_integers_out_of_range_are_refused_before_training():
         x = inputs("tokens")
         x[3, 1] = outside
         with pytest.raises(ValueError, match=r"must be in 0 \.\. 6"):
-            training.fit(model, x, LABELS, loss="categorical_cross_entropy", optimizer=optimizers.adam())
+            fit_with(training, model, x, LABELS, loss="categorical_cross_entropy", optimizer=optimizers.adam())
     assert_same(arrays(model.parameter_dict()), before)
 
 
@@ -657,11 +660,11 @@ def test_training_refuses_what_a_network_cannot_go_on_from():
     model = network("tabular")
     options = {"loss": "categorical_cross_entropy", "optimizer": optimizers.momentum()}
     with pytest.raises(ValueError, match=r"frozen_layers=6 is not allowed: must be in 0 \.\. 5"):
-        training.fit(model, inputs("tabular"), LABELS, frozen_layers=6, **options)
+        fit_with(training, model, inputs("tabular"), LABELS, frozen_layers=6, **options)
     state = optimizers.OptimizerState(3, {"velocity": {}})
     with pytest.raises(ValueError, match=r"slot 'velocity', has no '1.W': must hold 1.W, 2.gamma, 2.beta"):
-        training.fit(model, inputs("tabular"), LABELS, optimizer_state=state, **options)
+        fit_with(training, model, inputs("tabular"), LABELS, optimizer_state=state, **options)
     with pytest.raises(
         ValueError, match=r"statistics has no '2.running_mean': must hold 2.running_mean, 2.running_var"
     ):
-        training.fit(model, inputs("tabular"), LABELS, statistics={}, **options)
+        fit_with(training, model, inputs("tabular"), LABELS, statistics={}, **options)

@@ -8,6 +8,7 @@ import impl_tf
 import reference_numpy
 from impl_tf import losses, models, optimizers, regularizers, training
 from reference_numpy import training as reference_training  # every submodule is loaded by it
+from tests.training_settings import fit_with
 
 NAN = float("nan")
 X, Y = np.zeros((6, 4)), np.zeros(6, int)
@@ -19,7 +20,7 @@ def classifier():
 
 
 def train(x=X, y=Y, loss="categorical_cross_entropy", **options):
-    return training.fit(classifier(), x, y, loss=loss, optimizer=optimizers.adam(), **options)
+    return fit_with(training, classifier(), x, y, loss=loss, optimizer=optimizers.adam(), **options)
 
 
 Z, T, P = np.zeros((3, 2)), np.zeros((3, 2)), np.full((3, 2), 0.5)
@@ -155,9 +156,9 @@ def test_training_refuses_in_the_words_of_the_reference():
     ):  # fmt: skip
         options = {"loss": "categorical_cross_entropy", "optimizer": optimizers.adam(), **options}
         with pytest.raises(ValueError, match="is not allowed") as expected:
-            reference_training.fit(reference, parameters, X, Y, **options)
+            fit_with(reference_training, reference, parameters, X, Y, **options)
         with pytest.raises(ValueError, match="is not allowed") as refused:
-            training.fit(classifier(), X, Y, **options)
+            fit_with(training, classifier(), X, Y, **options)
         assert str(refused.value) == str(expected.value)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from impl_tf import activations, losses, models, optimizers, regularizers, training
+from tests.training_settings import fit_with, gradients_with
 
 RATE = 0.03
 UNIT = 2.0**-53
@@ -39,7 +40,7 @@ def classifier(seed=1, dtype=tf.float64, **options):
 def fit(model, data, optimizer=None, **options):
     x, y = data
     optimizer = optimizer or optimizers.adam(RATE)
-    return training.fit(model, x, y, loss="categorical_cross_entropy", optimizer=optimizer, **options)
+    return fit_with(training, model, x, y, loss="categorical_cross_entropy", optimizer=optimizer, **options)
 
 
 def values(parameters):
@@ -154,8 +155,8 @@ def test_a_batch_costs_what_it_costs_alone_with_its_own_size_and_masks(blobs):
         epoch, batch = divmod(step, 4)
         positions = slice(8 * batch, min(8 * batch + 8, 30))
         rows = order[epoch, positions]
-        alone = training.loss_and_gradients(
-            model, x[rows], y[rows], loss="categorical_cross_entropy", penalties=penalties,
+        alone = gradients_with(
+            training, model, x[rows], y[rows], loss="categorical_cross_entropy", penalties=penalties,
             masks={1: masks[epoch, positions]},
         )  # fmt: skip
         assert cost == pytest.approx(float(alone.cost), rel=COMPILED_UNITS * UNIT)
@@ -170,7 +171,7 @@ def test_gradients_agree_with_central_differences(loss):
     models.initialize(model, tf.random.Generator.from_seed(2), dtype=tf.float64)
     x, y = random.normal(size=(5, 2)), random.integers(0, 2, (5, 2)).astype(float)
     options = {"loss": loss, "penalties": (regularizers.l2(0.3),), "masks": {1: random.random((5, 3)) < 0.5}}
-    gradients = training.loss_and_gradients(model, x, y, **options).gradients
+    gradients = gradients_with(training, model, x, y, **options).gradients
     for name, variable in model.parameter_dict().items():
         start = variable.numpy()
         for index in np.ndindex(start.shape):
@@ -179,7 +180,7 @@ def test_gradients_agree_with_central_differences(loss):
                 moved = start.copy()
                 moved[index] += offset
                 variable.assign(moved)
-                costs.append(float(training.loss_and_gradients(model, x, y, **options).cost))
+                costs.append(float(gradients_with(training, model, x, y, **options).cost))
             variable.assign(start)
             assert gradients[name][index].numpy() == pytest.approx((costs[0] - costs[1]) / 2e-5, abs=DIFFERENCES_ERROR)
 
@@ -216,7 +217,7 @@ def test_running_averages_move_in_fit_and_update_statistics_alone_and_start_agai
     def moved():
         return {name for name, value in values(model.statistics_dict()).items() if (value != start[name]).any()}
 
-    training.loss_and_gradients(model, *blobs, loss="categorical_cross_entropy")
+    gradients_with(training, model, *blobs, loss="categorical_cross_entropy")
     models.intermediates(model, blobs[0], training=True)
     models.predict(model, blobs[0])
     assert moved() == set()
@@ -304,7 +305,7 @@ def test_a_new_head_leaves_the_old_model_alone_and_copies_the_other_layers(blobs
     assert np.ptp(new.parameter_dict()["W3"]) > 0
     kept = values(model.parameter_dict())
     targets = np.zeros((30, 2))
-    training.fit(new, blobs[0], targets, loss="binary_cross_entropy", optimizer=optimizers.adam(RATE), epochs=1)
+    fit_with(training, new, blobs[0], targets, loss="binary_cross_entropy", optimizer=optimizers.adam(RATE), epochs=1)
     for name, value in values(model.parameter_dict()).items():
         np.testing.assert_array_equal(value, kept[name])
 

@@ -9,6 +9,7 @@ from reference_numpy import models as reference_models
 from reference_numpy import optimizers as reference_optimizers
 from reference_numpy import regularizers as reference_regularizers
 from reference_numpy import training as reference_training
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, EPOCHS, BATCH = 22, 3, 8
 RANDOM = np.random.default_rng(11)
@@ -69,14 +70,14 @@ def test_values_costs_and_gradients_are_the_references(reduction, options, loss,
     }  # fmt: skip
 
     def expected(parameters, x, weights):
-        result = reference_training.loss_and_gradients(
-            expected_model, parameters, x, y, penalties=(reference_regularizers.elastic_net(0.3),),
+        result = gradients_with(
+            reference_training, expected_model, parameters, x, y, penalties=(reference_regularizers.elastic_net(0.3),),
             example_weights=weights, **options,
         )  # fmt: skip
         return result._asdict()
 
-    result = training.loss_and_gradients(
-        model, x, y, penalties=(regularizers.elastic_net(0.3),), example_weights=weights, **options
+    result = gradients_with(
+        training, model, x, y, penalties=(regularizers.elastic_net(0.3),), example_weights=weights, **options
     )
     agrees(result._asdict(), expected, parameters, x, weights, dtype=precision)
 
@@ -162,7 +163,7 @@ def assert_fits_agree(agrees, optimizer, options, optimizer_options=None, start=
         if slots is not None:
             keywords["optimizer_state"] = reference_optimizers.OptimizerState(start * 3, slots)
         expected = reference_optimizers.OPTIMIZERS[optimizer](0.05, **optimizer_options or {})
-        return reference_training.fit(expected_model, parameters, x, y, optimizer=expected, **keywords)
+        return fit_with(reference_training, expected_model, parameters, x, y, optimizer=expected, **keywords)
 
     arguments, keywords = (parameters, X), {}
     if start:
@@ -172,7 +173,7 @@ def assert_fits_agree(agrees, optimizer, options, optimizer_options=None, start=
         for name, variable in model.parameters.items():
             variable.assign(before.parameters[name])
     ours = optimizers.OPTIMIZERS[optimizer](0.05, **optimizer_options or {})
-    history = training.fit(model, X, y, optimizer=ours, **common | options(regularizers) | keywords)
+    history = fit_with(training, model, X, y, optimizer=ours, **common | options(regularizers) | keywords)
     expected = expected_fit(*arguments)
     agrees(
         curves_and_tensors(history),

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from impl_tf import losses, models, optimizers, regularizers, schedules, training
 from impl_tf.optimizers import OptimizerState
+from tests.training_settings import fit_with, gradients_with
 
 UNITS = 64 * 2.0**-53  # the same sums in another order, compiled and not
 EXAMPLES, EPOCHS, BATCH, STEPS = 22, 4, 8, 3  # the last of an epoch's three batches holds six examples
@@ -25,7 +26,7 @@ def network(dtype=tf.float64, **options):
 
 def fit(model, optimizer, **options):
     options = {"loss": "categorical_cross_entropy", "epochs": EPOCHS, "batch_size": BATCH, **options}
-    return training.fit(model, X.astype(model.dtype.as_numpy_dtype), Y, optimizer=optimizer, **options)
+    return fit_with(training, model, X.astype(model.dtype.as_numpy_dtype), Y, optimizer=optimizer, **options)
 
 
 def tape(first, last):
@@ -225,7 +226,7 @@ def test_statistics_of_another_model_are_refused():
 @pytest.mark.parametrize("frozen_layers", [0, 1])
 def test_frozen_biases_are_not_trained_and_count_in_no_norm(frozen_layers):
     model = network(keep_probability=1.0)
-    gradients = training.loss_and_gradients(model, X, Y, loss="categorical_cross_entropy").gradients
+    gradients = gradients_with(training, model, X, Y, loss="categorical_cross_entropy").gradients
     start = {name: w.numpy() for name, w in model.parameter_dict().items()}
     history = fit(
         model, optimizers.momentum(0.1), frozen_biases=True, frozen_layers=frozen_layers, epochs=1, batch_size=None,
@@ -248,7 +249,7 @@ def test_a_sum_of_losses_has_the_gradients_of_all_examples_and_the_penalties_of_
     rows = slice(0, 16)  # a power of two: a mean is an exact sixteenth of the sum
     options = {"loss": "categorical_cross_entropy", "penalties": penalties}
     mean, total = (
-        training.loss_and_gradients(model, X[rows], Y[rows], reduction=reduction, **options)
+        gradients_with(training, model, X[rows], Y[rows], reduction=reduction, **options)
         for reduction in ("mean", "sum")
     )
     assert float(total.data_loss) == 16 * float(mean.data_loss)
@@ -259,7 +260,7 @@ def test_a_sum_of_losses_has_the_gradients_of_all_examples_and_the_penalties_of_
         np.testing.assert_allclose(total.gradients[f"W{layer}"], 16 * plain + 0.3 / 16 * w, rtol=0, atol=UNITS)
     np.testing.assert_array_equal(total.gradients["b3"], 16 * mean.gradients["b3"])
     with pytest.raises(ValueError, match="reduction='max' is not allowed: must be one of 'mean', 'sum'"):
-        training.loss_and_gradients(model, X, Y, reduction="max", **options)
+        gradients_with(training, model, X, Y, reduction="max", **options)
 
 
 def test_a_training_on_sums_costs_sums_in_validation_too():

@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from impl_torch import _layer, layers, models, optimizers, regularizers, schedules
+from impl_torch import _layer, layers, models, optimizers, regularizers, schedules, training
 from impl_torch import network as module
-from impl_torch.training import fit, loss_and_gradients
 from reference_numpy import layers as reference_layers
 from reference_numpy import models as reference
 from reference_numpy import optimizers as reference_optimizers
 from reference_numpy import regularizers as reference_regularizers
 from reference_numpy import schedules as reference_schedules
 from reference_numpy import training as reference_training
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, EPOCHS, ENTRIES = 11, 2, 7
 RTOL = 1e-12  # of float64, beside the largest number of a tensor
@@ -125,12 +125,13 @@ class Both:
         """``(history, expected)`` of a training that both are fed the same draws for."""
         rule = {"loss": "categorical_cross_entropy", "epochs": EPOCHS, "batch_size": 4, **self.tape, **options}
         made = made or (lambda r: {})
-        expected = reference_training.fit(
-            self.theirs, self.parameters, *self.train, optimizer=reference_optimizers.OPTIMIZERS[optimizer](rate),
+        expected = fit_with(
+            reference_training, self.theirs, self.parameters, *self.train,
+            optimizer=reference_optimizers.OPTIMIZERS[optimizer](rate),
             validation=self.held_out, **rule, **made(reference_regularizers),
         )  # fmt: skip
-        history = fit(
-            self.ours, *map(torch.tensor, self.train),
+        history = fit_with(
+            training, self.ours, *map(torch.tensor, self.train),
             optimizer=optimizers.OPTIMIZERS[optimizer](self.ours.parameters(), rate),
             validation=tuple(map(torch.tensor, self.held_out)), **rule, **made(regularizers),
         )  # fmt: skip
@@ -227,13 +228,14 @@ def test_running_averages_are_updated_as_the_reference_s(name):
 def test_cost_and_gradients_are_the_reference_s(name, loss):
     both = Both(name)
     weights = np.linspace(0.5, 1.5, EXAMPLES)
-    expected = reference_training.loss_and_gradients(
-        both.theirs, both.parameters, *both.train, loss=loss, penalties=(reference_regularizers.elastic_net(0.3),),
+    expected = gradients_with(
+        reference_training, both.theirs, both.parameters, *both.train, loss=loss,
+        penalties=(reference_regularizers.elastic_net(0.3),),
         masks=both.masks, example_weights=weights, input_gradient=True,
     )  # fmt: skip
     before = copy.deepcopy(both.ours.state_dict())
-    found = loss_and_gradients(
-        both.ours, *map(torch.tensor, both.train), loss=loss, penalties=(regularizers.elastic_net(0.3),),
+    found = gradients_with(
+        training, both.ours, *map(torch.tensor, both.train), loss=loss, penalties=(regularizers.elastic_net(0.3),),
         masks=tensors(both.masks), example_weights=torch.tensor(weights), input_gradient=True,
     )  # fmt: skip
     for part in ("cost", "data_loss", "penalty"):
@@ -249,11 +251,11 @@ def test_cost_and_gradients_are_the_reference_s(name, loss):
 def test_a_training_is_the_reference_s(name):
     both = Both(name)
     schedule = {"schedule_unit": "step", "checkpoint_epochs": (1, EPOCHS)}
-    for training in (True, False):  # whatever the mode
-        both.ours.train(training).load_parameters(both.parameters)
+    for mode in (True, False):  # whatever the mode
+        both.ours.train(mode).load_parameters(both.parameters)
         history, expected = both.fit(schedule=reference_schedules.exponential(0.02), **schedule)
         same_history(history, expected)
-        assert all(part.training == training for part in both.ours.modules())
+        assert all(part.training == mode for part in both.ours.modules())
         for path, w in history.parameters.items():
             assert torch.equal(both.ours.parameter_dict()[path], w)
     assert schedules.exponential(0.02)(3) == reference_schedules.exponential(0.02)(3)
@@ -322,9 +324,9 @@ def test_two_halves_are_the_whole(name):
         both, done = Both(name), {}
         for _ in range(halves):
             optimizer = optimizers.adam(both.ours.parameters(), 0.02)
-            history = fit(
-                both.ours, *map(torch.tensor, both.train), loss="categorical_cross_entropy", optimizer=optimizer,
-                epochs=4 // halves, batch_size=4, seed=3, **done,
+            history = fit_with(
+                training, both.ours, *map(torch.tensor, both.train), loss="categorical_cross_entropy",
+                optimizer=optimizer, epochs=4 // halves, batch_size=4, seed=3, **done,
             )  # fmt: skip
             done = {"optimizer_state": history.optimizer_state, "statistics": history.statistics}
             models.initialize(both.ours, None)  # what matters is in the history
@@ -344,8 +346,8 @@ def test_the_seed_decides_what_is_drawn_and_the_default_generator_stays():
     def costs(seed):
         both = Both("words")
         optimizer = optimizers.adam(both.ours.parameters(), 0.02)
-        return fit(
-            both.ours, *map(torch.tensor, both.train), loss="categorical_cross_entropy", optimizer=optimizer,
+        return fit_with(
+            training, both.ours, *map(torch.tensor, both.train), loss="categorical_cross_entropy", optimizer=optimizer,
             batch_size=4, epochs=2, seed=seed,
         ).costs  # fmt: skip
 
@@ -366,15 +368,15 @@ def test_images_are_augmented_as_the_reference_s_and_noise_has_their_shape():
     optimizer = optimizers.gradient_descent(both.ours.parameters(), 0.0)
     x, y = map(torch.tensor, both.train)
     draws = np.random.default_rng(0).standard_normal((1, EXAMPLES, 72))
-    history = fit(
-        both.ours, x, y, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, dropout_masks={},
+    history = fit_with(
+        training, both.ours, x, y, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, dropout_masks={},
         augmentations=(noise, regularizers.random_flip((6, 6, 2))),
         augmentation_draws=(draws, np.ones((1, EXAMPLES), dtype=bool)),
     )  # fmt: skip
     changed = (x + 0.3 * torch.tensor(draws[0]).reshape(x.shape)).flip(2)
     close(history.costs, [F.cross_entropy(both.ours(changed, training=True), y).item()])
-    drawn = fit(
-        both.ours, x, y, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, dropout_masks={},
+    drawn = fit_with(
+        training, both.ours, x, y, loss="categorical_cross_entropy", optimizer=optimizer, epochs=1, dropout_masks={},
         augmentations=(noise,),
     )  # fmt: skip
     assert abs(drawn.costs[0] - F.cross_entropy(both.ours(x, training=True), y).item()) > 1e-3
@@ -472,8 +474,9 @@ class TestModes:
 def test_a_loop_of_ones_own_with_an_optimizer_of_pytorch_is_fit():
     both, same = Both("images"), Both("images").ours
     x, y = map(torch.tensor, both.train)
-    history = fit(
-        both.ours, x, y, loss="categorical_cross_entropy", optimizer=torch.optim.Adam(both.ours.parameters(), lr=0.01),
+    history = fit_with(
+        training, both.ours, x, y, loss="categorical_cross_entropy",
+        optimizer=torch.optim.Adam(both.ours.parameters(), lr=0.01),
         epochs=5, dropout_masks={path: np.stack([mask] * 5) for path, mask in both.masks.items()},
     )  # fmt: skip
     optimizer, costs = torch.optim.Adam(same.parameters(), lr=0.01), []
@@ -578,7 +581,7 @@ def test_one_layer_a_list_a_sequence_and_a_container_of_pytorch_make_a_network()
     assert tuple(plain.parameter_dict()["1.weight"].shape) == (4, 3)
     assert plain.weight_names == ()
     x, y = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
-    found = loss_and_gradients(plain, x, y, loss="categorical_cross_entropy", penalties=(regularizers.l2(0.1),))
+    found = gradients_with(training, plain, x, y, loss="categorical_cross_entropy", penalties=(regularizers.l2(0.1),))
     expected = torch.autograd.grad(F.cross_entropy(plain(x), y), list(plain.parameters()))
     for gradient, other in zip(found.gradients.values(), expected, strict=True):
         torch.testing.assert_close(gradient, other)
@@ -591,7 +594,8 @@ def small():
 def fitted(**options):
     model = small()
     optimizer = optimizers.adam(model.parameters())
-    fit(
+    fit_with(
+        training,
         model,
         torch.zeros(2, 4),
         torch.zeros(2).long(),
@@ -619,7 +623,9 @@ REFUSED = {
     "x has shape (5, 3): must be (examples, 4)": lambda: small()(torch.zeros(5, 3)),
     "x has shape (5, 4, 1): must be (examples, 4)": lambda: models.intermediates(small(), torch.zeros(5, 4, 1)),
     "x has shape (0, 4): must hold at least one example": (
-        lambda: loss_and_gradients(small(), torch.zeros(0, 4), torch.zeros(0).long(), loss="categorical_cross_entropy")
+        lambda: gradients_with(
+            training, small(), torch.zeros(0, 4), torch.zeros(0).long(), loss="categorical_cross_entropy"
+        )
     ),
     "parameters has no '3.W': must hold 1.W, 1.b, 3.W, 3.b": (
         lambda: small().load_parameters({"1.W": torch.zeros(3, 4), "1.b": torch.zeros(3)})

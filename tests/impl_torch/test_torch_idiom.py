@@ -10,8 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
-from impl_torch import activations, initializers, losses, models, normalization, optimizers, regularizers, schedules
-from impl_torch.training import fit, loss_and_gradients
+from impl_torch import (
+    activations,
+    initializers,
+    losses,
+    models,
+    normalization,
+    optimizers,
+    regularizers,
+    schedules,
+    training,
+)
+from tests.training_settings import fit_with, gradients_with
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -40,7 +50,7 @@ def classifier(dtype=torch.float64, keep_probability=1.0, seed=0):
 def train(model, x, y, **options):
     options = {"epochs": 3, "batch_size": 5} | options
     optimizer = options.pop("optimizer", None) or optimizers.adam(model.parameters(), 0.01)
-    return fit(model, x, y, loss="categorical_cross_entropy", optimizer=optimizer, **options)
+    return fit_with(training, model, x, y, loss="categorical_cross_entropy", optimizer=optimizer, **options)
 
 
 def test_weight_decay_is_the_half_penalty_where_biases_are_kept_out_of_it():
@@ -153,7 +163,9 @@ def test_the_dtype_is_kept_everywhere(dtype, make):
     optimizer = make(model.parameters())
     penalty = (regularizers.l2(0.1),)
     history = train(model, x, y, optimizer=optimizer, penalties=penalty, schedule=schedules.exponential(0.1))
-    result = loss_and_gradients(model, x, y, loss="categorical_cross_entropy", penalties=penalty, input_gradient=True)
+    result = gradients_with(
+        training, model, x, y, loss="categorical_cross_entropy", penalties=penalty, input_gradient=True
+    )
     _, slots = optimizers.named_state(optimizer, model.parameter_dict())
     arrays = (array for named in slots.values() for array in named.values())
     tensors = (*history.parameters.values(), *result.gradients.values(), *result[:3], *arrays)
@@ -244,8 +256,8 @@ ERRORS = {
     ),
     "x has shape (2, 5): must be (examples, 4)": lambda p: classifier()(torch.zeros(2, 5)),
     "x has shape (0, 4): must hold at least one example": (
-        lambda p: loss_and_gradients(
-            classifier(), torch.zeros(0, 4), torch.zeros(0).long(), loss="categorical_cross_entropy"
+        lambda p: gradients_with(
+            training, classifier(), torch.zeros(0, 4), torch.zeros(0).long(), loss="categorical_cross_entropy"
         )
     ),
     "optimizer does not hold the model's parameters: make it from model.parameters()": (
@@ -336,7 +348,7 @@ def test_a_formula_takes_a_closure_and_leaves_parameters_without_gradient_alone(
 def test_costs_and_gradients_leave_grad_alone_and_the_history_keeps_no_live_tensor():
     x, y = blobs()
     model = classifier()
-    loss_and_gradients(model, x, y, loss="categorical_cross_entropy", input_gradient=True)
+    gradients_with(training, model, x, y, loss="categorical_cross_entropy", input_gradient=True)
     assert all(w.grad is None for w in model.parameters())
     assert not x.requires_grad
     optimizer = optimizers.adam(model.parameters(), 0.01)

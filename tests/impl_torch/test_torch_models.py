@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl_torch import losses, models, regularizers
-from impl_torch.training import loss_and_gradients
+from impl_torch import losses, models, regularizers, training
 from reference_numpy import models as reference
 from reference_numpy import regularizers as reference_regularizers
-from reference_numpy.training import loss_and_gradients as reference_loss_and_gradients
+from reference_numpy import training as reference_training
+from tests.training_settings import gradients_with
 
 DOUBLE = {"dtype": "float64"}
 seeds = st.integers(0, 2**32 - 1)
@@ -100,14 +100,14 @@ def test_the_cost_and_every_gradient_are_the_reference_s(agrees, loss, options, 
     objective = {"loss": loss, "loss_options": loss_options, "reduction": reduction, "input_gradient": True}
 
     def expected(parameters, x, y, weights):
-        return reference_loss_and_gradients(
-            theirs, parameters, x, y, penalties=(reference_regularizers.elastic_net(0.3),), masks={1: mask},
-            example_weights=weights, **objective,
+        return gradients_with(
+            reference_training, theirs, parameters, x, y, penalties=(reference_regularizers.elastic_net(0.3),),
+            masks={1: mask}, example_weights=weights, **objective,
         )._asdict()  # fmt: skip
 
     before = copy.deepcopy(ours.state_dict())
-    found = loss_and_gradients(
-        ours, torch.tensor(x), torch.tensor(y), penalties=(regularizers.elastic_net(0.3),),
+    found = gradients_with(
+        training, ours, torch.tensor(x), torch.tensor(y), penalties=(regularizers.elastic_net(0.3),),
         masks={1: torch.tensor(mask)}, example_weights=torch.tensor(weights), **objective,
     )  # fmt: skip
     observed = {part: getattr(found, part).numpy() for part in ("cost", "data_loss", "penalty")}
@@ -150,7 +150,7 @@ def test_a_new_head_has_a_bias_only_if_the_model_has_them():
 def test_layers_with_batch_norm_have_no_bias_but_the_last():
     model = models.deep_network((3, 4, 1), normalization="batch_norm")
     assert [model.has_bias(layer) for layer in (1, 2)] == [False, True]
-    assert list(model.parameter_dict(0, True)) == ["W1", "gamma1", "beta1", "W2"]
+    assert list(model.parameter_dict()) == ["W1", "gamma1", "beta1", "W2", "b2"]
 
 
 def test_the_running_averages_are_state_of_the_module_and_no_parameters():

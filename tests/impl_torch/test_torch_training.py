@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from impl_torch import models, optimizers, regularizers, schedules
-from impl_torch.training import augment, fit
+from impl_torch import models, optimizers, regularizers, schedules, training
+from impl_torch.training import augment
 from reference_numpy import models as reference_models
 from reference_numpy import optimizers as reference_optimizers
 from reference_numpy import regularizers as reference_regularizers
 from reference_numpy import schedules as reference_schedules
+from reference_numpy import training as reference_training
 from reference_numpy.training import augment as reference_augment
-from reference_numpy.training import fit as reference_fit
+from tests.training_settings import fit_with
 
 EXAMPLES, FEATURES, EPOCHS = 11, 6, 4
 
@@ -89,14 +90,17 @@ def train_both(model_options, options, made, optimizer="adam", rate=0.02):
     rule |= tape | options
     if "augmentations" in made:
         rule["augmentation_draws"] = draws(generator, made["augmentations"](reference_regularizers))
-    expected = reference_fit(
-        theirs, parameters, *train, optimizer=reference_optimizers.OPTIMIZERS[optimizer](rate), validation=held_out,
-        schedule=reference_schedules.exponential(rate), **rule,
+    expected = fit_with(
+        reference_training, theirs, parameters, *train, optimizer=reference_optimizers.OPTIMIZERS[optimizer](rate),
+        validation=held_out, schedule=reference_schedules.exponential(rate), **rule,
         **{name: make(reference_regularizers) for name, make in made.items()},
     )  # fmt: skip
-    trained = ours.parameter_dict(options.get("frozen_layers", 0), options.get("frozen_biases", False))
-    history = fit(
-        ours, *map(torch.tensor, train), optimizer=optimizers.OPTIMIZERS[optimizer](trained.values(), rate),
+    rules = training.Update(
+        None, frozen_layers=options.get("frozen_layers", 0), frozen_biases="frozen_biases" in options
+    )
+    trained = rules.trained(ours.parameter_dict(), ours.depth)
+    history = fit_with(
+        training, ours, *map(torch.tensor, train), optimizer=optimizers.OPTIMIZERS[optimizer](trained.values(), rate),
         validation=tuple(map(torch.tensor, held_out)), schedule=schedules.exponential(rate), **rule,
         **{name: make(regularizers) for name, make in made.items()},
     )  # fmt: skip
@@ -148,15 +152,15 @@ def test_frozen_layers_keep_their_parameters_even_with_a_gradient_left_over_and_
     ours.parameter_dict()["W1"].grad = torch.ones_like(ours.parameter_dict()["W1"])
     optimizer = optimizers.adamw(ours.parameters(), 0.1, weight_decay=0.5)
     before = ours.statistics_dict()["running_mean1"].clone()
-    fit(
-        ours, *map(torch.tensor, train), loss="categorical_cross_entropy", optimizer=optimizer, epochs=2, batch_size=4,
-        frozen_layers=2, **tape,
+    fit_with(
+        training, ours, *map(torch.tensor, train), loss="categorical_cross_entropy", optimizer=optimizer, epochs=2,
+        batch_size=4, frozen_layers=2, **tape,
     )  # fmt: skip
     for name, w in ours.parameter_dict().items():
         assert np.array_equal(w.detach().numpy(), parameters[name]) == (int(name[-1]) <= 2)
         assert w.requires_grad
     assert not torch.equal(ours.statistics_dict()["running_mean1"], before)  # no parameter: it goes on
-    trained = {id(w) for w in ours.parameter_dict(2).values()}
+    trained = {id(w) for name, w in ours.parameter_dict().items() if int(name[-1]) > 2}
     assert {id(w) for w in optimizer.state} == trained
 
 
@@ -166,8 +170,8 @@ def test_a_user_s_own_draws_repeat_with_the_seed():
     for seed in (3, 3, 4):
         ours, _, _, train, _, _, _ = problem({})
         histories.append(
-            fit(
-                ours, *map(torch.tensor, train), loss="categorical_cross_entropy", epochs=2, seed=seed,
+            fit_with(
+                training, ours, *map(torch.tensor, train), loss="categorical_cross_entropy", epochs=2, seed=seed,
                 optimizer=optimizers.adam(ours.parameters()), augmentations=made,
             )
         )  # fmt: skip
@@ -196,8 +200,10 @@ def test_arguments_of_fit_are_refused_in_the_reference_s_words(options):
     ours, theirs, parameters, train, _, _, _ = problem({})
     messages = []
     for call in (
-        lambda o: fit(ours, *map(torch.tensor, train), optimizer=optimizers.adam(ours.parameters()), **o),
-        lambda o: reference_fit(theirs, parameters, *train, optimizer=reference_optimizers.adam(), **o),
+        lambda o: fit_with(
+            training, ours, *map(torch.tensor, train), optimizer=optimizers.adam(ours.parameters()), **o
+        ),
+        lambda o: fit_with(reference_training, theirs, parameters, *train, optimizer=reference_optimizers.adam(), **o),
     ):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole messages are compared
             call({"loss": "categorical_cross_entropy"} | options)

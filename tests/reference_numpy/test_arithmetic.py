@@ -7,6 +7,7 @@ import pytest
 
 from reference_numpy import activations, arithmetic, losses, models, normalization, optimizers, regularizers, training
 from reference_numpy.arithmetic import KINDS, library_function, mean, one_minus_power, rounded_otherwise, total
+from tests.training_settings import gradients_with
 
 Z = np.random.default_rng(0).standard_normal((4, 3))
 UNCHANGED = ("identity", "relu", "leaky_relu")  # their slopes are 0, 1 or a given number
@@ -89,8 +90,8 @@ def test_sums_taken_otherwise_are_in_the_cost_in_penalties_and_in_norms():
     parameters, y = models.initialize(model, np.random.default_rng(1)), np.ones((4, 1))
 
     def found():
-        cost = training.loss_and_gradients(
-            model, parameters, Z, y, loss="binary_cross_entropy", penalties=(regularizers.l2(0.5),)
+        cost = gradients_with(
+            training, model, parameters, Z, y, loss="binary_cross_entropy", penalties=(regularizers.l2(0.5),)
         )
         clipped = regularizers.clip_by_norm(1e-3)({"W1": Z})["W1"]
         return np.array([cost.data_loss, cost.penalty, 1e-3 / clipped[0, 0] * Z[0, 0]])

@@ -5,6 +5,7 @@ import pytest
 
 from reference_numpy import models, optimizers, regularizers, schedules, training
 from reference_numpy.optimizers import OptimizerState
+from tests.training_settings import fit_with, gradients_with
 
 EXAMPLES, EPOCHS, BATCH = 10, 4, 4
 STEPS = 3  # an epoch's: the last batch is smaller
@@ -32,7 +33,7 @@ def problem(normalization="batch_norm", dtype=np.float32):
 
 def fit(given, epochs=EPOCHS, **keywords):
     options = {"loss": "categorical_cross_entropy", "optimizer": OPTIMIZERS["adam"], "batch_size": BATCH, "seed": 3}
-    return training.fit(*given, epochs=epochs, **options | keywords)
+    return fit_with(training, *given, epochs=epochs, **options | keywords)
 
 
 def tape():
@@ -265,7 +266,7 @@ def test_the_norm_of_the_gradients_leaves_frozen_biases_out(agrees):
 
     def norm(parameters):
         taken = {layer: mask[0] for layer, mask in masks.items()}
-        found = training.loss_and_gradients(model, parameters, x, y, loss="categorical_cross_entropy", masks=taken)
+        found = gradients_with(training, model, parameters, x, y, loss="categorical_cross_entropy", masks=taken)
         return np.sqrt(sum((found.gradients[f"W{layer}"] ** 2).sum() for layer in (1, 2, 3)))
 
     agrees(history.gradient_norms[0], norm, parameters, dtype="float64")
@@ -289,8 +290,8 @@ def test_a_training_on_sums_takes_steps_of_sums_and_validates_with_sums():
 def test_penalties_do_not_follow_the_reduction():
     model, parameters, x, y = problem(None, np.float64)
     found = {
-        reduction: training.loss_and_gradients(
-            model, parameters, x, y, loss="categorical_cross_entropy", reduction=reduction,
+        reduction: gradients_with(
+            training, model, parameters, x, y, loss="categorical_cross_entropy", reduction=reduction,
             penalties=(regularizers.l2(0.3),),
         )
         for reduction in ("mean", "sum")

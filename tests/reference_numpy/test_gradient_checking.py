@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from reference_numpy import models, regularizers
 from reference_numpy.gradient_checking import check_gradients, gradient_difference, numerical_gradient
+from reference_numpy.training import Objective
 
 UNIT_ROUNDOFF = 2.0**-53
 GREAT, WRONG = 1e-7, 1e-3  # the course's
@@ -51,7 +52,9 @@ def test_right_gradients_of_a_tanh_network_are_great(output, loss):
     masks = {layer: np.random.default_rng(layer).random((6, n)) < 0.8 for layer, n in ((1, 5), (2, 3))}
     for array in parameters.values():
         array.flags.writeable = False  # the check works on copies
-    ratio = check_gradients(model, parameters, x, y, loss=loss, masks=masks, penalties=(regularizers.l2(0.7),))
+    ratio = check_gradients(
+        model, parameters, x, y, loss=Objective(loss, penalties=(regularizers.l2(0.7),)), masks=masks
+    )
     assert 0 < ratio < GREAT
 
 
@@ -62,10 +65,10 @@ def test_an_injected_fault_is_wrong(fault):
 
 def test_an_option_reaches_the_cost_and_the_gradients():
     model, parameters, x, y = problem(output="identity")
-    halved = {"loss": "mean_squared_error", "loss_options": {"convention": "half"}}
-    assert check_gradients(model, parameters, x, y, **halved) < GREAT
+    halved = Objective("mean_squared_error", {"convention": "half"})
+    assert check_gradients(model, parameters, x, y, loss=halved) < GREAT
     with pytest.raises(ValueError, match="convention='third'"):
-        check_gradients(model, parameters, x, y, loss="mean_squared_error", loss_options={"convention": "third"})
+        check_gradients(model, parameters, x, y, loss=Objective("mean_squared_error", {"convention": "third"}))
 
 
 def analytic(w, functions):

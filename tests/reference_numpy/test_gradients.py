@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reference_numpy import activations, losses, models, regularizers, training
+from tests.training_settings import gradients_with
 
 RATIO = 1e-7  # the course's bound for ||numeric - analytic|| / (||numeric|| + ||analytic||)
 
@@ -57,9 +58,9 @@ def test_every_gradient_agrees_with_central_differences(activation, output, loss
     def cost(arrays):
         arrays = dict(arrays)
         x = arrays.pop("A0")
-        return training.loss_and_gradients(model, arrays, x, y, **keywords).cost
+        return gradients_with(training, model, arrays, x, y, **keywords).cost
 
-    analytic = training.loss_and_gradients(model, parameters, x, y, input_gradient=True, **keywords).gradients
+    analytic = gradients_with(training, model, parameters, x, y, input_gradient=True, **keywords).gradients
     assert ratio(central_differences(cost, parameters | {"A0": x}), analytic) < RATIO
 
 
@@ -74,9 +75,9 @@ def test_gradients_without_biases_and_of_sums_agree_with_central_differences(bia
     }  # fmt: skip
     has_bias = {"b1", "b2", "b3"} & set(parameters)
     assert has_bias == (set() if not bias else {"b3"} if normalization == "batch_norm" else {"b1", "b2", "b3"})
-    analytic = training.loss_and_gradients(model, parameters, x, y, **keywords).gradients
+    analytic = gradients_with(training, model, parameters, x, y, **keywords).gradients
     assert analytic.keys() == parameters.keys()
-    numeric = central_differences(lambda p: training.loss_and_gradients(model, p, x, y, **keywords).cost, parameters)
+    numeric = central_differences(lambda p: gradients_with(training, model, p, x, y, **keywords).cost, parameters)
     assert ratio(numeric, analytic) < RATIO
 
 
@@ -84,8 +85,8 @@ def test_a_wrong_gradient_does_not_agree_with_central_differences(monkeypatch):
     monkeypatch.setitem(activations.BACKWARD, "tanh", lambda gradient, z, a, out=None: gradient * (1 - a))
     model, parameters, x, y, masks = problem("tanh", "sigmoid")
     keywords = {"loss": "binary_cross_entropy", "masks": masks}
-    analytic = training.loss_and_gradients(model, parameters, x, y, **keywords).gradients
-    numeric = central_differences(lambda p: training.loss_and_gradients(model, p, x, y, **keywords).cost, parameters)
+    analytic = gradients_with(training, model, parameters, x, y, **keywords).gradients
+    numeric = central_differences(lambda p: gradients_with(training, model, p, x, y, **keywords).cost, parameters)
     assert ratio(numeric, analytic) > 1e-3
 
 
@@ -122,8 +123,8 @@ def test_the_gradient_of_an_analytic_network_agrees_with_complex_steps(agrees, a
 
     def found(parameters, x):
         penalties = (regularizers.l2(0.7),)
-        return training.loss_and_gradients(
-            model, parameters, x, y, loss="binary_cross_entropy", penalties=penalties
+        return gradients_with(
+            training, model, parameters, x, y, loss="binary_cross_entropy", penalties=penalties
         ).gradients
 
     agrees(expected, found, parameters, x, dtype="float64")
@@ -139,7 +140,7 @@ def test_the_loops_of_the_course_agree_with_the_vectorised_form(agrees, loop):
         parameters = {"W1": weight[None], "b1": bias[None]}
         targets = y[:, None].astype(x.dtype)
         model = models.logistic_regression(4)
-        found = training.loss_and_gradients(model, parameters, x, targets, loss="binary_cross_entropy")
+        found = gradients_with(training, model, parameters, x, targets, loss="binary_cross_entropy")
         return found.cost, found.gradients["W1"][0], found.gradients["b1"][0]
 
     agrees(loop(weight, float(bias), x, y), vectorised, weight, bias, x, dtype="float64")
@@ -250,4 +251,4 @@ def test_a_bias_that_is_neither_true_nor_false_is_refused(bias):
 def test_an_unknown_reduction_is_refused():
     model, parameters, x, y, _ = problem("tanh", "sigmoid")
     with pytest.raises(ValueError, match=r"^reduction='total' is not allowed: must be one of 'mean', 'sum'$"):
-        training.loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy", reduction="total")
+        gradients_with(training, model, parameters, x, y, loss="binary_cross_entropy", reduction="total")

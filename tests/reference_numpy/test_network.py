@@ -35,6 +35,7 @@ from reference_numpy.regularizers import (
     max_norm,
     random_flip,
 )
+from tests.training_settings import fit_with, gradients_with
 
 DENSE = [dense(5), activation("tanh"), dropout(0.7), dense(1)]
 IMAGES = [
@@ -94,10 +95,10 @@ CROSS_ENTROPY = {"loss": "categorical_cross_entropy"}
 def test_gradients_are_those_of_differences(situation):
     model, parameters, x, y, masks = situation
     keywords = {**CROSS_ENTROPY, "masks": masks, "penalties": [l2(0.3)]}
-    result = training.loss_and_gradients(model, parameters, x, y, input_gradient=True, **keywords)
+    result = gradients_with(training, model, parameters, x, y, input_gradient=True, **keywords)
 
     def cost(changed, x=x):
-        return training.loss_and_gradients(model, changed, x, y, **keywords).cost
+        return gradients_with(training, model, changed, x, y, **keywords).cost
 
     generator, step = np.random.default_rng(0), 1e-6
     direction = {name: generator.standard_normal(w.shape) for name, w in parameters.items()}
@@ -123,9 +124,9 @@ def test_a_network_of_dense_layers_is_the_dense_network():
     common = {"loss": "binary_cross_entropy", "optimizer": adam(0.05), "penalties": [l2(0.1)], "epochs": 3,
               "constraint": max_norm(0.8), "batch_size": 6, "clipping": clip_by_global_norm(0.5)}  # fmt: skip
     names = {"W1": "1.W", "b1": "1.b", "W2": "4.W", "b2": "4.b"}
-    expected = training.fit(dense_network, parameters, x, y, dropout_masks={1: masks}, **common)
-    found = training.fit(
-        model, {names[n]: w for n, w in parameters.items()}, x, y, dropout_masks={"3.mask": masks}, **common
+    expected = fit_with(training, dense_network, parameters, x, y, dropout_masks={1: masks}, **common)
+    found = fit_with(
+        training, model, {names[n]: w for n, w in parameters.items()}, x, y, dropout_masks={"3.mask": masks}, **common
     )
     np.testing.assert_allclose(found.costs, expected.costs, rtol=1e-14)
     for name, path in names.items():
@@ -138,11 +139,11 @@ def test_a_network_of_dense_layers_is_the_dense_network():
 def test_a_training_in_two_halves_is_the_whole(situation):
     model, parameters, x, y, _ = situation
     common = {**CROSS_ENTROPY, "optimizer": adam(0.01), "batch_size": 4}
-    whole = training.fit(model, parameters, x, y, epochs=4, checkpoint_epochs=[2], **common)
-    half = training.fit(model, parameters, x, y, epochs=2, **common)
-    rest = training.fit(
-        model, half.parameters, x, y, epochs=2, optimizer_state=half.optimizer_state, statistics=half.statistics,
-        **common,
+    whole = fit_with(training, model, parameters, x, y, epochs=4, checkpoint_epochs=[2], **common)
+    half = fit_with(training, model, parameters, x, y, epochs=2, **common)
+    rest = fit_with(
+        training, model, half.parameters, x, y, epochs=2, optimizer_state=half.optimizer_state,
+        statistics=half.statistics, **common,
     )  # fmt: skip
     np.testing.assert_array_equal(np.concatenate([half.costs, rest.costs]), whole.costs)
     for name, w in whole.parameters.items():
@@ -157,7 +158,7 @@ def test_running_averages_are_those_of_every_step_and_inference_needs_them():
     generator = np.random.default_rng(5)
     x, y = draw(generator)
     parameters = models.initialize(model, generator)
-    history = training.fit(model, parameters, x, y, optimizer=gradient_descent(0.0001), epochs=1, **CROSS_ENTROPY)
+    history = fit_with(training, model, parameters, x, y, optimizer=gradient_descent(0.0001), epochs=1, **CROSS_ENTROPY)
     masks = training._epoch_masks(np.random.default_rng((0, 0)), model, len(x), None, 0)
     expected = models.update_statistics(model, parameters, x, models.initial_statistics(model), masks=masks)
     assert expected.keys() == {"3.running_mean", "3.running_variance"}
@@ -185,10 +186,10 @@ def test_frozen_layers_and_biases_stay():
     x, y = draw(generator)
     parameters = models.initialize(model, generator)
     common = {**CROSS_ENTROPY, "optimizer": gradient_descent(0.1), "epochs": 1}
-    after = training.fit(model, parameters, x, y, frozen_layers=4, **common).parameters
+    after = fit_with(training, model, parameters, x, y, frozen_layers=4, **common).parameters
     changed = {name for name, w in parameters.items() if not np.array_equal(w, after[name])}
     assert changed == {"5.1.W", "5.1.b", "9.W", "9.b"}
-    after = training.fit(model, parameters, x, y, frozen_biases=True, **common).parameters
+    after = fit_with(training, model, parameters, x, y, frozen_biases=True, **common).parameters
     changed = {name for name, w in parameters.items() if not np.array_equal(w, after[name])}
     assert changed == {"2.W", "3.gamma", "3.beta", "5.1.W", "9.W"}
 
@@ -205,8 +206,9 @@ def test_early_stopping_ends_with_the_best_epoch():
     model, draw = SITUATIONS["tokens"]
     generator = np.random.default_rng(5)
     x, y = draw(generator)
-    history = training.fit(
-        model, models.initialize(model, generator), x, y, optimizer=adam(0.3), epochs=20, validation=(x[:4], 2 - y[:4]),
+    history = fit_with(
+        training, model, models.initialize(model, generator), x, y, optimizer=adam(0.3), epochs=20,
+        validation=(x[:4], 2 - y[:4]),
         early_stopping=early_stopping(patience=2), checkpoint_epochs=range(1, 21), **CROSS_ENTROPY,
     )  # fmt: skip
     assert 0 < history.best_epoch < len(history.validation_costs) < 20
@@ -255,8 +257,15 @@ def test_a_training_of_nothing_is_refused():
     model = network([dense(2), activation("tanh")], (2,))
     parameters, x = models.initialize(model, np.random.default_rng(0)), np.zeros((3, 2))
     with pytest.raises(ValueError, match="frozen_layers=1 is not allowed: it leaves no parameter to train"):
-        training.fit(
-            model, parameters, x, x, loss="mean_squared_error", optimizer=gradient_descent(0.1), frozen_layers=1
+        fit_with(
+            training,
+            model,
+            parameters,
+            x,
+            x,
+            loss="mean_squared_error",
+            optimizer=gradient_descent(0.1),
+            frozen_layers=1,
         )
 
 
@@ -267,7 +276,7 @@ def test_augmentations_take_images_as_rows():
     flat = network([reshape((3, 2, 1)), *model.layers.layers], (6,))
     common = {"loss": "mean_squared_error", "optimizer": adam(0.1), "epochs": 2, "batch_size": 3}
     common |= {"augmentations": [gaussian_noise(scale=0.3), random_flip((3, 2), probability=0.5)]}
-    found = training.fit(model, parameters, x, y, **common)
+    found = fit_with(training, model, parameters, x, y, **common)
     shifted = {f"{int(name[0]) + 1}{name[1:]}": w for name, w in parameters.items()}
-    expected = training.fit(flat, shifted, x.reshape(4, 6), y, **common)
+    expected = fit_with(training, flat, shifted, x.reshape(4, 6), y, **common)
     np.testing.assert_array_equal(found.costs, expected.costs)

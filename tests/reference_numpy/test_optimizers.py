@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_numpy import models, optimizers, regularizers, schedules, training
+from tests.training_settings import fit_with, gradients_with
 
 UNIT_ROUNDOFF = 2.0**-53
 ONE_STEP = 16  # roundings in one step of Adam; over many steps the parameter is rounded once more in each
@@ -150,17 +151,17 @@ def test_fit_takes_the_same_steps_as_single_updates(agrees, batch_size, keep_pro
                 places = slice(begin, begin + (batch_size or 10))
                 rows = np.arange(10)[places] if order is None else order[epoch][places]
                 masks = {layer: mask[epoch][places] for layer, mask in drawn.items()}
-                cost, _, _, gradients = training.loss_and_gradients(
-                    model, parameters, x[rows], y[rows], masks=masks, **keywords
+                cost, _, _, gradients = gradients_with(
+                    training, model, parameters, x[rows], y[rows], masks=masks, **keywords
                 )
                 costs.append(cost)
                 parameters, state = optimizer.update(gradients, state, parameters, learning_rate=schedule(epoch))
         assert state.step == len(costs)
         return np.array(costs), parameters, state.slots["first_moment"]
 
-    history = training.fit(
-        model, start, x, y, optimizer=optimizer, schedule=schedule, epochs=3, batch_size=batch_size, batch_order=order,
-        dropout_masks=drawn, checkpoint_epochs=(3,), **keywords,
+    history = fit_with(
+        training, model, start, x, y, optimizer=optimizer, schedule=schedule, epochs=3, batch_size=batch_size,
+        batch_order=order, dropout_masks=drawn, checkpoint_epochs=(3,), **keywords,
     )  # fmt: skip
     found = history.costs, history.parameters, history.optimizer_state.slots["first_moment"]
     agrees(found, single_updates, start, x, dtype="float64")
@@ -176,9 +177,9 @@ def test_without_a_tape_the_seed_decides_and_every_epoch_is_shuffled_anew():
     start = models.initialize(model, generator)
 
     def costs(seed):
-        return training.fit(
-            model, start, x, y, loss="binary_cross_entropy", optimizer=optimizers.gradient_descent(0.0), seed=seed,
-            epochs=2, batch_size=4,
+        return fit_with(
+            training, model, start, x, y, loss="binary_cross_entropy", optimizer=optimizers.gradient_descent(0.0),
+            seed=seed, epochs=2, batch_size=4,
         ).costs  # fmt: skip
 
     assert (costs(0) == costs(0)).all()

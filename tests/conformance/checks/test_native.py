@@ -157,7 +157,7 @@ def test_what_is_seen_with_a_tape_is_seen_without_one_too(name, tensor, settings
 
 def test_a_training_that_ends_with_other_costs_is_seen_by_their_mean():
     recipe = recipe_with({"noise": "dropout"})
-    edit = Edit("training.py: fit", "costs.append(data_loss + penalty)", "costs.append(20 * (data_loss + penalty))")
+    edit = Edit("training.py: fit", "costs.append(cost)", "costs.append(20 * cost)")
     assert f"logarithm of the cost at the end, mean of {native.SEEDS} seeds" in seen_of(recipe, edit)
 
 

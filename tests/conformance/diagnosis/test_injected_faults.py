@@ -291,7 +291,12 @@ TF = [
     Fault(
         "sum of the losses for their mean",
         "momentum",
-        {"impl_tf/training.py": ("REDUCTIONS[reduction](per_example)", "tf.reduce_sum(per_example)")},
+        {
+            "impl_tf/training.py": (
+                "data_loss = _reduced(objective,",
+                'data_loss = _reduced(Objective(objective.loss, objective.loss_options, "sum"),',
+            )
+        },
         ("loss", "loss", "data_loss", 0),
         ("the sum over the examples", "the fault 'cost: the sum of the losses for their mean'"),
         layout="multiplied by 9",

@@ -27,6 +27,7 @@ from conformance.recipes import catalogue_page  # noqa: E402
 from conformance.recipes.catalogue import KINDS  # noqa: E402
 from reference_numpy import activations, models, normalization, regularizers, training  # noqa: E402
 from reference_numpy.layers import LAYERS  # noqa: E402
+from tests.training_settings import gradients_with  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "catalogue.md"
 UNIT_ROUNDOFF = 2.0**-53
@@ -529,8 +530,8 @@ def test_the_sum_over_examples_of_a_builtin_is_that_of_a_recipe(framework):
     else:
         got = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")(labels, logits)
     model, weight = models.softmax_classifier((3, 3), bias=False), np.eye(3)
-    wanted = training.loss_and_gradients(
-        model, {"W1": weight}, logits, labels, loss="categorical_cross_entropy", reduction="sum"
+    wanted = gradients_with(
+        training, model, {"W1": weight}, logits, labels, loss="categorical_cross_entropy", reduction="sum"
     ).cost
     assert abs(float(got) - wanted) <= (EXAMPLES + 20) * UNIT_ROUNDOFF * wanted
 

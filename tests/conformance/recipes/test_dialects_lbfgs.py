@@ -8,6 +8,7 @@ from sklearn.datasets import load_breast_cancer
 from conformance.recipes.dialects import dialect
 from reference_numpy import models, regularizers, training
 from reference_numpy.optimizers import OPTIMIZERS
+from tests.training_settings import fit_with
 
 torch = pytest.importorskip("torch")
 
@@ -134,9 +135,9 @@ def test_a_full_batch_training_ends_at_the_minimum_that_scipy_finds(data, keywor
         cost_and_gradient, np.zeros(31), args=data, jac=True, method="L-BFGS-B", options={"ftol": 1e-16, "gtol": 1e-10}
     )
     model = models.logistic_regression(x.shape[1])
-    history = training.fit(
-        model, models.initialize(model, None, initializer="zeros"), x, y, loss="binary_cross_entropy", epochs=100,
-        optimizer=OPTIMIZERS["lbfgs"](**keywords), penalties=(regularizers.l2(STRENGTH),),
+    history = fit_with(
+        training, model, models.initialize(model, None, initializer="zeros"), x, y, loss="binary_cross_entropy",
+        epochs=100, optimizer=OPTIMIZERS["lbfgs"](**keywords), penalties=(regularizers.l2(STRENGTH),),
     )  # fmt: skip
     w = np.append(history.parameters["W1"].ravel(), history.parameters["b1"])
     cost, gradient = cost_and_gradient(w, x, y)

@@ -15,6 +15,7 @@ from conformance.recipes.size import estimate, require_bounded
 from conformance.recipes.suites import suite
 from reference_numpy import models, optimizers, regularizers, schedules, training
 from reference_numpy.layers import LAYERS
+from tests.training_settings import fit_with
 
 NETWORKS = pytest.mark.parametrize("recipe", suite("layers"), ids=lambda recipe: recipe.name)
 LAYERS_WITHOUT_KEYWORDS = {"of", "steps", "layers"}  # among the formulations
@@ -125,8 +126,9 @@ def test_a_network_of_the_suite_can_be_trained(recipe):
     )  # fmt: skip
     start = models.initialize(model, np.random.default_rng(recipe.seed))
     softmax = recipe.model.output == "softmax"
-    history = training.fit(
-        model, start, data.train_x, data.train_y if softmax else data.train_y.reshape(len(data.train_y), -1) * 1.0,
+    history = fit_with(
+        training, model, start, data.train_x,
+        data.train_y if softmax else data.train_y.reshape(len(data.train_y), -1) * 1.0,
         loss=recipe.loss.name, loss_options=recipe.loss.keywords,
         optimizer=optimizers.OPTIMIZERS[recipe.optimizer.name](**recipe.optimizer.keywords), epochs=recipe.epochs,
         batch_size=recipe.batch_size, penalties=recipe.build_penalties(regularizers), reduction=recipe.reduction,
