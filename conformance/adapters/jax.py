@@ -124,8 +124,9 @@ class JaxSession(Session):
     @in_precision
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         # Filled up to the number of training examples, so that the test set needs no program of its own; but not with
-        # batch norm, where it would show if an example were no matter of its own.
-        size = len(x) if self.model.has_statistics else max(len(x), self.examples)
+        # a normalization, where it would show if an example were no matter of its own.
+        normalized = self.model.has_statistics or self.recipe.model.normalization is not None
+        size = len(x) if normalized else max(len(x), self.examples)
         rows = np.zeros((size, *x.shape[1:]), x.dtype)
         rows[: len(x)] = x
         return np.asarray(_predict_classes(self.model, parameters, rows, statistics))[: len(x)]
