@@ -19,7 +19,7 @@ LEARNT = {  # per cent of the training and of the test examples, more than which
     "showcase-digits": (95, 95),
     "showcase-flower": (85, 85),
     "showcase-breast-cancer": (95, 95),
-    "showcase-hand-signs-convolutions": (95, 90),
+    "showcase-hand-signs-convolutions": (95, 60),
     "showcase-digits-convolutions": (97, 97),
     "showcase-words-gru": (90, 80),
 }
