@@ -19,18 +19,6 @@ def _same(channels: int, **keywords: Any) -> dict[str, Any]:
 
 NETWORK_SHOWCASES: tuple[dict[str, Any], ...] = (
     {
-        "name": "showcase-hand-signs-convolutions",
-        "description": "Two convolutions, in the manner of LeNet, on 300 drawn hands: over 95 % of these.",
-        "dataset": {"name": "hand_signs", "scaling": "unit", "examples": 300, "test_examples": 100},
-        **_network(
-            layer("reshape", shape=[64, 64, 3]), layer("average_pool", window=[4, 4]),
-            _same(8), "batch_norm", activation("relu"), _pool, _same(16), "batch_norm", activation("relu"), _pool,
-            "flatten", dense(6),
-        ),
-        **_categorical, "batch_size": 25, "epochs": 20,
-        "schedule": {"name": "exponential", "base": 0.9}, **optimizer("adam", 0.01),
-    },
-    {
         "name": "showcase-digits-convolutions",
         "description": "Two convolutions, in the manner of LeNet, on all digits: over 97 % of the test images.",
         "dataset": {"name": "digits", "scaling": "unit"},
