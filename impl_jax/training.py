@@ -295,6 +295,7 @@ class _Step:
         """The state after a step on ``batch``: inputs, targets, and example weights or None."""
         update = self.update
         trained = update.trained(state.parameters, self.cost.model.depth)
+        _check_started(update.optimizer, state, trained)
 
         def cost(trained: Tensors) -> Any:
             x, y, example_weights = batch
@@ -473,6 +474,18 @@ def _starting_state(optimizer: Optimizer, trained: Tensors, given: Any) -> Any:
     return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots)
 
 
+def _check_started(optimizer: Optimizer, state: State, trained: Tensors) -> None:
+    """Raise ValueError for an optimizer that has other slots than the one that ``state`` was started with."""
+    if not _is_ours(optimizer):
+        return
+    own = list(jax.eval_shape(optimizer.init, trained).slots)
+    held = list(getattr(state.optimizer_state, "slots", ()))
+    if set(own) != set(held):
+        raise ValueError(
+            f"optimizer has the slots {own}, state {held}: must be the one that the state was started with"
+        )
+
+
 def _own_rate(optimizer: Optimizer, state: State) -> Any:
     """The optimizer's own rate for the next step; None if only it can tell: optax's own, or a schedule in a program."""
     rate = getattr(optimizer, "learning_rate", None)
@@ -506,9 +519,8 @@ def _hashable(value: Any) -> Any:
 
 
 def _copies(model: models.Model, parameters: models.Tensors) -> Tensors:
-    """As JAX arrays; those of a network of layers are checked."""
-    if isinstance(model, Network):
-        check_parameters(parameters, model.parameter_shapes)
+    """As JAX arrays; those of another model are refused."""
+    check_parameters(parameters, model.parameter_shapes)
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
     return {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
 

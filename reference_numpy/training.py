@@ -35,7 +35,15 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_kind, check_optimizer_state, check_state, check_training, given_or_default, step_and_slots
+from ._common import (
+    check_kind,
+    check_optimizer_state,
+    check_parameters,
+    check_state,
+    check_training,
+    given_or_default,
+    step_and_slots,
+)
 from .arithmetic import mean, total
 from .models import Array, Buffers, Masks, Model, Tensors
 from .optimizers import Optimizer, OptimizerState, Slots
@@ -167,6 +175,7 @@ def start(model: Model, parameters: Tensors, optimizer: Optimizer | Update, *, r
     >>> start(model, parameters, momentum()).optimizer_state.slots
     {'velocity': {'W1': array([[0.]]), 'b1': array([0.])}}
     """
+    check_parameters(parameters, model.parameter_shapes)
     return State(model, parameters, Update.of(optimizer, OPTIMIZER), Progress.of(resume))
 
 

@@ -544,6 +544,34 @@ def test_a_wrong_argument_is_refused_with_the_words_of_the_table(package, module
     assert wrong == [], "\n".join(told)
 
 
+@pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the model holds them
+def test_parameters_of_another_model_are_refused(package):
+    made = Package(package)
+    (_, parameters), (model, _) = made.network(Network()), made.network(Network((2, 5, 1)))
+    x, y, optimizer = made.array(X), made.array(Y), made.given(OPTIMIZER)[0]
+    for given, words in (
+        (parameters, r"parameters 'W1' has shape \(3, 2\): must be \(5, 2\)"),
+        ({}, "parameters has no 'W1': must hold W1, b1, W2, b2"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made.module("training").start(model, given, optimizer)
+        with pytest.raises(ValueError, match=words):
+            made.module("training").fit(model, given, x, y, loss="binary_cross_entropy", optimizer=optimizer)
+
+
+@pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the optimizer holds its state
+def test_a_step_by_another_optimizer_than_the_state_s_is_refused(package):
+    made = Package(package)
+    model, parameters = made.network(Network())
+    optimizers, training = made.module("optimizers"), made.module("training")
+    state, x, y = training.start(model, parameters, optimizers.momentum()), made.array(X), made.array(Y)
+    words = r"optimizer has the slots \['first_moment', 'second_moment'\], state \['velocity'\]: must be the one"
+    with pytest.raises(ValueError, match=words):
+        training.train_step(model, state, x, y, loss="binary_cross_entropy", optimizer=optimizers.adam())
+    with pytest.raises(ValueError, match=r"state={.* is not allowed: must be what start returns"):
+        training.train_step(model, {}, x, y, loss="binary_cross_entropy", optimizer=optimizers.adam())
+
+
 def without_a_row(rows, found):
     """The components that could be given something wrong and have no row, as ``module.name``."""
     held = {(row.module, row.function) for row in rows}
