@@ -3,11 +3,15 @@
 This file needs no framework. It reads the same in each of the four packages; a test holds the copies equal.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from numbers import Integral
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -54,8 +58,34 @@ def check_positive_integer(name: str, value: Any) -> None:
 
 def check_choice(name: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise ValueError unless ``value`` is among ``allowed``."""
-    if value not in allowed:
+    if not isinstance(value, Hashable) or value not in tuple(allowed):
         raise ValueError(f"{name}={value!r} is not allowed: must be one of {', '.join(map(repr, allowed))}")
+
+
+def check_kind(name: str, value: Any, kinds: Any, must: str) -> None:
+    """Raise ValueError unless ``value`` is an instance of one of ``kinds``; ``must``: what it must be, in words."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name}={_shown(value)} is not allowed: must be {must}")
+
+
+def check_offers(name: str, value: Any, methods: Collection[str], must: str) -> None:
+    """Raise ValueError unless ``value`` is an object with these methods; ``must``: what it must be, in words."""
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
+        raise ValueError(f"{name}={_shown(value)} is not allowed: must be {must}")
+
+
+def check_sequence(name: str, value: Any, methods: Collection[str], must: str) -> None:
+    """Raise ValueError unless ``value`` is a list or tuple of objects with these methods."""
+    check_kind(name, value, (list, tuple), must)
+    for part in value:
+        check_offers(name, part, methods, must)
+
+
+def given_or_default(name: str, given: Any, kind: Any) -> Any:
+    """``given``, which must be of a ``kind``; for None that of defaults. Raises ValueError for anything else."""
+    if given is not None:
+        check_kind(name, given, kind, f"None or a {kind.__name__}")
+    return kind() if given is None else given
 
 
 def check_flags(**flags: Any) -> None:
@@ -93,10 +123,16 @@ def check_image_shape(shape: Any) -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def check_training(*, inputs: int, targets: int, epochs: Any, batch_size: Any) -> None:
-    """Raise ValueError for arguments of ``fit`` that do not fit; ``inputs`` and ``targets`` are numbers of examples."""
+def check_examples(x: Any, y: Any, *, what: str = "") -> None:
+    """Raise ValueError unless inputs and targets are arrays of equally many examples, one or more."""
+    inputs, targets = _examples(f"{what}x", x), _examples(f"{what}y", y)
     if inputs == 0 or inputs != targets:
-        raise ValueError(f"x has {inputs} examples, y {targets}: must be the same number, at least one")
+        raise ValueError(f"{what}x has {inputs} examples, {what}y {targets}: must be the same number, at least one")
+
+
+def check_training(x: Any, y: Any, *, epochs: Any, batch_size: Any) -> None:
+    """Raise ValueError for arguments of ``fit`` that do not fit."""
+    check_examples(x, y)
     check_positive_integer("epochs", epochs)
     if batch_size is not None and not (_is_integer(batch_size) and batch_size >= 1):
         raise ValueError(f"batch_size={batch_size!r} is not allowed: must be None or an integer >= 1")
@@ -107,8 +143,16 @@ def check_state(what: str, given: Any, expected: dict[str, tuple[int, ...]]) -> 
     for name, shape in expected.items():
         if name not in given:
             raise ValueError(f"{what} has no {name!r}: must hold {', '.join(expected)}")
-        if tuple(given[name].shape) != tuple(shape):
-            raise ValueError(f"{what} {name!r} has shape {tuple(given[name].shape)}: must be {tuple(shape)}")
+        own = tuple(getattr(given[name], "shape", ()))
+        if own != tuple(shape):
+            raise ValueError(f"{what} {name!r} has shape {own}: must be {tuple(shape)}")
+
+
+def step_and_slots(state: Any) -> tuple[Any, Any]:
+    """Both of an optimizer's state. Raises ValueError for what has none."""
+    if not (hasattr(state, "step") and isinstance(getattr(state, "slots", None), Mapping)):
+        raise ValueError(f"optimizer_state={_shown(state)} is not allowed: must be None or that of a history")
+    return state.step.item() if hasattr(state.step, "item") else state.step, state.slots
 
 
 def check_optimizer_state(step: Any, slots: Any, expected: dict[str, dict[str, tuple[int, ...]]]) -> None:
@@ -187,12 +231,16 @@ class EarlyStopping:
         return self.epoch - self.best_epoch >= self.patience
 
 
+PENALTIES = "a list or tuple of penalties, as regularizers makes them"
+
+
 @dataclass(frozen=True)
 class Objective:
     """What training makes smaller: the mean (or the sum) of the examples' losses, plus penalties of the weights.
 
     ``loss``: a name in ``losses.LOSSES``, ``loss_options`` its keywords; ``reduction``: ``"mean"`` or ``"sum"`` of the
-    examples' losses; ``penalties``: of ``regularizers``. Raises ValueError for an unknown reduction.
+    examples' losses; ``penalties``: of ``regularizers``. Raises ValueError for an unknown reduction, options that are
+    no mapping, and penalties that are no list or tuple.
     """
 
     loss: str
@@ -201,12 +249,23 @@ class Objective:
     penalties: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
+        check_kind("loss_options", self.loss_options, Mapping, "a mapping of keywords")
         check_choice("reduction", self.reduction, ("mean", "sum"))
+        check_kind("penalties", self.penalties, (list, tuple), PENALTIES)
 
     @classmethod
-    def of(cls, loss: "str | Objective") -> "Objective":
-        """An objective as it is; that of a loss by its name: the mean of it, without penalties."""
-        return loss if isinstance(loss, cls) else cls(str(loss))
+    def of(cls, loss: "str | Objective", known: Mapping[str, Any], methods: Collection[str]) -> "Objective":
+        """An objective as it is; that of a loss by its name: the mean of it, without penalties.
+
+        Raises ValueError for a loss that is not ``known``, a keyword that it has not, and penalties without
+        ``methods``.
+        """
+        objective = loss if isinstance(loss, Objective) else cls(loss)
+        check_choice("loss", objective.loss, known)
+        for keyword in objective.loss_options:
+            check_choice("loss_options", keyword, _keywords(known[objective.loss]))
+        check_sequence("penalties", objective.penalties, methods, PENALTIES)
+        return objective
 
 
 @dataclass(frozen=True)
@@ -216,7 +275,7 @@ class Update:
     ``schedule`` gives ``fit`` the learning rate by epoch or by step (``schedule_unit``), both counted from 0; None
     keeps the optimizer's. ``clipping`` is of the gradients, ``constraint`` of the parameters after the step; both are
     made in ``regularizers``. The first ``frozen_layers`` layers and, with ``frozen_biases``, all biases stay as they
-    are. Raises ValueError for an unknown unit, or ``frozen_biases`` that is no bool.
+    are. Raises ValueError for an unknown unit, ``frozen_biases`` that is no bool, or what is no function.
     """
 
     optimizer: Any
@@ -230,18 +289,23 @@ class Update:
     def __post_init__(self) -> None:
         check_choice("schedule_unit", self.schedule_unit, ("epoch", "step"))
         check_choice("frozen_biases", self.frozen_biases, (False, True))
+        for name in ("schedule", "clipping", "constraint"):
+            made = "schedules" if name == "schedule" else "regularizers"
+            check_kind(name, getattr(self, name), (Callable, type(None)), f"None or a function, as {made} has them")
 
     @classmethod
-    def of(cls, optimizer: Any) -> "Update":
-        """An update as it is; that of an optimizer: by it alone."""
-        return optimizer if isinstance(optimizer, cls) else cls(optimizer)
+    def of(cls, optimizer: Any, methods: Collection[str]) -> "Update":
+        """An update as it is; that of an optimizer: by it alone. Raises ValueError for one without ``methods``."""
+        update = optimizer if isinstance(optimizer, cls) else cls(optimizer)
+        check_offers("optimizer", update.optimizer, methods, "an optimizer, as optimizers makes them, or an Update")
+        return update
 
     def trained(self, parameters: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """Those of a model's ``parameters`` that training changes; ``depth`` is the number of its layers.
 
         Raises ValueError if ``frozen_layers`` is out of range, or leaves nothing to train.
         """
-        if self.frozen_layers not in range(depth):
+        if not _is_integer(self.frozen_layers) or self.frozen_layers not in range(depth):
             raise ValueError(f"frozen_layers={self.frozen_layers!r} is not allowed: must be in 0 .. {depth - 1}")
         trained = {n: w for n, w in parameters.items() if is_trained(n, self.frozen_layers, self.frozen_biases)}
         if not trained:
@@ -253,11 +317,16 @@ class Update:
         return replace(self, schedule=None, schedule_unit="epoch")
 
     def check_rate(self, learning_rate: Any) -> None:
-        """Raise ValueError if a single step is asked for, without a rate, of an update whose rate is by a schedule."""
+        """Raise ValueError for the rate of a step: None where there is a schedule, no finite number >= 0.
+
+        What a framework has not computed yet is not looked at.
+        """
         if self.schedule is not None and learning_rate is None:
             raise ValueError(
                 "learning_rate=None is not allowed with a schedule: must be its rate, which counts epochs or steps"
             )
+        if learning_rate is not None and (isinstance(learning_rate, float) or not hasattr(learning_rate, "shape")):
+            check_not_negative("learning_rate", learning_rate)
 
 
 @dataclass(frozen=True)
@@ -273,19 +342,60 @@ class Tape:
     dropout_masks: Mapping[Any, Any] | None = None
     augmentation_draws: Sequence[Any] | None = None
 
+    def __post_init__(self) -> None:
+        masks = self.dropout_masks
+        check_kind("dropout_masks", masks, (Mapping, type(None)), "None or a mapping of arrays by layer or path")
+
+    def check(self, *, epochs: int, examples: int, augmentations: int) -> None:
+        """Raise ValueError unless it holds a training: a row of an epoch for each, in it one for each example."""
+        if self.batch_order is not None:
+            order = _as_numpy(self.batch_order)
+            if order.shape[1:] != (examples,) or len(order) < epochs:
+                raise ValueError(f"batch_order has shape {order.shape}: must be {(epochs, examples)}")
+            if order.dtype.kind not in "iu":
+                raise ValueError(f"batch_order has dtype {order.dtype}: must be integers")
+            if order.min() < 0 or order.max() >= examples:
+                raise ValueError(f"batch_order spans {order.min()} .. {order.max()}: must be in 0 .. {examples - 1}")
+        draws = self.augmentation_draws
+        if draws is not None and len(draws) != augmentations:
+            raise ValueError(
+                f"augmentation_draws has {len(draws)} arrays: must be {augmentations}, one for each augmentation"
+            )
+        held = {f"dropout mask {layer} has": masks for layer, masks in (self.dropout_masks or {}).items()}
+        held |= {f"augmentation draws {number} have": drawn for number, drawn in enumerate(draws or ())}
+        for name, array in held.items():
+            shape = tuple(np.shape(array))
+            if shape[1:2] != (examples,) or shape[0] < epochs:
+                raise ValueError(f"{name} shape {shape}: must be {(epochs, examples)}, ...")
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How examples come to ``fit``: in an order and with masks that are drawn from ``seed``, or stand on a ``tape``.
 
     ``augmentations``, of ``regularizers``, change the inputs of every batch; ``example_weights: (m,)`` go with the
-    examples, in the order of the data.
+    examples, in the order of the data. Raises ValueError for a seed that is no integer in 0 .. 2**63 - 1, and for what
+    is no :class:`Tape` or no list or tuple of augmentations.
     """
 
     seed: int = 0
     augmentations: Sequence[Any] = ()
     example_weights: Any = None
     tape: Tape = field(default_factory=Tape)
+
+    def __post_init__(self) -> None:
+        if not _is_integer(self.seed) or not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={_shown(self.seed)} is not allowed: must be an integer in 0 .. 2**63 - 1")
+        must = "a list or tuple of augmentations, as regularizers makes them"
+        check_sequence("augmentations", self.augmentations, ("draw", "apply"), must)
+        check_kind("tape", self.tape, Tape, "a Tape")
+
+    def check(self, *, epochs: int, examples: int) -> None:
+        """Raise ValueError unless the weights are one for each example, and the tape holds such a training."""
+        weights = self.example_weights
+        if weights is not None and tuple(np.shape(weights)) != (examples,):
+            raise ValueError(f"example_weights has shape {tuple(np.shape(weights))}: must be ({examples},)")
+        self.tape.check(epochs=epochs, examples=examples, augmentations=len(self.augmentations))
 
 
 @dataclass(frozen=True)
@@ -294,7 +404,7 @@ class Monitor:
 
     ``validation=(x, y)`` gives a cost, without penalties and in inference mode. ``early_stopping``, of
     ``regularizers``, listens to it: a fresh one for every training. After ``checkpoint_epochs``, which count from 1,
-    parameters are kept. Raises ValueError for ``early_stopping`` without ``validation``.
+    parameters are kept. Raises ValueError for ``early_stopping`` without ``validation``, and for what is none of these.
     """
 
     validation: tuple[Any, Any] | None = None
@@ -304,6 +414,15 @@ class Monitor:
     def __post_init__(self) -> None:
         if self.early_stopping is not None and self.validation is None:
             raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
+        if self.validation is not None:
+            if not isinstance(self.validation, (list, tuple)) or len(self.validation) != 2:
+                raise ValueError(f"validation={_shown(self.validation)} is not allowed: must be None or (x, y)")
+            check_examples(*self.validation, what="validation ")
+        if self.early_stopping is not None:
+            check_offers("early_stopping", self.early_stopping, ("improved",), "None or made by early_stopping")
+        epochs = self.checkpoint_epochs
+        if not isinstance(epochs, Collection) or not all(_is_integer(epoch) and epoch >= 1 for epoch in epochs):
+            raise ValueError(f"checkpoint_epochs={_shown(epochs)} is not allowed: must be integers >= 1")
 
 
 class Progress(NamedTuple):
@@ -314,6 +433,17 @@ class Progress(NamedTuple):
 
     optimizer_state: Any = None
     statistics: Any = None
+
+    @classmethod
+    def of(cls, resume: Any) -> Any:
+        """What a training goes on from, as it is; nothing for None. Raises ValueError for anything else."""
+        if resume is None:
+            return cls()
+        if not (hasattr(resume, "optimizer_state") and hasattr(resume, "statistics")):
+            raise ValueError(f"resume={_shown(resume)} is not allowed: must be None, a history or a Progress")
+        if resume.statistics is not None:
+            check_kind("statistics", resume.statistics, Mapping, "None or a mapping of arrays by name")
+        return resume
 
 
 class Step(NamedTuple):
@@ -326,6 +456,32 @@ class Step(NamedTuple):
 def _is_integer(value: Any) -> bool:
     """Whether it is a whole number, of Python or of NumPy, and no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _examples(name: str, array: Any) -> int:
+    """The number of examples of an array. Raises ValueError for what has none."""
+    try:
+        return len(array)
+    except TypeError:
+        raise ValueError(f"{name}={_shown(array)} is not allowed: must be an array of examples") from None
+
+
+@cache
+def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names that a function takes by keyword alone."""
+    parameters = inspect.signature(function).parameters.items()
+    return tuple(name for name, parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
+def _as_numpy(array: Any) -> Any:
+    """An array of any framework as NumPy's."""
+    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+
+
+def _shown(value: Any) -> str:
+    """A value on one line, and short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _number(value: Any) -> float:

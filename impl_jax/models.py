@@ -18,6 +18,7 @@ averages are no parameters and are kept in a dict of their own, ``{"running_mean
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import jax
@@ -70,6 +71,17 @@ class DenseNetwork:
     def output_name(self) -> str:
         """What the outputs are called among the values: ``"AL"``."""
         return f"A{self.depth}"
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters: ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, (inputs, units) in enumerate(pairwise(self.layer_sizes), start=1):
+            vectors: tuple[str, ...] = ("b",) if self.has_bias(layer) else ()
+            if self.normalization is not None and layer < self.depth:
+                vectors += ("gamma", "beta")
+            shapes |= {f"W{layer}": (units, inputs), **{f"{name}{layer}": (units,) for name in vectors}}
+        return shapes
 
     @property
     def weight_names(self) -> tuple[str, ...]:

@@ -29,10 +29,21 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_choice, check_optimizer_state, check_parameters, check_state, check_training
+from ._common import (
+    check_choice,
+    check_kind,
+    check_not_negative,
+    check_optimizer_state,
+    check_parameters,
+    check_state,
+    check_training,
+    given_or_default,
+    step_and_slots,
+)
 from .network import Network
 
 Array: TypeAlias = jax.Array | NDArray
+PENALTY, OPTIMIZER = ("__call__",), ("init", "update")  # what these have, of which training makes use
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
@@ -117,7 +128,7 @@ def start(
     It is fresh, or where an earlier training was: ``resume`` is its history, or a :class:`Progress`. Raises ValueError
     for one of another training.
     """
-    update, progress = Update.of(optimizer), resume or Progress()
+    update, progress = Update.of(optimizer, OPTIMIZER), Progress.of(resume)
     arrays = _copies(model, parameters)
     trained = update.trained(arrays, model.depth)
     state = _starting_state(update.optimizer, trained, progress.optimizer_state)
@@ -146,7 +157,8 @@ def train_step(
     and can be part of a program of one's own, under ``jit`` or ``scan``. Raises ValueError for an unknown loss, an
     empty batch, shapes that do not fit, or an update by a schedule without a ``learning_rate``.
     """
-    update = Update.of(optimizer)
+    update = Update.of(optimizer, OPTIMIZER)
+    check_kind("state", state, State, "what start returns")
     update.check_rate(learning_rate)
     step = _Step(_Cost.of(model, loss), update.without_schedule())
     x, y = _batch(model, state.parameters, x, y)
@@ -195,8 +207,10 @@ def fit(
     A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing,
     nor does one that goes on.
     """
-    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
-    update, sampling, monitor = Update.of(optimizer), sampling or Sampling(), monitor or Monitor()
+    check_training(x, y, epochs=epochs, batch_size=batch_size)
+    update = Update.of(optimizer, OPTIMIZER)
+    sampling = given_or_default("sampling", sampling, Sampling)
+    monitor = given_or_default("monitor", monitor, Monitor)
     step = _Step(_Cost.of(model, loss), update.without_schedule())
     state = start(model, parameters, update, resume=resume)
     x, y = _batch(model, state.parameters, x, y)
@@ -206,13 +220,14 @@ def fit(
         step.cost.check_batch(*validation)
         monitor = replace(monitor, validation=validation)
     batch_size = min(batch_size or len(x), len(x))
-    _check_tape(model, len(x), epochs, sampling.tape, sampling.example_weights)
+    sampling.check(epochs=epochs, examples=len(x))
+    _check_masks(model, epochs, len(x), sampling.tape)
     first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(update, epochs, steps, first_step)
     passes = _Passes(step, tuple(sampling.augmentations), batch_size)
     tape = _tape(passes, x, epochs, sampling.seed, first_step // steps, sampling.tape)
-    data = x, y, None if sampling.example_weights is None else jax.device_put(sampling.example_weights)
+    data = x, y, None if sampling.example_weights is None else jnp.asarray(sampling.example_weights)
     return _train(passes, state, data, tape, rates, first_step, monitor)
 
 
@@ -237,8 +252,7 @@ class _Cost:
     @classmethod
     def of(cls, model: models.Model, loss: str | Objective) -> "_Cost":
         """That of a loss by its name, or of an objective."""
-        objective = Objective.of(loss)
-        check_choice("loss", objective.loss, losses.LOSSES)
+        objective = Objective.of(loss, losses.LOSSES, PENALTY)
         options = _pairs(objective.loss_options)
         return cls(model, objective.loss, options, objective.reduction, tuple(objective.penalties))
 
@@ -281,6 +295,7 @@ class _Step:
         """The state after a step on ``batch``: inputs, targets, and example weights or None."""
         update = self.update
         trained = update.trained(state.parameters, self.cost.model.depth)
+        _check_started(update.optimizer, state, trained)
 
         def cost(trained: Tensors) -> Any:
             x, y, example_weights = batch
@@ -449,9 +464,7 @@ def _starting_state(optimizer: Optimizer, trained: Tensors, given: Any) -> Any:
         if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, fresh):
             raise ValueError("optimizer_state is not this optimizer's: must be that of an earlier history with it")
         return given
-    step: Any = getattr(given, "step", None)
-    slots: Any = getattr(given, "slots", {})
-    step = step.item() if hasattr(step, "item") else step
+    step, slots = step_and_slots(given)
     shapes = {name: w.shape for name, w in trained.items()}
     check_optimizer_state(step, slots, dict.fromkeys(fresh.slots, shapes))
     slots = {
@@ -459,6 +472,18 @@ def _starting_state(optimizer: Optimizer, trained: Tensors, given: Any) -> Any:
         for slot, arrays in fresh.slots.items()
     }
     return optimizers.OptimizerState(jnp.asarray(step, jnp.int32), slots)
+
+
+def _check_started(optimizer: Optimizer, state: State, trained: Tensors) -> None:
+    """Raise ValueError for an optimizer that has other slots than the one that ``state`` was started with."""
+    if not _is_ours(optimizer):
+        return
+    own = list(jax.eval_shape(optimizer.init, trained).slots)
+    held = list(getattr(state.optimizer_state, "slots", ()))
+    if set(own) != set(held):
+        raise ValueError(
+            f"optimizer has the slots {own}, state {held}: must be the one that the state was started with"
+        )
 
 
 def _own_rate(optimizer: Optimizer, state: State) -> Any:
@@ -494,16 +519,15 @@ def _hashable(value: Any) -> Any:
 
 
 def _copies(model: models.Model, parameters: models.Tensors) -> Tensors:
-    """As JAX arrays; those of a network of layers are checked."""
-    if isinstance(model, Network):
-        check_parameters(parameters, model.parameter_shapes)
+    """As JAX arrays; those of another model are refused."""
+    check_parameters(parameters, model.parameter_shapes)
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
     return {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
 
 
 def _batch(model: models.Model, parameters: Tensors, x: Array, y: Array) -> tuple[jax.Array, jax.Array]:
     """As JAX arrays, ``x`` and real-valued ``y`` in the dtype of the parameters; tokens for layers stay integers."""
-    targets: Any = jax.device_put(y, may_alias=False)
+    targets: Any = jax.device_put(y if hasattr(y, "dtype") else np.asarray(y), may_alias=False)
     dtype = _dtype(parameters)
     real = jnp.issubdtype(targets.dtype, jnp.floating)
     tokens = isinstance(model, Network) and jnp.issubdtype(x.dtype, jnp.integer)
@@ -533,27 +557,25 @@ def _learning_rates(update: Update, epochs: int, steps: int, first_step: int) ->
     by_epoch, first_epoch = schedule_unit == "epoch", first_step // steps
     return np.array(
         [
-            [float(schedule(first_epoch + epoch if by_epoch else first_step + epoch * steps + i)) for i in range(steps)]
+            [
+                _checked(schedule(first_epoch + epoch if by_epoch else first_step + epoch * steps + i))
+                for i in range(steps)
+            ]
             for epoch in range(epochs)
         ]
     )
 
 
-def _check_tape(model: models.Model, examples: int, epochs: int, tape: Tape, example_weights: Any) -> None:
-    """Indexing out of range, which NumPy refuses, JAX would silently clamp."""
-    if tape.batch_order is not None:
-        order = np.asarray(tape.batch_order)
-        if order.shape[1:] != (examples,) or len(order) < epochs or order.min() < 0 or order.max() >= examples:
-            raise ValueError(
-                f"batch_order has shape {order.shape}: must be ({epochs}, {examples}), of 0 .. {examples - 1}"
-            )
+def _checked(rate: Any) -> float:
+    """A learning rate. Raises ValueError unless it is a finite number >= 0."""
+    check_not_negative("learning_rate", rate)
+    return float(rate)
+
+
+def _check_masks(model: models.Model, epochs: int, examples: int, tape: Tape) -> None:
+    """Compiled code would take masks of other layers for none."""
     for layer, masks in (tape.dropout_masks or {}).items():
         check_choice("dropout mask", layer, tuple(model.mask_shapes))
         expected = (examples, *model.mask_shapes[layer])
-        if masks.shape[1:] != expected or len(masks) < epochs:
+        if masks.shape[1:] != expected:
             raise ValueError(f"dropout mask {layer} has shape {masks.shape}: must be {(epochs, *expected)}")
-    for number, draws in enumerate(tape.augmentation_draws or ()):
-        if draws.shape[1:2] != (examples,) or len(draws) < epochs:
-            raise ValueError(f"augmentation draws {number} have shape {draws.shape}: must be {(epochs, examples)}, ...")
-    if example_weights is not None and np.shape(example_weights) != (examples,):
-        raise ValueError(f"example_weights has shape {np.shape(example_weights)}: must be ({examples},)")

@@ -18,11 +18,12 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_choice, check_optimizer_state, check_state, check_training
+from ._common import check_optimizer_state, check_state, check_training, given_or_default, step_and_slots
 from .models import Masks, Model, Tensors, Variables
 from .optimizers import Optimizer, OptimizerState
 from .regularizers import Augmentation
 
+PENALTY, OPTIMIZER = ("__call__",), ("build", "update")  # what these have, of which training makes use
 REDUCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
@@ -78,7 +79,7 @@ def loss_and_gradients(
     averages alone. Returns :class:`Gradients`. Can be called inside a ``tf.function``. Raises ValueError for an unknown
     loss, an empty batch, or shapes that do not fit.
     """
-    objective = Objective.of(loss)
+    objective = Objective.of(loss, losses.LOSSES, PENALTY)
     x = model.checked_input(x)
     sources = model.parameter_dict() | ({"A0": x} if input_gradient and x.dtype.is_floating else {})
     return _differentiate(model, sources, x, y, objective, masks, example_weights)[0]
@@ -91,7 +92,7 @@ def start(model: Model, optimizer: Optimizer | Update, *, resume: Any = None) ->
     training was: ``resume`` is its history, or a :class:`Progress`. Not to be called inside a ``tf.function``. Raises
     ValueError for one of another training.
     """
-    update, progress = Update.of(optimizer), resume or Progress()
+    update, progress = Update.of(optimizer, OPTIMIZER), Progress.of(resume)
     trained = update.trained(model.parameter_dict(), model.depth)
     return _start(model, update.optimizer, trained, progress.optimizer_state, progress.statistics)
 
@@ -121,7 +122,7 @@ def train_step(
     ValueError for an unknown loss, an empty batch, shapes that do not fit, or an update by a schedule without a
     ``learning_rate``.
     """
-    objective, update = Objective.of(loss), Update.of(optimizer)
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     update.check_rate(learning_rate)
     x = model.checked_input(x)
     trained = update.trained(model.parameter_dict(), model.depth)
@@ -172,17 +173,18 @@ def fit(
     whatever state it goes on from. Raises ValueError for arguments that do not fit, a ``resume`` of another training
     among them.
     """
+    check_training(x, y, epochs=epochs, batch_size=batch_size)
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
-    check_training(inputs=x.shape[0], targets=y.shape[0], epochs=epochs, batch_size=batch_size)
-    objective, update = Objective.of(loss), Update.of(optimizer)
-    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
+    sampling = given_or_default("sampling", sampling, Sampling)
+    monitor = given_or_default("monitor", monitor, Monitor)
+    sampling.check(epochs=epochs, examples=len(x))
     early_stopping, tape = monitor.early_stopping, sampling.tape
     weights = _tensor(sampling.example_weights)
     _check_targets(model, y, objective, weights)
     examples = x.shape[0]
     batch_size = min(batch_size or examples, examples)
     steps = -(-examples // batch_size)
-    _check_order(tape.batch_order, epochs, examples)
     first_step = start(model, update, resume=resume)
     run_epoch = _compiled_epoch(
         model, _references(model, update.optimizer), _hashable(objective), update.without_schedule(),
@@ -203,6 +205,8 @@ def fit(
         masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
         draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
         epoch_rates = _epoch_rates(update, first_step + len(rates), steps)
+        for rate in epoch_rates:
+            update.check_rate(rate)
         epoch_costs, epoch_norms = run_epoch(x, y, weights, order, masks, draws, tf.constant(epoch_rates, tf.float64))
         costs.append(epoch_costs.numpy())
         rates.extend(epoch_rates)
@@ -245,7 +249,6 @@ def _differentiate(
     example_weights: tf.Tensor | None,
 ) -> tuple[Gradients, Tensors]:
     """:class:`Gradients` of one batch for ``sources``, a dict of tensors, and the values of the forward pass."""
-    check_choice("loss", objective.loss, losses.LOSSES)
     if x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: must hold at least one example")
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -312,7 +315,7 @@ def _start(
     initial = models.initial_statistics(model, dtype=model.dtype)
     if state is not None:
         shapes = {name: tuple(w.shape) for name, w in trained.items()}
-        check_optimizer_state(state.step, state.slots, dict.fromkeys(optimizer.initial_slots, shapes))
+        check_optimizer_state(*step_and_slots(state), dict.fromkeys(optimizer.initial_slots, shapes))
     if statistics is not None:
         check_state("statistics", statistics, {name: tuple(value.shape) for name, value in initial.items()})
     optimizer.build(trained, state)
@@ -436,19 +439,5 @@ def _copies(variables: Variables) -> Tensors:
 
 def _check_targets(model: Model, y: tf.Tensor, objective: Objective, weights: tf.Tensor | None) -> None:
     """Let the loss check its arguments once, eagerly: in the compiled epoch it cannot look at the values of labels."""
-    check_choice("loss", objective.loss, losses.LOSSES)
     outputs = tf.zeros((y.shape[0], model.outputs), model.dtype)
     losses.LOSSES[objective.loss](outputs, y, weights, **objective.loss_options)
-
-
-def _check_order(batch_order: Any, epochs: int, examples: int) -> None:
-    """``tf.gather`` would give zeros for an example that does not exist, on a GPU."""
-    if batch_order is None:
-        return
-    batch_order = np.asarray(batch_order)
-    if batch_order.ndim != 2 or len(batch_order) < epochs or batch_order.shape[1] != examples:
-        raise ValueError(f"batch_order has shape {batch_order.shape}: must be ({epochs}, {examples})")
-    if not (batch_order.min() >= 0 and batch_order.max() < examples):
-        raise ValueError(
-            f"batch_order spans {batch_order.min()} .. {batch_order.max()}: must be in 0 .. {examples - 1}"
-        )

@@ -21,10 +21,11 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_choice, check_training
+from ._common import check_kind, check_training, given_or_default, step_and_slots
 from .models import Masks, Model, Tensors
 from .regularizers import Augmentation
 
+PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of which training makes use
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
 
@@ -102,7 +103,7 @@ def loss_and_gradients(
     :class:`Gradients`; the parameters' ``.grad`` stays too. Raises ValueError for an unknown loss, an empty batch, or
     shapes that do not fit.
     """
-    objective = Objective.of(loss)
+    objective = Objective.of(loss, losses.LOSSES, PENALTY)
     variables: Tensors = dict(model.parameter_dict())
     if input_gradient and x.is_floating_point():
         x = variables["A0"] = x.detach().requires_grad_()
@@ -120,7 +121,7 @@ def start(model: Model, optimizer: optim.Optimizer | Update, *, resume: Any = No
     earlier training was: ``resume`` is its history, or a :class:`Progress`. Raises ValueError for one of another
     training, or an optimizer that does not hold the model's parameters.
     """
-    update, progress = Update.of(optimizer), resume or Progress()
+    update, progress = Update.of(optimizer, OPTIMIZER), Progress.of(resume)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
     return _start(model, update.optimizer, parameters, progress.optimizer_state, progress.statistics)
@@ -147,7 +148,7 @@ def train_step(
     does not matter. Returns a :class:`Step` of scalar tensors. Raises ValueError for an unknown loss, an empty batch,
     shapes that do not fit, or an update by a schedule without a ``learning_rate``.
     """
-    objective, update = Objective.of(loss), Update.of(optimizer)
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     update.check_rate(learning_rate)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
@@ -197,9 +198,13 @@ def fit(
     NumPy arrays. The objective's ``reduction`` is that of the validation cost too. Raises ValueError for arguments that
     do not fit, a ``resume`` of another training among them.
     """
-    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
-    objective, update = Objective.of(loss), Update.of(optimizer)
-    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    check_training(x, y, epochs=epochs, batch_size=batch_size)
+    for name, tensor in (("x", x), ("y", y)):
+        check_kind(name, tensor, Tensor, "a tensor")
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
+    sampling = given_or_default("sampling", sampling, Sampling)
+    monitor = given_or_default("monitor", monitor, Monitor)
+    sampling.check(epochs=epochs, examples=len(x))
     early_stopping = monitor.early_stopping
     parameters = update.trained(model.parameter_dict(), model.depth)
     first_step = start(model, update, resume=resume)
@@ -265,7 +270,7 @@ def _start(
     if optimizer_state is None:
         optimizers.reset_state(optimizer)
     else:
-        optimizers.load_named_state(optimizer, parameters, optimizer_state.step, optimizer_state.slots)
+        optimizers.load_named_state(optimizer, parameters, *step_and_slots(optimizer_state))
     model.load_statistics(statistics)
     return 0 if optimizer_state is None else int(optimizer_state.step)
 
@@ -316,7 +321,6 @@ def _reduced(objective: Objective, per_example: Tensor) -> Tensor:
 
 def _outputs(model: Model, logits: Tensor, loss: str) -> Tensor:
     """What the loss takes: the logits, or ``A[L]``."""
-    check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 

@@ -21,6 +21,7 @@ either, as the mean takes it away again; its running averages are no parameters 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,17 @@ class DenseNetwork:
     def shows(self, name: str) -> bool:
         """Whether a value of a layer is one that :func:`intermediates` returns."""
         return name[0] in "ZNA" and name != "A0"
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters: ``{"W1": (n_1, n_0), "b1": (n_1,), ...}``."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, (inputs, units) in enumerate(pairwise(self.layer_sizes), start=1):
+            vectors: tuple[str, ...] = ("b",) if self.has_bias(layer) else ()
+            if self.normalization is not None and layer < self.depth:
+                vectors += ("gamma", "beta")
+            shapes |= {f"W{layer}": (units, inputs), **{f"{name}{layer}": (units,) for name in vectors}}
+        return shapes
 
     @property
     def weight_names(self) -> tuple[str, ...]:

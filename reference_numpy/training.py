@@ -35,11 +35,21 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_choice, check_optimizer_state, check_state, check_training
+from ._common import (
+    check_kind,
+    check_optimizer_state,
+    check_parameters,
+    check_state,
+    check_training,
+    given_or_default,
+    step_and_slots,
+)
 from .arithmetic import mean, total
 from .models import Array, Buffers, Masks, Model, Tensors
 from .optimizers import Optimizer, OptimizerState, Slots
 from .regularizers import Augmentation
+
+PENALTY, OPTIMIZER = ("value", "gradient"), ("init", "update_flat")  # what these have, of which training makes use
 
 
 class Gradients(NamedTuple):
@@ -107,6 +117,14 @@ class State:
         """The optimizer's state after the last step, of the trained parameters alone; a copy."""
         return _named_state(self.optimizer, self.slots, self.trained, self.step)
 
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Raise ValueError for an optimizer that has other slots than the one that this was started with."""
+        if set(optimizer.initial_slots) != set(self.slots):
+            raise ValueError(
+                f"optimizer has the slots {list(optimizer.initial_slots)}, state {list(self.slots)}: "
+                "must be the one that the state was started with"
+            )
+
     def buffers(self, model: Model, examples: int) -> Buffers:
         """The arrays that a batch of this many examples is computed in, made once."""
         if examples not in self._buffers:
@@ -138,7 +156,7 @@ def loss_and_gradients(
     >>> loss_and_gradients(model, parameters, x, y, loss="binary_cross_entropy").gradients
     {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
-    objective = Objective.of(loss)
+    objective = Objective.of(loss, losses.LOSSES, PENALTY)
     gradients, data_loss, penalty, _ = _backpropagate(
         model, parameters, x, y, objective, masks, example_weights, None, input_gradient
     )
@@ -157,7 +175,8 @@ def start(model: Model, parameters: Tensors, optimizer: Optimizer | Update, *, r
     >>> start(model, parameters, momentum()).optimizer_state.slots
     {'velocity': {'W1': array([[0.]]), 'b1': array([0.])}}
     """
-    return State(model, parameters, Update.of(optimizer), resume or Progress())
+    check_parameters(parameters, model.parameter_shapes)
+    return State(model, parameters, Update.of(optimizer, OPTIMIZER), Progress.of(resume))
 
 
 def train_step(
@@ -190,7 +209,9 @@ def train_step(
     >>> state.parameters
     {'W1': array([[1.]]), 'b1': array([0.5])}
     """
-    objective, update = Objective.of(loss), Update.of(optimizer)
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
+    check_kind("state", state, State, "what start returns")
+    state.check_optimizer(update.optimizer)
     update.check_rate(learning_rate)
     rate = update.optimizer.learning_rate if learning_rate is None else learning_rate
     _, data_loss, penalty, values = _backpropagate(
@@ -248,9 +269,13 @@ def fit(
     >>> history.parameters
     {'W1': array([[1.]]), 'b1': array([0.5])}
     """
-    check_training(inputs=len(x), targets=len(y), epochs=epochs, batch_size=batch_size)
-    objective, update = Objective.of(loss), Update.of(optimizer)
-    sampling, monitor = sampling or Sampling(), monitor or Monitor()
+    check_training(x, y, epochs=epochs, batch_size=batch_size)
+    for name, array in (("x", x), ("y", y)):
+        check_kind(name, array, np.ndarray, "an array of NumPy's")
+    objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
+    sampling = given_or_default("sampling", sampling, Sampling)
+    monitor = given_or_default("monitor", monitor, Monitor)
+    sampling.check(epochs=epochs, examples=len(x))
     early_stopping = monitor.early_stopping
     examples = len(x)
     batch_size = batch_size or examples
@@ -354,7 +379,6 @@ def _reduced(objective: Objective, outputs: Array, y: Array, example_weights: Ar
 
 def _outputs(model: Model, logits: Array, loss: str) -> Array:
     """What the loss takes: the logits, or ``A[L]``."""
-    check_choice("loss", loss, losses.LOSSES)
     return logits if loss in losses.FROM_LOGITS else activations.ACTIVATIONS[model.output](logits)
 
 
@@ -399,7 +423,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     """The batches of an epoch, each with its inputs augmented; ``epoch`` counts within the training, from 0."""
     examples, tape, augmentations = len(x), sampling.tape, sampling.augmentations
-    weights = sampling.example_weights
+    weights = None if sampling.example_weights is None else np.asarray(sampling.example_weights)
     generator = np.random.default_rng((sampling.seed, first_epoch + epoch))
     order = _order(generator, examples, batch_size, tape.batch_order, epoch)
     epoch_masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
@@ -418,7 +442,7 @@ def _order(
     generator: np.random.Generator, examples: int, batch_size: int, batch_order: Array | None, epoch: int
 ) -> Array | None:
     if batch_order is not None:
-        return batch_order[epoch]
+        return np.asarray(batch_order[epoch])
     return None if batch_size >= examples else generator.permutation(examples)
 
 
@@ -454,7 +478,7 @@ def _flat_slots(optimizer: Optimizer, given: OptimizerState | None, flat: Array,
     if given is None:
         return {slot: np.full_like(flat, value) for slot, value in optimizer.initial_slots.items()}
     shapes = {name: w.shape for name, w in parameters.items()}
-    check_optimizer_state(given.step, given.slots, dict.fromkeys(optimizer.initial_slots, shapes))
+    check_optimizer_state(*step_and_slots(given), dict.fromkeys(optimizer.initial_slots, shapes))
     return {
         slot: np.concatenate([given.slots[slot][name].ravel() for name in parameters], dtype=flat.dtype)
         for slot in optimizer.initial_slots

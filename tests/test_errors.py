@@ -7,10 +7,13 @@ stand once, in ``WRONG``, and are tried on every function that has the keyword.
 import importlib
 import inspect
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+
+from .training_settings import fit_with, gradients_with
 
 NAN, INF = math.nan, math.inf
 NOT_NEGATIVE, POSITIVE = "must be a finite number >= 0", "must be a finite number > 0"
@@ -25,6 +28,28 @@ REFERENCE_LOSSES = (
     "binary_cross_entropy_from_probabilities",
     "categorical_cross_entropy_from_probabilities",
     "mean_squared_error",
+)
+
+# Settings of a training that stand in a class of their own, with a value that is not allowed.
+BINARY_OPTIONS = "must be one of 'label_smoothing', 'output_reduction', 'class_weights', 'weight_denominator'"
+SEED, FUNCTION = "must be an integer in 0 .. 2**63 - 1", "must be None or a function, as {} has them"
+AUGMENTATIONS = "must be a list or tuple of augmentations, as regularizers makes them"
+SETTINGS = (
+    ("loss", {"name": "mean_squared_error"}, f"must be one of {', '.join(map(repr, REFERENCE_LOSSES))}"),
+    ("loss_options", ["label_smoothing"], "must be a mapping of keywords"),
+    ("optimizer", "adam", "must be an optimizer, as optimizers makes them, or an Update"),
+    ("optimizer", None, "must be an optimizer, as optimizers makes them, or an Update"),
+    ("schedule", 0.1, FUNCTION.format("schedules")),
+    ("clipping", 1.0, FUNCTION.format("regularizers")),
+    ("constraint", "max_norm", FUNCTION.format("regularizers")),
+    *(("seed", seed, SEED) for seed in (-1, 1.5, None, True, 2**63)),
+    ("augmentations", None, AUGMENTATIONS),
+    ("dropout_masks", [1], "must be None or a mapping of arrays by layer or path"),
+    ("validation", 3, "must be None or (x, y)"),
+    ("checkpoint_epochs", 1, "must be integers >= 1"),
+    ("checkpoint_epochs", (0,), "must be integers >= 1"),
+    ("statistics", [1], "must be None or a mapping of arrays by name"),
+    ("optimizer_state", {"step": 1}, "must be None or that of a history"),
 )
 
 rates = dict.fromkeys((-1.0, NAN, INF, 10**400, "much", None), NOT_NEGATIVE)
@@ -380,6 +405,12 @@ def training_rows():
                   f"label_smoothing=1.0 is not allowed: {DECAY}", Network(), X, Y)  # fmt: skip
         yield row(name, {"loss": "categorical_cross_entropy", **keywords}, "labels span 0 .. 3: must be in 0 .. 2",
                   Network((2, 3, 3), {"output": "softmax"}), X, ONE_TOO_MANY)  # fmt: skip
+        yield row(name, {"loss": "binary_cross_entropy", "loss_options": {"smoothing": 0.1}, **keywords},
+                  f"loss_options='smoothing' is not allowed: {BINARY_OPTIONS}", Network(), X, Y)  # fmt: skip
+        for wrong, told in ((None, None), (("l2",), "l2"), ("l2", "l2")):
+            yield row(name, {"loss": "binary_cross_entropy", "penalties": wrong, **keywords},
+                      f"penalties={told!r} is not allowed: must be a list or tuple of penalties, as regularizers "
+                      "makes them", Network(), X, Y)  # fmt: skip
         yield row(name, {"loss": "binary_cross_entropy", "example_weights": np.ones(3, np.float32), **keywords},
                   "example_weights has shape (3,): must be (4,)", Network(), X, Y)  # fmt: skip
     yield row("loss_and_gradients", cost, "x has shape (0, 2): must hold at least one example",
@@ -393,9 +424,24 @@ def training_rows():
         ("batch_size", 0, "must be None or an integer >= 1"), ("batch_size", 1.5, "must be None or an integer >= 1"),
         ("batch_size", -4, "must be None or an integer >= 1"),
         ("frozen_layers", 2, "must be in 0 .. 1"), ("frozen_layers", -1, "must be in 0 .. 1"),
-        ("frozen_layers", 0.5, "must be in 0 .. 1"), ("schedule_unit", "week", "must be 'epoch' or 'step'"),
+        ("frozen_layers", 0.5, "must be in 0 .. 1"), ("schedule_unit", "week", one_of("epoch", "step")["other"]),
+        ("frozen_layers", True, "must be in 0 .. 1"), *SETTINGS,
     ):  # fmt: skip
         yield row("fit", {**fitted, keyword: value}, f"{keyword}={value!r} is not allowed: {must}", Network(), X, Y)
+    for keyword, wrong, message in (
+        ("early_stopping", 3, "early_stopping=3 is not allowed: must be None or made by early_stopping"),
+        ("validation", (X, Y[:3]),
+         "validation x has 4 examples, validation y 3: must be the same number, at least one"),
+        ("batch_order", np.zeros((1, 4), int), "batch_order has shape (1, 4): must be (10, 4)"),
+        ("batch_order", np.zeros((10, 4), np.float32), "batch_order has dtype float32: must be integers"),
+        ("batch_order", np.full((10, 4), -1), "batch_order spans -1 .. -1: must be in 0 .. 3"),
+        ("dropout_masks", {1: np.ones((1, 4, 3), bool)}, "dropout mask 1 has shape (1, 4, 3): must be (10, 4), ..."),
+        ("augmentation_draws", [X], "augmentation_draws has 1 arrays: must be 0, one for each augmentation"),
+        ("example_weights", "drawn", "example_weights has shape (): must be (4,)"),
+        ("schedule", lambda epoch: NAN, "learning_rate=nan is not allowed: must be a finite number >= 0"),
+    ):  # fmt: skip
+        given = {"validation": (X, Y)} if keyword == "early_stopping" else {}
+        yield row("fit", {**fitted, **given, keyword: wrong}, message, Network(), X, Y)
     yield row("fit", {**fitted, "early_stopping": STOPPING},
               "validation=None is not allowed with early_stopping: must be (x, y)", Network(), X, Y)  # fmt: skip
 
@@ -424,7 +470,9 @@ class Package:
 
     def call(self, row):
         """Make the arguments of a row in this package's own terms, and call."""
-        function = getattr(self.module(row.module), row.function)
+        module = self.module(row.module)
+        function = {"fit": fit_with, "loss_and_gradients": gradients_with}.get(row.function)
+        function = getattr(module, row.function) if function is None else partial(function, module)
         positional = [given for value in row.positional for given in self.given(value, row.function)]
         if self.name == "impl_torch" and row.function in self.module("optimizers").OPTIMIZERS:
             positional.insert(0, self.network(Network())[0].parameters())
@@ -494,6 +542,34 @@ def test_a_wrong_argument_is_refused_with_the_words_of_the_table(package, module
     wrong = [found for found in wrong if found[2] != (ValueError, found[3])]
     told = [f"{name} {keywords}: {found}, not {message!r}" for name, keywords, found, message in wrong]
     assert wrong == [], "\n".join(told)
+
+
+@pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the model holds them
+def test_parameters_of_another_model_are_refused(package):
+    made = Package(package)
+    (_, parameters), (model, _) = made.network(Network()), made.network(Network((2, 5, 1)))
+    x, y, optimizer = made.array(X), made.array(Y), made.given(OPTIMIZER)[0]
+    for given, words in (
+        (parameters, r"parameters 'W1' has shape \(3, 2\): must be \(5, 2\)"),
+        ({}, "parameters has no 'W1': must hold W1, b1, W2, b2"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made.module("training").start(model, given, optimizer)
+        with pytest.raises(ValueError, match=words):
+            made.module("training").fit(model, given, x, y, loss="binary_cross_entropy", optimizer=optimizer)
+
+
+@pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the optimizer holds its state
+def test_a_step_by_another_optimizer_than_the_state_s_is_refused(package):
+    made = Package(package)
+    model, parameters = made.network(Network())
+    optimizers, training = made.module("optimizers"), made.module("training")
+    state, x, y = training.start(model, parameters, optimizers.momentum()), made.array(X), made.array(Y)
+    words = r"optimizer has the slots \['first_moment', 'second_moment'\], state \['velocity'\]: must be the one"
+    with pytest.raises(ValueError, match=words):
+        training.train_step(model, state, x, y, loss="binary_cross_entropy", optimizer=optimizers.adam())
+    with pytest.raises(ValueError, match=r"state={.* is not allowed: must be what start returns"):
+        training.train_step(model, {}, x, y, loss="binary_cross_entropy", optimizer=optimizers.adam())
 
 
 def without_a_row(rows, found):

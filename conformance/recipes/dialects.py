@@ -70,6 +70,16 @@ def dialects() -> tuple[Dialect, ...]:
     )
 
 
+@cache
+def optimizer_names() -> tuple[str, ...]:
+    """Every dialect's name, as recipes have it.
+
+    >>> optimizer_names()[0]
+    'torch.SGD'
+    """
+    return tuple(f"{found.framework}.{found.builtin}" for found in dialects())
+
+
 def dialect(framework: str, builtin: str) -> Dialect:
     """The dialect of ``builtin``, written as the call that makes it: ``"Adam"``, ``"SGD(momentum=0.9)"``.
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from conformance.data.wording import shown
 from conformance.recipes.components import hashable, not_allowed
+from conformance.recipes.dialects import optimizer_names
 from reference_numpy.layers import LAYERS
 
 FILE = Path(__file__).with_name("layer_dialects.toml")
@@ -112,8 +113,15 @@ def layer_dialect(name: str, place: str = "dialect") -> LayerDialect:
     line = lines().get(framework, {}).get(builtin)
     if line is not None:
         raise ValueError(f"{place}={shown(name)} is not allowed: {line['no_dialect']}")
+    if short in optimizer_names():
+        raise ValueError(f"{place}={shown(name)} is not allowed: it is a dialect of an optimizer, not of a layer")
     own = [known for known in _dialects() if known.startswith(f"{framework}.")]
     raise ValueError(not_allowed(place, name, own or list(_dialects())))
+
+
+def is_layer_dialect(name: Any) -> bool:
+    """Whether a layer may be said so."""
+    return isinstance(name, str) and _short(name) in _dialects()
 
 
 def equal_layers(layer: str) -> tuple[LayerDialect, ...]:

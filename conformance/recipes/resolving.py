@@ -26,7 +26,8 @@ from conformance.recipes.components import (
     not_allowed,
     refuse,
 )
-from conformance.recipes.dialects import dialect, dialects
+from conformance.recipes.dialects import dialect, optimizer_names
+from conformance.recipes.layer_dialects import is_layer_dialect
 from reference_numpy.activations import ACTIVATIONS
 from reference_numpy.initializers import INITIALIZERS
 from reference_numpy.schedules import SCHEDULES
@@ -232,10 +233,13 @@ def _said(trial: Callable[[dict[str, Any]], Any], keywords: dict[str, Any]) -> s
 def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """The optimizer of a dialect, ``{dialect = "keras.Adam"}``, with the keywords that stand beside it changed."""
     framework, _, builtin = str(optimizer["dialect"]).partition(".")
+    if is_layer_dialect(optimizer["dialect"]):
+        named = f"optimizer.dialect={shown(optimizer['dialect'])}"
+        raise ValueError(f"{named} is not allowed: it is a dialect of a layer, not of an optimizer")
     try:
         found = dialect(framework, builtin)
     except ValueError as error:
-        near = nearest(str(optimizer["dialect"]), [f"{known.framework}.{known.builtin}" for known in dialects()])
+        near = nearest(str(optimizer["dialect"]), optimizer_names())
         raise ValueError(
             f"optimizer.dialect={shown(optimizer['dialect'])}: {cut(str(error), LONGEST_REFUSAL)}{near}"
         ) from error

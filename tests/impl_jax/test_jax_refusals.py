@@ -161,7 +161,7 @@ def test_what_the_reference_refuses_is_refused_in_its_words(call):
             {"augmentation_draws": [np.ones((1, 3))], "augmentations": [impl_jax.regularizers.gaussian_noise()]},
             r"augmentation draws 0 have shape \(1, 3\): must be \(1, 4\)",
         ),
-        ({"validation": (X[:0], Y[:0])}, "must hold at least one example"),
+        ({"validation": (X[:0], Y[:0])}, "validation x has 0 examples, validation y 0: must be the same number"),
     ],
 )
 def test_what_compiled_code_would_read_beyond_the_end_of_is_refused(changes, words):

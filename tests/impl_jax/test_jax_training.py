@@ -162,7 +162,7 @@ def test_the_gradient_of_the_input_comes_on_request():
         ({"epochs": 0}, "epochs=0 is not allowed: must be an integer >= 1"),
         ({"batch_size": 0}, "batch_size=0 is not allowed: must be None or an integer >= 1"),
         ({"loss": "categorical_cross_entropy"}, r"labels has shape \(20, 1\)"),
-        ({"batch_order": np.full((4, 60), 60)}, r"batch_order has shape \(4, 60\): must be \(4, 60\), of 0 .. 59"),
+        ({"batch_order": np.full((4, 60), 60)}, r"batch_order spans 60 .. 60: must be in 0 .. 59"),
         (
             {"dropout_masks": {1: np.ones((4, 60, 1), bool)}},
             r"dropout mask 1 has shape \(4, 60, 1\): must be \(4, 60, 8\)",

@@ -127,6 +127,7 @@ def test_a_recipe_s_initializer_is_that_of_a_layer_whose_dialect_names_none():
         ),
         ({"dialect": "torch.gru", "units": 3}, r"dialect='torch.gru' is not allowed: .*; did you mean 'torch.GRU'"),
         ({"dialect": "caffe.LSTM"}, r"dialect='caffe.LSTM' is not allowed: .*'torch.Linear', .*; did you mean .*LSTM'"),
+        ({"dialect": "keras.Adam"}, r"dialect='keras.Adam' is not allowed: it is a dialect of an optimizer, not of a"),
         ({"dialect": 7}, r"dialect=7 is not allowed: must be the name of a framework's layer"),
         ({"dialect": "flax.RNN"}, r"dialect='flax.RNN' is not allowed: it runs the cell that it is given: name that"),
         ({"dialect": "torch.RMSNorm"}, r"dialect='torch.RMSNorm' is not allowed: must be one of 'torch.Linear', "),

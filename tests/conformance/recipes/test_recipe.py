@@ -243,6 +243,10 @@ def test_a_dialect_is_written_out():
     assert recipe.optimizer.keywords["learning_rate"] == 0.01, "what stands beside the dialect is said by the recipe"
     with pytest.raises(ValidationError, match=r"optimizer.dialect='keras.Adamm': builtin='Adamm' is not allowed"):
         Recipe.model_validate(tomllib.loads(spoken.replace("keras.Adam", "keras.Adamm")))
+    with pytest.raises(
+        ValidationError, match=r"optimizer.dialect='keras.GRU' is not allowed: it is a dialect of a layer"
+    ):
+        Recipe.model_validate(tomllib.loads(spoken.replace("keras.Adam", "keras.GRU")))
     with pytest.raises(ValidationError, match=r"optimizer.name='lion' is not allowed for 'keras.Adam'"):
         Recipe.model_validate(tomllib.loads(spoken.replace("dialect =", 'name = "lion"\ndialect =')))
 
