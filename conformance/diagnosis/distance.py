@@ -50,6 +50,11 @@ def spreads(draws: Sequence[Observation], expectation: Expectation) -> bool:
     return any((side != sides[0]).any() for side in sides[1:])
 
 
+def is_beyond(found: Observation, expectation: Expectation) -> bool:
+    """Whether a sample lies beyond the range that chance allows."""
+    return bool(_sides(found, expectation).any())
+
+
 def _finite(one: Observation, other: Observation) -> tuple[Observation, Observation]:
     """Both with 0 where neither is finite and both are alike."""
     a, b = np.asarray(one.value), np.asarray(other.value)

@@ -7,9 +7,9 @@ import numpy as np
 
 from conformance.adapters.guarded import Malformed
 from conformance.checks import CHECKS
-from conformance.checks.observation import Key
+from conformance.checks.observation import Key, Observation
 from conformance.diagnosis.candidates import Candidate, CannotBeCarriedOut
-from conformance.diagnosis.distance import shares, spreads
+from conformance.diagnosis.distance import is_beyond, shares, spreads
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, Cause
 from conformance.diagnosis.misread import ill_conditioned, jittered
@@ -133,6 +133,8 @@ class Fits:
             otherwise = key.kind == "sample" and left.max(initial=0.0) > EXPLAINED
             if otherwise and self._may_draw(candidate, check, expectation):
                 left = np.zeros_like(left)
+            elif key.kind == "sample" and self._is_another_order(candidate, made[key], check, expectation):
+                left = np.full_like(left, np.inf)
             found.append(float(left.max(initial=0.0)))
             errors.append(float(measure_errors(observed[key], made[key]).max()) if left.size else 0.0)
             mended += key in self.evidence.failed[check] and found[-1] <= EXPLAINED
@@ -167,6 +169,18 @@ class Fits:
         drawn = np.stack([np.asarray(draw.value, np.float64) for draw in draws])
         distance = np.abs(observed.value - drawn.mean(axis=0))
         return bool((distance <= SPREAD * drawn.std(axis=0, ddof=1)).all())
+
+    def _is_another_order(self, candidate: Candidate, made: Observation, check: str, expectation: Expectation) -> bool:
+        """Whether a candidate puts the examples in an order that leaves nothing to chance, and another was seen.
+
+        How often an order comes again is then a share that no generator has a part in.
+        """
+        key = expectation.observation.key
+        observed = self.evidence.seen(check)[key]
+        if key.stage != "input" or np.array_equal(observed.value, made.value) or not is_beyond(made, expectation):
+            return False
+        draws = [draw[key] for draw in self.workshop.draws(candidate, check) if key in draw]
+        return all(np.array_equal(draw.value, made.value) for draw in draws)
 
 
 def builtins(recipe: Recipe, asked: Recipe) -> list[str]:
