@@ -126,6 +126,7 @@ SITUATIONS: dict[str, Situation] = {
     "simple rnn, no bias, masked": Situation(lambda layers: layers.simple_rnn(4, biases=0), _SEQUENCE, masked=True),
     "lstm": Situation(lambda layers: layers.lstm(4), _SEQUENCE),
     "lstm, forget bias": Situation(lambda layers: layers.lstm(4, gates="ifgo", forget_bias=1.0), _SEQUENCE),
+    "lstm, forget gate first": Situation(lambda layers: layers.lstm(4, gates="figo", forget_bias=1.0), _SEQUENCE),
     "lstm, other gates": Situation(lambda layers: layers.lstm(4, gates="ogfi", return_sequences=True), _SEQUENCE),
     "lstm, two biases, reverse": Situation(
         lambda layers: layers.lstm(4, biases=2, reverse=True, return_sequences=True), _SEQUENCE

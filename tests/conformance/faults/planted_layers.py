@@ -14,10 +14,13 @@ import numpy as np
 from conformance.faults.injection import PACKAGES, injected_module
 from reference_numpy import layers as reference
 
+AROUND = ("models.py", "training.py")
+
 
 def layers_with(implementation, edits):
-    """The ``layers`` module of a copy of a package with ``edits``."""
-    return injected_module(importlib.import_module(f"{PACKAGES[implementation]}.layers"), *edits)
+    """The ``layers`` module of a copy of a package with ``edits``; those around layers show in none of them."""
+    within = [edit for edit in edits if edit.file not in AROUND]
+    return injected_module(importlib.import_module(f"{PACKAGES[implementation]}.layers"), *within)
 
 
 def parts(situation):
