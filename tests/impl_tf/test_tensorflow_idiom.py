@@ -90,12 +90,13 @@ def test_every_epoch_visits_every_example_once_in_a_new_order(blobs):
 
 def test_an_epoch_is_traced_once_for_any_number_of_epochs_and_fits(blobs, monkeypatch):
     calls = []
+    original = losses.categorical_cross_entropy
 
+    @functools.wraps(original)
     def counted(*arguments, **options):
         calls.append(1)
         return original(*arguments, **options)
 
-    original = losses.categorical_cross_entropy
     monkeypatch.setitem(losses.LOSSES, "categorical_cross_entropy", counted)
     model, optimizer = classifier(normalization="batch_norm"), optimizers.adam(RATE)
 

@@ -241,4 +241,4 @@ def test_the_table_has_every_layer_that_the_page_of_layers_names(heading, framew
     cells = [line.split("|")[2] for line in section.splitlines() if line.startswith("| `")]
     named = {name for cell in cells for name in re.findall(r"[A-Z]\w+", cell)} - {"True", "False"}
     assert named <= {one.call.partition("(")[0] for one in table() if one.framework == framework}
-    assert set(MODULES) == {"torch", "keras", "nnx"}
+    assert set(MODULES) == {"torch", "keras", "flax"}
