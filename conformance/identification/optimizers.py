@@ -207,8 +207,12 @@ def _builtins(named: Named) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def differences(named: Named, dialect: Dialect) -> dict[str, Any]:
-    """The keywords in which a dialect differs from what was found, with its settings; those without effect aside."""
-    own, other = _effective(named.name, named.keywords), _effective(dialect.optimizer, dialect.keywords)
+    """The keywords in which a dialect differs from what was found, with its settings; those without effect aside.
+
+    What was found is the number as it is typed, and a dialect may have it in float32.
+    """
+    own = _effective(named.name, dialect.in_its_precision(named.keywords))
+    other = _effective(dialect.optimizer, dialect.keywords)
     return {name: value for name, value in other.items() if name in own and own[name] != value} | (
         {name: own[name] for name in own if name not in other and name == "amsgrad" and own[name] is not None}
     )

@@ -44,7 +44,11 @@ class Dialect(NamedTuple):
         >>> dialect("keras", "Lion").changed({"beta1": 0.8, "learning_rate": 0.1})["beta1"]
         0.800000011920929
         """
-        return self.keywords | _rounded(keywords, self.in_float32)
+        return self.keywords | self.in_its_precision(keywords)
+
+    def in_its_precision(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Keywords, rounded to float32 where the built-in rounds its own."""
+        return _rounded(keywords, self.in_float32)
 
     @property
     def differences(self) -> dict[str, Any]:

@@ -258,11 +258,7 @@ TF = [
             ),
         },
         ("forward", "activation", "A1 (training)", 0),
-        (
-            "no inverted_dropout and adam(epsilon_position='before_correction')",
-            "no inverted_dropout and the fault 'adam: epsilon-hat where epsilon outside is meant'",
-            "the fault 'dropout: kept units not scaled' and adam(epsilon_position='before_correction')",
-        ),
+        ("the fault 'dropout: kept units not scaled' and adam(epsilon_position='before_correction')",),
         layout="multiplied by 0.7",
     ),
     Fault(
@@ -365,7 +361,7 @@ JAX = [
             )
         },
         ("forward", "activation", "A1 (training)", 0),
-        ("no inverted_dropout", "the fault 'dropout: kept units not scaled'"),
+        ("the fault 'dropout: kept units not scaled'",),
         layout="multiplied by 0.7",
     ),
     Fault(
