@@ -260,7 +260,8 @@ TF = [
         ("forward", "activation", "A1 (training)", 0),
         (
             "the fault 'dropout: kept units not scaled' and adam(epsilon_position='before_correction')",
-            "the fault 'dropout: kept units not scaled' and the fault 'adam: epsilon-hat where epsilon outside is meant'",
+            "the fault 'dropout: kept units not scaled' and the fault"
+            " 'adam: epsilon-hat where epsilon outside is meant'",
         ),
         layout="multiplied by 0.7",
     ),
