@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.diagnosis.candidates import Candidate
-from conformance.diagnosis.stepping import Stepwise
+from conformance.diagnosis.stepping import Stepwise, penalised
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
 from conformance.recipes.recipe import Recipe
@@ -152,15 +152,13 @@ class _Misread(Stepwise):
         return {**found, "per_example": each, "data_loss": loss, "cost": np.asarray(loss + found["penalty"])}
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Any, weights: Array | None) -> Tensors:
-        model, penalties = self.session.model, self.session.objective["penalties"]
+        model = self.session.model
         _, values = model.forward(parameters, x, masks=masks)
         each, slope = self._formula(values[model.logits_name], y)
         share = 1 / len(x) if self._reduction == "mean" else 1.0
         own = model.backward(parameters, values, share * slope, masks=masks, input_gradient=x.dtype.kind == "f")
-        penalised = [name for name in parameters if name.startswith("W")]
-        for name in penalised:
-            own[name] = own[name] + sum(p.gradient(parameters[name], len(x)) for p in penalties)
-        penalty = sum(p.value([parameters[name] for name in penalised], len(x)) for p in penalties)
+        penalty, of_penalty = penalised(self.session, parameters, len(x))
+        own |= {name: own[name] + gradient for name, gradient in of_penalty.items()}
         return {"cost": np.asarray(self._of_batch(each) + penalty), **own}
 
     def _of_batch(self, each: Array) -> Array:

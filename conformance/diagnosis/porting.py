@@ -16,7 +16,7 @@ from conformance.adapters.session import State
 from conformance.checks.case import learning_rate
 from conformance.diagnosis.candidates import Candidate, changed
 from conformance.diagnosis.fits import Fits
-from conformance.diagnosis.stepping import Changed, Stepwise
+from conformance.diagnosis.stepping import Changed, Stepwise, penalised
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
 from conformance.recipes.components import Component
@@ -209,14 +209,11 @@ class _OfCost(Stepwise):
 
     def gradients(self, parameters: Tensors, x: Array, *batch: Any) -> Tensors:
         found = self.session.gradients(parameters, x, *batch)
-        penalties = self.session.objective.penalties
-        weights = {name: w for name, w in parameters.items() if name.startswith("W")}
-        penalty = sum(p.value(list(weights.values()), len(x)) for p in penalties)
+        penalty, own = penalised(self.session, parameters, len(x))
         loss, slope = self._change.value(float(found["cost"] - penalty), len(x), self._size)
-        scaled = {}
-        for name, gradient in found.items():
-            own = sum((p.gradient(weights[name], len(x)) for p in penalties), 0.0) if name in weights else 0.0
-            scaled[name] = slope * (gradient - own) + own
+        scaled = {
+            name: slope * (gradient - own.get(name, 0.0)) + own.get(name, 0.0) for name, gradient in found.items()
+        }
         return scaled | {"cost": np.asarray(loss + penalty)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.adapters.session import State, Training, TrainingState
 from conformance.checks.case import clip, constrain, initial_state, learning_rate
 from conformance.problems.problem import Problem
-from conformance.problems.tensors import Array
+from conformance.problems.tensors import Array, Tensors
 from reference_numpy import losses, regularizers
 
 
@@ -31,6 +31,14 @@ class Changed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.session, name)
+
+
+def penalised(session: Any, parameters: Tensors, examples: int) -> tuple[Any, Tensors]:
+    """The penalties of a session's cost over ``examples``, and their gradients by the weights that they are of."""
+    penalties = session.objective.penalties
+    weights = {name: parameters[name] for name in session.model.weight_names} if penalties else {}
+    value = sum(penalty.value(list(weights.values()), examples) for penalty in penalties)
+    return value, {name: sum(p.gradient(w, examples) for p in penalties) for name, w in weights.items()}
 
 
 class Stepwise(Changed):

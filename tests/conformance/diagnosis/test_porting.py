@@ -18,6 +18,7 @@ from conformance.diagnosis.porting import AddingUp, ByOutputs, Negated, OfCost, 
 from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, TORCH_MODULES, Start, TorchModules
 from conformance.diagnosis.substitutes import decaying, substitutes
 from conformance.faults.mutants import reference_with
+from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from reference_numpy import losses
 
@@ -236,6 +237,34 @@ def test_a_loss_that_misreads_its_logits_has_the_slope_that_it_says(words):
         step = 1e-6 * np.eye(z.size)[np.ravel_multi_index(place, z.shape)].reshape(z.shape)
         up, down = (formulas[words](z + sign * step, y)[0].sum() for sign in (1, -1))
         assert slope[place] == pytest.approx((up - down) / 2e-6, abs=1e-6)
+
+
+PENALTY = [{"name": "l2", "strength": 0.3, "convention": "half"}]
+LAYERED = DIGITS | {
+    "model": {"name": "network", "layers": [
+        {"name": "dense", "units": 4}, {"name": "activation", "function": "tanh"}, {"name": "dense", "units": 10},
+    ]},
+    "regularizers": PENALTY,
+}  # fmt: skip
+LAYERED.pop("initializer")
+
+
+@pytest.mark.parametrize("values", [DIGITS | {"regularizers": PENALTY}, LAYERED], ids=["dense", "network"])
+@pytest.mark.parametrize(
+    "change", [Misread("categorical_cross_entropy", UNNORMALISED), OfCost("factor", 2.0)], ids=["misread", "factor"]
+)
+def test_a_changed_cost_has_the_slope_that_it_says_penalties_and_all(values, change):
+    problem = prepare(Recipe.model_validate(values), "float64")
+    session = change.applied(NumpySession(problem), problem)
+    at, batch = problem.tape.initial_parameters, (problem.train_x[:5], problem.dataset.train_y[:5], {}, None)
+    gradients = session.gradients(at, *batch)
+    assert set(at) <= set(gradients)
+    for name, w in at.items():
+        direction = np.random.default_rng(1).standard_normal(w.shape)
+        up, down = (float(session.losses(at | {name: w + step * direction}, *batch)["cost"]) for step in (1e-6, -1e-6))
+        slope = float((gradients[name] * direction).sum())
+        assert slope == pytest.approx((up - down) / 2e-6, abs=1e-6), name
+    assert float(gradients["cost"]) == pytest.approx(float(session.losses(at, *batch)["cost"]))
 
 
 def test_what_may_stand_in_the_place_of_another_component_is_tried():
