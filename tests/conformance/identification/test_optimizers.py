@@ -75,6 +75,8 @@ def test_every_dialect_is_found(framework, builtin):
     says_the_dialect(framework, builtin)
 
 
+# What optax says of its own that are to go; where warnings are no errors, as in the command, they are asked as others.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Specifying a key:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(("framework", "name"), [(f, name) for f, names in OTHERS.items() for name in names])
 def test_an_optimizer_that_the_catalogue_has_not_is_none_known(framework, name):
