@@ -34,9 +34,9 @@ INTRODUCTION = """\
 initializer which formulation it is: it runs it in a process of its own, on inputs that tell formulations apart, and
 holds what it makes against the catalogue's. Below is what it answers of the optimizers of PyTorch, Keras and optax, and
 of the layers of PyTorch, Keras and Flax, each with its own defaults unless said; optax's are given a learning rate,
-which is no part of the answer. "Digits" are those to which a target agrees in float64 and in float32; a target that
-rounds its hyperparameters to float32 has fewer, unless it is known which. "None known" means that the catalogue has no
-such formulation.
+which is no part of the answer. "Digits" are those to which a target agrees in float64 and in float32, the last of
+which goes with how a machine takes sums; a target that rounds its hyperparameters to float32 has fewer, unless it is
+known which. "None known" means that the catalogue has no such formulation.
 
 A layer is made with small sizes where it needs some, is given inputs and random numbers in its arrays, and agrees only
 if its outputs, all gradients and its running averages do. The answer names the layer of `reference_numpy.layers` with

@@ -1,9 +1,11 @@
 """The optimizers of the frameworks against what the dialects, not ``identify``, say of them."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conformance.identification.optimizers import differences, identify
@@ -35,6 +37,8 @@ ROUNDED = {
     "keras.Adam": ("learning_rate", "the betas in 1 - beta^t"),
     "torch.NAdam": ("numbers made of the hyperparameters",),
 }
+
+DIGITS = re.compile(r"\| (\d+), (\d+) \|")
 
 
 def says_the_dialect(framework, builtin):
@@ -103,5 +107,9 @@ def test_the_page_has_every_optimizer_of_the_frameworks():
 
 @pytest.mark.slow
 def test_the_page_is_what_is_answered_now():
-    committed = Path(__file__).parents[3] / "docs" / "identified.md"
-    assert committed.read_text(encoding="utf-8") == page() + "\n"
+    """All words are; the digits are to one, since how a machine takes sums moves the last."""
+    committed = (Path(__file__).parents[3] / "docs" / "identified.md").read_text(encoding="utf-8")
+    now = page() + "\n"
+    assert DIGITS.sub("| digits |", committed) == DIGITS.sub("| digits |", now)
+    ours, theirs = (np.array(DIGITS.findall(text), int) for text in (committed, now))
+    assert np.abs(ours - theirs).max() <= 1
