@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from conformance.adapters.numpy import NumpySession
 from conformance.checks.case import Case, build_case
@@ -76,11 +77,23 @@ def situation(recipe: Recipe, dtype: str) -> tuple[Case, Expectations]:
     return case, floors.measure(case)
 
 
+def end_with_the_parent() -> None:
+    """Let this process end when the one that started it does, however that was: a pool's own would go on."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def main(*names: str) -> None:
     """Make the shipped file anew for some suites, all if none is named."""
     everything = ("full", "showcases")
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes that are about to start
-    with ProcessPoolExecutor(processors(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processors(), get_context("spawn"), end_with_the_parent) as pool:
         for line in remake(SHIPPED, _of(names or everything), _of(everything), pool.map):
             print(line, flush=True)
 

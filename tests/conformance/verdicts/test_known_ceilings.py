@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -390,3 +394,42 @@ def test_what_was_finished_before_it_was_broken_off_is_kept(know, cache, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         list(making.remake(file, [RECIPE], [RECIPE], broken_off))
     assert list(shipped(file)) == [name_of(RECIPE, RECIPE.dtypes[0])]
+
+
+PARENT = """
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from conformance.audit.ceilings import end_with_the_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_the_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_measures_ends_with_the_one_that_was_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT, encoding="utf-8")
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert is_running(child)
+        parent.kill()
+    for _ in range(300):
+        if not is_running(child):
+            return
+        time.sleep(0.1)
+    pytest.fail("it goes on after 30 seconds")
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2] != "Z"
+    except OSError:
+        return False
