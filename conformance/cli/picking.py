@@ -52,6 +52,7 @@ def pick(
     measured or something did not come to its end.
     """
     from conformance.cli.naming import brief, implementations
+    from conformance.picking.page import page
     from conformance.picking.pick import pick as find
     from conformance.runs.outcome import BadInput
 
@@ -73,7 +74,7 @@ def pick(
     else:
         show(found)
     if html is not None:
-        write_text(html, found.html())
+        write_text(html, page(found))
     _end(found)
 
 
@@ -102,7 +103,7 @@ def show(found: "Picked") -> None:
     if found.failing:
         say((", ".join(found.failing), "bold red"), " failed a comparison with the oracle: not recommended", fold=True)
     if found.dialects:
-        say(f"dialects, the same for all: built-ins that they train as, with keywords: {found.dialects}", fold=True)
+        say(("dialects", "bold"), f": by keywords each of them trains as the built-ins {found.dialects}", fold=True)
     for note in found.notes:
         say(note, fold=True)
     say()

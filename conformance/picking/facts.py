@@ -1,6 +1,5 @@
 """What is known of an implementation without running it: its installation, its code, and its dialects."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -29,24 +28,18 @@ def facts(name: str, recipes: Collection[Recipe]) -> dict[str, Any]:
 
 
 def dialects(recipes: Iterable[Recipe]) -> str:
-    """Of which frameworks, and how many built-ins of each, the optimizers and layers of recipes are, with keywords.
+    """The built-ins of the frameworks that the optimizers and layers of recipes are, with their keywords.
 
     The four packages have the same keywords, so it is the same for each of them.
 
     >>> from conformance.picking.asking import recipe_of
     >>> dialects([recipe_of("deep_network", "radam")])
-    'optimizers: torch 2, optax 1'
+    'torch.RAdam, optax.radam'
     """
     recipes = list(recipes)
     optimizers = {recipe.optimizer.name for recipe in recipes}
     layers = {layer.name for recipe in recipes for layer in all_layers(recipe.model.layers)}
-    found = {
-        "optimizers": Counter(each.framework for name in sorted(optimizers) for each in equal_builtins(name)),
-        "layers": Counter(each.framework for name in sorted(layers) for each in equal_layers(name)),
-    }
-    told = (
-        f"{kind}: {', '.join(f'{framework} {number}' for framework, number in counts.items())}"
-        for kind, counts in found.items()
-        if counts
-    )
-    return "; ".join(told)
+    found = [each for name in sorted(optimizers) for each in equal_builtins(name)]
+    names = [f"{each.framework}.{each.builtin}" for each in found]
+    names += [each.name for name in sorted(layers) for each in equal_layers(name)]
+    return ", ".join(dict.fromkeys(name.partition("(")[0] for name in names))

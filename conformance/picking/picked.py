@@ -97,12 +97,6 @@ class Picked:
             "incomplete": self.incomplete,
         }
 
-    def html(self) -> str:
-        """A page that needs no other file. Whatever a run named is escaped."""
-        from conformance.picking.page import page
-
-        return page(self)
-
     def _repr_html_(self) -> str:
         """What a notebook shows: what was trained, the table, and the recommendations."""
         shown = pd.DataFrame([row[1:] for row in self.lines], columns=list(self.table["implementation"]))

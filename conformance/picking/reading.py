@@ -21,9 +21,9 @@ _TABLES = ("optimizers", "losses", "initializers", "regularizers", "schedules")
 
 
 class Source(NamedTuple):
-    """A module: its lines, its definitions by name, and what it imports from the same package."""
+    """A module: its lines of code, its definitions by name, and what it imports from the same package."""
 
-    lines: list[str]
+    code: frozenset[int]
     definitions: dict[str, list[ast.stmt]]
     imported: dict[str, Place]  # an empty name: the module itself
 
@@ -41,33 +41,27 @@ def lines_used(implementation: str, recipes: Iterable[Recipe]) -> int:
         (module, line)
         for module, name in _reached(sources, begun, chosen)
         for statement in sources[module].definitions[name]
-        for line in code_lines(statement, sources[module].lines)
+        for line in sources[module].code.intersection(_span(statement))
     }
     return len(lines)
 
 
 def lines_of_package(implementation: str) -> int:
     """Lines of code, without blank ones, comments and docstrings, of all files of a package."""
-    return sum(
-        len(set(code_lines(ast.parse("\n".join(source.lines)), source.lines)))
-        for source in _sources(PACKAGES[implementation]).values()
-    )
+    return sum(len(source.code) for source in _sources(PACKAGES[implementation]).values())
 
 
-def code_lines(tree: ast.AST, lines: list[str]) -> Iterator[int]:
-    """The numbers of the lines of a piece of source that are neither blank nor a comment nor of a docstring."""
-    begin, end = (1, len(lines)) if isinstance(tree, ast.Module) else _span(tree)
-    told = {line for node in ast.walk(tree) for line in _docstring(node)}
-    for number in range(begin, end + 1):
-        text = lines[number - 1].strip()
-        if text and not text.startswith("#") and number not in told:
-            yield number
+def code_lines(text: str) -> frozenset[int]:
+    """The numbers of the lines of a source that are neither blank nor a comment nor of a docstring."""
+    told = {line for node in ast.walk(ast.parse(text)) for line in _docstring(node)}
+    stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
+    return frozenset(n for n, line in stripped if line and not line.startswith("#") and n not in told)
 
 
-def _span(tree: ast.AST) -> tuple[int, int]:
-    decorated = [decorator.lineno for decorator in getattr(tree, "decorator_list", ())]
-    begin, end = tree.lineno, tree.end_lineno  # type: ignore[attr-defined]
-    return min([begin, *decorated]), end
+def _span(statement: ast.stmt) -> range:
+    """The lines of a statement, with its decorators."""
+    decorated = [decorator.lineno for decorator in getattr(statement, "decorator_list", ())]
+    return range(min([statement.lineno, *decorated]), (statement.end_lineno or statement.lineno) + 1)
 
 
 def _docstring(node: ast.AST) -> range:
@@ -152,7 +146,7 @@ def _source(text: str) -> Source:
         else:
             for name in _defined(statement):
                 definitions.setdefault(name, []).append(statement)
-    return Source(text.splitlines(), definitions, imported)
+    return Source(code_lines(text), definitions, imported)
 
 
 def _defined(statement: ast.stmt) -> list[str]:

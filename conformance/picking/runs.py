@@ -58,7 +58,7 @@ def hold(asked: Asked, names: Sequence[str], folder: Path | None, *, quick: bool
             explain=False,
             reuse=True,
         )
-        carry_out(plan, progress)
+        carry_out(plan, lambda worker, done, total: progress(f"check {worker}", done, total))
         chosen = Chosen(Run(plan.folder), {asked.recipe.name: asked.recipe}, asked.dtype, tuple(names))
         _read(chosen.run)
     return chosen

@@ -113,14 +113,14 @@ def time_all(asked: Asked, names: Sequence[str], effort: Effort, progress: Progr
     lost: dict[str, Timings] = {}
     for number in range(effort.processes):
         for name in names:
-            progress(name, number, effort.processes)
+            progress(f"time {name}", number, effort.processes)
             if name not in lost:
                 answer = _ask(name, asked, effort)
                 if isinstance(answer, Timing):
                     found[name].append(answer)
                 else:
                     lost[name] = answer
-            progress(name, number + 1, effort.processes)
+            progress(f"time {name}", number + 1, effort.processes)
     return {name: lost.get(name, Timings(tuple(found[name]))) for name in names}
 
 

@@ -5,6 +5,7 @@ package is imported before anything of the harness is, so that the time and the 
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from conformance.runs.timing import Timed
 
 REQUEST = "request.json"
+FORMER = 2  # trainings before those that are repeated: the first, and one to warm up
+FEW, PATIENCE = 5, 4  # fewer repetitions than so many are waited for, so many times as long
 MODULES = ("models", "optimizers", "training")  # that somebody imports who trains
 WITHOUT_KEPT_PROGRAMS = {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # so that what is compiled is compiled
 
@@ -32,16 +35,23 @@ def import_seconds(package: str) -> float:
 
 
 def trainings(session: "Timed", problem: "Problem", seconds: float, most: int) -> list[tuple[float, int]]:
-    """Seconds and steps of the same training, made for ``seconds``: first, once to warm up, and at least once more."""
+    """Seconds and steps of the same training: first, once to warm up, and again for ``seconds``.
+
+    Again means at least once; five times, if these do not take more than four times as long; and ``most`` times.
+    """
     from conformance.checks.free_running import train
 
     found: list[tuple[float, int]] = []
-    until = 0.0
-    while len(found) < 3 or (len(found) < most and time.perf_counter() < until):
+    begun = math.inf
+    while len(found) < FORMER + most:
+        since, again = time.perf_counter() - begun, len(found) - FORMER
+        if again >= 1 and since >= (seconds if again >= FEW else PATIENCE * seconds):
+            break
         session.calls.clear()
         train(session, problem)
         found.append((sum(call.seconds for call in session.calls), sum(call.steps for call in session.calls)))
-        until = until or time.perf_counter() + seconds
+        if len(found) == FORMER:
+            begun = time.perf_counter()
     return found
 
 
