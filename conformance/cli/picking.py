@@ -1,12 +1,13 @@
 """``conformance pick``: which implementation to take for one's own code."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conformance.cli.display import Exit, progress_bars, say, show_table, stop
+from conformance.cli.display import Exit, progress_bars, say, show_table, stop, untold
 from conformance.cli.outputs import require_file, require_folder, write_text
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def pick(
         require_folder("--output", output)
     try:
         names = None if implementation is None else implementations(implementation)
-        with progress_bars() as progress:
+        with progress_bars() if run is None else nullcontext(untold) as progress:
             found = find(
                 model, optimizer, recipe=recipe, implementations=names, device=device, dtype=dtype, quick=quick,
                 run=run, output=output, progress=progress,

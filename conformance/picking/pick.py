@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,6 @@ from conformance.runs.outcome import Incomplete
 BUSY = 0.5  # other processes for each processor, above which times are told to be of a busy machine
 
 
-def untold(worker: str, done: int, total: int) -> None:
-    """Progress that nobody is told."""
-
-
 def pick(
     model: str | None = None,
     optimizer: str | None = None,
@@ -39,7 +36,7 @@ def pick(
     quick: bool = False,
     run: str | Path | None = None,
     output: str | Path | None = None,
-    progress: Progress = untold,
+    progress: Progress = lambda worker, done, total: None,
 ) -> Picked:
     """Set the implementations side by side on one training, and recommend one for each goal.
 
@@ -80,14 +77,16 @@ def measure(asked: Asked, *, quick: bool, output: Path | None, progress: Progres
     effort = QUICK if quick else THOROUGH
     timings = time_all(asked, there, effort, progress)
     held = [name for name in there if not timings[name].problem]
-    margins, incomplete = _margins(asked, held, output, quick=quick, progress=progress)
+    with ThreadPoolExecutor(1) as pool:  # files are counted while others work, when nothing is timed any more
+        known = {name: pool.submit(facts, name, [asked.recipe]) for name in asked.implementations}
+        margins, incomplete = _margins(asked, held, output, quick=quick, progress=progress)
     crashed = [f"{name}: {timing.problem}" for name, timing in timings.items() if timing.crashed]
     rows = []
     for name in asked.implementations:
         problem = problem_of(probes[name], asked.device) or timings[name].problem
         values = timings[name].values if name in timings else {}
         seen = {"implementation": name, "problem": problem, "devices": ", ".join(probes[name].devices)}
-        rows.append(facts(name, [asked.recipe]) | values | margins.get(name, {}) | seen)
+        rows.append(known[name].result() | values | margins.get(name, {}) | seen)
     return Picked(
         training=described(asked),
         source=_measured_by(effort.processes, quick=quick),

@@ -114,11 +114,11 @@ def steps_of(recipe: Recipe, extent: Extent) -> int:
 
 def _data(recipe: Recipe, extent: Extent, dtype: str) -> Iterator[str]:
     examples, real = recipe.dataset.examples or extent.examples, f'.astype("{dtype}")'
-    inputs = f"standard_normal(({examples}, {extent.features}))"
-    if extent.vocabulary is not None:
+    inputs = f"standard_normal(({examples}, {extent.features})){real}"
+    if extent.vocabulary is not None:  # tokens
         inputs = f"integers(0, {extent.vocabulary}, ({examples}, {extent.features}))"
     yield "generator = np.random.default_rng(0)"
-    yield f"x = generator.{inputs}{real}  # in place of your inputs"
+    yield f"x = generator.{inputs}  # in place of your inputs"
     labels = f"generator.integers(0, {extent.classes}, {examples})"
     if recipe.loss.name == "mean_squared_error":
         several = f"generator.standard_normal(({examples}, {extent.targets})){real}"

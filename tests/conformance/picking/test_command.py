@@ -12,6 +12,7 @@ import conformance
 from conformance.adapters.probing import Probe
 from conformance.adapters.registry import OWN
 from conformance.cli import app
+from conformance.cli.display import untold
 from conformance.picking import pick as picking
 from conformance.picking import timing
 from conformance.picking.asking import ask
@@ -242,7 +243,7 @@ def test_one_that_is_lost_is_not_asked_again_and_the_others_are_in_turn(monkeypa
         return Timings(problem="gone", crashed=True) if name == "tf" else MEASURED["numpy"].found[0]
 
     monkeypatch.setattr(timing, "_ask", answer)
-    found = timing.time_all(ask(), ["numpy", "tf", "jax"], Effort(2, 0.1), picking.untold)
+    found = timing.time_all(ask(), ["numpy", "tf", "jax"], Effort(2, 0.1), untold)
     assert asked == ["numpy", "tf", "jax", "numpy", "jax"]
     assert (len(found["jax"].found), found["tf"].problem, found["tf"].values) == (2, "gone", {})
 
@@ -252,7 +253,7 @@ def test_a_comparison_that_could_not_be_made_is_told(monkeypatch):
         raise Incomplete("the disk is full")
 
     monkeypatch.setattr("conformance.picking.runs.hold", hold)
-    assert picking._margins(ask(), ["numpy"], None, quick=True, progress=picking.untold) == ({}, "the disk is full")
+    assert picking._margins(ask(), ["numpy"], None, quick=True, progress=untold) == ({}, "the disk is full")
 
 
 def test_a_busy_machine_is_told(monkeypatch):
@@ -266,10 +267,10 @@ def test_a_busy_machine_is_told(monkeypatch):
 @pytest.mark.slow
 def test_a_process_that_ends_or_says_nothing_is_told(monkeypatch):
     slow = ask(recipe="digits-softmax-adam-dropout-l2", implementations=["numpy"])
-    found = timing.time_all(slow, ["numpy"], Effort(1, 0.1, timeout=0.01), picking.untold)["numpy"]
+    found = timing.time_all(slow, ["numpy"], Effort(1, 0.1, timeout=0.01), untold)["numpy"]
     assert (found.problem, found.crashed) == ("no answer within 0.01 s", True)
     monkeypatch.setitem(timing.PACKAGES, "numpy", "no_such_package")
-    found = timing.time_all(slow, ["numpy"], Effort(1, 0.1), picking.untold)["numpy"]
+    found = timing.time_all(slow, ["numpy"], Effort(1, 0.1), untold)["numpy"]
     assert "no_such_package cannot be imported: ModuleNotFoundError" in found.problem
 
 

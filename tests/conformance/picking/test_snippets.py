@@ -20,6 +20,7 @@ from reference_numpy import models
 # Of dense layers and of a network, with penalties, clipping, schedules, norms, weights and another initializer.
 VARIED = (
     "digits-batch-norm", "attributes-multi-task", "moons-lion-weighted", "digits-layer-norm-augmented", "layers-lenet",
+    "layers-characters-lstm",
 )  # fmt: skip
 
 
@@ -71,7 +72,8 @@ def check_model(name: str) -> None:
     built = recipe.build_model(models, features=extent.features, classes=extent.classes, targets=extent.targets)
     assert without_options(namespace["model"]) == without_options(built), code
     data = np.random.default_rng(0)
-    x = data.integers(0, extent.vocabulary or 2, (5, extent.features)).astype(float)
+    x = data.integers(0, extent.vocabulary or 2, (5, extent.features))
+    x = x if extent.vocabulary else x.astype(float)
     parameters = models.initialize(built, data, **({} if recipe.is_network else {"initializer": "scaled_normal"}))
     values = [models.intermediates(model, parameters, x, training=True) for model in (namespace["model"], built)]
     assert all(np.array_equal(values[0][tensor], value) for tensor, value in values[1].items()), code
