@@ -124,10 +124,11 @@ def test_a_call_that_is_too_long_has_a_line_for_each_argument():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("implementation", OWN)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_code_runs_alone_in_each_implementation(implementation, dtype):
-    recipes = [*(ask(model=model).recipe for model in TRAININGS), *map(find, VARIED)]
+    recipes = [*(ask(model=model).recipe for model in ("deep_network", "network")), *map(find, VARIED[:2])]
     codes = [snippet(implementation, recipe, dtype) for recipe in recipes]
     ended = subprocess.run([sys.executable, "-c", "\n".join(codes)], capture_output=True, text=True)
     assert ended.stdout == "".join(map(told, codes)), ended.stderr
