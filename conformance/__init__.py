@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from conformance.api import run
     from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.identification.identify import identify
+    from conformance.picking.pick import pick
+    from conformance.picking.picked import Picked
     from conformance.recipes.files import load_recipe
     from conformance.recipes.recipe import Recipe
     from conformance.reports.plots import plot
@@ -42,6 +44,7 @@ __all__ = [
     "Comparison",
     "History",
     "PairResult",
+    "Picked",
     "Recipe",
     "Run",
     "WeightsComparison",
@@ -54,6 +57,7 @@ __all__ = [
     "load_recipe",
     "load_run",
     "pair",
+    "pick",
     "plot",
     "record",
     "run",
@@ -79,6 +83,8 @@ _HOMES = {
     "PairResult": "exchange.pair",
     "WeightsComparison": "exchange.pair",
     "pair": "exchange.pair",
+    "Picked": "picking.picked",
+    "pick": "picking.pick",
     "plot": "reports.plots",
     "record": "exchange.pair",
     "run": "api",

@@ -31,7 +31,7 @@ ROOMS = (
     {"reports", "diagnosis"},
     {"exchange"},
     {"runs", "vectors"},
-    {"audit", "identification", "testing"},
+    {"audit", "identification", "picking", "testing"},
     {"cli"},
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, show_table, stop
-from conformance.cli.outputs import require_file
+from conformance.cli.outputs import require_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def compare(
     else:
         show_comparison(found)
     if html is not None:
-        _write(html, page(found))
+        write_text(html, page(found))
     if len(found.incomplete):
         raise typer.Exit(Exit.INCOMPLETE)
     if found.nothing_compared:
@@ -147,10 +147,3 @@ def _rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
     from conformance.verdicts.record import for_json
 
     return [for_json({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        stop(Exit.INCOMPLETE, f"{file}: cannot be written: {error.strerror}")

@@ -20,6 +20,14 @@ def require_folder(option: str, path: Path) -> None:
     _require(option, path, folder=True)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a file, or end the command where that is not possible."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        stop(Exit.INCOMPLETE, f"{file}: cannot be written: {error.strerror}")
+
+
 def _require(option: str, path: Path, *, folder: bool) -> None:
     try:
         if folder:

@@ -1,15 +1,13 @@
 """What is told of a comparison of runs: the same sections for the command line and for a page."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from conformance.reports.plain_page import render
 from conformance.results.comparison import Comparison
 
-ASSETS = Path(__file__).parent / "assets"
 ROWS = 1000  # of each table of the page
 EXPLANATIONS = {
     "Overview": "What both runs hold, and how much of it differs. A regression is a record that came to not pass.",
@@ -42,15 +40,9 @@ def sections(comparison: Comparison) -> list[Section]:
 
 def page(comparison: Comparison) -> str:
     """A page in HTML that needs no other file. Whatever a run named is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render(
+        "comparison.html", comparison=comparison, sections=sections(comparison), limit=ROWS, result=result(comparison)
     )
-    template = environment.get_template("comparison.html")
-    return template.render(comparison=comparison, sections=sections(comparison), limit=ROWS, result=result(comparison))
 
 
 def result(comparison: Comparison) -> str:

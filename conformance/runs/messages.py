@@ -54,6 +54,10 @@ class MessageStream:
         """All checks of a task are done: how long its training takes, and the memory of the process."""
         self._send(kind="measured", **measured._asdict())
 
+    def timed(self, **found: Any) -> None:
+        """An implementation was timed alone: its import, its first training, and those after it."""
+        self._send(kind="timed", **found)
+
     def made(self, informative_steps: float, steps: int) -> None:
         """The oracle's case lies in the run's folder."""
         self._send(kind="made", informative_steps=informative_steps, steps=steps)

@@ -6,8 +6,6 @@ that it takes from then on; nobody else's, where a call may have effects that it
 """
 
 import math
-import resource
-import sys
 import time
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from conformance.adapters.registry import OWN, available
 from conformance.adapters.session import Training, TrainingState
 from conformance.checks.free_running import train
 from conformance.problems.problem import Problem
+from conformance.runs.peak import peak_mib
 
 MOST_SECONDS = 1.0  # of a first call, above which there is no second one
 
@@ -78,9 +77,3 @@ def _seconds_once_more(session: Timed, problem: Problem) -> float:
         train(session, problem)
         return sum(call.seconds for call in session.calls[before:])
     return math.nan
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,5 +1,7 @@
 """Trainings are timed as they are made, and once more where nobody minds."""
 
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import numpy as np
@@ -106,3 +108,12 @@ def test_the_second_training_comes_when_every_check_has_been_seen(small_recipe, 
     stream.measured.side_effect = lambda measured: order.append("measured")
     worker.look_at("numpy", NumpyAdapter("cpu"), store, store, stream, task, ["free_running", "native"], own=True)
     assert order == ["fit", "free_running", "native", "fit", "measured"]
+
+
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it():
+    """What getrusage counts on Linux, and /proc does not."""
+    held = np.ones(40_000_000)
+    code = "from conformance.runs.peak import peak_mib; print(peak_mib())"
+    peak = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    if sys.platform == "linux":
+        assert 1 < peak < 100 < held.nbytes / 2**20
