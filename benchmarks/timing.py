@@ -31,18 +31,6 @@ class Spread(NamedTuple):
             return cls(values[0], values[0], values[0])
         return cls(*statistics.quantiles(values, n=4, method="inclusive"))
 
-    @property
-    def width(self) -> float:
-        """The distance of the quartiles, in medians."""
-        return (self.upper - self.lower) / self.median
-
-
-class Ratio(NamedTuple):
-    """The paired ratios of two works: their spread, and an interval of confidence for their median."""
-
-    spread: Spread
-    interval: tuple[float, float]
-
 
 def interleave(
     works: Mapping[str, Callable[[], object]],
@@ -76,22 +64,21 @@ def interleave(
     return found
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, confidence: float = 0.95) -> Ratio:
+def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """``ours / theirs`` round by round. Raises ValueError unless both have the same number of rounds.
 
-    >>> paired_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 2.0]).spread.median
-    2.0
+    >>> paired_ratios([2.0, 4.0, 6.0], [1.0, 2.0, 2.0])
+    [2.0, 2.0, 3.0]
     """
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return Ratio(Spread.of(ratios), median_interval(ratios, confidence))
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """An interval that holds the median of what the values are drawn from, whatever their distribution is.
 
     It is from the ``k``-th smallest to the ``k``-th largest of ``n`` values, ``k`` the largest number for which
-    ``2 P(Binomial(n, 1/2) < k) <= 1 - confidence``; of fewer than six values at 0.95 it is their range. It supposes that
-    the values are independent; where a disturbance outlasts a round it is too narrow.
+    ``2 P(Binomial(n, 1/2) < k) <= 1 - confidence``; of fewer than six values at 0.95 it is their range. It supposes
+    that the values are independent; where a disturbance outlasts a round it is too narrow.
 
     >>> median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
     (2.0, 8.0)
@@ -105,11 +92,14 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return ordered[k - 1], ordered[n - k]
 
 
-def together(spreads: Sequence[Spread]) -> Spread:
-    """One spread for those of several processes: the median of medians, between the outermost quartiles.
+def pooled(processes: Sequence[Sequence[float]]) -> Spread:
+    """One spread for the values of several processes: the median of all, between the outermost quartiles of any.
 
-    >>> together([Spread(1.0, 2.0, 3.0), Spread(2.0, 3.0, 5.0), Spread(2.0, 2.5, 3.0)])
-    Spread(lower=1.0, median=2.5, upper=5.0)
+    So it holds what differs from one process to the next, such as where its arrays lie.
+
+    >>> pooled([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+    Spread(lower=1.5, median=3.0, upper=4.5)
     """
-    middle = statistics.median(spread.median for spread in spreads)
-    return Spread(min(s.lower for s in spreads), middle, max(s.upper for s in spreads))
+    each = [Spread.of(values) for values in processes]
+    middle = statistics.median(value for values in processes for value in values)
+    return Spread(min(spread.lower for spread in each), middle, max(spread.upper for spread in each))

@@ -129,7 +129,7 @@ class DenseWorkload(Workload):
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a framework's own layers are said in the packages' keywords: the order of a flattened image, and the gates."""
+    """A framework's own layers in the packages' keywords: the order of a flattened image, gates and biases."""
 
     flatten: str = "channels_last"
     lstm: Mapping[str, Any] | None = None
@@ -197,7 +197,7 @@ def bag(k: Any, conventions: Conventions) -> list[Any]:
 
 
 def transformer(k: Any, conventions: Conventions) -> list[Any]:
-    """A block of attention and one of dense layers, each with a residual and a layer norm after it; the mean over time."""
+    """Attention, then two dense layers, each with a residual and a layer norm after it; the mean over time."""
     forward = k.sequence(k.dense(128), k.activation("relu"), k.dense(64))
     return [
         k.residual(k.attention(4)), k.layer_norm(), k.residual(forward), k.layer_norm(),
@@ -219,6 +219,7 @@ DENSE = (
     DenseWorkload("signs", 1080, 32, 2, layer_sizes=(12288, 25, 12, 6)),
     DenseWorkload("wide", 4096, 128, 2, layer_sizes=(784, 512, 256, 10)),
 )
+COLD = DENSE[4]  # of which first steps are taken
 LAYERED = (
     LayerWorkload("lenet", 320, 32, 1, layers=lenet, input_shape=(28, 28, 1)),
     LayerWorkload("lstm", 320, 32, 1, layers=lstm, input_shape=(32, 32)),

@@ -42,9 +42,7 @@ def to_numpy(named: Mapping[str, Any]) -> Tensors:
 class Fit(Trainer[Workload]):
     """The project's ``fit``."""
 
-    def __init__(
-        self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
         self.model = workload.model(impl_jax)
         self.initial = arrays(workload.initial())

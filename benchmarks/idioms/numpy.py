@@ -25,14 +25,18 @@ def use(device: str, dtype: str) -> None:
 
 
 class Fit(Trainer[Workload]):
-    """The project's ``fit``."""
+    """The project's ``fit``, from ``initial`` where another start than the workload's is given."""
 
     def __init__(
-        self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None
+        self,
+        workload: Workload,
+        order: Array | None = None,
+        adam: Mapping[str, Any] | None = None,
+        initial: Tensors | None = None,
     ) -> None:
         super().__init__(workload, order)
         self.model = workload.model(reference_numpy)
-        self.initial, self.data = workload.initial(), workload.data()
+        self.initial, self.data = initial or workload.initial(), workload.data()
         self.optimizer = optimizers.adam(workload.learning_rate, **(adam or {}))
         self.trained = self.initial
 

@@ -11,6 +11,7 @@ import impl_tf.layers
 import impl_tf.models
 from benchmarks import contenders
 from benchmarks.contenders import BETA1, BETA2, EPSILON, Trainer, W
+from benchmarks.processes import KERAS_EPOCHS
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_tf import optimizers, training
 
@@ -20,7 +21,6 @@ KERAS_ADAM: Mapping[str, Any] = {
     "epsilon_position": "before_correction",
     "correction_precision": "float32",
 }
-KERAS_EPOCHS = 20  # at most: each epoch costs as much as many small steps
 
 
 def use(device: str, dtype: str) -> None:
@@ -35,9 +35,7 @@ def use(device: str, dtype: str) -> None:
 class Fit(Trainer[Workload]):
     """The project's ``fit``."""
 
-    def __init__(
-        self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
         self.model = project_model(workload)
         x, y = workload.data()
@@ -73,7 +71,7 @@ class Batched(Trainer[W]):
 
 
 class Best(Batched[DenseWorkload]):
-    """Loops over steps compiled by XLA, with the gradient and Adam in them; an epoch's examples are gathered at once."""
+    """Loops over steps compiled by XLA, gradient and Adam in them; an epoch's examples are gathered at once."""
 
     def __init__(self, workload: DenseWorkload, order: Array | None = None) -> None:
         super().__init__(workload, order)

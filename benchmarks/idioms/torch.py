@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,9 +46,7 @@ def to_numpy(named: Mapping[str, Tensor]) -> Tensors:
 class Fit(Trainer[Workload]):
     """The project's ``fit``."""
 
-    def __init__(
-        self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
         self.model = workload.model(impl_torch).to(getattr(torch, workload.dtype)).to(torch.get_default_device())
         self.model.load_parameters(workload.initial())

@@ -35,9 +35,7 @@ def norm(p: Tensors, path: str) -> Tree:
 def by_gate(p: Tensors, gates: str) -> dict[str, dict[str, Any]]:
     """The blocks of a recurrent layer's arrays: ``{"W": {"i": ...}, ...}``."""
     names = [name for name in ("W", "U", "b", "b_h") if f"1.{name}" in p]
-    return {
-        name: dict(zip(gates, np.split(p[f"1.{name}"], len(gates)), strict=True)) for name in names
-    }
+    return {name: dict(zip(gates, np.split(p[f"1.{name}"], len(gates)), strict=True)) for name in names}
 
 
 class LeNet(nn.Module):

@@ -64,9 +64,7 @@ def transformer(p: Tensors) -> Network:
     z = layers.LayerNormalization(epsilon=1e-5)(attended + forward)
     model = keras.Model(x, layers.Dense(10)(layers.GlobalAveragePooling1D()(z)))
     projections = [
-        value
-        for part in "qkv"
-        for value in (p[f"1.W_{part}"].T.reshape(64, 4, 16), p[f"1.b_{part}"].reshape(4, 16))
+        value for part in "qkv" for value in (p[f"1.W_{part}"].T.reshape(64, 4, 16), p[f"1.b_{part}"].reshape(4, 16))
     ]
     attention = [*projections, p["1.W_o"].T.reshape(4, 16, 64), p["1.b_o"]]
     norms = [[p[f"{path}.gamma"], p[f"{path}.beta"]] for path in ("2", "4")]
