@@ -18,13 +18,13 @@ from benchmarks.measuring import WORKLOADS, Plan, measure
 from benchmarks.page import page
 from benchmarks.plot import ratios
 from benchmarks.processes import FRAMEWORKS, WorkerError, findings
+from benchmarks.tasks import AGREEMENT
 from conformance.recipes.components import choose, choose_all
 from conformance.reports.plots import save
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "reports" / "benchmarks"
 DIFFERS, BAD_INPUT, FAILED = 1, 2, 3
-AGREEMENT = 1e-10  # learning rates, in float64: another place of Adam's epsilon shows from 1e-6 on
 
 app = typer.Typer(add_completion=False, help=__doc__)
 

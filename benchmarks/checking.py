@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -62,7 +63,7 @@ def check(
     return [in_words(cell, with_ratios=True) for _, cell in slower(doubted, times_frame(rounds(again, say))).iterrows()]
 
 
-def in_words(cell: "pd.Series[object]", with_ratios: bool = False) -> str:
+def in_words(cell: "pd.Series[Any]", with_ratios: bool = False) -> str:
     """A cell by its name, and what it was and is."""
     name = f"{cell['framework']}, {cell['workload']}, fit / {cell['contender']} ({cell['device']})"
     if not with_ratios:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from benchmarks.workloads import Array, DenseWorkload, LayerWorkload, Tensors, Workload
+from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 
 W = TypeVar("W", bound=Workload)
 
@@ -53,10 +53,12 @@ class Trainer(Work[W]):
 class LayerTrainer(Protocol):
     """A work that trains a network of layers."""
 
-    workload: LayerWorkload
+    @property
+    def workload(self) -> Workload:
+        """See :class:`Work`, as what follows."""
 
     def run(self) -> None:
-        """See :class:`Work`."""
+        """Make the workload's steps."""
 
     def first_cost(self) -> float:
         """The cost of the first batch of the data, by a trainer of one step at the initial parameters."""

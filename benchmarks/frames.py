@@ -1,6 +1,7 @@
 """What was measured, as frames: every round, the times made of them, and what is cold."""
 
 import json
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,8 +39,8 @@ class Measured(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> "Measured":
         """What :meth:`write` wrote. Raises FileNotFoundError where it did not."""
-        frames = (pd.read_csv(folder / f"{name}.csv") for name in ("rounds", "times", "cold"))
-        return cls(*frames, json.loads((folder / "machine.json").read_text(encoding="utf-8")))
+        rounds, times, cold = (pd.read_csv(folder / f"{name}.csv") for name in ("rounds", "times", "cold"))
+        return cls(rounds, times, cold, json.loads((folder / "machine.json").read_text(encoding="utf-8")))
 
 
 def write_frame(frame: pd.DataFrame, file: Path) -> None:
@@ -82,15 +83,12 @@ def by_process(rounds: pd.DataFrame) -> list[list[float]]:
 
 def cold_frame(findings: Iterable[tuple[str, str, str, dict[str, float]]]) -> pd.DataFrame:
     """A row for each quantity, from ``(framework, device, what, finding)``, one for each process."""
-    rows = [
-        (framework, device, what, quantity, value)
-        for framework, device, what, found in findings
-        for quantity, value in found.items()
-    ]
-    keys = COLD[:4]
-    grouped = pd.DataFrame(rows, columns=[*keys, "value"]).groupby(keys, sort=False)["value"]
-    named = {"processes": "count", "median": "median", "least": "min", "most": "max"}
-    return grouped.agg(**named).reset_index()[COLD]
+    values: dict[tuple[str, str, str, str], list[float]] = {}
+    for framework, device, what, found in findings:
+        for quantity, value in found.items():
+            values.setdefault((framework, device, what, quantity), []).append(value)
+    rows = [(*key, len(each), statistics.median(each), min(each), max(each)) for key, each in values.items()]
+    return pd.DataFrame(rows, columns=COLD)
 
 
 def is_wide(times: pd.DataFrame) -> "pd.Series[bool]":

@@ -41,7 +41,7 @@ class Plan:
     @classmethod
     def quick(cls, **chosen: Any) -> "Plan":
         """Enough to see that everything works; its numbers are not to be relied on."""
-        settings = {"workloads": QUICK_WORKLOADS, "seconds": 0.1, "least": 3, "processes": 1, "cold": 1}
+        settings: dict[str, Any] = {"workloads": QUICK_WORKLOADS, "seconds": 0.1, "least": 3, "processes": 1, "cold": 1}
         return cls(**(settings | {"cold_contenders": ("fit",)} | chosen))
 
 

@@ -92,12 +92,11 @@ def tables(times: pd.DataFrame, workloads: Sequence[AnyWorkload]) -> Iterator[st
 
 def cells(by_contender: pd.DataFrame, others: Sequence[str]) -> Iterator[str]:
     """A workload's time of ``fit`` and its ratios."""
-    fit = by_contender.loc["fit"]
-    yield ranged(fit["microseconds"], fit["microseconds_lower"], fit["microseconds_upper"])
+    yield ranged(*by_contender.loc["fit", ["microseconds", "microseconds_lower", "microseconds_upper"]])
     wide = is_wide(by_contender)
     for name in others:
-        cell = by_contender.loc[name]
-        yield ("~" if wide[name] else "") + ranged(cell["ratio"], cell["interval_lower"], cell["interval_upper"])
+        ratio = ranged(*by_contender.loc[name, ["ratio", "interval_lower", "interval_upper"]])
+        yield f"~{ratio}" if wide[name] else ratio
 
 
 def cold_table(cold: pd.DataFrame) -> Iterator[str]:

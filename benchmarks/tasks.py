@@ -15,6 +15,7 @@ from benchmarks.workloads import COLD, DENSE, LAYERED, SMALL, DenseWorkload, Lay
 Finding = dict[str, Any]
 
 ROUNDING = 2**-17  # relative: of a cost in float32, whose sums over thousands of terms lose six of its 24 bits
+AGREEMENT = 1e-10  # learning rates, in float64: another place of Adam's epsilon moves more than 1e-6
 WORKLOADS: Mapping[str, DenseWorkload | LayerWorkload] = {w.name: w for w in (*DENSE, *LAYERED)}
 
 

@@ -130,9 +130,8 @@ class Loop(Trainer[W]):
 
     def __init__(self, workload: W, order: Array | None = None) -> None:
         super().__init__(workload, order)
-        self.x, self.y = workload.data()
-        if workload.is_full_batch:
-            self.x, self.y = jnp.asarray(self.x), jnp.asarray(self.y)
+        put: Callable[[Any], Any] = jnp.asarray if workload.is_full_batch else np.asarray
+        self.x, self.y = map(put, workload.data())
         self.logits, self.trained = self.make_network()
         self.optimizer = optax.adam(workload.learning_rate)
         self.state = self.optimizer.init(self.trained)

@@ -81,7 +81,7 @@ def lenet(p: Tensors) -> nn.Module:
 
 def bag(p: Tensors) -> nn.Module:
     """``nn.EmbeddingBag`` takes the mean itself."""
-    made = nn.EmbeddingBag(*p["1.W"].shape, mode="mean")
+    made = nn.EmbeddingBag(p["1.W"].shape[0], p["1.W"].shape[1], mode="mean")
     return nn.Sequential(filled(made, {"weight": p["1.W"]}), linear(p, "3"))
 
 
@@ -141,7 +141,7 @@ class ProjectLayers(_LayerLoop):
     def make_module(self) -> nn.Module:
         model = self.workload.model(impl_torch).to(torch.get_default_device())
         model.load_parameters(self.workload.initial())
-        return model  # type: ignore[no-any-return]
+        return model
 
 
 TRAINERS: dict[str, Callable[[LayerWorkload], LayerTrainer]] = {
