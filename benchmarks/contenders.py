@@ -45,7 +45,17 @@ class Trainer(Work[W]):
         self.order = order
         self.generator = np.random.default_rng(0)
 
-    @abstractmethod
+
+class DenseTrainer(Protocol):
+    """A work that trains a dense network."""
+
+    @property
+    def workload(self) -> Workload:
+        """See :class:`Work`, as what follows."""
+
+    def run(self) -> None:
+        """Make the workload's steps."""
+
     def parameters(self) -> Tensors:
         """What training has come to, named and laid out as in the four packages."""
 

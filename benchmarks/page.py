@@ -64,7 +64,7 @@ def described(workload: AnyWorkload) -> str:
         activation = f", {workload.activation}" if len(workload.layer_sizes) > 2 else ""
         return "-".join(map(str, workload.layer_sizes)) + activation
     shape = " x ".join(map(str, workload.input_shape))
-    return f"{(workload.layers.__doc__ or '').rstrip('.')}; {'tokens' if workload.vocabulary else 'inputs'} {shape}"
+    return f"{workload.description}; {'tokens' if workload.vocabulary else 'inputs'} {shape}"
 
 
 def batch(workload: AnyWorkload) -> str:

@@ -30,6 +30,10 @@ TRAINERS = {
 }
 
 
+# A program that was compiled before would make a first step too fast.
+ENVIRONMENT = WORKER_ENVIRONMENT | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+
+
 class WorkerError(RuntimeError):
     """A process ended with another status than 0."""
 
@@ -37,7 +41,7 @@ class WorkerError(RuntimeError):
 def findings(task: str, **order: Any) -> list[dict[str, Any]]:
     """What ``benchmarks.worker`` finds. Raises WorkerError, with the last line that it printed, where it fails."""
     command = [sys.executable, "-m", "benchmarks.worker", task, json.dumps(order)]
-    ended = subprocess.run(command, env=os.environ | WORKER_ENVIRONMENT, capture_output=True, text=True)
+    ended = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True)
     if ended.returncode != 0:
         said = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
         raise WorkerError(f"{task} {json.dumps(order)}: {one_line(said[-1])}")

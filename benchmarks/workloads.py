@@ -148,9 +148,11 @@ CONVENTIONS = {
 class LayerWorkload(Workload):
     """A network of layers: ``layers(package.layers, conventions)`` for examples of ``input_shape``, to 10 classes.
 
-    ``vocabulary``: how many tokens there are, 0 for inputs that are real numbers.
+    ``description``: the network in a few words; ``vocabulary``: how many tokens there are, 0 for inputs that are real
+    numbers.
     """
 
+    description: str = ""
     layers: Callable[[Any, Conventions], list[Any]] = lambda package, conventions: []
     input_shape: tuple[int, ...] = ()
     vocabulary: int = 0
@@ -172,7 +174,7 @@ class LayerWorkload(Workload):
 
 
 def lenet(k: Any, conventions: Conventions) -> list[Any]:
-    """LeNet-5 with rectified units and maxima."""
+    """Two convolutions with pools, three dense layers."""
     return [
         k.convolution(6, (5, 5), padding="same"), k.activation("relu"), k.max_pool((2, 2)),
         k.convolution(16, (5, 5)), k.activation("relu"), k.max_pool((2, 2)),
@@ -182,12 +184,12 @@ def lenet(k: Any, conventions: Conventions) -> list[Any]:
 
 
 def lstm(k: Any, conventions: Conventions) -> list[Any]:
-    """The last state of an LSTM, classified."""
+    """The last state, classified."""
     return [k.lstm(64, **conventions.lstm or {}), k.dense(10)]
 
 
 def gru(k: Any, conventions: Conventions) -> list[Any]:
-    """The last state of a GRU, classified; the reset gate after the product, as cuDNN has it."""
+    """The last state, classified; the reset gate comes after the product."""
     return [k.gru(64, **conventions.gru or {}), k.dense(10)]
 
 
@@ -219,15 +221,21 @@ DENSE = (
     DenseWorkload("signs", 1080, 32, 2, layer_sizes=(12288, 25, 12, 6)),
     DenseWorkload("wide", 4096, 128, 2, layer_sizes=(784, 512, 256, 10)),
 )
-COLD = DENSE[4]  # of which first steps are taken
+COLD = next(workload for workload in DENSE if workload.name == "signs")  # of which first steps are taken
 LAYERED = (
-    LayerWorkload("lenet", 320, 32, 1, layers=lenet, input_shape=(28, 28, 1)),
-    LayerWorkload("lstm", 320, 32, 1, layers=lstm, input_shape=(32, 32)),
-    LayerWorkload("gru", 320, 32, 1, layers=gru, input_shape=(32, 32)),
-    LayerWorkload("bag of embeddings", 320, 32, 4, layers=bag, input_shape=(32,), vocabulary=1000),
-    LayerWorkload("transformer block", 320, 32, 1, layers=transformer, input_shape=(32, 64)),
-    LayerWorkload("residual dense", 320, 32, 4, layers=residual, input_shape=(64,)),
-)
+    LayerWorkload("lenet", 320, 32, 1, layers=lenet, input_shape=(28, 28, 1),
+                  description="LeNet-5 with relu and maxima"),
+    LayerWorkload("lstm", 320, 32, 1, layers=lstm, input_shape=(32, 32),
+                  description="LSTM of 64 units, its last state"),
+    LayerWorkload("gru", 320, 32, 1, layers=gru, input_shape=(32, 32),
+                  description="GRU of 64 units, its last state"),
+    LayerWorkload("bag of embeddings", 320, 32, 4, layers=bag, input_shape=(32,), vocabulary=1000,
+                  description="the mean of 32 embeddings of 32 units"),
+    LayerWorkload("transformer block", 320, 32, 1, layers=transformer, input_shape=(32, 64),
+                  description="attention of 4 heads, dense 128-64, residuals, norms"),
+    LayerWorkload("residual dense", 320, 32, 4, layers=residual, input_shape=(64,),
+                  description="two residual blocks of dense 64-64"),
+)  # fmt: skip
 # Three steps each, with an incomplete last batch where there are batches: what contenders are verified
 # on. Keras keeps the learning rate in float32, which this one is.
 SMALL = (

@@ -13,7 +13,7 @@ import optax
 import impl_jax.layers
 import impl_jax.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_jax import optimizers, training
 
@@ -214,4 +214,4 @@ def mean_loss(workload: Workload, logits: jax.Array, y: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
-TRAINERS: dict[str, type[Trainer[Any]]] = {"fit": Fit, "best": Best, "usual": Usual}
+TRAINERS: dict[str, Callable[..., DenseTrainer]] = {"fit": Fit, "best": Best, "usual": Usual}

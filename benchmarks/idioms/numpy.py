@@ -1,7 +1,7 @@
 """NumPy: ``fit``, by hand, and scikit-learn's network of the same training."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 import reference_numpy.layers
 import reference_numpy.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, Trainer
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from reference_numpy import optimizers, training
 
@@ -163,7 +163,7 @@ class _Adam:
 class ScikitLearn(Trainer[DenseWorkload]):
     """``MLPClassifier``: the same network, loss and optimizer. Its start is its own, and ``fit`` checks its arguments.
 
-    ``LogisticRegression`` is no contender: it does not make steps of Adam.
+    An order that is given must be of one epoch. ``LogisticRegression`` is no contender: it makes no steps of Adam.
     """
 
     adam: ClassVar[Mapping[str, Any]] = {"epsilon_position": "before_correction"}
@@ -232,4 +232,4 @@ def _named(weights: list[Array], biases: list[Array]) -> Tensors:
     return named | {f"b{place}": bias for place, bias in enumerate(biases, start=1)}
 
 
-TRAINERS: dict[str, type[Trainer[Any]]] = {"fit": Fit, "best": Best, "scikit-learn": ScikitLearn}
+TRAINERS: dict[str, Callable[..., DenseTrainer]] = {"fit": Fit, "best": Best, "scikit-learn": ScikitLearn}

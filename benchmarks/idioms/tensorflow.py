@@ -10,7 +10,7 @@ import tensorflow as tf
 import impl_tf.layers
 import impl_tf.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
 from benchmarks.processes import KERAS_EPOCHS
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_tf import optimizers, training
@@ -192,7 +192,7 @@ class Usual(Loop[DenseWorkload]):
 
 
 class KerasFit(Trainer[DenseWorkload]):
-    """Keras's ``compile`` and ``fit``, for twenty epochs at most: with more, small full batches take minutes."""
+    """Keras's ``compile`` and ``fit``, for twenty epochs at most; an order that is given must be of one."""
 
     adam: ClassVar[Mapping[str, Any]] = KERAS_ADAM
 
@@ -282,4 +282,4 @@ def keras_parameters(model: keras.Sequential) -> Tensors:
     return named
 
 
-TRAINERS: dict[str, type[Trainer[Any]]] = {"fit": Fit, "best": Best, "usual": Usual, "keras fit": KerasFit}
+TRAINERS: dict[str, Callable[..., DenseTrainer]] = {"fit": Fit, "best": Best, "usual": Usual, "keras fit": KerasFit}

@@ -1,7 +1,7 @@
 """PyTorch: ``fit``, by hand, and a loop over an ``nn.Module`` with ``torch.optim``."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import impl_torch.layers
 import impl_torch.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_torch import optimizers, training
 
@@ -220,4 +220,4 @@ def _views(flat: Tensor, sizes: list[int], workload: DenseWorkload) -> tuple[lis
     return weights, list(parts[1::2])
 
 
-TRAINERS: dict[str, type[Trainer[Any]]] = {"fit": Fit, "best": Best, "usual": Usual}
+TRAINERS: dict[str, Callable[..., DenseTrainer]] = {"fit": Fit, "best": Best, "usual": Usual}

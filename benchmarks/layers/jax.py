@@ -154,19 +154,12 @@ class OwnLayers(Loop[LayerWorkload]):
         tree = jax.tree.map(jnp.asarray, network.tree(self.workload.initial()))
         return lambda tree, x: network().apply({"params": tree}, x), tree
 
-    def parameters(self) -> Tensors:
-        leaves = jax.tree_util.tree_leaves_with_path(self.trained)
-        return {jax.tree_util.keystr(path): np.asarray(value) for path, value in leaves}
-
 
 class ProjectLayers(Loop[LayerWorkload]):
     """The project's layers."""
 
     def make_network(self) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
         return partial(self.workload.model(impl_jax).apply), arrays(self.workload.initial())
-
-    def parameters(self) -> Tensors:
-        return {name: np.asarray(value) for name, value in self.trained.items()}
 
 
 TRAINERS: dict[str, Callable[[LayerWorkload], LayerTrainer]] = {

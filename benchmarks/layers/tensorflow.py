@@ -94,9 +94,6 @@ class OwnLayers(Loop[LayerWorkload]):
         self.model.set_weights(weights)
         return partial(self.model, training=True), self.model.trainable_variables
 
-    def parameters(self) -> Tensors:
-        return {variable.path: variable.numpy() for variable in self.model.trainable_variables}
-
 
 class ProjectLayers(Loop[LayerWorkload]):
     """The project's layers."""
@@ -104,9 +101,6 @@ class ProjectLayers(Loop[LayerWorkload]):
     def make_network(self) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[Any]]:
         self.model = project_model(self.workload)
         return partial(self.model, training=True), list(self.model.parameter_dict().values())
-
-    def parameters(self) -> Tensors:
-        return {name: value.numpy() for name, value in self.model.parameter_dict().items()}
 
 
 TRAINERS: dict[str, Callable[[LayerWorkload], LayerTrainer]] = {

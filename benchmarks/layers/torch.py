@@ -122,9 +122,6 @@ class _LayerLoop(Loop[LayerWorkload]):
         rows = slice(self.workload.batch_size)
         return self.cost(self.x[rows], self.y[rows]).item()
 
-    def parameters(self) -> Tensors:
-        return {name: value.numpy(force=True) for name, value in self.module.named_parameters()}
-
 
 class OwnLayers(_LayerLoop):
     """PyTorch's own layers."""
