@@ -27,7 +27,7 @@ def page(measured: Measured) -> str:
         keras_epochs=KERAS_EPOCHS,
         dense="\n".join([*sizes(DENSE), *tables(measured.times, DENSE)]),
         layers="\n".join([*sizes(LAYERED), *tables(measured.times, LAYERED)]),
-        cold_data=round(COLD.data()[0].nbytes / 1e6),
+        cold_data=round(COLD.inputs().nbytes / 1e6),
         cold="\n".join(cold_table(measured.cold)),
     )
 

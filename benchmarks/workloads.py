@@ -53,9 +53,22 @@ class Workload:
         """The model in one of the four packages."""
         raise NotImplementedError
 
-    def data(self) -> tuple[Array, Array]:
-        """Inputs and targets of the loss."""
+    def inputs(self) -> Array:
+        """The examples, ``(m, ...)``."""
         raise NotImplementedError
+
+    def targets(self) -> Array:
+        """Those of the loss."""
+        raise NotImplementedError
+
+    def data(self) -> tuple[Array, Array]:
+        """Inputs and targets."""
+        return self.inputs(), self.targets()
+
+    def drawn(self, shape: tuple[int, ...]) -> Array:
+        """Real numbers, in the workload's dtype from the first: no larger array takes part in the peak of memory."""
+        dtype: Any = self.dtype
+        return np.random.default_rng(0).standard_normal(shape, dtype)
 
     def initial(self) -> Tensors:
         """The parameters that every contender starts from, by their name in the four packages."""
@@ -113,17 +126,20 @@ class DenseWorkload(Workload):
             return package.models.logistic_regression(self.layer_sizes[0])
         return package.models.deep_network(self.layer_sizes, activation=self.activation)
 
-    def data(self) -> tuple[Array, Array]:
-        """``x: (m, n_0)``, and ``(m, 1)`` of 0 and 1, or labels ``(m,)``."""
-        generator = np.random.default_rng(0)
-        x = generator.standard_normal((self.examples, self.layer_sizes[0])).astype(self.dtype)
+    def inputs(self) -> Array:
+        """``(m, n_0)``."""
+        return self.drawn((self.examples, self.layer_sizes[0]))
+
+    def targets(self) -> Array:
+        """``(m, 1)`` of 0 and 1, or labels ``(m,)``."""
+        generator = np.random.default_rng(1)
         if self.is_binary:
-            return x, (generator.random((self.examples, 1)) < 0.5).astype(self.dtype)
-        return x, generator.integers(0, self.layer_sizes[-1], self.examples)
+            return generator.integers(0, 2, (self.examples, 1)).astype(self.dtype)
+        return generator.integers(0, self.layer_sizes[-1], self.examples)
 
     def output_targets(self) -> Array:
         """What the outputs should be, ``(m, n_L)``: the targets, or the labels one-hot."""
-        _, y = self.data()
+        y = self.targets()
         return y if self.is_binary else np.eye(self.layer_sizes[-1], dtype=self.dtype)[y]
 
 
@@ -164,13 +180,16 @@ class LayerWorkload(Workload):
         layers = self.layers(package.layers, self.conventions)
         return package.models.network(layers, self.input_shape, output="softmax")
 
-    def data(self) -> tuple[Array, Array]:
-        """``x: (m, *input_shape)``, numbers or tokens, and labels ``(m,)``."""
-        generator = np.random.default_rng(0)
+    def inputs(self) -> Array:
+        """``(m, *input_shape)``, real numbers or tokens."""
         shape = (self.examples, *self.input_shape)
-        x = generator.integers(0, self.vocabulary, shape) if self.vocabulary else generator.standard_normal(shape)
-        x = x.astype("int32" if self.vocabulary else self.dtype)
-        return x, generator.integers(0, self.classes, self.examples)
+        if self.vocabulary:
+            return np.random.default_rng(0).integers(0, self.vocabulary, shape, dtype=np.int32)
+        return self.drawn(shape)
+
+    def targets(self) -> Array:
+        """Labels, ``(m,)``."""
+        return np.random.default_rng(1).integers(0, self.classes, self.examples)
 
 
 def lenet(k: Any, conventions: Conventions) -> list[Any]:

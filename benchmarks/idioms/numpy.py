@@ -61,7 +61,7 @@ class Best(Trainer[DenseWorkload]):
 
     def __init__(self, workload: DenseWorkload, order: Array | None = None) -> None:
         super().__init__(workload, order)
-        self.x, _ = workload.data()
+        self.x = workload.inputs()
         self.targets = workload.output_targets()
         self.flat, self.weights, self.biases = _flat(workload)
         self.gradient, self.weight_gradients, self.bias_gradients = _flat(workload)
