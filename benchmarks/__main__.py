@@ -17,7 +17,7 @@ from benchmarks.frames import Measured, is_wide, write_frame
 from benchmarks.measuring import WORKLOADS, Plan, measure
 from benchmarks.page import page
 from benchmarks.plot import ratios
-from benchmarks.processes import FRAMEWORKS, WorkerError, findings
+from benchmarks.processes import FRAMEWORKS, ON_DEVICE, WorkerError, findings
 from benchmarks.tasks import AGREEMENT
 from conformance.recipes.components import choose, choose_all
 from conformance.reports.plots import save
@@ -51,9 +51,10 @@ def run(
 
 @app.command()
 def publish(output: Folder = RESULTS) -> None:
-    """Make the page of the docs and the table that `check` reads from a folder of frames."""
+    """Make the page of the docs and the table that `check` reads from the frames of a whole run on the CPU."""
     with refusals():
         measured = Measured.read(output)
+        checking.read_table(Plan(), output / "times.csv")
         _write_page(measured, ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "figures" / "benchmarks.svg")
         write_frame(measured.times, checking.TABLE)
 
@@ -103,10 +104,10 @@ def refusals() -> Iterator[None]:
 
 
 def _plan(framework: str, workload: str, device: str, quick: bool) -> Plan:
-    choose("device", device, ("cpu", "gpu"))
+    frameworks = _several("framework", framework, ON_DEVICE[choose("device", device, tuple(ON_DEVICE))])
     made: Callable[..., Plan] = Plan.quick if quick else Plan
     chosen = {"workloads": _several("workload", workload, WORKLOADS)} if workload else {}
-    return made(frameworks=_several("framework", framework, FRAMEWORKS), device=device, **chosen)
+    return made(frameworks=frameworks, device=device, **chosen)
 
 
 def _several(option: str, given: str, allowed: tuple[str, ...]) -> tuple[str, ...]:

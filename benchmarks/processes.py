@@ -20,6 +20,7 @@ IMPORTS = {
     )
 }
 FRAMEWORKS = tuple(IMPORTS)
+ON_DEVICE = {"cpu": FRAMEWORKS, "gpu": tuple(name for name in FRAMEWORKS if name != "numpy")}
 KERAS_EPOCHS = 20  # at most: each epoch of Keras's fit costs as much as many small steps
 # What trains a dense network in each; the idioms have them under these names.
 TRAINERS = {

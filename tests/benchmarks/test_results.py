@@ -147,12 +147,20 @@ def test_the_check_ends_with_1_where_something_is_slower(file, monkeypatch, seco
         (("run", "--workload", "digit"), "did you mean 'digits'?"),
         (("run", "--device", "tpu"), "device='tpu' is not allowed: must be one of 'cpu', 'gpu'"),
         (("check", "--framework", "jax", "--table", "{file}"), "has no times of jax on cpu for logistic"),
+        (("run", "--device", "gpu", "--framework", "numpy"), "framework='numpy' is not allowed: must be among torch"),
         (("publish", "--output", "nowhere"), "No such file or directory: 'nowhere/rounds.csv'"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line_and_status_2(file, arguments, said):
     ended = asked(*(argument.format(file=file) for argument in arguments))
     assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+
+
+def test_a_part_of_the_benchmarks_is_not_published(tmp_path):
+    measured(**FAST).write(tmp_path)
+    ended = asked("publish", "--output", str(tmp_path))
+    assert ended.exit_code == 2
+    assert "times.csv has no times of numpy on cpu for logistic, shallow, deep, signs, wide, lenet" in ended.output
 
 
 def test_a_process_that_fails_is_one_line_and_status_3(monkeypatch):
