@@ -109,7 +109,8 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.LayerNorm(epsilon=1e-5)(x + nn.MultiHeadDotProductAttention(4)(x))
-        x = nn.LayerNorm(epsilon=1e-5)(x + nn.Dense(64)(nn.relu(nn.Dense(128)(x))))
+        hidden = nn.relu(nn.Dense(128)(x))
+        x = nn.LayerNorm(epsilon=1e-5)(x + nn.Dense(64)(hidden))
         return nn.Dense(10)(x.mean(axis=1))
 
     @staticmethod
@@ -131,7 +132,8 @@ class ResidualDense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for _ in range(2):
-            x = x + nn.Dense(64)(nn.relu(nn.Dense(64)(x)))
+            hidden = nn.relu(nn.Dense(64)(x))
+            x = x + nn.Dense(64)(hidden)
         return nn.Dense(10)(nn.relu(x))
 
     @staticmethod
