@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = {
-    "best": "o", "usual": "^", "products": "|", "scikit-learn": "s", "keras fit": "D", "own layers": "o",
+    "best": "o", "usual": "^", "products": "|", "scikit-learn": "s", "keras fit": "D", "own layers": "P",
     "project layers": "v",
 }  # fmt: skip
 COLOURS = {"numpy": "#4c78a8", "torch": "#e45756", "tensorflow": "#f58518", "jax": "#54a24b"}
@@ -43,6 +43,8 @@ def ratios(times: pd.DataFrame) -> "Figure":
 def _draw(axes: "Axes", times: pd.DataFrame, names: list[str], colour: str) -> None:
     axes.axvline(1, color="#bdbdbd", zorder=0)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}")  # the style writes no powers
+    axes.xaxis.set_minor_formatter("")
     axes.set_yticks(range(len(names)), names)
     for contender, own in times[times["contender"] != "fit"].groupby("contender", sort=False):
         errors = [own["ratio"] - own["ratio_lower"], own["ratio_upper"] - own["ratio"]]
