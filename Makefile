@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: install run test sweep slow mutants ceilings soak soak-networks fuzz gallery vectorization wheel matrix docs pages check format clean
+.PHONY: install run test sweep slow mutants ceilings soak soak-networks fuzz gallery benchmarks benchmarks-check vectorization wheel matrix docs pages check format clean
 
 install: $(INSTALLED)
 
@@ -62,6 +62,20 @@ fuzz: install
 gallery: install
 	$(BIN)/python -m conformance.reports.gallery reports/latest docs/figures
 	$(BIN)/python docs/picture.py reports/latest/report.html docs/report.png
+
+# `fit` beside code by hand, and the layers beside each framework's own: about ten minutes of a quiet machine, which make the
+# table and the page docs/benchmarks.md. `make benchmarks QUICK=1` shows in a minute that all of it works, and leaves both.
+benchmarks: install
+ifdef QUICK
+	$(BIN)/python -m benchmarks run --quick
+else
+	$(BIN)/python -m benchmarks run
+	$(BIN)/python -m benchmarks publish
+endif
+
+# Whether some ratio has become worse than the table's by more than the spread: exit status 1.
+benchmarks-check: install
+	$(BIN)/python -m benchmarks check
 
 # Explicit loops against vectorised code.
 vectorization: install

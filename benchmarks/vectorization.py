@@ -6,14 +6,17 @@ The dot product of two vectors, and the gradient of logistic regression with the
 time is the median of a few calls. The course says about 300 times for the dot product.
 """
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 
 from reference_numpy.models import logistic_regression, logistic_regression_example_loop, logistic_regression_loops
 from reference_numpy.training import loss_and_gradients
-from reference_numpy.vectorization import dot_product, dot_product_loop, measure
+from reference_numpy.vectorization import Timing, dot_product, dot_product_loop, measure
 
 
-def timings(elements, examples, features, repeats):
+def timings(elements: int, examples: int, features: int, repeats: int) -> Iterator[tuple[str, Timing]]:
     """Yields ``(what was computed, its Timing)``."""
     generator = np.random.default_rng(0)
     a, b = generator.random(elements), generator.random(elements)
@@ -31,14 +34,14 @@ def timings(elements, examples, features, repeats):
         yield (
             f"logistic regression ({examples:,}, {features:,}), {name}",
             measure(
-                lambda loop=loop: loop(weight, bias, x, y),
+                partial(loop, weight, bias, x, y),
                 lambda: loss_and_gradients(model, parameters, x, targets, loss="binary_cross_entropy"),
                 repeats=repeats,
             ),
         )
 
 
-def main(elements=1_000_000, examples=1000, features=1000, repeats=5):
+def main(elements: int = 1_000_000, examples: int = 1000, features: int = 1000, repeats: int = 5) -> None:
     """Print one line for each computation."""
     print(f"{'':<72}{'loop':>12}{'vectorised':>14}{'ratio':>8}")
     for name, timing in timings(elements, examples, features, repeats):
