@@ -28,6 +28,10 @@ from .regularizers import Augmentation
 PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of which training makes use
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
+# The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its factors
+# do. Only where every batch of an epoch gathered at once would begin so, are the rows of each gathered by themselves.
+ALIGNMENT = 64
+
 
 class Gradients(NamedTuple):
     """What :func:`loss_and_gradients` returns; ``cost = data_loss + penalty``, each a scalar tensor."""
@@ -298,11 +302,12 @@ def _generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
 def _draws(model: Model, x: Tensor, batch_size: int, sampling: Sampling) -> bool:
     """Whether an epoch draws something: an order, masks or an augmentation that does not stand on the tape."""
     tape = sampling.tape
-    return bool(
-        (tape.batch_order is None and batch_size < len(x))
-        or (tape.dropout_masks is None and model.draw_masks(torch.Generator(x.device), 1))
-        or (tape.augmentation_draws is None and sampling.augmentations)
+    drawn = (
+        tape.batch_order is None and batch_size < len(x),
+        tape.dropout_masks is None and model.draw_masks(torch.Generator(x.device), 1),
+        tape.augmentation_draws is None and sampling.augmentations,
     )
+    return any(drawn)
 
 
 def _data_loss_and_penalty(
@@ -362,6 +367,9 @@ def _batches(
     order = _order(generator, len(x), batch_size, tape.batch_order, epoch)
     epoch_masks = _epoch_masks(generator, model, len(x), tape.dropout_masks, epoch)
     draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
+    if order is not None and batch_size * x[0].nbytes % ALIGNMENT:
+        x, y = _taken(x, order), _taken(y, order)
+        weights, order = None if weights is None else _taken(weights, order), None
     for start in range(0, len(x), batch_size):
         places = slice(start, start + batch_size)
         rows = order[places] if order is not None else places

@@ -447,11 +447,12 @@ def _batches(
 def _draws(model: Model, x: Array, batch_size: int, sampling: Sampling) -> bool:
     """Whether an epoch draws something: an order, masks or an augmentation that does not stand on the tape."""
     tape = sampling.tape
-    return bool(
-        (tape.batch_order is None and batch_size < len(x))
-        or (tape.dropout_masks is None and model.draw_masks(np.random.default_rng(0), 1))
-        or (tape.augmentation_draws is None and sampling.augmentations)
+    drawn = (
+        tape.batch_order is None and batch_size < len(x),
+        tape.dropout_masks is None and model.draw_masks(np.random.default_rng(0), 1),
+        tape.augmentation_draws is None and sampling.augmentations,
     )
+    return any(drawn)
 
 
 def _order(
