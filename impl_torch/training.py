@@ -28,8 +28,8 @@ from .regularizers import Augmentation
 PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of which training makes use
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
-# The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its factors
-# do. Only where every batch of an epoch gathered at once would begin so, are the rows of each gathered by themselves.
+# The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its
+# factors do. Where all batches of an epoch gathered at once would begin so, the rows of each are gathered by themselves.
 ALIGNMENT = 64
 
 
