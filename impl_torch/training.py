@@ -29,7 +29,7 @@ PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
 # The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its
-# factors do. Where all batches of an epoch gathered at once would begin so, the rows of each are gathered by themselves.
+# factors do. Where all batches of an epoch gathered at once would begin so, each is gathered by itself.
 ALIGNMENT = 64
 
 
