@@ -38,7 +38,7 @@ def binary_cross_entropy(
     y = _smoothed_binary(logits, targets, label_smoothing)
     per_output = -y * F.logsigmoid(logits) - (1 - y) * F.logsigmoid(-logits)
     weights = _binary_weights(targets, logits.dtype, example_weights, class_weights, weight_denominator)
-    return _weighted(per_output.sum(dim=1) / _outputs(logits, output_reduction), weights)
+    return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
 def categorical_cross_entropy(
@@ -82,7 +82,7 @@ def binary_cross_entropy_from_probabilities(
     q, y = _clip(probabilities, clip), targets.to(probabilities.dtype)
     per_output = -y * q.log() - (1 - y) * torch.log1p(-q)
     weights = _binary_weights(targets, probabilities.dtype, example_weights, class_weights, weight_denominator)
-    return _weighted(per_output.sum(dim=1) / _outputs(probabilities, output_reduction), weights)
+    return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
 def categorical_cross_entropy_from_probabilities(
@@ -195,10 +195,11 @@ def _smoothed_binary(logits: Tensor, targets: Tensor, label_smoothing: float) ->
     return (1 - label_smoothing) * y + label_smoothing / 2 if label_smoothing else y
 
 
-def _outputs(logits: Tensor, reduction: str) -> int:
+def _over_outputs(per_output: Tensor, reduction: str) -> Tensor:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
-    return logits.shape[1] if reduction == "mean" else 1
+    summed = per_output.sum(dim=1)
+    return summed / per_output.shape[1] if reduction == "mean" else summed
 
 
 def _clip(probabilities: Tensor, clip: float) -> Tensor:

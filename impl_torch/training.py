@@ -28,6 +28,10 @@ from .regularizers import Augmentation
 PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of which training makes use
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
+# The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its
+# factors do. Where all batches of an epoch gathered at once would begin so, each is gathered by itself.
+ALIGNMENT = 64
+
 
 class Gradients(NamedTuple):
     """What :func:`loss_and_gradients` returns; ``cost = data_loss + penalty``, each a scalar tensor."""
@@ -62,26 +66,13 @@ class History(NamedTuple):
     checkpoint_statistics: dict[int, Tensors]
 
 
-class _Visits(NamedTuple):
-    """Examples in the order of their visits, with all that belongs to each."""
+class _Batch(NamedTuple):
+    """The examples of one step, with all that belongs to them."""
 
     x: Tensor
     y: Tensor
+    masks: Masks | None
     example_weights: Tensor | None
-    masks: Masks
-    draws: list[Tensor]
-
-    def batches(self, size: int) -> Iterator["_Visits"]:
-        """The same of each batch in turn."""
-        for start in range(0, len(self.x), size):
-            rows = slice(start, start + size)
-            yield _Visits(
-                self.x[rows],
-                self.y[rows],
-                None if self.example_weights is None else self.example_weights[rows],
-                {layer: mask[rows] for layer, mask in self.masks.items()},
-                [drawn[rows] for drawn in self.draws],
-            )
 
 
 def loss_and_gradients(
@@ -152,15 +143,7 @@ def train_step(
     update.check_rate(learning_rate)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
-    update.optimizer.zero_grad()
-    data_loss, penalty, values = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
-    cost = data_loss + penalty
-    cost.backward(inputs=list(parameters.values()))
-    model.update_running_averages(values)
-    norm = _norm([w.grad for w in parameters.values()])
-    with _at_rate(update.optimizer, learning_rate):
-        _change(update, parameters)
-    return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
+    return _step(model, parameters, _Batch(x, y, masks, example_weights), objective, update, learning_rate)
 
 
 def fit(
@@ -215,15 +198,14 @@ def fit(
     validation_costs: list[Tensor] = []
     rates, checkpoints, best = [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
+    generator, draws = torch.Generator(x.device), _draws(model, x, batch_size, sampling)
     for epoch in range(epochs):
-        generator = _generator(sampling.seed, first_epoch + epoch, x.device)
-        visits = _visits(generator, model, x, y, batch_size, epoch, sampling)
-        for batch in visits.batches(batch_size):
+        if draws:
+            generator = _generator(sampling.seed, first_epoch + epoch, x.device)
+        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
-            cost, norm = train_step(
-                model, augment(batch.x, sampling.augmentations, batch.draws), batch.y, loss=objective,
-                optimizer=update, learning_rate=rate, masks=batch.masks, example_weights=batch.example_weights,
-            )  # fmt: skip
+            update.check_rate(rate)
+            cost, norm = _step(model, parameters, batch, objective, update, rate)
             costs.append(cost)
             rates.append(update.optimizer.param_groups[0]["lr"] if rate is None else rate)
             norms.append(norm)
@@ -275,6 +257,28 @@ def _start(
     return 0 if optimizer_state is None else int(optimizer_state.step)
 
 
+def _step(
+    model: Model,
+    parameters: Mapping[str, torch.nn.Parameter],
+    batch: _Batch,
+    objective: Objective,
+    update: Update,
+    learning_rate: float | None,
+) -> Step:
+    """:func:`train_step` of arguments that are checked; ``parameters`` are those that are trained."""
+    x, y, masks, example_weights = batch
+    update.optimizer.zero_grad()
+    data_loss, penalty, values = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
+    cost = data_loss + penalty if objective.penalties else data_loss
+    frozen = update.frozen_layers or update.frozen_biases or x.requires_grad
+    cost.backward(inputs=list(parameters.values()) if frozen else None)  # to name them takes the engine longer
+    model.update_running_averages(values)
+    norm = _norm([w.grad for w in parameters.values()])
+    with _at_rate(update.optimizer, learning_rate):
+        _change(update, parameters)
+    return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
+
+
 @contextmanager
 def _at_rate(optimizer: optim.Optimizer, learning_rate: float | None) -> Iterator[None]:
     """The learning rate of all groups is this, if one is given; they are what they were, once this is left."""
@@ -293,6 +297,17 @@ def _generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
     """What an epoch draws from; its 63 bits are as good as independent of any other epoch's and seed's."""
     bits = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
     return torch.Generator(device).manual_seed(bits >> 1)
+
+
+def _draws(model: Model, x: Tensor, batch_size: int, sampling: Sampling) -> bool:
+    """Whether an epoch draws something: an order, masks or an augmentation that does not stand on the tape."""
+    tape = sampling.tape
+    drawn = (
+        tape.batch_order is None and batch_size < len(x),
+        tape.dropout_masks is None and model.draw_masks(torch.Generator(x.device), 1),
+        tape.augmentation_draws is None and sampling.augmentations,
+    )
+    return any(drawn)
 
 
 def _data_loss_and_penalty(
@@ -343,18 +358,31 @@ def _change(update: Update, parameters: Mapping[str, Any]) -> None:
             parameters[name].copy_(constrained)
 
 
-def _visits(
+def _batches(
     generator: torch.Generator, model: Model, x: Tensor, y: Tensor, batch_size: int, epoch: int, sampling: Sampling
-) -> _Visits:
-    """One epoch's examples, in their order, with the masks and draws of this epoch."""
+) -> Iterator[_Batch]:
+    """The batches of an epoch, each with its inputs augmented, and with the masks and draws of this epoch."""
     tape, weights = sampling.tape, sampling.example_weights
     weights = None if weights is None else _tensor(weights, x.device)
     order = _order(generator, len(x), batch_size, tape.batch_order, epoch)
-    masks = _epoch_masks(generator, model, len(x), tape.dropout_masks, epoch)
+    epoch_masks = _epoch_masks(generator, model, len(x), tape.dropout_masks, epoch)
     draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
-    if order is not None:
-        x, y, weights = x[order], y[order], None if weights is None else weights[order]
-    return _Visits(x, y, weights, masks, draws)
+    if order is not None and batch_size * x[0].nbytes % ALIGNMENT:
+        x, y = _taken(x, order), _taken(y, order)
+        weights, order = None if weights is None else _taken(weights, order), None
+    for start in range(0, len(x), batch_size):
+        places = slice(start, start + batch_size)
+        rows = order[places] if order is not None else places
+        yield _Batch(
+            augment(_taken(x, rows), sampling.augmentations, [drawn[places] for drawn in draws]), _taken(y, rows),
+            {layer: mask[places] for layer, mask in epoch_masks.items()},
+            None if weights is None else _taken(weights, rows),
+        )  # fmt: skip
+
+
+def _taken(array: Tensor, rows: Tensor | slice) -> Tensor:
+    """These rows of an array; ``index_select`` copies whole ones, and so is faster than an index."""
+    return array[rows] if isinstance(rows, slice) else array.index_select(0, rows)
 
 
 def _order(

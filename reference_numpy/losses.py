@@ -359,7 +359,7 @@ def _check_same_shape(outputs: Array, targets: Array) -> None:
 def _check_labels(logits: Array, labels: Array) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"labels has shape {labels.shape}, logits {logits.shape}: must be (m,) beside (m, classes)")
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         raise ValueError(f"labels has dtype {labels.dtype}: must be integers 0 .. {logits.shape[1] - 1}")
     if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise ValueError(f"labels span {labels.min()} .. {labels.max()}: must be in 0 .. {logits.shape[1] - 1}")

@@ -90,7 +90,7 @@ class _Batch(NamedTuple):
 
     x: Array
     y: Array
-    masks: Masks
+    masks: Masks | None
     example_weights: Array | None
 
 
@@ -214,18 +214,7 @@ def train_step(
     state.check_optimizer(update.optimizer)
     update.check_rate(learning_rate)
     rate = update.optimizer.learning_rate if learning_rate is None else learning_rate
-    _, data_loss, penalty, values = _backpropagate(
-        model, state.parameters, x, y, objective, masks, example_weights, state.buffers(model, len(x)), False
-    )
-    state.statistics = model.updated_statistics(state.statistics, values)
-    norm = np.sqrt(model.product(state.flat_gradient[None], state.flat_gradient[:, None])[0, 0])
-    if update.clipping is not None:
-        _write(update.clipping(state.gradients), state.gradients)
-    state.step += 1
-    update.optimizer.update_flat(state.flat, state.flat_gradient, state.slots, state.step, rate)
-    if update.constraint is not None:
-        _write(update.constraint(state.trained), state.trained)
-    return Step(data_loss + penalty, norm)
+    return _step(model, state, _Batch(x, y, masks, example_weights), objective, update, rate)
 
 
 def fit(
@@ -290,13 +279,14 @@ def fit(
     checkpoint_states: dict[int, OptimizerState] = {}
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
+    generator, draws = np.random.default_rng(0), _draws(model, x, batch_size, sampling)
     for epoch in range(epochs):
-        for batch in _batches(model, x, y, batch_size, sampling, epoch, first_epoch):
+        if draws:
+            generator = np.random.default_rng((sampling.seed, first_epoch + epoch))
+        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
-            cost, norm = train_step(
-                model, state, batch.x, batch.y, loss=objective, optimizer=update, learning_rate=rate,
-                masks=batch.masks, example_weights=batch.example_weights,
-            )  # fmt: skip
+            update.check_rate(rate)
+            cost, norm = _step(model, state, batch, objective, update, rate)
             costs.append(cost)
             rates.append(rate)
             norms.append(norm)
@@ -337,6 +327,23 @@ def augment(x: Array, augmentations: Sequence[Augmentation], draws: Sequence[Arr
     return x
 
 
+def _step(model: Model, state: State, batch: _Batch, objective: Objective, update: Update, rate: float) -> Step:
+    """:func:`train_step` of arguments that are checked."""
+    x, y, masks, example_weights = batch
+    _, data_loss, penalty, values = _backpropagate(
+        model, state.parameters, x, y, objective, masks, example_weights, state.buffers(model, len(x)), False
+    )
+    state.statistics = model.updated_statistics(state.statistics, values)
+    norm = np.sqrt(model.product(state.flat_gradient[None], state.flat_gradient[:, None])[0, 0])
+    if update.clipping is not None:
+        _write(update.clipping(state.gradients), state.gradients)
+    state.step += 1
+    update.optimizer.update_flat(state.flat, state.flat_gradient, state.slots, state.step, rate)
+    if update.constraint is not None:
+        _write(update.constraint(state.trained), state.trained)
+    return Step(data_loss + penalty, norm)
+
+
 def _backpropagate(
     model: Model,
     parameters: Tensors,
@@ -363,7 +370,7 @@ def _backpropagate(
     gradients = model.backward(
         parameters, values, output_gradient, masks=masks, buffers=buffers, input_gradient=input_gradient
     )
-    weights = [parameters[name] for name in model.weight_names]
+    weights = [parameters[name] for name in model.weight_names] if objective.penalties else []
     penalty = sum(p.value(weights, examples) for p in objective.penalties)
     for p in objective.penalties:
         for name, weight in zip(model.weight_names, weights, strict=True):
@@ -419,12 +426,11 @@ def _buffers(model: Model, examples: int, gradients: Tensors, dtype: np.dtype[An
 
 
 def _batches(
-    model: Model, x: Array, y: Array, batch_size: int, sampling: Sampling, epoch: int, first_epoch: int
+    generator: np.random.Generator, model: Model, x: Array, y: Array, batch_size: int, epoch: int, sampling: Sampling
 ) -> Iterator[_Batch]:
     """The batches of an epoch, each with its inputs augmented; ``epoch`` counts within the training, from 0."""
     examples, tape, augmentations = len(x), sampling.tape, sampling.augmentations
     weights = None if sampling.example_weights is None else np.asarray(sampling.example_weights)
-    generator = np.random.default_rng((sampling.seed, first_epoch + epoch))
     order = _order(generator, examples, batch_size, tape.batch_order, epoch)
     epoch_masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
     draws = _epoch_draws(generator, augmentations, x.shape, tape.augmentation_draws, epoch)
@@ -436,6 +442,17 @@ def _batches(
             {layer: mask[places] for layer, mask in epoch_masks.items()},
             None if weights is None else weights[rows],
         )  # fmt: skip
+
+
+def _draws(model: Model, x: Array, batch_size: int, sampling: Sampling) -> bool:
+    """Whether an epoch draws something: an order, masks or an augmentation that does not stand on the tape."""
+    tape = sampling.tape
+    drawn = (
+        tape.batch_order is None and batch_size < len(x),
+        tape.dropout_masks is None and model.draw_masks(np.random.default_rng(0), 1),
+        tape.augmentation_draws is None and sampling.augmentations,
+    )
+    return any(drawn)
 
 
 def _order(

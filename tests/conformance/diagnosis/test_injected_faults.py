@@ -117,8 +117,8 @@ TORCH = [
         "rmsprop",
         {
             "impl_torch/training.py": (
-                "for start in range(0, len(self.x), size):",
-                "for start in range(0, len(self.x) - size + 1, size):",
+                "for start in range(0, len(x), batch_size):",
+                "for start in range(0, len(x) - batch_size + 1, batch_size):",
             )
         },
         ("free_running", "curve", "learning rate", 3),
