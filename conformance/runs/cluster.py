@@ -32,7 +32,7 @@ from conformance.verdicts.compare import Verdict
 AHEAD = 2  # tasks of each thread of dask's: the next one is there when it has done one
 CONNECT_SECONDS = 30.0  # to the scheduler, and for its first worker
 PATIENCE_SECONDS = 120.0  # without any worker, after which a run is broken off
-COUNT_SECONDS = 2.0  # between two looks at how many workers there are
+COUNT_SECONDS = 10.0  # between two looks at how many workers there are
 SETTINGS = {"logging.distributed": "critical", "distributed.admin.large-graph-warning-threshold": "1GiB"}
 
 
@@ -59,7 +59,7 @@ class RemoteWorker:
 
     def kill(self) -> None:
         """Let nobody begin what it was asked for."""
-        with suppress(Exception):  # of a scheduler that is gone
+        with suppress(OSError):  # of a scheduler that is gone
             self._future.cancel()
 
     def close(self) -> None:
@@ -155,8 +155,8 @@ class ClusterLauncher:
 
     def leave(self) -> None:
         """Let nothing of the run stay at dask's workers."""
-        with suppress(Exception):  # of a scheduler that is gone; its workers end by themselves what is idle
-            self.client.run(remote.leave, self.run, wait=not self.elsewhere, on_error="ignore")
+        with suppress(OSError):  # of a scheduler that is gone; its workers end by themselves what is idle
+            self.client.run(remote.leave, self.run, on_error="ignore")
 
     def _require_alike(self) -> None:
         """Raise Incomplete, naming what differs, unless all have the versions and the source of this process."""

@@ -4,6 +4,7 @@ Everything that a task needs comes as bytes and everything that it finds goes as
 safetensors files. Nothing is assumed of a shared file system, nor of what was called here before.
 """
 
+import asyncio
 import json
 import os
 import queue
@@ -80,9 +81,9 @@ def look(wanted: dict[str, Any]) -> str:
     return differing(wanted, _state_here())
 
 
-def leave(run: str) -> None:
-    """A run is over: nothing of it stays here."""
-    Station.leave(run)
+async def leave(run: str) -> None:
+    """A run is over: nothing of it stays here. What dask's worker has else to do goes on meanwhile."""
+    await asyncio.to_thread(Station.leave, run)
 
 
 def differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Runs whose tasks are done by a scheduler's workers: the records of a run here, whatever becomes of a worker."""
 
+import asyncio
 import json
 import os
 import queue
@@ -164,15 +165,16 @@ class Client:
     def submit(self, function, *arguments, key):
         return self.pool.submit(function, *arguments)
 
-    def run(self, function, *arguments, on_error, wait=True):
-        return {"here": function(*arguments)}
+    def run(self, function, *arguments, on_error):
+        made = function(*arguments)
+        return {"here": asyncio.run(made) if asyncio.iscoroutine(made) else made}
 
     def nthreads(self):
         return {"here": 1}
 
 
 @DASK
-def test_tasks_done_from_bytes_alone_give_the_records_of_a_run_here(tmp_path, monkeypatch, small_recipe, request):
+def test_tasks_done_from_bytes_alone_give_the_records_of_a_run_here(tmp_path, monkeypatch, request):
     @contextmanager
     def a_client(*_):
         yield Client()
@@ -181,7 +183,7 @@ def test_tasks_done_from_bytes_alone_give_the_records_of_a_run_here(tmp_path, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(Client, "wait_for_workers", lambda *_, timeout: None, raising=False)
     monkeypatch.setattr(cluster, "_client", a_client)
-    recipe = small_recipe.model_copy(update={"dtypes": ("float64",)})
+    recipe = drawn(5)
     carry_out(a_plan(tmp_path / "there", [recipe]), silent, scheduler=Scheduler("tcp://x:1"))
     here = request.getfixturevalue("carry_out")(a_plan(tmp_path / "here", [recipe]), {"numpy": NumpyAdapter})
     assert told(tmp_path / "there") == told(here.folder)
