@@ -75,6 +75,8 @@ class WorkerPool:
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
         self.left = self._left()
+        self._units_left = Counter(unit.worker for unit in self.left)
+        self.judge.await_all({unit.task for unit in self.left})
         if plan.kept_cases:
             for task, informative_steps, steps in KeptCases(plan).take(store):
                 self.judge.case_made(task.name, informative_steps, steps)
@@ -267,18 +269,15 @@ class WorkerPool:
 
     def _put_away(self, unit: Unit) -> None:
         """A unit is done: its checks are entered, and perhaps nobody needs its case any more."""
-        self.left.pop(unit, None)
+        if self.left.pop(unit, None) is not None:
+            self._units_left[unit.worker] -= 1
         self._show_progress(unit.worker)
-        wanted = {other.task for other in self.left if other.worker not in self._given_up()}
-        if unit.task not in wanted:
-            self.judge.put_away(unit.task, wanted)
-
-    def _given_up(self) -> set[str]:
-        return set(self.plan.implementations) - set(self.stands)
+        if not any(Unit(name, unit.task) in self.left for name in self.stands):  # the others are given up
+            self.judge.put_away(unit.task)
 
     def _show_progress(self, name: str) -> None:
-        total = len(self.plan.tasks)
-        self.progress(name, total - sum(unit.worker == name for unit in self.left), total)
+        total = len(self.judge.tasks)
+        self.progress(name, total - self._units_left[name], total)
 
     def _look_after(self) -> None:
         """Stop workers that take too long or too much."""

@@ -162,7 +162,7 @@ class Client:
     def __init__(self):
         self.pool = ThreadPoolExecutor(1)
 
-    def submit(self, function, *arguments, key):
+    def submit(self, function, *arguments, key, priority):
         return self.pool.submit(function, *arguments)
 
     def run(self, function, *arguments, on_error):
