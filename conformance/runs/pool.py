@@ -189,7 +189,7 @@ class WorkerPool:
         if kind == "ready":
             worker.stand = Stand(message["device"], message["versions"], message["settings"])
             worker.import_seconds = float(message["seconds"])
-            if worker.name != ORACLE:
+            if worker.name != ORACLE and self.stands.get(worker.name) != worker.stand:
                 self.stands[worker.name] = worker.stand
                 self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
         elif kind == "refused":

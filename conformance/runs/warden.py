@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from conformance.runs.groups import kill_all_of
+from conformance.runs.groups import kill_below, kill_group
 
 FAREWELL = "farewell"
 
@@ -69,7 +69,8 @@ def keep_watch(lines: IO[str], scratch: Path, folder: Path | None = None) -> Non
         else:
             groups.discard(-number)
     for group in groups:
-        kill_all_of(group, scratch)
+        kill_group(group)
+    kill_below(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     if folder is not None:
         subprocess.run([sys.executable, "-m", "conformance", "report", str(folder)], check=False)
