@@ -198,7 +198,9 @@ def _same(one: Traces, other: Traces, name: str) -> bool:
 def opened(scheduler: Scheduler, plan: Plan, scratch: Path) -> Iterator[ClusterLauncher]:
     """A launcher at a scheduler: the one that is named, or one of this run's own. Raises Incomplete."""
     import dask
+    import distributed  # whose own settings must be there before ours, which are taken back at the end
 
+    logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         try:
@@ -215,7 +217,6 @@ def _client(scheduler: Scheduler, plan: Plan, scratch: Path, stack: ExitStack) -
     """A client of dask's, and what it needs for as long as it lasts."""
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if "://" in scheduler.address:
         return Client(scheduler.address, timeout=CONNECT_SECONDS, set_as_default=False)
     if scheduler.elsewhere:
