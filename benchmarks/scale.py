@@ -68,6 +68,10 @@ def cost(count: int, names: list[str]) -> Measured:
             look_and_judge(measured, plan, task, name, adapter, judge)
         timed(measured, "put the case away", lambda: judge.put_away(task.name))  # noqa: B023
     records = store.select("SELECT COUNT(*) FROM records")[0][0]
+    tracemalloc.start()
+    every = store.select("SELECT * FROM records")  # as the end of a run and its report read them
+    measured["bytes of memory for a record that is read"] = [tracemalloc.get_traced_memory()[0] / len(every)]
+    tracemalloc.stop()
     store.close()
     measured["records of a training"] = [records / len(plan.tasks) / len(names)]
     measured["bytes of the store for a record"] = [(folder / DATABASE).stat().st_size / records]

@@ -7,6 +7,8 @@ Dask's own transport pickles, between machines that trust each other.
 
 import json
 import logging
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -223,13 +225,27 @@ def _client(scheduler: Scheduler, plan: Plan, scratch: Path, stack: ExitStack) -
         return Client(scheduler_file=scheduler.address, timeout=CONNECT_SECONDS, set_as_default=False)
     temporary = scratch / "dask"
     temporary.mkdir()
-    cluster = LocalCluster(
-        n_workers=plan.at_once,
-        threads_per_worker=1,
-        memory_limit=0,  # which is the worker processes', that the plan's limit holds for
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        local_directory=str(temporary),
-        env={"TMPDIR": str(temporary)},  # by which the run's warden knows them
-    )
+    with _interrupts_ignored():
+        cluster = LocalCluster(
+            n_workers=plan.at_once,
+            threads_per_worker=1,
+            memory_limit=0,  # which is the worker processes', that the plan's limit holds for
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            local_directory=str(temporary),
+            env={"TMPDIR": str(temporary)},  # by which the run's warden knows them
+        )
     return Client(stack.enter_context(cluster), set_as_default=False)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that are started meanwhile ignore Ctrl-C, which a terminal sends to all: this one ends them."""
+    if threading.current_thread() is not threading.main_thread():  # which alone can say so
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

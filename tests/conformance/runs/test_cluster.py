@@ -413,6 +413,25 @@ def test_a_run_whose_process_is_killed_leaves_nothing_at_dask_s_workers_but_idle
 
 @DASK
 @pytest.mark.slow
+def test_a_run_that_is_interrupted_with_its_workers_says_so_in_a_line_and_leaves_nothing(tmp_path):
+    """As a terminal does, which sends Ctrl-C to all processes of the command."""
+    out = tmp_path / "out"
+    asked = ["run", "--suite", "quick", "--implementation", "numpy", "--output", str(out), "--fresh"]
+    command = [sys.executable, "-m", "conformance", *asked, "--scheduler", "dask", "-j", "2"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    await_that(lambda: list((out / ".scratch").rglob("conformance-*/*")))
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said.strip().splitlines()[-1]) == (3, "conformance: ended by SIGINT")
+    assert "Traceback" not in said
+    assert not (out / ".scratch").exists()
+    await_that(lambda: not [each for each in psutil.process_iter() if str(out) in " ".join(_command(each))])
+
+
+@DASK
+@pytest.mark.slow
 def test_workers_with_other_source_are_told_before_anything_is_done(tmp_path, dask):
     other = tmp_path / "other" / "conformance"
     source = Path(remote.__file__).parents[1]
