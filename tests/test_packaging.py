@@ -89,7 +89,7 @@ def test_every_environment_of_the_matrix_names_versions_of_all_that_it_tries():
 
 def test_constraints_pin_every_direct_requirement_within_its_range():
     pinned = constraints()
-    further = [one for name in ("parquet", "history", "plot", "docs", "dev") for one in extra(name)]
+    further = [one for name in ("parquet", "history", "plot", "dask", "docs", "dev") for one in extra(name)]
     asked = ranges() | {one.name: one.specifier for one in further if one.name != PROJECT["name"]}
     for name, specifier in asked.items():
         (pin,) = pinned[name].specifier

@@ -108,6 +108,10 @@ def run(
     device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
     check: Annotated[str | None, typer.Option(help="Only these checks, separated by commas.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Workers at once; 0: one for each processor.")] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="dask: its own processes do the work; dask=ADDRESS: the workers of that scheduler."),
+    ] = None,
     stop: Annotated[
         bool, typer.Option("--exitfirst", "-x", help="End with the first check that does not pass.")
     ] = False,
@@ -145,8 +149,8 @@ def run(
 
     manner = Manner(require_all, quiet, as_json)
     if resume is not None:
-        running.require_alone("resume", context, beside=("require_all", "quiet", "as_json"))
-        raise typer.Exit(running.go_on(resume, manner))
+        running.require_alone("resume", context, beside=("require_all", "quiet", "as_json", "scheduler"))
+        raise typer.Exit(running.go_on(resume, manner, scheduler))
     asked = running.Asked(
         recipes=recipe or [],
         implementations=implementation,
@@ -165,6 +169,7 @@ def run(
             "reuse": not (fresh or keep_traces),
             **({} if check is None else {"checks": check.split(",")}),
         },
+        scheduler=scheduler,
     )
     raise typer.Exit(running.begin(asked, manner))
 

@@ -29,6 +29,7 @@ from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.pace import Forecast, forecast
 from conformance.runs.plan import Plan
 from conformance.runs.pool import Progress
+from conformance.runs.scheduler import Scheduler
 from conformance.runs.watching import Watch
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -37,11 +38,12 @@ REFRESHES = 2  # a second; drawing the 581 recipes of the full suite takes 30 ms
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for: recipes, implementations (None: what is installed), and options."""
+    """What the command line asks for: recipes, implementations (None: what is installed), options, and a scheduler."""
 
     recipes: list[str]
     implementations: str | None
     options: dict[str, Any]
+    scheduler: str | None = None
 
 
 def begin(asked: Asked, manner: Manner) -> Exit:
@@ -52,6 +54,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
         recipes = [find(name_or_path) for name_or_path in asked.recipes]
         names = None if asked.implementations is None else implementations(asked.implementations)
         plan = plan_of(recipes, implementations=names, **asked.options)
+        scheduler = _scheduler(asked.scheduler)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
     if not manner.quiet:
@@ -62,7 +65,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
     def work(progress: Progress, watch: Watch) -> None:
         if asked.options["output"] is None:
             point_latest_to(plan.folder)
-        run.carry_out(plan, progress, watch)
+        run.carry_out(plan, progress, watch, scheduler=scheduler)
 
     return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
 
@@ -79,17 +82,25 @@ def require_alone(option: str, context: typer.Context, beside: Collection[str]) 
         stop(Exit.BAD_INPUT, f"--{option} and {', '.join(given)} exclude each other: a run goes on as it was begun")
 
 
-def go_on(folder: Path, manner: Manner) -> Exit:
-    """Do what a run lacks. The exit status that its end calls for."""
+def _scheduler(text: str | None) -> Scheduler | None:
+    """The scheduler that is asked for. Raises ValueError."""
+    return None if text is None else Scheduler.named(text)
+
+
+def go_on(folder: Path, manner: Manner, asked: str | None = None) -> Exit:
+    """Do what a run lacks, by the scheduler that is ``asked`` for. The exit status that its end calls for."""
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "is not there"
         stop(Exit.BAD_INPUT, f"--resume={shown(str(folder))} is not allowed: must be the folder of a run: {found}")
     try:
+        scheduler = _scheduler(asked)
         plan = Plan.read(folder.resolve())
-    except StoreError as error:
+    except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
     show = lambda folder: show_result(folder, manner)  # noqa: E731
-    return carry_out(lambda progress, watch: run.resume(folder, progress, watch), plan, show, quiet=manner.quiet)
+    return carry_out(
+        lambda progress, watch: run.resume(folder, progress, watch, scheduler), plan, show, quiet=manner.quiet
+    )
 
 
 def make_report(folder: Path, manner: Manner) -> Exit:

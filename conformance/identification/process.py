@@ -13,8 +13,9 @@ import numpy as np
 
 from conformance.identification.exercises import Tensors
 from conformance.identification.worker import ANSWER, REQUEST
+from conformance.runs.limits import LOG_BYTES
 from conformance.runs.outcome import BadInput, Incomplete
-from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
+from conformance.runs.process import Events, WorkerProcess
 
 LOOK_SECONDS = 0.2  # between two looks at what the process takes
 ANY = "any"  # kind, where none is said

@@ -151,6 +151,7 @@ class Store(Traces):
             # Records give way to later ones of the same check: without it, every one would be looked at each time.
             by_check = '(recipe, dtype, implementation, "check")'
             connection.execute(f"CREATE INDEX IF NOT EXISTS records_by_check ON records {by_check}")
+            connection.execute(f"CREATE INDEX IF NOT EXISTS curves_by_training ON curves ({', '.join(_TRAINING)})")
 
     def _check_columns(self) -> None:
         """Raise StoreError for a run whose tables are not those of this version."""

@@ -34,17 +34,20 @@ def environment(plan: Plan) -> dict[str, Any]:
     """What the run runs on, and what was asked of it."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
+        **state(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
-        "packages": installed(),
         "worker_environment": dict(WORKER_ENVIRONMENT),
         "device": plan.device,
         "dtypes": plan.dtypes,
         "implementations": plan.implementations,
-        "source": source_digest(),
     }
+
+
+def state() -> dict[str, Any]:
+    """What must be the same wherever a part of a run is made, and whenever it is gone on with."""
+    return {"python": platform.python_version(), "packages": installed(), "source": source_digest()}
 
 
 def installed() -> dict[str, str]:

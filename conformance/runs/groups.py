@@ -15,11 +15,16 @@ def kill_group(number: int) -> None:
 
 
 def kill_all_of(group: int, temporary: Path) -> None:
-    """End a group, and the processes elsewhere whose temporary files go into ``temporary`` or below it.
+    """End a group, and the processes elsewhere whose temporary files go into ``temporary`` or below it."""
+    kill_group(group)
+    kill_below(temporary)
+
+
+def kill_below(temporary: Path) -> None:
+    """End the processes whose temporary files go into ``temporary`` or below it.
 
     A daemon leaves its group and its parent; the environment that it was born with goes with it.
     """
-    kill_group(group)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if Path(process.environ().get("TMPDIR", "/")).is_relative_to(temporary):

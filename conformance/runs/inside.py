@@ -13,7 +13,7 @@ from typing import Any
 from conformance.adapters.session import Adapter
 from conformance.results.traces import Traces
 from conformance.runs.messages import MessageStream
-from conformance.runs.plan import Plan
+from conformance.runs.plan import Plan, Task
 from conformance.runs.process import Events
 from conformance.runs.worker import adapter_of, look_at
 
@@ -24,10 +24,9 @@ NOBODY: Mapping[str, MakeAdapter] = MappingProxyType({})
 class InsideWorker:
     """What a :class:`~conformance.runs.process.WorkerProcess` is to the pool, without a process.
 
-    It does what it is asked for before ``send`` returns.
+    It does what it is asked for before ``begin`` returns.
     """
 
-    group = 0  # of processes: none
     how_it_ended = "is of this process"
 
     def __init__(self, name: str, make: MakeAdapter, plan: Plan, scratch: Traces, events: Events) -> None:
@@ -37,26 +36,20 @@ class InsideWorker:
         if self._adapter is None:
             events.put((self, None))
 
-    def send(self, *, recipe: str, dtype: str, checks: list[str]) -> None:
+    def begin(self, task: Task, checks: list[str]) -> None:
         """Make some checks of a task."""
         assert self._adapter is not None
-        task = next(task for task in self.plan.tasks if task.name == (recipe, dtype))
         look_at(self.name, self._adapter, Traces(self.plan.folder), self.scratch, self._stream, task, checks)
         self._stream.done()
+
+    def excess(self, plan: Plan, seconds: float, *, loaded: bool) -> None:
+        """It is not stopped, whatever it takes."""
 
     def kill(self) -> None:
         """Nothing to end."""
 
     def close(self) -> None:
         """Nothing to close."""
-
-    def memory(self) -> int:
-        """Bytes that it alone holds, which nobody can tell."""
-        return 0
-
-    def logged(self) -> int:
-        """Bytes that it wrote into a log: it has none."""
-        return 0
 
 
 class _Stream(MessageStream):

@@ -1,6 +1,6 @@
 """What a worker saw, judged in the run's own process, where no implementation can reach, and entered."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from conformance.results.cases import (
@@ -47,6 +47,7 @@ class Judge:
         self.seals = {name[:2]: note for name, note in store.done().items() if name[3] == CASE}
         self._at_hand: dict[TaskName, tuple[int, StoredCase]] = {}  # the one used last at the end, each with its size
         self._unchanged = set[tuple[TaskName, str]]()
+        self._users: dict[str, set[TaskName]] = {}  # of each file of data
 
     def case_made(self, task: TaskName, informative_steps: float, steps: int) -> None:
         """Seal a case that the oracle has made, and enter its own curves. Raises StoreError."""
@@ -89,18 +90,23 @@ class Judge:
         for check in checks:
             self.store.set_aside(context.without_comparison(check, verdict, cause))
 
-    def put_away(self, task: TaskName, still_wanted: Iterable[TaskName]) -> None:
+    def await_all(self, tasks: Collection[TaskName]) -> None:
+        """Keep the data of those tasks that somebody will do, and of those whose case is there."""
+        for task in self.tasks:
+            case, data = self._files(task)
+            if task in tasks or self.store.has_tensors(case):
+                self._users.setdefault(data, set()).add(task)
+
+    def put_away(self, task: TaskName) -> None:
         """All is done with a task: remove its tensors, unless something did not pass in it, or all are to be kept."""
         self._at_hand.pop(task, None)
         if self.plan.keep_traces or task not in self.seals or self._failed(task):
             return
         case, data = self._files(task)
         self.store.delete(case)
-        if data not in {self._files(other)[1] for other in still_wanted} | self._data_of_failures():
+        self._users.get(data, set()).discard(task)
+        if not self._users.get(data):
             self.store.delete(data)
-
-    def _data_of_failures(self) -> set[str]:
-        return {self._files(task)[1] for task in self.tasks if self.store.has_tensors(self._files(task)[0])}
 
     def _failed(self, task: TaskName) -> bool:
         verdicts = self.store.select("SELECT DISTINCT verdict FROM records WHERE recipe=? AND dtype=?", task)

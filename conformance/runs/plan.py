@@ -33,6 +33,16 @@ class Task(NamedTuple):
         """What tells it from the others of a run."""
         return self.recipe.name, self.dtype
 
+    @property
+    def as_dict(self) -> dict[str, Any]:
+        """The task as JSON has it."""
+        return {"suite": self.suite, "recipe": self.recipe.model_dump(mode="json"), "dtype": self.dtype}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Task":
+        """What :attr:`as_dict` gave."""
+        return cls(values["suite"], Recipe.model_validate(values["recipe"]), values["dtype"])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -98,13 +108,23 @@ class Plan:
             "checks": list(self.checks),
         }
 
+    @property
+    def as_dict(self) -> dict[str, Any]:
+        """All of it but its folder, as JSON has it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
+        return values | {"recipes": [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], folder: Path) -> "Plan":
+        """What :attr:`as_dict` gave, in a folder. Raises ValueError for what is none."""
+        plan: Plan = TypeAdapter(cls).validate_python({**values, "folder": folder})
+        return plan
+
     def write(self) -> None:
         """Write the plan into its folder; it appears whole or not at all. Raises OSError, also for a second."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
-        values["recipes"] = [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]
         part = part_of(self.folder / FILE)
         try:
-            part.write_text(json.dumps(values), encoding="utf-8")
+            part.write_text(json.dumps(self.as_dict), encoding="utf-8")
             os.link(part, self.folder / FILE)
         finally:
             part.unlink(missing_ok=True)
@@ -116,8 +136,7 @@ class Plan:
         if not path.exists():
             raise StoreError(f"{folder}: holds no {FILE}, for no run was begun in it: nothing can be gone on with")
         try:
-            values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            plan: Plan = TypeAdapter(cls).validate_python({**values, "folder": folder})
+            plan = cls.of(json.loads(path.read_text(encoding="utf-8")), folder)
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(f"{path}: cannot be read: {told(error)}") from error
         for field, found, known in (

@@ -4,7 +4,7 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,18 @@ from typing import Any
 from conformance.checks.look import describe_error
 from conformance.results.store import Store, TrainingTime
 from conformance.results.traces import StoreError, Traces
-from conformance.runs.inside import NOBODY, InsideWorker, MakeAdapter
 from conformance.runs.judging import CASE, Judge, Stand
+from conformance.runs.launching import Launcher, WorkerHandle
+from conformance.runs.limits import LOOK_SECONDS
 from conformance.runs.outcome import BadInput, Incomplete
-from conformance.runs.plan import CHECK_SECONDS, Plan
-from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
+from conformance.runs.plan import Plan
+from conformance.runs.process import Events
 from conformance.runs.reuse import KeptCases
 from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, TaskName, Unit
 from conformance.runs.timing import Measured
-from conformance.runs.warden import Warden
 from conformance.runs.watching import Event, Watch, done_before, unwatched, worst
 from conformance.verdicts.compare import NOT_FAILING, Verdict
 
-LOOK_SECONDS = 0.5  # between two looks at what workers use
-LOAD_SECONDS = 60.0  # that a framework may take to load where a check may not
 PROBE_BYTES = 2**20
 PATIENCE = 2  # times that a worker may be lost on a task before the task is set aside
 
@@ -35,10 +33,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Worker:
-    """A worker: its process, what it said of itself, and what it is at."""
+    """A worker: its handle, what it said of itself, and what it is at."""
 
     name: str
-    process: WorkerProcess | InsideWorker
+    handle: WorkerHandle
     stand: Stand | None = None
     task: TaskName | None = None
     check: str = ""
@@ -54,23 +52,19 @@ class Worker:
 
 
 class WorkerPool:
-    """The workers of a run, so many at work at a time.
-
-    ``inside``: the implementations that are objects of this process, by name. ``lost``: what was, with its reason.
-    """
+    """The workers of a run, so many at work at a time. ``lost``: what was, with its reason."""
 
     def __init__(
         self,
         plan: Plan,
         store: Store,
         scratch: Path,
-        warden: Warden,
+        launcher: Launcher,
         progress: Progress,
         watch: Watch = unwatched,
-        inside: Mapping[str, MakeAdapter] = NOBODY,
     ) -> None:
-        self.plan, self.store, self.scratch, self.warden, self.progress = plan, store, scratch, warden, progress
-        self.watch, self.inside = watch, inside
+        self.plan, self.store, self.scratch, self.launcher = plan, store, scratch, launcher
+        self.progress, self.watch = progress, watch
         self.judge = Judge(plan, store, Traces(scratch))
         self.events: Events = queue.Queue()
         self.workers: list[Worker] = []
@@ -81,12 +75,12 @@ class WorkerPool:
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
         self.left = self._left()
+        self._units_left = Counter(unit.worker for unit in self.left)
+        self.judge.await_all({unit.task for unit in self.left})
         if plan.kept_cases:
             for task, informative_steps, steps in KeptCases(plan).take(store):
                 self.judge.case_made(task.name, informative_steps, steps)
-        self.schedule = Schedule(self.left, self.judge.made(), plan.at_once)
-        self.logs = plan.folder / "logs"
-        self.logs.mkdir(exist_ok=True)
+        self.schedule = Schedule(self.left, self.judge.made(), launcher.at_once)
 
     def work(self) -> None:
         """Do all that the plan has and the store has not. Raises BadInput or Incomplete."""
@@ -109,8 +103,8 @@ class WorkerPool:
     def stop(self) -> None:
         """End whatever still runs."""
         for worker in self.workers:
-            worker.process.kill()
-            self.warden.forget(worker.process.group)
+            worker.handle.kill()
+            self.launcher.forget(worker.handle)
         self.workers.clear()
 
     def _left(self) -> dict[Unit, list[str]]:
@@ -138,23 +132,13 @@ class WorkerPool:
             raise BadInput("; ".join(self.lost))
 
     def _start(self, name: str) -> Worker:
-        worker = Worker(name, self._inside(name) if name in self.inside else self._process(name))
+        worker = Worker(name, self.launcher.launch(name, self.events))
         self.workers.append(worker)
         return worker
 
-    def _inside(self, name: str) -> InsideWorker:
-        return InsideWorker(name, self.inside[name], self.plan, Traces(self.scratch), self.events)
-
-    def _process(self, name: str) -> WorkerProcess:
-        target = self.plan.implementations.get(name, ORACLE)
-        log = self.logs / f"{name.replace('/', '-')}.log"
-        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log, self.events)
-        self.warden.watch(process.group)
-        return process
-
     def _give_out(self) -> None:
         """Give work to workers, and start more of them, as long as there is room."""
-        while sum(worker.busy for worker in self.workers) < self.plan.at_once:
+        while sum(worker.busy for worker in self.workers) < self.launcher.at_once:
             unit = self.schedule.next(self._may_work)
             if unit is None:
                 unit = self.schedule.next(self._may_start)
@@ -164,10 +148,9 @@ class WorkerPool:
             worker = next(idle, None) or self._start(unit.worker)
             worker.task, worker.check = unit.task, ""
             worker.begun = worker.since = time.monotonic()
-            recipe, dtype = unit.task
             self.watch(Event("begun", unit.worker, *unit.task))
-            worker.process.send(recipe=recipe, dtype=dtype, checks=self.left.get(unit, []))
-            if unit.worker in self.inside:  # which is done by now; nobody was listened to meanwhile
+            worker.handle.begin(self.judge.tasks[unit.task], list(self.left.get(unit, ())))
+            if self.launcher.is_inside(unit.worker):  # which is done by now; nobody was listened to meanwhile
                 for each in self.workers:
                     each.since = time.monotonic()
 
@@ -178,16 +161,16 @@ class WorkerPool:
 
     def _may_start(self, name: str, left: int) -> bool:
         """Whether there is enough to do for one more, which an object of this process cannot be."""
-        return left >= WORTH_A_WORKER and name not in self.inside
+        return left >= WORTH_A_WORKER and not self.launcher.is_inside(name)
 
     def _listen(self) -> None:
         """Take in one message, or look at what the workers use."""
         self._look_after()
         try:
-            process, message = self.events.get(timeout=LOOK_SECONDS)
+            handle, message = self.events.get(timeout=LOOK_SECONDS)
         except queue.Empty:
             return
-        worker = next((worker for worker in self.workers if worker.process is process), None)
+        worker = next((worker for worker in self.workers if worker.handle is handle), None)
         if worker is None:
             return
         if message is None:
@@ -199,14 +182,14 @@ class WorkerPool:
             raise
         except (LookupError, TypeError, ValueError) as error:  # it sent what no worker sends
             worker.stopped = (Verdict.CRASHED, f"sent a message that means nothing: {describe_error(error)}")
-            worker.process.kill()
+            worker.handle.kill()
 
     def _take(self, worker: Worker, message: dict[str, Any]) -> None:
         kind = message["kind"]
         if kind == "ready":
             worker.stand = Stand(message["device"], message["versions"], message["settings"])
             worker.import_seconds = float(message["seconds"])
-            if worker.name != ORACLE:
+            if worker.name != ORACLE and self.stands.get(worker.name) != worker.stand:
                 self.stands[worker.name] = worker.stand
                 self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
         elif kind == "refused":
@@ -220,6 +203,10 @@ class WorkerPool:
             worker.stopped = (Verdict.CRASHED, message["text"])
         elif kind == "lost":
             worker.stopped = (Verdict.CRASHED, message["text"])
+        elif kind == "stopped":
+            worker.stopped = worker.stopped or (Verdict(message["verdict"]), message["text"])
+        elif kind == "halt":
+            raise Incomplete(f"{worker.name}: {message['text']}")
         elif kind == "checking":
             worker.check, worker.since = message["check"], time.monotonic()
             assert worker.task is not None
@@ -282,18 +269,15 @@ class WorkerPool:
 
     def _put_away(self, unit: Unit) -> None:
         """A unit is done: its checks are entered, and perhaps nobody needs its case any more."""
-        self.left.pop(unit, None)
+        if self.left.pop(unit, None) is not None:
+            self._units_left[unit.worker] -= 1
         self._show_progress(unit.worker)
-        wanted = {other.task for other in self.left if other.worker not in self._given_up()}
-        if unit.task not in wanted:
-            self.judge.put_away(unit.task, wanted)
-
-    def _given_up(self) -> set[str]:
-        return set(self.plan.implementations) - set(self.stands)
+        if not any(Unit(name, unit.task) in self.left for name in self.stands):  # the others are given up
+            self.judge.put_away(unit.task)
 
     def _show_progress(self, name: str) -> None:
-        total = len(self.plan.tasks)
-        self.progress(name, total - sum(unit.worker == name for unit in self.left), total)
+        total = len(self.judge.tasks)
+        self.progress(name, total - self._units_left[name], total)
 
     def _look_after(self) -> None:
         """Stop workers that take too long or too much."""
@@ -302,31 +286,18 @@ class WorkerPool:
         self._looked = time.monotonic()
         for worker in self.workers:
             if worker.stopped is None and worker.busy:
-                worker.stopped = self._excess(worker)
+                seconds = time.monotonic() - worker.since
+                worker.stopped = worker.handle.excess(self.plan, seconds, loaded=worker.stand is not None)
                 if worker.stopped is not None:
-                    worker.process.kill()
-
-    def _excess(self, worker: Worker) -> tuple[Verdict, str] | None:
-        plan, process = self.plan, worker.process
-        if worker.name == ORACLE:
-            limit = CHECK_SECONDS
-        else:
-            limit = plan.check_seconds if worker.stand else min(CHECK_SECONDS, max(plan.check_seconds, LOAD_SECONDS))
-        if time.monotonic() - worker.since > limit:
-            return Verdict.TIMEOUT, f"took longer than {limit:g} s and was stopped"
-        if plan.memory_bytes and process.memory() > plan.memory_bytes:
-            return Verdict.CRASHED, f"took more than {plan.memory_bytes / 2**20:.0f} MiB of memory and was stopped"
-        if process.logged() > LOG_BYTES:
-            return Verdict.CRASHED, f"wrote more than {LOG_BYTES} bytes on its standard error and was stopped"
-        return None
+                    worker.handle.kill()
 
     def _end(self, worker: Worker) -> None:
         """A worker's process has ended, of which only those say so beforehand that cannot be had."""
         self.workers.remove(worker)
-        self.warden.forget(worker.process.group)
-        worker.process.close()
+        self.launcher.forget(worker.handle)
+        worker.handle.close()
         if worker.stand is None:
-            how = worker.stopped[1] if worker.stopped else f"ended while it was loaded: {worker.process.how_it_ended}"
+            how = worker.stopped[1] if worker.stopped else f"ended while it was loaded: {worker.handle.how_it_ended}"
             self._give_up(worker.name, how)
         elif worker.task is not None:
             self.watch(Event("left", worker.name, *worker.task))
@@ -349,7 +320,7 @@ class WorkerPool:
 
     def _lose(self, worker: Worker, unit: Unit) -> None:
         """A worker was lost at work: the task is tried once more, by another; the second time it is set aside."""
-        verdict, how = worker.stopped or (Verdict.CRASHED, worker.process.how_it_ended)
+        verdict, how = worker.stopped or (Verdict.CRASHED, worker.handle.how_it_ended)
         self.losses[unit] += 1
         if unit.worker == ORACLE:
             if self.losses[unit] < PATIENCE:

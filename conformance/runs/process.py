@@ -17,12 +17,14 @@ import psutil
 
 from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.groups import kill_all_of
+from conformance.runs.limits import excess
 from conformance.runs.messages import read_messages
+from conformance.runs.plan import Plan, Task
+from conformance.verdicts.compare import Verdict
 
 GRACE_SECONDS = 0.5  # after a process has ended, for what it said last to arrive
 REAPING_SECONDS = 10.0
 WORKERS = "workers"  # in the scratch folder: a folder for each worker's temporary files, which no other worker shares
-LOG_BYTES = 100_000_000  # what a worker may write on its standard error
 
 Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, and what it says
 
@@ -53,6 +55,10 @@ class WorkerProcess:
         self._reaper = threading.Thread(target=self._await_end, daemon=True)
         self._reaper.start()
 
+    def begin(self, task: Task, checks: list[str]) -> None:
+        """Ask for some checks of a task; of the oracle's worker for its case."""
+        self.send(task=task.as_dict, checks=checks)
+
     def send(self, **request: Any) -> None:
         """Ask for something. To a process that has just ended nothing can be said: its end is told by its events."""
         assert self._process.stdin is not None
@@ -72,6 +78,10 @@ class WorkerProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+
+    def excess(self, plan: Plan, seconds: float, *, loaded: bool) -> tuple[Verdict, str] | None:
+        """What is to be said of it if it takes more than the plan allows."""
+        return excess(self, plan, seconds, loaded=loaded)
 
     @property
     def group(self) -> int:

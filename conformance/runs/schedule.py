@@ -1,9 +1,11 @@
 """Who does what next: the oracle a little ahead, and the implementation first that has most left to do."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 ORACLE = "oracle"
+MOST_AHEAD = 4
 WORTH_A_WORKER = 4  # tasks; fewer do not pay for another import of the framework
 
 TaskName = tuple[str, str]  # of a recipe and a precision
@@ -20,19 +22,22 @@ class Schedule:
     """What is left to do, and in which order.
 
     The oracle makes a task's case before any implementation can take the task. It is kept ahead of the implementations
-    by twice the number of workers, so that none waits for it, and cases do not pile up. ``seconds``: what each worker's
-    name took for its tasks.
+    by twice the number of workers, so that none waits for it, and of nobody by more than ``MOST_AHEAD`` times that, so
+    that cases do not pile up. ``seconds``: what each worker's name took for its tasks.
     """
 
     def __init__(self, left: Iterable[Unit], made: Iterable[TaskName], at_once: int) -> None:
         units = list(left)
         there = set(made)
         wanted = dict.fromkeys(unit.task for unit in units)
-        self.cases = [task for task in wanted if task not in there]
-        self.waiting: dict[str, list[TaskName]] = {}
-        self.ready: dict[str, list[TaskName]] = {}
+        self.cases = deque(task for task in wanted if task not in there)
+        self.waiting: dict[str, dict[TaskName, None]] = {}  # in order
+        self.ready: dict[str, deque[TaskName]] = {}
         for name, task in units:
-            (self.ready if task in there else self.waiting).setdefault(name, []).append(task)
+            if task in there:
+                self.ready.setdefault(name, deque()).append(task)
+            else:
+                self.waiting.setdefault(name, {})[task] = None
         self._ahead = 2 * at_once
         self.seconds: dict[str, list[float]] = {}
 
@@ -47,22 +52,23 @@ class Schedule:
         ``may_work(name, left)``: whether a worker of this name is idle, or may be started for so many tasks.
         """
         names = sorted((name for name, tasks in self.ready.items() if tasks), key=self._left, reverse=True)
-        if self.cases and (not names or sum(map(len, self.ready.values())) < self._ahead):
+        made = [len(tasks) for tasks in self.ready.values()]
+        if self.cases and sum(made) < self._ahead:
             names.insert(0, ORACLE)
-        elif self.cases:
+        elif self.cases and max(made) < MOST_AHEAD * self._ahead:
             names.append(ORACLE)
         for name in names:
             tasks = self.cases if name == ORACLE else self.ready[name]
             if may_work(name, len(tasks) + len(self.waiting.get(name, ()))):
-                return Unit(name, tasks.pop(0))
+                return Unit(name, tasks.popleft())
         return None
 
     def case_made(self, task: TaskName) -> None:
         """The oracle has made the case of a task: the implementations may take it."""
         for name, tasks in self.waiting.items():
             if task in tasks:
-                tasks.remove(task)
-                self.ready.setdefault(name, []).append(task)
+                del tasks[task]
+                self.ready.setdefault(name, deque()).append(task)
 
     def took(self, name: str, seconds: float) -> None:
         """A worker took so long for a task."""
@@ -70,14 +76,13 @@ class Schedule:
 
     def again(self, unit: Unit) -> None:
         """A unit that was given out is to be done again, before all others."""
-        tasks = self.cases if unit.worker == ORACLE else self.ready.setdefault(unit.worker, [])
-        tasks.insert(0, unit.task)
+        tasks = self.cases if unit.worker == ORACLE else self.ready.setdefault(unit.worker, deque())
+        tasks.appendleft(unit.task)
 
     def give_up_task(self, task: TaskName) -> None:
         """No case can be made of a task: nobody does it."""
         for tasks in self.waiting.values():
-            if task in tasks:
-                tasks.remove(task)
+            tasks.pop(task, None)
 
     def give_up_implementation(self, name: str) -> None:
         """An implementation cannot be had: nobody waits for it."""

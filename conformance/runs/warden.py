@@ -11,23 +11,27 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from conformance.runs.groups import kill_all_of
+from conformance.runs.groups import kill_below, kill_group
 
 FAREWELL = "farewell"
 
 
 class Warden:
-    """The run's end of the pipe. ``claim`` is what holds the run's folder: the warden too, as long as it lives."""
+    """The run's end of the pipe.
 
-    def __init__(self, folder: Path, scratch: Path, claim: int) -> None:
+    ``scratch``: what is removed. ``folder``: the run's, whose report is written; without one there is none.
+    ``claim``: what holds the run's folder: the warden too, as long as it lives.
+    """
+
+    def __init__(self, scratch: Path, folder: Path | None = None, claim: int | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "conformance.runs.warden", str(folder), str(scratch)],
+            [sys.executable, "-m", "conformance.runs.warden", str(scratch), *map(str, [folder] if folder else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
-            pass_fds=(claim,),
+            pass_fds=() if claim is None else (claim,),
         )
 
     def watch(self, group: int) -> None:
@@ -53,7 +57,7 @@ class Warden:
             self._process.stdin.flush()
 
 
-def keep_watch(lines: IO[str], folder: Path, scratch: Path) -> None:
+def keep_watch(lines: IO[str], scratch: Path, folder: Path | None = None) -> None:
     """Read until the run ends, and clean up unless it has done so."""
     groups: set[int] = set()
     for line in lines:
@@ -65,9 +69,11 @@ def keep_watch(lines: IO[str], folder: Path, scratch: Path) -> None:
         else:
             groups.discard(-number)
     for group in groups:
-        kill_all_of(group, scratch)
+        kill_group(group)
+    kill_below(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "conformance", "report", str(folder)], check=False)
+    if folder is not None:
+        subprocess.run([sys.executable, "-m", "conformance", "report", str(folder)], check=False)
 
 
 if __name__ == "__main__":

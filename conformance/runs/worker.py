@@ -109,7 +109,6 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
     """Answer requests until there are no more."""
     stream = MessageStream()
     plan, traces = Plan.read(folder), Traces(folder)
-    tasks = {task.name: task for task in plan.tasks}
     do: Callable[[Task, list[str]], None]
     if name == ORACLE:
         stream.ready("cpu", {}, {}, 0.0)
@@ -125,7 +124,7 @@ def work(folder: Path, name: str, target: str, scratch: Path) -> None:
     collect_rarely()
     for request in stream.requests():
         try:
-            do(tasks[request["recipe"], request["dtype"]], request["checks"])
+            do(Task.of(request["task"]), request["checks"])
         except (OSError, StoreError) as error:
             stream.unwritable(str(error))
             return

@@ -54,7 +54,7 @@ def test_what_does_not_fit_in_memory_is_read_again(judge, small_recipe, monkeypa
 
 def test_a_task_that_is_done_is_no_longer_in_memory(judge, small_recipe):
     ask(judge, [small_recipe.name])
-    judge.put_away((small_recipe.name, "float64"), ())
+    judge.put_away((small_recipe.name, "float64"))
     assert not judge._at_hand
 
 

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.runs.schedule import ORACLE, WORTH_A_WORKER, Schedule, Unit
+from conformance.runs.schedule import MOST_AHEAD, ORACLE, WORTH_A_WORKER, Schedule, Unit
 
 TASKS = [(f"recipe-{number}", "float64") for number in range(6)]
 
@@ -52,6 +52,17 @@ def test_the_oracle_stays_ahead_and_then_the_implementation_with_most_left_comes
     schedule.case_made(TASKS[1])
     assert schedule.next(lambda name, left: name != ORACLE) == Unit("jax", TASKS[0])
     assert schedule.next(lambda name, left: name == "numpy") == Unit("numpy", TASKS[0])
+
+
+def test_cases_do_not_pile_up_where_the_oracle_is_faster():
+    tasks = [(f"recipe-{number}", "float64") for number in range(100)]
+    schedule, made = Schedule([Unit("jax", task) for task in tasks], (), at_once=2), 0
+    while (unit := schedule.next(lambda name, left: name == ORACLE)) is not None:
+        schedule.case_made(unit.task)
+        made += 1
+    assert made == MOST_AHEAD * 2 * 2
+    assert schedule.next(anybody) == Unit("jax", tasks[0])
+    assert schedule.next(lambda name, left: name == ORACLE) == Unit(ORACLE, tasks[made])
 
 
 def test_it_is_said_for_how_many_tasks_a_worker_would_be_started():
