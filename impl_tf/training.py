@@ -178,7 +178,7 @@ def fit(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    sampling.check(epochs=epochs, examples=len(x))
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     early_stopping, tape = monitor.early_stopping, sampling.tape
     weights = _tensor(sampling.example_weights)
     _check_targets(model, y, objective, weights)

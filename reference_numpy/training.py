@@ -275,7 +275,7 @@ def fit(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    sampling.check(epochs=epochs, examples=len(x))
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     early_stopping = monitor.early_stopping
     examples = len(x)
     batch_size = batch_size or examples
