@@ -30,7 +30,7 @@ NETWORK_SHOWCASES: tuple[dict[str, Any], ...] = (
     },
     {
         "name": "showcase-hand-signs-lenet",
-        "description": "In the manner of LeNet, 300 drawn hands: over 95 % of them, and over 70 % of hands it never saw.",
+        "description": "In the manner of LeNet, on 300 drawn hands: over 95 % of them, over 70 % of others.",
         "dataset": {"name": "hand_signs", "examples": 300, "test_examples": 100},
         **_network(
             layer("reshape", shape=[64, 64, 3]), layer("average_pool", window=[4, 4]), _same(8), activation("relu"),
