@@ -37,6 +37,7 @@ from ._common import (
     check_state,
     check_training,
     given_or_default,
+    known_keywords,
     step_and_slots,
 )
 from .network import Network
@@ -167,6 +168,7 @@ def train_step(
     return _compiled_step(step, state, (x, y, example_weights), masks, rate)
 
 
+@known_keywords
 def fit(
     model: models.Model,
     parameters: models.Tensors,

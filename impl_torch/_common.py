@@ -6,12 +6,16 @@ This file needs no framework. It reads the same in each of the four packages; a 
 import inspect
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cache, wraps
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -478,11 +482,48 @@ class Progress(NamedTuple):
         return resume
 
 
+# Settings that ``fit`` takes inside another argument, by name: where they are.
+ELSEWHERE = {
+    **{f.name: "a field of Objective, for loss=Objective(...)" for f in fields(Objective)},
+    **{f.name: "a field of Update, for optimizer=Update(...)" for f in fields(Update)},
+    **{f.name: "a field of Sampling, for sampling=Sampling(...)" for f in fields(Sampling)},
+    **{f.name: "a field of Tape, for sampling=Sampling(tape=Tape(...))" for f in fields(Tape)},
+    **{f.name: "a field of Monitor, for monitor=Monitor(...)" for f in fields(Monitor)},
+    **dict.fromkeys(Progress._fields, "a field of Progress, for resume=Progress(...)"),
+    **dict.fromkeys(("learning_rate", "lr"), "the optimizer's: adam(learning_rate=...), for example"),
+}
+
+
+def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, but where a keyword is that it has not is said: which setting has it, or the nearest name."""
+    own = inspect.signature(function).parameters
+
+    @wraps(function)
+    def checked(*given: P.args, **keywords: P.kwargs) -> R:
+        for keyword in keywords:
+            if keyword not in own:
+                raise TypeError(f"{function.__name__}() has no keyword {keyword!r}: {_place_of(keyword, own)}")
+        return function(*given, **keywords)
+
+    return checked
+
+
 class Step(NamedTuple):
     """What a step tells: the batch's cost before the update, and the norm of its gradient before clipping."""
 
     cost: Any
     gradient_norm: Any
+
+
+def _place_of(keyword: str, own: Collection[str]) -> str:
+    """Where a keyword is, if not among a function's ``own``; the nearest there is; else those that there are."""
+    if keyword in ELSEWHERE:
+        return f"it is {ELSEWHERE[keyword]}"
+    nearest = get_close_matches(keyword, [*own, *ELSEWHERE], 1)
+    if not nearest:
+        return f"must be one of {', '.join(map(repr, own))}"
+    (name,) = nearest
+    return f"did you mean {name!r}?" if name in own else f"did you mean {name!r}, {ELSEWHERE[name]}?"
 
 
 def _is_integer(value: Any) -> bool:

@@ -21,7 +21,7 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_kind, check_training, given_or_default, step_and_slots
+from ._common import check_kind, check_training, given_or_default, known_keywords, step_and_slots
 from .models import Masks, Model, Tensors
 from .regularizers import Augmentation
 
@@ -163,6 +163,7 @@ def train_step(
     return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
 
 
+@known_keywords
 def fit(
     model: Model,
     x: Tensor,

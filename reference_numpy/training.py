@@ -42,6 +42,7 @@ from ._common import (
     check_state,
     check_training,
     given_or_default,
+    known_keywords,
     step_and_slots,
 )
 from .arithmetic import mean, total
@@ -228,6 +229,7 @@ def train_step(
     return Step(data_loss + penalty, norm)
 
 
+@known_keywords
 def fit(
     model: Model,
     parameters: Tensors,

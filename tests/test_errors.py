@@ -609,6 +609,37 @@ def test_a_wrong_argument_is_refused_with_the_words_of_the_table(package, module
     assert wrong == [], "\n".join(told)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize(
+    ("keyword", "told"),
+    [
+        ("penalties", "it is a field of Objective, for loss=Objective(...)"),
+        ("clipping", "it is a field of Update, for optimizer=Update(...)"),
+        ("seed", "it is a field of Sampling, for sampling=Sampling(...)"),
+        ("batch_order", "it is a field of Tape, for sampling=Sampling(tape=Tape(...))"),
+        ("validation", "it is a field of Monitor, for monitor=Monitor(...)"),
+        ("optimizer_state", "it is a field of Progress, for resume=Progress(...)"),
+        ("lr", "it is the optimizer's: adam(learning_rate=...), for example"),
+        ("clip", "did you mean 'clipping', a field of Update, for optimizer=Update(...)?"),
+        ("epoch", "did you mean 'epochs'?"),
+    ],
+)
+def test_a_keyword_that_fit_has_not_is_told_where_it_is(package, keyword, told):
+    fit = Package(package).module("training").fit
+    with pytest.raises(TypeError) as refused:
+        fit(**{keyword: None})
+    assert str(refused.value) == f"fit() has no keyword {keyword!r}: {told}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_keyword_like_none_is_told_with_those_that_there_are(package):
+    fit = Package(package).module("training").fit
+    with pytest.raises(TypeError, match=r"fit\(\) has no keyword 'zzz': must be one of 'model', .*'resume'$"):
+        fit(zzz=1)
+    with pytest.raises(TypeError, match=r"missing .* required"):
+        fit()
+
+
 @pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the model holds them
 def test_parameters_of_another_model_are_refused(package):
     made = Package(package)
