@@ -144,8 +144,8 @@ def check_masks(masks: Mapping[Any, Any], epochs: int, examples: int, shapes: Ma
     """Raise ValueError unless masks are of layers in ``shapes``, of one example, and each has a row for every visit."""
     for layer, mask in masks.items():
         if layer not in shapes:
-            known = ", ".join(map(repr, shapes)) or "none: nothing is dropped here"
-            raise ValueError(f"dropout_masks={layer!r} is not allowed: must be one of {known}")
+            must = f"one of {', '.join(map(repr, shapes))}" if shapes else "left out, since the model drops nothing"
+            raise ValueError(f"dropout_masks={layer!r} is not allowed: must be {must}")
         shape, expected = tuple(np.shape(mask)), (epochs, examples, *shapes[layer])
         if shape[1:] != expected[1:] or shape[0] < epochs:
             raise ValueError(f"dropout_masks[{layer!r}] has shape {shape}: must be {expected}")
