@@ -30,7 +30,6 @@ from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
 from ._common import (
-    check_choice,
     check_kind,
     check_not_negative,
     check_optimizer_state,
@@ -38,6 +37,7 @@ from ._common import (
     check_state,
     check_training,
     given_or_default,
+    known_keywords,
     step_and_slots,
 )
 from .network import Network
@@ -168,6 +168,7 @@ def train_step(
     return _compiled_step(step, state, (x, y, example_weights), masks, rate)
 
 
+@known_keywords
 def fit(
     model: models.Model,
     parameters: models.Tensors,
@@ -220,8 +221,7 @@ def fit(
         step.cost.check_batch(*validation)
         monitor = replace(monitor, validation=validation)
     batch_size = min(batch_size or len(x), len(x))
-    sampling.check(epochs=epochs, examples=len(x))
-    _check_masks(model, epochs, len(x), sampling.tape)
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(update, epochs, steps, first_step)
@@ -570,12 +570,3 @@ def _checked(rate: Any) -> float:
     """A learning rate. Raises ValueError unless it is a finite number >= 0."""
     check_not_negative("learning_rate", rate)
     return float(rate)
-
-
-def _check_masks(model: models.Model, epochs: int, examples: int, tape: Tape) -> None:
-    """Compiled code would take masks of other layers for none."""
-    for layer, masks in (tape.dropout_masks or {}).items():
-        check_choice("dropout mask", layer, tuple(model.mask_shapes))
-        expected = (examples, *model.mask_shapes[layer])
-        if masks.shape[1:] != expected:
-            raise ValueError(f"dropout mask {layer} has shape {masks.shape}: must be {(epochs, *expected)}")

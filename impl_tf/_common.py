@@ -6,12 +6,16 @@ This file needs no framework. It reads the same in each of the four packages; a 
 import inspect
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cache, wraps
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -70,8 +74,14 @@ def check_kind(name: str, value: Any, kinds: Any, must: str) -> None:
 
 def check_offers(name: str, value: Any, methods: Collection[str], must: str) -> None:
     """Raise ValueError unless ``value`` is an object with these methods; ``must``: what it must be, in words."""
-    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in methods):
+    if _is_maker(value) or not all(callable(getattr(value, method, None)) for method in methods):
         raise ValueError(f"{name}={_shown(value)} is not allowed: must be {must}")
+
+
+def check_function(name: str, value: Any, must: str) -> None:
+    """Raise ValueError unless ``value`` is None or a function, and none that makes such: ``exponential`` itself."""
+    if value is not None and (_is_maker(value) or not callable(value)):
+        raise ValueError(f"{name}={_shown(value)} is not allowed: must be None or a function, {must}")
 
 
 def check_sequence(name: str, value: Any, methods: Collection[str], must: str) -> None:
@@ -128,6 +138,17 @@ def check_examples(x: Any, y: Any, *, what: str = "") -> None:
     inputs, targets = _examples(f"{what}x", x), _examples(f"{what}y", y)
     if inputs == 0 or inputs != targets:
         raise ValueError(f"{what}x has {inputs} examples, {what}y {targets}: must be the same number, at least one")
+
+
+def check_masks(masks: Mapping[Any, Any], epochs: int, examples: int, shapes: Mapping[Any, tuple[int, ...]]) -> None:
+    """Raise ValueError unless masks are of layers in ``shapes``, of one example, and each has a row for every visit."""
+    for layer, mask in masks.items():
+        if layer not in shapes:
+            must = f"one of {', '.join(map(repr, shapes))}" if shapes else "left out, since the model drops nothing"
+            raise ValueError(f"dropout_masks={layer!r} is not allowed: must be {must}")
+        shape, expected = tuple(np.shape(mask)), (epochs, examples, *shapes[layer])
+        if shape[1:] != expected[1:] or shape[0] < epochs:
+            raise ValueError(f"dropout_masks[{layer!r}] has shape {shape}: must be {expected}")
 
 
 def check_training(x: Any, y: Any, *, epochs: Any, batch_size: Any) -> None:
@@ -231,7 +252,15 @@ class EarlyStopping:
         return self.epoch - self.best_epoch >= self.patience
 
 
-PENALTIES = "a list or tuple of penalties, as regularizers makes them"
+# What must be given, with a call that gives it: whoever gives the function itself sees what is missing.
+PENALTIES = "a list or tuple of penalties, as regularizers makes them: [l2(0.1)], for example"
+AUGMENTATIONS = "a list or tuple of augmentations, as regularizers makes them: [gaussian_noise()], for example"
+OPTIMIZER = "an Update or an optimizer, as optimizers makes them: adam(...), for example"
+FUNCTIONS = {
+    "schedule": "as schedules makes them: exponential(0.1), for example",
+    "clipping": "as regularizers makes them: clip_by_norm(1.0), for example",
+    "constraint": "as regularizers makes them: max_norm(1.0), for example",
+}
 
 
 @dataclass(frozen=True)
@@ -289,15 +318,14 @@ class Update:
     def __post_init__(self) -> None:
         check_choice("schedule_unit", self.schedule_unit, ("epoch", "step"))
         check_choice("frozen_biases", self.frozen_biases, (False, True))
-        for name in ("schedule", "clipping", "constraint"):
-            made = "schedules" if name == "schedule" else "regularizers"
-            check_kind(name, getattr(self, name), (Callable, type(None)), f"None or a function, as {made} has them")
+        for name, must in FUNCTIONS.items():
+            check_function(name, getattr(self, name), must)
 
     @classmethod
     def of(cls, optimizer: Any, methods: Collection[str]) -> "Update":
         """An update as it is; that of an optimizer: by it alone. Raises ValueError for one without ``methods``."""
         update = optimizer if isinstance(optimizer, cls) else cls(optimizer)
-        check_offers("optimizer", update.optimizer, methods, "an optimizer, as optimizers makes them, or an Update")
+        check_offers("optimizer", update.optimizer, methods, OPTIMIZER)
         return update
 
     def trained(self, parameters: Mapping[str, Any], depth: int) -> dict[str, Any]:
@@ -346,8 +374,13 @@ class Tape:
         masks = self.dropout_masks
         check_kind("dropout_masks", masks, (Mapping, type(None)), "None or a mapping of arrays by layer or path")
 
-    def check(self, *, epochs: int, examples: int, augmentations: int) -> None:
-        """Raise ValueError unless it holds a training: a row of an epoch for each, in it one for each example."""
+    def check(
+        self, *, epochs: int, examples: int, augmentations: int, mask_shapes: Mapping[Any, tuple[int, ...]]
+    ) -> None:
+        """Raise ValueError unless it holds a training: a row of an epoch for each, in it one for each example.
+
+        ``mask_shapes``: those of one example's dropout masks, by layer or path.
+        """
         if self.batch_order is not None:
             order = _as_numpy(self.batch_order)
             if order.shape[1:] != (examples,) or len(order) < epochs:
@@ -361,12 +394,11 @@ class Tape:
             raise ValueError(
                 f"augmentation_draws has {len(draws)} arrays: must be {augmentations}, one for each augmentation"
             )
-        held = {f"dropout mask {layer} has": masks for layer, masks in (self.dropout_masks or {}).items()}
-        held |= {f"augmentation draws {number} have": drawn for number, drawn in enumerate(draws or ())}
-        for name, array in held.items():
-            shape = tuple(np.shape(array))
+        check_masks(self.dropout_masks or {}, epochs, examples, mask_shapes)
+        for number, drawn in enumerate(draws or ()):
+            shape = tuple(np.shape(drawn))
             if shape[1:2] != (examples,) or shape[0] < epochs:
-                raise ValueError(f"{name} shape {shape}: must be {(epochs, examples)}, ...")
+                raise ValueError(f"augmentation_draws[{number}] has shape {shape}: must be {(epochs, examples)}, ...")
 
 
 @dataclass(frozen=True)
@@ -386,16 +418,20 @@ class Sampling:
     def __post_init__(self) -> None:
         if not _is_integer(self.seed) or not 0 <= self.seed < 2**63:
             raise ValueError(f"seed={_shown(self.seed)} is not allowed: must be an integer in 0 .. 2**63 - 1")
-        must = "a list or tuple of augmentations, as regularizers makes them"
-        check_sequence("augmentations", self.augmentations, ("draw", "apply"), must)
+        check_sequence("augmentations", self.augmentations, ("draw", "apply"), AUGMENTATIONS)
         check_kind("tape", self.tape, Tape, "a Tape")
 
-    def check(self, *, epochs: int, examples: int) -> None:
-        """Raise ValueError unless the weights are one for each example, and the tape holds such a training."""
+    def check(self, *, epochs: int, examples: int, mask_shapes: Mapping[Any, tuple[int, ...]]) -> None:
+        """Raise ValueError unless the weights are one for each example, and the tape holds such a training.
+
+        ``mask_shapes``: those of one example's dropout masks, by layer or path.
+        """
         weights = self.example_weights
         if weights is not None and tuple(np.shape(weights)) != (examples,):
             raise ValueError(f"example_weights has shape {tuple(np.shape(weights))}: must be ({examples},)")
-        self.tape.check(epochs=epochs, examples=examples, augmentations=len(self.augmentations))
+        self.tape.check(
+            epochs=epochs, examples=examples, augmentations=len(self.augmentations), mask_shapes=mask_shapes
+        )
 
 
 @dataclass(frozen=True)
@@ -446,11 +482,48 @@ class Progress(NamedTuple):
         return resume
 
 
+# Settings that ``fit`` takes inside another argument, by name: where they are.
+ELSEWHERE = {
+    **{f.name: "a field of Objective, for loss=Objective(...)" for f in fields(Objective)},
+    **{f.name: "a field of Update, for optimizer=Update(...)" for f in fields(Update)},
+    **{f.name: "a field of Sampling, for sampling=Sampling(...)" for f in fields(Sampling)},
+    **{f.name: "a field of Tape, for sampling=Sampling(tape=Tape(...))" for f in fields(Tape)},
+    **{f.name: "a field of Monitor, for monitor=Monitor(...)" for f in fields(Monitor)},
+    **dict.fromkeys(Progress._fields, "a field of Progress, for resume=Progress(...)"),
+    **dict.fromkeys(("learning_rate", "lr"), "the optimizer's: adam(learning_rate=...), for example"),
+}
+
+
+def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, but where a keyword is that it has not is said: which setting has it, or the nearest name."""
+    own = inspect.signature(function).parameters
+
+    @wraps(function)
+    def checked(*given: P.args, **keywords: P.kwargs) -> R:
+        for keyword in keywords:
+            if keyword not in own:
+                raise TypeError(f"{function.__name__}() has no keyword {keyword!r}: {_place_of(keyword, own)}")
+        return function(*given, **keywords)
+
+    return checked
+
+
 class Step(NamedTuple):
     """What a step tells: the batch's cost before the update, and the norm of its gradient before clipping."""
 
     cost: Any
     gradient_norm: Any
+
+
+def _place_of(keyword: str, own: Collection[str]) -> str:
+    """Where a keyword is, if not among a function's ``own``; the nearest there is; else those that there are."""
+    if keyword in ELSEWHERE:
+        return f"it is {ELSEWHERE[keyword]}"
+    nearest = get_close_matches(keyword, [*own, *ELSEWHERE], 1)
+    if not nearest:
+        return f"must be one of {', '.join(map(repr, own))}"
+    (name,) = nearest
+    return f"did you mean {name!r}?" if name in own else f"did you mean {name!r}, {ELSEWHERE[name]}?"
 
 
 def _is_integer(value: Any) -> bool:
@@ -478,9 +551,16 @@ def _as_numpy(array: Any) -> Any:
     return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
 
 
+def _is_maker(value: Any) -> bool:
+    """Whether it is a class, or a function that stands in a module of this package, and nothing that one returned."""
+    own = inspect.isfunction(value) and str(value.__module__).startswith(f"{__package__}.")
+    return isinstance(value, type) or (own and value.__qualname__ == value.__name__)
+
+
 def _shown(value: Any) -> str:
-    """A value on one line, and short."""
-    text = " ".join(repr(value).split())
+    """A value on one line, and short; functions and classes by their names."""
+    is_named = inspect.isroutine(value) or isinstance(value, type)
+    text = value.__qualname__ if is_named else " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -91,6 +91,11 @@ class DenseNetwork(tf.Module):
         return tuple(f"W{layer}" for layer in range(1, self.depth + 1))
 
     @property
+    def mask_shapes(self) -> dict[Any, tuple[int, ...]]:
+        """The shape of a dropout mask of one example, by hidden layer."""
+        return {layer: (units,) for layer, units in enumerate(self.layer_sizes[1:-1], start=1)}
+
+    @property
     def dtype(self) -> tf.DType:
         """Of every parameter, and so of every computation."""
         return self.parameters["W1"].dtype

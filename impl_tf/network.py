@@ -55,6 +55,12 @@ class Network(tf.Module):
         return tuple(filter(is_weight, self.parameter_dict()))
 
     @property
+    def mask_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of a dropout mask of one example, by path. Not to be asked inside a ``tf.function``."""
+        drawn = self.draw_masks(tf.random.Generator.from_seed(0), 1)
+        return {path: tuple(mask.shape[1:]) for path, mask in drawn.items()}
+
+    @property
     def weights(self) -> list[tf.Variable]:
         """What penalties apply to, in the order of :attr:`weight_names`."""
         return self.layers.weights

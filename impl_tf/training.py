@@ -18,7 +18,14 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_optimizer_state, check_state, check_training, given_or_default, step_and_slots
+from ._common import (
+    check_optimizer_state,
+    check_state,
+    check_training,
+    given_or_default,
+    known_keywords,
+    step_and_slots,
+)
 from .models import Masks, Model, Tensors, Variables
 from .optimizers import Optimizer, OptimizerState
 from .regularizers import Augmentation
@@ -136,6 +143,7 @@ def train_step(
     return Step(batch.cost, tf.cast(tf.linalg.global_norm(list(batch.gradients.values())), model.dtype))
 
 
+@known_keywords
 def fit(
     model: Model,
     x: tf.Tensor,
@@ -178,7 +186,7 @@ def fit(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    sampling.check(epochs=epochs, examples=len(x))
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     early_stopping, tape = monitor.early_stopping, sampling.tape
     weights = _tensor(sampling.example_weights)
     _check_targets(model, y, objective, weights)

@@ -127,6 +127,11 @@ class DenseNetwork(Model):
         """``"AL"``."""
         return f"A{self.depth}"
 
+    @property
+    def mask_shapes(self) -> dict[Any, tuple[int, ...]]:
+        """The shape of a dropout mask of one example, by hidden layer."""
+        return {layer: (units,) for layer, units in enumerate(self.layer_sizes[1:-1], start=1)}
+
     def weights(self) -> list[Tensor]:
         """``W[1] .. W[L]``."""
         return [layer.weight for layer in self.layers]

@@ -56,6 +56,11 @@ class Model(nn.Module, ABC):
         """The names of the weights, which penalties are of, in the order of the parameters."""
         return tuple(filter(is_weight, self.parameter_dict()))
 
+    @property
+    @abstractmethod
+    def mask_shapes(self) -> dict[Any, Shape]:
+        """The shape of a dropout mask of one example, by layer or path."""
+
     @abstractmethod
     def weights(self) -> list[Tensor]:
         """The weights in the order of their names."""
@@ -155,6 +160,10 @@ class Network(Model):
         with decided(self.layers, training, masks or {}):
             values = layer_values(self.layers, x)
         return values | {"Z": values[f"{self.depth}.A"]}
+
+    @property
+    def mask_shapes(self) -> dict[Any, Shape]:
+        return {path: tuple(mask.shape[1:]) for path, mask in self.draw_masks(torch.Generator(), 1).items()}
 
     def weights(self) -> list[Tensor]:
         return [w for path, w in self.layers.named_parameters() if is_weight(path)]

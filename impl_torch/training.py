@@ -21,7 +21,7 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_kind, check_training, given_or_default, step_and_slots
+from ._common import check_kind, check_training, given_or_default, known_keywords, step_and_slots
 from .models import Masks, Model, Tensors
 from .regularizers import Augmentation
 
@@ -146,6 +146,7 @@ def train_step(
     return _step(model, parameters, _Batch(x, y, masks, example_weights), objective, update, learning_rate)
 
 
+@known_keywords
 def fit(
     model: Model,
     x: Tensor,
@@ -187,7 +188,7 @@ def fit(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    sampling.check(epochs=epochs, examples=len(x))
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     early_stopping = monitor.early_stopping
     parameters = update.trained(model.parameter_dict(), model.depth)
     first_step = start(model, update, resume=resume)

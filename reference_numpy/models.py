@@ -100,6 +100,11 @@ class DenseNetwork:
         return tuple(f"W{layer}" for layer in range(1, self.depth + 1))
 
     @property
+    def mask_shapes(self) -> dict[Any, tuple[int, ...]]:
+        """The shape of a dropout mask of one example, by hidden layer."""
+        return {layer: (units,) for layer, units in enumerate(self.layer_sizes[1:-1], start=1)}
+
+    @property
     def has_statistics(self) -> bool:
         """Whether there are running averages, which batch norm keeps."""
         return self.normalization == "batch_norm"

@@ -60,6 +60,11 @@ class Network:
         """The paths of the weights, which penalties are of."""
         return tuple(filter(is_weight, self.parameter_shapes))
 
+    @cached_property
+    def mask_shapes(self) -> dict[str, Shape]:
+        """The shape of a dropout mask of one example, by path."""
+        return {path: mask.shape[1:] for path, mask in self.draw_masks(np.random.default_rng(0), 1).items()}
+
     def shows(self, name: str) -> bool:
         """Whether a value of a layer is one that ``models.intermediates`` returns: none that only training has."""
         return name != "A0" and not name.rpartition(".")[2].startswith(("_", "batch_"))

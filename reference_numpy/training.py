@@ -42,6 +42,7 @@ from ._common import (
     check_state,
     check_training,
     given_or_default,
+    known_keywords,
     step_and_slots,
 )
 from .arithmetic import mean, total
@@ -217,6 +218,7 @@ def train_step(
     return _step(model, state, _Batch(x, y, masks, example_weights), objective, update, rate)
 
 
+@known_keywords
 def fit(
     model: Model,
     parameters: Tensors,
@@ -264,7 +266,7 @@ def fit(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    sampling.check(epochs=epochs, examples=len(x))
+    sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
     early_stopping = monitor.early_stopping
     examples = len(x)
     batch_size = batch_size or examples

@@ -32,16 +32,21 @@ REFERENCE_LOSSES = (
 
 # Settings of a training that stand in a class of their own, with a value that is not allowed.
 BINARY_OPTIONS = "must be one of 'label_smoothing', 'output_reduction', 'class_weights', 'weight_denominator'"
-SEED, FUNCTION = "must be an integer in 0 .. 2**63 - 1", "must be None or a function, as {} has them"
-AUGMENTATIONS = "must be a list or tuple of augmentations, as regularizers makes them"
+SEED = "must be an integer in 0 .. 2**63 - 1"
+A_SCHEDULE = "must be None or a function, as schedules makes them: exponential(0.1), for example"
+A_CLIPPING = "must be None or a function, as regularizers makes them: clip_by_norm(1.0), for example"
+A_CONSTRAINT = "must be None or a function, as regularizers makes them: max_norm(1.0), for example"
+AN_OPTIMIZER = "must be an Update or an optimizer, as optimizers makes them: adam(...), for example"
+PENALTIES = "must be a list or tuple of penalties, as regularizers makes them: [l2(0.1)], for example"
+AUGMENTATIONS = "must be a list or tuple of augmentations, as regularizers makes them: [gaussian_noise()], for example"
 SETTINGS = (
     ("loss", {"name": "mean_squared_error"}, f"must be one of {', '.join(map(repr, REFERENCE_LOSSES))}"),
     ("loss_options", ["label_smoothing"], "must be a mapping of keywords"),
-    ("optimizer", "adam", "must be an optimizer, as optimizers makes them, or an Update"),
-    ("optimizer", None, "must be an optimizer, as optimizers makes them, or an Update"),
-    ("schedule", 0.1, FUNCTION.format("schedules")),
-    ("clipping", 1.0, FUNCTION.format("regularizers")),
-    ("constraint", "max_norm", FUNCTION.format("regularizers")),
+    ("optimizer", "adam", AN_OPTIMIZER),
+    ("optimizer", None, AN_OPTIMIZER),
+    ("schedule", 0.1, A_SCHEDULE),
+    ("clipping", 1.0, A_CLIPPING),
+    ("constraint", "max_norm", A_CONSTRAINT),
     *(("seed", seed, SEED) for seed in (-1, 1.5, None, True, 2**63)),
     ("augmentations", None, AUGMENTATIONS),
     ("dropout_masks", [1], "must be None or a mapping of arrays by layer or path"),
@@ -180,6 +185,19 @@ class Network(NamedTuple):
     keywords: dict = {}  # noqa: RUF012
 
 
+class LayerNetwork(NamedTuple):
+    """Stands for a network of layers: dense of ``units``, dropout, dense of one."""
+
+    units: int
+
+
+class Named(NamedTuple):
+    """Stands for what a package calls so: ``"regularizers.l2"``; in a sequence if something takes one."""
+
+    name: str
+    in_sequence: bool = False
+
+
 class Row(NamedTuple):
     """A call that must be refused, and the words of the refusal. ``packages``: None for all four."""
 
@@ -191,7 +209,19 @@ class Row(NamedTuple):
     packages: tuple | None = None
 
 
-GENERATOR, OPTIMIZER, STOPPING = object(), object(), object()  # stand for what each package makes of its own
+GENERATOR, OPTIMIZER, STOPPING, NOISES = (object() for _ in range(4))  # stand for what each package makes of its own
+
+# What makes a setting, given in place of what it makes; and classes of the packages.
+MAKERS = (
+    ("penalties", Named("regularizers.l2", in_sequence=True), PENALTIES),
+    ("schedule", Named("schedules.exponential"), A_SCHEDULE),
+    ("schedule", Named("training.Update"), A_SCHEDULE),
+    ("clipping", Named("regularizers.clip_by_norm"), A_CLIPPING),
+    ("constraint", Named("regularizers.max_norm"), A_CONSTRAINT),
+    ("optimizer", Named("optimizers.adam"), AN_OPTIMIZER),
+    ("augmentations", Named("regularizers.random_flip", in_sequence=True), AUGMENTATIONS),
+    ("early_stopping", Named("regularizers.early_stopping"), "must be None or made by early_stopping"),
+)
 
 X, Y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
 LABELS, ONE_TOO_MANY = np.array([0, 1, 2, 0]), np.array([0, 1, 3, 0])
@@ -409,8 +439,7 @@ def training_rows():
                   f"loss_options='smoothing' is not allowed: {BINARY_OPTIONS}", Network(), X, Y)  # fmt: skip
         for wrong, told in ((None, None), (("l2",), "l2"), ("l2", "l2")):
             yield row(name, {"loss": "binary_cross_entropy", "penalties": wrong, **keywords},
-                      f"penalties={told!r} is not allowed: must be a list or tuple of penalties, as regularizers "
-                      "makes them", Network(), X, Y)  # fmt: skip
+                      f"penalties={told!r} is not allowed: {PENALTIES}", Network(), X, Y)  # fmt: skip
         yield row(name, {"loss": "binary_cross_entropy", "example_weights": np.ones(3, np.float32), **keywords},
                   "example_weights has shape (3,): must be (4,)", Network(), X, Y)  # fmt: skip
     yield row("loss_and_gradients", cost, "x has shape (0, 2): must hold at least one example",
@@ -435,13 +464,30 @@ def training_rows():
         ("batch_order", np.zeros((1, 4), int), "batch_order has shape (1, 4): must be (10, 4)"),
         ("batch_order", np.zeros((10, 4), np.float32), "batch_order has dtype float32: must be integers"),
         ("batch_order", np.full((10, 4), -1), "batch_order spans -1 .. -1: must be in 0 .. 3"),
-        ("dropout_masks", {1: np.ones((1, 4, 3), bool)}, "dropout mask 1 has shape (1, 4, 3): must be (10, 4), ..."),
+        *(("dropout_masks", {1: np.ones(shape, bool)}, f"dropout_masks[1] has shape {shape}: must be (10, 4, 3)")
+          for shape in ((1, 4, 3), (10, 4, 2), (10, 4, 1), (10, 4), (10, 3, 3), (10, 4, 3, 1), ())),
+        ("dropout_masks", {2: np.ones((10, 4, 1), bool)}, "dropout_masks=2 is not allowed: must be one of 1"),
+        ("dropout_masks", {"1": np.ones((10, 4, 3), bool)}, "dropout_masks='1' is not allowed: must be one of 1"),
+        ("augmentation_draws", [X], "augmentation_draws[0] has shape (4, 2): must be (10, 4), ..."),
         ("augmentation_draws", [X], "augmentation_draws has 1 arrays: must be 0, one for each augmentation"),
         ("example_weights", "drawn", "example_weights has shape (): must be (4,)"),
         ("schedule", lambda epoch: NAN, "learning_rate=nan is not allowed: must be a finite number >= 0"),
     ):  # fmt: skip
         given = {"validation": (X, Y)} if keyword == "early_stopping" else {}
+        given |= {"augmentations": NOISES} if "draws[0]" in message else {}
         yield row("fit", {**fitted, **given, keyword: wrong}, message, Network(), X, Y)
+    for keyword, maker, must in MAKERS:
+        name, given = maker.name.rpartition(".")[2], {"validation": (X, Y)} if keyword == "early_stopping" else {}
+        yield row("fit", {**fitted, **given, keyword: maker}, f"{keyword}={name} is not allowed: {must}",
+                  Network(), X, Y)  # fmt: skip
+    network = LayerNetwork(3)
+    for masks, message in (
+        ({"2.mask": (10, 4, 2)}, "dropout_masks['2.mask'] has shape (10, 4, 2): must be (10, 4, 3)"),
+        ({"1.mask": (10, 4, 3)}, "dropout_masks='1.mask' is not allowed: must be one of '2.mask'"),
+        ({2: (10, 4, 3)}, "dropout_masks=2 is not allowed: must be one of '2.mask'"),
+    ):
+        drawn = {path: np.ones(shape, bool) for path, shape in masks.items()}
+        yield row("fit", {**fitted, "dropout_masks": drawn}, message, network, X, Y)
     yield row("fit", {**fitted, "early_stopping": STOPPING},
               "validation=None is not allowed with early_stopping: must be (x, y)", Network(), X, Y)  # fmt: skip
 
@@ -482,6 +528,14 @@ class Package:
         """The arguments that ``value`` stands for: one, or a model and its parameters."""
         if isinstance(value, np.ndarray):
             return [self.array(value)]
+        if isinstance(value, LayerNetwork):
+            return self.layer_network(value)
+        if isinstance(value, Named):
+            module, _, name = value.name.rpartition(".")
+            made = getattr(self.module(module), name)
+            return [(made,) if value.in_sequence else made]
+        if value is NOISES:
+            return [(self.module("regularizers").gaussian_noise(),)]
         if isinstance(value, Network):
             made = self.network(value)
             return made[:1] if function == "initialize" else made
@@ -500,7 +554,18 @@ class Package:
         """The model, and its parameters if they are kept apart from it."""
         models = self.module("models")
         self.model = models.deep_network(wanted.sizes, **wanted.keywords)
-        made = models.initialize(self.model, self.generator(), dtype=self.float32())
+        return self.initialized()
+
+    def layer_network(self, wanted):
+        """The same of a network of layers."""
+        layers = self.module("layers")
+        parts = [layers.dense(wanted.units), layers.dropout(keep_probability=0.5), layers.dense(1)]
+        self.model = self.module("models").network(parts, (2,), output="sigmoid")
+        return self.initialized()
+
+    def initialized(self):
+        """The model with parameters drawn, and these if they are kept apart from it."""
+        made = self.module("models").initialize(self.model, self.generator(), dtype=self.float32())
         return [self.model] if self.name in ("impl_torch", "impl_tf") else [self.model, made]
 
     def float32(self):
@@ -542,6 +607,37 @@ def test_a_wrong_argument_is_refused_with_the_words_of_the_table(package, module
     wrong = [found for found in wrong if found[2] != (ValueError, found[3])]
     told = [f"{name} {keywords}: {found}, not {message!r}" for name, keywords, found, message in wrong]
     assert wrong == [], "\n".join(told)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize(
+    ("keyword", "told"),
+    [
+        ("penalties", "it is a field of Objective, for loss=Objective(...)"),
+        ("clipping", "it is a field of Update, for optimizer=Update(...)"),
+        ("seed", "it is a field of Sampling, for sampling=Sampling(...)"),
+        ("batch_order", "it is a field of Tape, for sampling=Sampling(tape=Tape(...))"),
+        ("validation", "it is a field of Monitor, for monitor=Monitor(...)"),
+        ("optimizer_state", "it is a field of Progress, for resume=Progress(...)"),
+        ("lr", "it is the optimizer's: adam(learning_rate=...), for example"),
+        ("clip", "did you mean 'clipping', a field of Update, for optimizer=Update(...)?"),
+        ("epoch", "did you mean 'epochs'?"),
+    ],
+)
+def test_a_keyword_that_fit_has_not_is_told_where_it_is(package, keyword, told):
+    fit = Package(package).module("training").fit
+    with pytest.raises(TypeError) as refused:
+        fit(**{keyword: None})
+    assert str(refused.value) == f"fit() has no keyword {keyword!r}: {told}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_keyword_like_none_is_told_with_those_that_there_are(package):
+    fit = Package(package).module("training").fit
+    with pytest.raises(TypeError, match=r"fit\(\) has no keyword 'zzz': must be one of 'model', .*'resume'$"):
+        fit(zzz=1)
+    with pytest.raises(TypeError, match=r"missing .* required"):
+        fit()
 
 
 @pytest.mark.parametrize("package", ["reference_numpy", "impl_jax"])  # elsewhere the model holds them

@@ -6,7 +6,7 @@ out is filled in, and what can be written in several ways is written in one, so 
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from conformance.recipes.components import (
     plain,
     refuse,
 )
-from conformance.recipes.layer_dialects import layer_dialect
+from conformance.recipes.layer_dialects import is_layer_dialect, layer_dialect
 from conformance.recipes.resolving import OPTIONS, STAND_INS, Refusal, refusals, resolve, sifted
 from reference_numpy.initializers import INITIALIZERS
 from reference_numpy.layers import LAYERS
@@ -90,15 +90,29 @@ def all_layers(layers: tuple[LayerChoice, ...]) -> Iterator[LayerChoice]:
 def resolve_layers(field: str, value: Any) -> Any:
     """The layers of a network, with every keyword.
 
-    Raises ValueError with a line for each fault: an unknown name or keyword, a bad value, too many layers.
+    Raises ValueError with a line for each fault: an unknown name or keyword, a bad value, too many layers. A line
+    begins with the field, ``model.layers[1]``, counted from 0 as lists are, and ends with the layer, counted from 1 as
+    in the paths of parameters.
     """
     if not isinstance(value, (list, tuple)):
         return value  # pydantic says what is wrong
     refuse(_excess(field, value))
     problems: list[str] = []
     found = _resolved_series(field, value, problems)
-    refuse(problems)
+    refuse([_with_layer(field, value, problem) for problem in problems])
     return found
+
+
+def _with_layer(field: str, layers: Sequence[Any], problem: str) -> str:
+    """A problem with the layer of the network that it is of: ``... (layer 2 of 5, gru)``."""
+    index = re.match(rf"{re.escape(field)}\[(\d+)\]", problem)
+    if index is None:
+        return problem
+    place = int(index[1])
+    table = plain(layers[place])
+    said = [table.get("name"), table.get("dialect")] if isinstance(table, Mapping) else []
+    known = [f", {name}" for name in said if isinstance(name, str) and (name in LAYERS or is_layer_dialect(name))]
+    return f"{problem} (layer {place + 1} of {len(layers)}{''.join(known[:1])})"
 
 
 def fill_in_initializer(layers: Any, initializer: Any) -> Any:

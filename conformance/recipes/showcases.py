@@ -29,6 +29,16 @@ NETWORK_SHOWCASES: tuple[dict[str, Any], ...] = (
         **_categorical, "batch_size": 64, "epochs": 15, "every_epoch": True, **optimizer("adam", 0.005),
     },
     {
+        "name": "showcase-hand-signs-lenet",
+        "description": "In the manner of LeNet, on 300 drawn hands: over 95 % of them, over 70 % of others.",
+        "dataset": {"name": "hand_signs", "examples": 300, "test_examples": 100},
+        **_network(
+            layer("reshape", shape=[64, 64, 3]), layer("average_pool", window=[4, 4]), _same(8), activation("relu"),
+            _pool, _same(16), activation("relu"), _pool, "flatten", dense(6),
+        ),
+        **_categorical, "batch_size": 20, "epochs": 12, "every_epoch": True, **optimizer("adam", 0.007),
+    },
+    {
         "name": "showcase-words-gru",
         "description": "A GRU reads words letter by letter and tells their language: over 80 % of words it never saw.",
         "dataset": {"name": "words"},

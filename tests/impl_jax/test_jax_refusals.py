@@ -159,7 +159,7 @@ def test_what_the_reference_refuses_is_refused_in_its_words(call):
         ({"example_weights": np.ones(3)}, r"example_weights has shape \(3,\): must be \(4,\)"),
         (
             {"augmentation_draws": [np.ones((1, 3))], "augmentations": [impl_jax.regularizers.gaussian_noise()]},
-            r"augmentation draws 0 have shape \(1, 3\): must be \(1, 4\)",
+            r"augmentation_draws\[0\] has shape \(1, 3\): must be \(1, 4\)",
         ),
         ({"validation": (X[:0], Y[:0])}, "validation x has 0 examples, validation y 0: must be the same number"),
     ],

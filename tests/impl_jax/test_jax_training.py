@@ -165,7 +165,7 @@ def test_the_gradient_of_the_input_comes_on_request():
         ({"batch_order": np.full((4, 60), 60)}, r"batch_order spans 60 .. 60: must be in 0 .. 59"),
         (
             {"dropout_masks": {1: np.ones((4, 60, 1), bool)}},
-            r"dropout mask 1 has shape \(4, 60, 1\): must be \(4, 60, 8\)",
+            r"dropout_masks\[1\] has shape \(4, 60, 1\): must be \(4, 60, 8\)",
         ),
     ],
 )

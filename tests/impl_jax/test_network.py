@@ -488,9 +488,9 @@ def test_what_a_network_refuses_it_refuses_in_the_words_of_the_reference(double_
     [
         (
             {"4.mask": np.ones((4, EXAMPLES, 5), bool)},
-            r"dropout mask 4.mask has shape \(4, 11, 5\): must be \(4, 11, 6\)",
+            r"dropout_masks\['4.mask'\] has shape \(4, 11, 5\): must be \(4, 11, 6\)",
         ),
-        ({"3.mask": np.ones((4, EXAMPLES, 6), bool)}, "dropout mask='3.mask' is not allowed: must be one of '4.mask'"),
+        ({"3.mask": np.ones((4, EXAMPLES, 6), bool)}, "dropout_masks='3.mask' is not allowed: must be one of '4.mask'"),
     ],
 )
 def test_a_dropout_mask_that_fits_no_layer_is_refused(masks, words):

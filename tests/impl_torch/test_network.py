@@ -646,7 +646,7 @@ REFUSED = {
         lambda: models.predict_classes(models.network(layers.dense(2), (4,)), torch.zeros(1, 4))
     ),
     "frozen_layers=3 is not allowed: must be in 0 .. 2": lambda: fitted(frozen_layers=3),
-    "drawn has '2.mask', which is not drawn: must be among nothing": (
+    "dropout_masks='2.mask' is not allowed: must be left out, since the model drops nothing": (
         lambda: fitted(dropout_masks={"2.mask": np.ones((10, 2, 3), dtype=bool)})
     ),
     "mask_zero='yes' is not allowed: must be one of False, True": lambda: layers.embedding(3, 2, mask_zero="yes"),

@@ -160,14 +160,18 @@ def test_what_stands_for_a_required_keyword_is_a_value_of_it():
             network({"name": "dense", "units": -3, "bias": "no", "biass": 1, "initializer": "he_norml"},
                     {"name": "convolution", "chanels": 2, "kernel": [0, 3], "stride": [1, -1], "groups": 3}),
             [
-                "model.layers[0] keyword='biass' is not allowed for 'dense': ...; did you mean 'bias'?",
-                "model.layers[0].bias='no' is not allowed: must be true or false",
-                "model.layers[0].units=-3 is not allowed: must be an integer >= 1",
-                "model.layers[0].initializer='he_norml' is not allowed: ...; did you mean 'he_normal'?",
-                "model.layers[1] keyword='chanels' is not allowed for 'convolution': ...; did you mean 'channels'?",
-                "model.layers[1].channels is missing: 'convolution' needs it",
+                "model.layers[0] keyword='biass' is not allowed for 'dense': ...; did you mean 'bias'? "
+                "(layer 1 of 2, dense)",
+                "model.layers[0].bias='no' is not allowed: must be true or false (layer 1 of 2, dense)",
+                "model.layers[0].units=-3 is not allowed: must be an integer >= 1 (layer 1 of 2, dense)",
+                "model.layers[0].initializer='he_norml' is not allowed: ...; did you mean 'he_normal'? "
+                "(layer 1 of 2, dense)",
+                "model.layers[1] keyword='chanels' is not allowed for 'convolution': ...; did you mean 'channels'? "
+                "(layer 2 of 2, convolution)",
+                "model.layers[1].channels is missing: 'convolution' needs it (layer 2 of 2, convolution)",
                 "model.layers[1].kernel=[0, 3] is not allowed: must be a list of one or two integers >= 1...",
-                "model.layers[1].stride=[1, -1] is not allowed: must be an integer >= 1, or a list of 2",
+                "model.layers[1].stride=[1, -1] is not allowed: must be an integer >= 1, or a list of 2 (layer 2 of 2, "
+                "convolution)",
             ],
         ),
         (
@@ -301,14 +305,16 @@ def test_a_name_of_several_lines_is_told_in_one(tmp_path, changed):
         ({"optimizer": {"name": "adam", "beta1": 10**200}},
          "optimizer: beta1=an integer of 665 bits is not allowed: must be in [0, 1)"),
         (network({"name": "dropout", "keep_probability": 10**200}),
-         "model.layers[0].keep_probability=an integer of 665 bits is not allowed: must be in (0, 1]"),
+         "model.layers[0].keep_probability=an integer of 665 bits is not allowed: must be in (0, 1] "
+         "(layer 1 of 1, dropout)"),
         (network({"name": "reshape", "shape": [2, 10**200]}),
-         "model.layers[0].shape.1=an integer of 665 bits is not allowed: must be at most 65,536"),
+         "model.layers[0].shape.1=an integer of 665 bits is not allowed: must be at most 65,536 "
+         "(layer 1 of 1, reshape)"),
         (network({"name": "reshape", "shape": []}),
-         "model.layers[0].shape=[] is not allowed: must be a list of 1 to 32 integers >= 1"),
+         "model.layers[0].shape=[] is not allowed: must be a list of 1 to 32 integers >= 1 (layer 1 of 1, reshape)"),
         (network({"name": "reshape", "shape": [1] * 200}),
          "model.layers[0].shape=a list of 200, [1, 1, 1, 1, 1, ...] is not allowed: must be a list of 1 to 32 integers"
-         " >= 1"),
+         " >= 1 (layer 1 of 1, reshape)"),
         ({"dtypes": ["float64"] * 1000},
          "dtypes=a list of 1000, ['float64', 'float64', 'float64', 'float64', 'float64', ...] is not allowed: must name"
          " 'float64' once"),

@@ -297,7 +297,10 @@ def test_an_autoencoder_gives_as_many_numbers_as_it_takes():
 def test_a_layer_is_refused_by_its_place_with_the_value_and_what_is_allowed(layer, line):
     (found,) = refusals(IMAGE, layer)
     assert found.startswith("model.layers[1]")
-    rest = found.removeprefix("model.layers[1]")
+    named = layer if isinstance(layer, str) else dict(layer).get("name") if isinstance(layer, dict) else None
+    told = f", {named}" if named in LAYERS else ""  # by its number, counted from 1, and its name if it has one
+    assert found.endswith(f" (layer 2 of 2{told})")
+    rest = found.removeprefix("model.layers[1]").removesuffix(f" (layer 2 of 2{told})")
     parts = line.split("...")
     assert rest.startswith(parts[0])
     assert rest.endswith(parts[-1])

@@ -1,5 +1,8 @@
 """What is there to be looked at learns what it says, and can be followed from epoch to epoch."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -20,6 +23,7 @@ LEARNT = {  # per cent of the training and of the test examples, more than which
     "showcase-flower": (85, 85),
     "showcase-breast-cancer": (95, 95),
     "showcase-digits-convolutions": (97, 97),
+    "showcase-hand-signs-lenet": (95, 70),
     "showcase-words-gru": (90, 80),
 }
 
@@ -34,6 +38,13 @@ def test_a_showcase_learns(name, dtype):
     for (x, y), wanted in zip(data, LEARNT[name], strict=True):
         assert 100 * np.mean(session.predict_classes(training.parameters, x, {}) == y) > wanted
     assert len(training.validation_costs) == problem.recipe.epochs
+
+
+def test_the_page_says_what_every_showcase_learns():
+    page = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(showcase-.*?)` \| (\d+) \| (\d+|not held) \|$", page, re.MULTILINE)
+    assert {name: (int(train), int(test.replace("not held", "0"))) for name, train, test in rows} == LEARNT
+    assert list(LEARNT) == list(SHOWCASES)
 
 
 def recipe_of(**fields):
