@@ -618,9 +618,10 @@ def _learning_rates(update: Update, epochs: int, steps: int, first_step: int) ->
         raise ValueError("schedule is not allowed with an optimizer without a learning_rate: must be None")
     if own_rate is None:
         return None
+    if schedule is None and not callable(own_rate):
+        return np.full((epochs, steps), _checked(own_rate))
     if schedule is None:
-        schedule = own_rate if callable(own_rate) else lambda t: own_rate
-        schedule_unit = "step"  # what a schedule of optax counts
+        schedule, schedule_unit = own_rate, "step"  # what a schedule of optax counts
     by_epoch, first_epoch = schedule_unit == "epoch", first_step // steps
     return np.array(
         [

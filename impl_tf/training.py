@@ -197,7 +197,8 @@ def fit(
     )  # fmt: skip
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
     draw = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
-    most_epochs = _most_epochs(steps, draw(0))
+    first_drawn = draw(0)
+    most_epochs = _most_epochs(steps, first_drawn)
     costs: list[np.ndarray] = []
     rates: list[float] = []
     norms: list[np.ndarray] = []
@@ -207,7 +208,7 @@ def fit(
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     for first, end in _spans(epochs, most_epochs, monitor):
-        drawn = _drawn_rows(draw, first, end, most_epochs)
+        drawn = _drawn_rows(draw, first, end, most_epochs) if _tensors(first_drawn) else first_drawn
         span_rates = _rates(update, end - first, first_step + len(rates), steps)
         epoch_rates = _rows([span_rates[i : i + steps] for i in range(0, len(span_rates), steps)], most_epochs)
         span_costs, span_norms = run_epochs(x, y, weights, drawn, tf.constant(epoch_rates), tf.constant(end - first))
@@ -460,11 +461,8 @@ def _draw_epoch(
 
 
 def _drawn_rows(draw: Callable[[int], Drawn], first: int, end: int, number: int) -> Drawn:
-    """What epochs ``first .. end - 1`` draw, in rows; as it is if that is nothing."""
-    drawn = [draw(first)]
-    if not _tensors(drawn):
-        return drawn[0]
-    drawn += [draw(epoch) for epoch in range(first + 1, end)]
+    """What epochs ``first .. end - 1`` draw, in rows."""
+    drawn = [draw(epoch) for epoch in range(first, end)]
     return tf.nest.map_structure(lambda *rows: None if rows[0] is None else tf.constant(_rows(rows, number)), *drawn)
 
 
