@@ -205,8 +205,9 @@ def fit(
     ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
     another training among them.
 
-    A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing,
-    nor does one that goes on.
+    Epochs that nothing is looked at between are one call of one compiled program, up to ``MOST_STEPS`` steps. A second
+    call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing, whatever
+    its number of epochs, nor does one that goes on.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     update = Update.of(optimizer, OPTIMIZER)

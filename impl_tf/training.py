@@ -172,10 +172,14 @@ def fit(
 
     The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``(seed, epoch)``; a full
     batch keeps the order of ``x``. Dropout masks and what augmentations draw come from there too, unless they stand on
-    a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. An epoch is one call of one
-    compiled function; a second fit with the same model and optimizer, equal settings and equal shapes uses it again,
-    whatever state it goes on from. Raises ValueError for arguments that do not fit, a ``resume`` of another training
-    among them.
+    a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. Raises ValueError for arguments
+    that do not fit, a ``resume`` of another training among them.
+
+    Epochs that nothing is looked at between are one call of one compiled function, up to ``MOST_STEPS`` steps; a second
+    fit with the same model and optimizer, equal settings and equal shapes uses it again, whatever state it goes on
+    from. A long training on a CPU is compiled by XLA, which takes a second or two and rounds otherwise: one of which
+    ``steps * (parameters + 1000)``, both in numbers, is ``XLA_WORK`` or more. Parts of a training equal the whole to
+    the bit where all are on the same side of that.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
