@@ -175,11 +175,11 @@ def fit(
     a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. Raises ValueError for arguments
     that do not fit, a ``resume`` of another training among them.
 
-    Epochs that nothing is looked at between are one call of one compiled function, up to ``MOST_STEPS`` steps; a second
-    fit with the same model and optimizer, equal settings and equal shapes uses it again, whatever state it goes on
-    from. A long training on a CPU is compiled by XLA, which takes a second or two and rounds otherwise: one of which
-    ``steps * (parameters + 1000)``, both in numbers, is ``XLA_WORK`` or more. Parts of a training equal the whole to
-    the bit where all are on the same side of that.
+    An epoch is one call of one compiled function; a second fit with the same model and optimizer, equal settings and
+    equal shapes uses it again, whatever state it goes on from. A long training on a CPU is compiled by XLA, in which
+    the epochs that nothing is looked at between are one call, up to ``MOST_STEPS`` steps. That takes a second or two,
+    and rounds otherwise: long is a training of which ``steps * (parameters + 1000)``, both in numbers, is ``XLA_WORK``
+    or more. Parts of a training equal the whole to the bit where all are on the same side of that.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
@@ -202,7 +202,7 @@ def fit(
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
     draw = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
     first_drawn = draw(0)
-    most_epochs = _most_epochs(steps, first_drawn)
+    most_epochs = _most_epochs(steps, first_drawn) if compiled else 1
     costs: list[np.ndarray] = []
     rates: list[float] = []
     norms: list[np.ndarray] = []
@@ -300,25 +300,33 @@ def _epochs(
             model, x, y, loss=made, optimizer=update, learning_rate=rates[step], masks=masks, example_weights=weights
         )
 
-    def run_epochs(x, y, weights, drawn, rates, epochs):
+    def one_epoch(x, y, weights, drawn, rates, begin, costs, norms):
         full_batches, rest = divmod(x.shape[0], batch_size)
+        for step in tf.range(full_batches):
+            cost, norm = one_step(x, y, weights, drawn, rates, step, batch_size)
+            costs, norms = costs.write(begin + step, cost), norms.write(begin + step, norm)
+        if rest > 0:
+            cost, norm = one_step(x, y, weights, drawn, rates, full_batches, rest)
+            costs, norms = costs.write(begin + full_batches, cost), norms.write(begin + full_batches, norm)
+        return costs, norms
+
+    def run_epochs(x, y, weights, drawn, rates, epochs):
         rows, steps = rates.shape
         costs = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
         norms = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
+        if rows == 1:  # no loop of one, which would be traced all the same
+            costs, norms = one_epoch(x, y, weights, _row(drawn, 0), rates[0], 0, costs, norms)
+            return costs.stack(), norms.stack()
         epoch = tf.constant(0)
         while epoch < epochs:  # not over a tf.range, for the length of which XLA would compile anew
-            of_epoch, epoch_rates = _row(drawn, epoch), rates[epoch]
-            begin = epoch * steps
-            for step in tf.range(full_batches):
-                cost, norm = one_step(x, y, weights, of_epoch, epoch_rates, step, batch_size)
-                costs, norms = costs.write(begin + step, cost), norms.write(begin + step, norm)
-            if rest > 0:
-                cost, norm = one_step(x, y, weights, of_epoch, epoch_rates, full_batches, rest)
-                costs, norms = costs.write(begin + full_batches, cost), norms.write(begin + full_batches, norm)
+            of_epoch = _row(drawn, epoch)
+            costs, norms = one_epoch(x, y, weights, of_epoch, rates[epoch], epoch * steps, costs, norms)
             epoch += 1
         return costs.stack(), norms.stack()
 
-    return _compiled(run_epochs) if compiled else tf.function(run_epochs)
+    # A partial, for of functions of one code TensorFlow warns that they are traced again and again.
+    made_of = functools.partial(run_epochs)
+    return _compiled(made_of) if compiled else tf.function(made_of)
 
 
 def _is_worth_compiling(model: Model, steps: int) -> bool:

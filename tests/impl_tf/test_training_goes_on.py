@@ -99,6 +99,8 @@ def test_two_halves_equal_the_whole_to_the_last_bit(draws, schedule, name, dtype
 
 @pytest.mark.parametrize("draws", [seeds, tape])
 def test_epochs_in_one_call_are_those_one_by_one(draws, monkeypatch):
+    monkeypatch.setattr(training, "XLA_WORK", 0)
+    monkeypatch.setattr(training, "_compiled", tf.function)  # as XLA is given them, without the time that it takes
     whole = fit(network(), optimizers.adam(0.05), **draws(0, EPOCHS))
     looked_at = fit(network(), optimizers.adam(0.05), checkpoint_epochs=[1, 2, 3], **draws(0, EPOCHS))
     monkeypatch.setattr(training, "MOST_STEPS", 2 * STEPS)
