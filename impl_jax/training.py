@@ -10,7 +10,7 @@ left to ``jax_default_matmul_precision``, a setting of the program, not of a lib
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -44,6 +44,7 @@ from .network import Network
 
 Array: TypeAlias = jax.Array | NDArray
 PENALTY, OPTIMIZER = ("__call__",), ("init", "update")  # what these have, of which training makes use
+MOST_STEPS, MOST_TAPED_BYTES = 1024, 2**18  # of the epochs that one program makes, one epoch excepted
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
@@ -205,8 +206,9 @@ def fit(
     ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
     another training among them.
 
-    A second call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing,
-    nor does one that goes on.
+    Epochs that nothing is looked at between are one call of one compiled program, up to ``MOST_STEPS`` steps. A second
+    call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing, whatever
+    its number of epochs, nor does one that goes on.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     update = Update.of(optimizer, OPTIMIZER)
@@ -225,10 +227,10 @@ def fit(
     first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(update, epochs, steps, first_step)
-    passes = _Passes(step, tuple(sampling.augmentations), batch_size)
-    tape = _tape(passes, x, epochs, sampling.seed, first_step // steps, sampling.tape)
+    passes = _Passes(step, tuple(sampling.augmentations), batch_size, _most_epochs(steps, sampling.tape))
+    draws = _Draws(jax.random.key(sampling.seed), first_step // steps, sampling.tape)
     data = x, y, None if sampling.example_weights is None else jnp.asarray(sampling.example_weights)
-    return _train(passes, state, data, tape, rates, first_step, monitor)
+    return _train(passes, state, data, draws, rates, epochs, first_step, monitor)
 
 
 def augment(x: Array, augmentations: Sequence[Any], draws: Sequence[Array]) -> jax.Array:
@@ -316,11 +318,20 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Passes:
-    """All of the passes over the data that is no array."""
+    """All of the passes over the data that is no array; a program makes up to ``most_epochs`` of them."""
 
     step: _Step
     augmentations: tuple[Any, ...]
     batch_size: int
+    most_epochs: int
+
+
+class _Draws(NamedTuple):
+    """Where what is random comes from: the tape, and for what is not on it a key, from ``first_epoch`` on."""
+
+    key: jax.Array
+    first_epoch: int
+    tape: Tape
 
 
 @partial(jax.jit, static_argnames="step")
@@ -342,21 +353,25 @@ def _loss_and_gradients(
 
 
 def _train(
-    passes: _Passes, state: State, data: Any, tape: Iterator[Any], rates: NDArray | None, first_step: int,
+    passes: _Passes, state: State, data: Any, draws: _Draws, rates: NDArray | None, epochs: int, first_step: int,
     monitor: Monitor,
 ) -> History:  # fmt: skip
     """The epochs of :func:`fit`, from ``state`` on."""
     cost, optimizer, early_stopping = passes.step.cost, passes.step.update.optimizer, monitor.early_stopping
-    curves, validation_costs, checkpoints, best = [], [], {}, None
+    curves, lengths, validation_costs, checkpoints, best = [], [], [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
-    steps = 0
-    for epoch, drawn in enumerate(tape, start=1):
-        state, curve = _train_epoch(passes, state, data, drawn, None if rates is None else rates[epoch - 1])
+    steps = -(-len(data[0]) // passes.batch_size)  # of an epoch
+    epoch = 0  # number of epochs made
+    for first, epoch in _spans(epochs, passes.most_epochs, monitor):
+        state, curve = _train_epochs(
+            passes, state, data, _tape(passes, draws.tape, first, epoch), _rows(passes, rates, first, epoch), draws.key,
+            draws.first_epoch + first, np.int32(epoch - first),
+        )  # fmt: skip
         curves.append(curve)
-        steps += len(curve.cost)
+        lengths.append(epoch - first)
         if epoch in monitor.checkpoint_epochs:
             checkpoints[epoch] = state.parameters
-            checkpoint_states[epoch] = _state(optimizer, state.optimizer_state, first_step + steps)
+            checkpoint_states[epoch] = _state(optimizer, state.optimizer_state, first_step + epoch * steps)
             checkpoint_statistics[epoch] = state.statistics
         if monitor.validation is not None:
             validation_costs.append(_validation_cost(cost, state.parameters, state.statistics, *monitor.validation))
@@ -365,11 +380,11 @@ def _train(
                 best = state.parameters, state.statistics
             if early_stopping.stop:
                 break
-    costs, norms = (np.concatenate(curve) for curve in zip(*jax.device_get(curves), strict=True))
+    costs, norms = (_joined(curve, lengths) for curve in zip(*jax.device_get(curves), strict=True))
     learning_rates = np.full(len(costs), np.nan) if rates is None else rates.ravel()[: len(costs)]
     parameters, statistics = best or (state.parameters, state.statistics)
     return History(
-        costs, learning_rates, norms, parameters, _state(optimizer, state.optimizer_state, first_step + steps),
+        costs, learning_rates, norms, parameters, _state(optimizer, state.optimizer_state, first_step + epoch * steps),
         checkpoints, np.array(jax.device_get(validation_costs)), early_stopping.best_epoch if early_stopping else 0,
         statistics, checkpoint_states, checkpoint_statistics,
     )  # fmt: skip
@@ -380,7 +395,75 @@ def _state(optimizer: Any, state: Any, step: int) -> Any:
     return state._replace(step=step) if _is_ours(optimizer) else state
 
 
+def _spans(epochs: int, most: int, monitor: Monitor) -> Iterator[tuple[int, int]]:
+    """The epochs ``first .. end - 1``, counted from 0, that one program makes: ``most``, but none past a look."""
+    first = 0
+    for end in range(1, epochs + 1):
+        looked_at = monitor.validation is not None or end in monitor.checkpoint_epochs
+        if looked_at or end == epochs or end - first == most:
+            yield first, end
+            first = end
+
+
+def _most_epochs(steps: int, tape: Tape) -> int:
+    """The number of epochs that one program has room for: rows of ``steps`` values, and of what is on the tape.
+
+    It depends on neither the number of epochs to train nor the looks between them: programs are compiled for it.
+    """
+    held = (tape.batch_order, *(tape.dropout_masks or {}).values(), *(tape.augmentation_draws or ()))
+    taped = sum(np.asarray(drawn[0]).nbytes for drawn in held if drawn is not None)
+    return max(1, min(MOST_STEPS // steps, MOST_TAPED_BYTES // max(taped, 1)))
+
+
+def _rows(passes: _Passes, array: Any, first: int, end: int) -> Any:
+    """Rows ``first .. end - 1`` with zeros after them, as many as a program takes; None stays None."""
+    if array is None:
+        return None
+    rows = np.asarray(array[first:end])
+    return np.concatenate([rows, np.zeros((passes.most_epochs - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+def _tape(passes: _Passes, tape: Tape, first: int, end: int) -> tuple[Any, Any, Any]:
+    """Order, masks and augmentation draws of epochs ``first .. end - 1``, in rows; None for what is to be drawn."""
+    order, masks, draws = tape.batch_order, tape.dropout_masks, tape.augmentation_draws
+    return (
+        None if order is None else _rows(passes, order, first, end).astype(np.int32),
+        None if masks is None else {layer: _rows(passes, drawn, first, end) for layer, drawn in masks.items()},
+        None if draws is None else [_rows(passes, drawn, first, end) for drawn in draws],
+    )
+
+
+def _joined(curves: Iterable[NDArray], lengths: Iterable[int]) -> NDArray:
+    """The first rows of each, as one curve."""
+    return np.concatenate([rows[:length].ravel() for rows, length in zip(curves, lengths, strict=True)])
+
+
 @partial(jax.jit, static_argnames="passes")
+def _train_epochs(
+    passes: _Passes, state: State, data: Any, taped: Any, rates: Any, key: jax.Array, first_epoch: Any, epochs: Any
+) -> tuple[State, Step]:
+    """``epochs`` passes over the data, none of which waits for the host; ``(state, curves)``.
+
+    ``taped`` and ``rates`` are rows, one for each of ``most_epochs`` epochs, and so are the ``curves``, of costs and of
+    gradient norms, ``(most_epochs, steps)``; only the first ``epochs`` of them have a meaning.
+    """
+
+    @jax.jit  # traced once for its shapes and its place in the loop
+    def one_epoch(epoch: Any, state: State) -> tuple[State, Step]:
+        row, row_of_rates = jax.tree.map(partial(_row, number=epoch), (taped, rates))
+        drawn = _draw_epoch(passes, data[0].shape, row, key, first_epoch + epoch)
+        return _train_epoch(passes, state, data, drawn, row_of_rates)
+
+    def next_epoch(epoch: Any, made: tuple[State, Step]) -> tuple[State, Step]:
+        state, curve = one_epoch(epoch, made[0])
+        write = partial(jax.lax.dynamic_update_index_in_dim, index=epoch, axis=0)
+        return state, jax.tree.map(write, made[1], curve)
+
+    shapes = jax.eval_shape(one_epoch, jnp.int32(0), state)[1]
+    curves = jax.tree.map(lambda row: jnp.zeros((passes.most_epochs, *row.shape), row.dtype), shapes)
+    return jax.lax.fori_loop(jnp.int32(0), epochs, next_epoch, (state, curves))
+
+
 def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: Any) -> tuple[State, Step]:
     """One pass over the data: a scan over the full batches, then what is left. Returns ``(state, curve)``.
 
@@ -407,47 +490,32 @@ def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: An
     return state, curve
 
 
+def _row(rows: Array, number: Any) -> jax.Array:
+    return jax.lax.dynamic_index_in_dim(rows, number, keepdims=False)
+
+
+def _draw_epoch(
+    passes: _Passes, shape: tuple[int, ...], taped: tuple[Any, Any, Any], key: jax.Array, epoch: Any
+) -> tuple[Any, Any, Any]:
+    """Order (None: as the data are), masks and augmentation draws of one epoch: the tape's, else by JAX's generator."""
+    order, masks, draws = taped
+    examples, features = shape[0], math.prod(shape[1:])
+    order_key, masks_key, draws_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
+    if order is None and passes.batch_size < examples:
+        order = jax.random.permutation(order_key, examples)
+    if masks is None:
+        masks = passes.step.cost.model.draw_masks(masks_key, examples)
+    if draws is None:
+        draws = [
+            augmentation.draw(jax.random.fold_in(draws_key, number), examples, features)
+            for number, augmentation in enumerate(passes.augmentations)
+        ]
+    return order, masks, draws
+
+
 @partial(jax.jit, static_argnames="cost")
 def _validation_cost(cost: _Cost, parameters: Tensors, statistics: Tensors, x: Array, y: Array) -> jax.Array:
     return cost.data_loss(cost.model.apply(parameters, x, statistics=statistics), y)
-
-
-def _tape(
-    passes: _Passes, x: Array, epochs: int, seed: int, first_epoch: int, tape: Tape
-) -> Iterator[tuple[Any, dict[Any, Array], list[Array]]]:
-    """What is random in every epoch: the order of the examples (None: as they are), dropout masks, augmentations."""
-    key = jax.random.key(seed)
-    batch_order, dropout_masks, augmentation_draws = tape.batch_order, tape.dropout_masks, tape.augmentation_draws
-    shuffle = batch_order is None and passes.batch_size < len(x)
-    given = dropout_masks is not None, augmentation_draws is not None
-    for epoch in range(epochs):
-        order, masks, draws = None, {}, []
-        if shuffle or not all(given):
-            order, masks, draws = _draw_epoch(passes, x.shape, shuffle, given, key, first_epoch + epoch)
-        if batch_order is not None:
-            order = np.asarray(batch_order[epoch], np.int32)
-        if dropout_masks is not None:
-            masks = {layer: np.asarray(drawn[epoch]) for layer, drawn in dropout_masks.items()}
-        if augmentation_draws is not None:
-            draws = [np.asarray(drawn[epoch]) for drawn in augmentation_draws]
-        yield order, masks, draws
-
-
-@partial(jax.jit, static_argnames=("passes", "shape", "shuffle", "given"))
-def _draw_epoch(
-    passes: _Passes, shape: tuple[int, ...], shuffle: bool, given: tuple[bool, bool], key: jax.Array, epoch: Any
-) -> tuple[Any, Any, Any]:
-    """Order (None unless ``shuffle``), masks and draws (none where ``given``) of one epoch, by JAX's own generator."""
-    examples, features = shape[0], math.prod(shape[1:])
-    masks_given, draws_given = given
-    order_key, masks_key, draws_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
-    order = jax.random.permutation(order_key, examples) if shuffle else None
-    masks = {} if masks_given else passes.step.cost.model.draw_masks(masks_key, examples)
-    draws = [
-        augmentation.draw(jax.random.fold_in(draws_key, number), examples, features)
-        for number, augmentation in enumerate(() if draws_given else passes.augmentations)
-    ]
-    return order, masks, draws
 
 
 def _is_ours(optimizer: optax.GradientTransformation) -> bool:
@@ -551,9 +619,10 @@ def _learning_rates(update: Update, epochs: int, steps: int, first_step: int) ->
         raise ValueError("schedule is not allowed with an optimizer without a learning_rate: must be None")
     if own_rate is None:
         return None
+    if schedule is None and not callable(own_rate):
+        return np.full((epochs, steps), _checked(own_rate))
     if schedule is None:
-        schedule = own_rate if callable(own_rate) else lambda t: own_rate
-        schedule_unit = "step"  # what a schedule of optax counts
+        schedule, schedule_unit = own_rate, "step"  # what a schedule of optax counts
     by_epoch, first_epoch = schedule_unit == "epoch", first_step // steps
     return np.array(
         [

@@ -4,8 +4,8 @@ The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or
 """
 
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,11 @@ from .models import Masks, Model, Tensors, Variables
 from .optimizers import Optimizer, OptimizerState
 from .regularizers import Augmentation
 
+# What an epoch draws: the order of the examples (None: as the data are), dropout masks, what augmentations draw.
+Drawn: TypeAlias = tuple[tf.Tensor | None, dict[Any, tf.Tensor], list[tf.Tensor]]
 PENALTY, OPTIMIZER = ("__call__",), ("build", "update")  # what these have, of which training makes use
+MOST_STEPS, MOST_DRAWN_BYTES = 1024, 2**18  # of the epochs that are one call, one epoch excepted
+XLA_WORK, STEP_WORK = 500_000, 1000  # parameters times steps from which XLA compiles, and what a step is beside them
 REDUCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
@@ -176,10 +180,14 @@ def fit(
 
     The order of the examples is drawn anew each epoch from a ``tf.random.Generator`` with ``(seed, epoch)``; a full
     batch keeps the order of ``x``. Dropout masks and what augmentations draw come from there too, unless they stand on
-    a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. An epoch is one call of one
-    compiled function; a second fit with the same model and optimizer, equal settings and equal shapes uses it again,
-    whatever state it goes on from. Raises ValueError for arguments that do not fit, a ``resume`` of another training
-    among them.
+    a :class:`Tape`. The objective's ``reduction`` is that of the validation cost too. Raises ValueError for arguments
+    that do not fit, a ``resume`` of another training among them.
+
+    An epoch is one call of one compiled function; a second fit with the same model and optimizer, equal settings and
+    equal shapes uses it again, whatever state it goes on from. A long training on a CPU is compiled by XLA, in which
+    the epochs that nothing is looked at between are one call, up to ``MOST_STEPS`` steps. That takes a second or two,
+    and rounds otherwise: long is a training of which ``steps * (parameters + 1000)``, both in numbers, is ``XLA_WORK``
+    or more. Parts of a training equal the whole to the bit where all are on the same side of that.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     x, y = model.checked_input(x), tf.convert_to_tensor(y)
@@ -187,18 +195,22 @@ def fit(
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
     sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
-    early_stopping, tape = monitor.early_stopping, sampling.tape
+    early_stopping = monitor.early_stopping
     weights = _tensor(sampling.example_weights)
     _check_targets(model, y, objective, weights)
     examples = x.shape[0]
     batch_size = min(batch_size or examples, examples)
     steps = -(-examples // batch_size)
     first_step = start(model, update, resume=resume)
-    run_epoch = _compiled_epoch(
+    compiled = _is_worth_compiling(model, epochs * steps)
+    run_epochs = _epochs(
         model, _references(model, update.optimizer), _hashable(objective), update.without_schedule(),
-        tuple(sampling.augmentations), batch_size,
+        tuple(sampling.augmentations), batch_size, compiled,
     )  # fmt: skip
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
+    draw = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
+    first_drawn = draw(0)
+    most_epochs = _most_epochs(steps, first_drawn) if compiled else 1
     costs: list[np.ndarray] = []
     rates: list[float] = []
     norms: list[np.ndarray] = []
@@ -207,22 +219,18 @@ def fit(
     checkpoint_states: dict[int, OptimizerState] = {}
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
-    for epoch in range(epochs):
-        _reset(generator, sampling.seed, first_step // steps + epoch)
-        order = _order(generator, examples, batch_size, tape.batch_order, epoch)
-        masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
-        draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
-        epoch_rates = _epoch_rates(update, first_step + len(rates), steps)
-        for rate in epoch_rates:
-            update.check_rate(rate)
-        epoch_costs, epoch_norms = run_epoch(x, y, weights, order, masks, draws, tf.constant(epoch_rates, tf.float64))
-        costs.append(epoch_costs.numpy())
-        rates.extend(epoch_rates)
-        norms.append(epoch_norms.numpy())
-        if epoch + 1 in monitor.checkpoint_epochs:
-            checkpoints[epoch + 1] = _copies(model.parameter_dict())
-            checkpoint_states[epoch + 1] = update.optimizer.state()
-            checkpoint_statistics[epoch + 1] = _copies(model.statistics_dict())
+    for first, end in _spans(epochs, most_epochs, monitor):
+        drawn = _drawn_rows(draw, first, end, most_epochs) if _tensors(first_drawn) else first_drawn
+        span_rates = _rates(update, end - first, first_step + len(rates), steps)
+        epoch_rates = _rows([span_rates[i : i + steps] for i in range(0, len(span_rates), steps)], most_epochs)
+        span_costs, span_norms = run_epochs(x, y, weights, drawn, tf.constant(epoch_rates), tf.constant(end - first))
+        rates.extend(span_rates)
+        costs.append(span_costs.numpy()[: len(span_rates)])
+        norms.append(span_norms.numpy()[: len(span_rates)])
+        if end in monitor.checkpoint_epochs:
+            checkpoints[end] = _copies(model.parameter_dict())
+            checkpoint_states[end] = update.optimizer.state()
+            checkpoint_statistics[end] = _copies(model.statistics_dict())
         if monitor.validation is not None:
             validation_costs.append(_validation_cost(model, monitor.validation, objective))
         if early_stopping is not None:
@@ -271,15 +279,19 @@ def _differentiate(
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled_epoch(
+def _epochs(
     model: Model,
     references: tuple[Hashable, ...],
     objective: tuple[Any, ...],
     update: Update,
     augmentations: tuple[Augmentation, ...],
     batch_size: int,
+    compiled: bool,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """One epoch as a ``tf.function`` of the data, the order, the masks, the draws and the learning rate of each step.
+    """Several epochs as one function of the data, their draws, the learning rates of their steps and their number.
+
+    Draws and rates are rows, one for each epoch that there is room for, ``(most_epochs, ...)``; returned are the costs
+    and the gradient norms, of which there are ``most_epochs * steps``, the first ``epochs * steps`` with a meaning.
 
     A ``tf.function`` keeps the variables that it was traced with: ``references`` to them are part of the cache's key,
     and an ``objective`` comes as what can be hashed of it. The optimizer's step count is one of the variables, so that
@@ -289,27 +301,65 @@ def _compiled_epoch(
     made = Objective(loss, dict(options), reduction, penalties)
 
     @tf.autograph.experimental.do_not_convert
-    def one_step(x, y, weights, order, masks, draws, rates, step, size):
-        x, y, weights, masks, draws = _batch(x, y, weights, order, masks, draws, step * batch_size, size)
+    def one_step(x, y, weights, drawn, rates, step, size):
+        x, y, weights, masks, draws = _batch(x, y, weights, *drawn, step * batch_size, size)
         x = augment(x, augmentations, draws)
         return train_step(
             model, x, y, loss=made, optimizer=update, learning_rate=rates[step], masks=masks, example_weights=weights
         )
 
-    @tf.function
-    def run_epoch(x, y, weights, order, masks, draws, rates):
+    def one_epoch(x, y, weights, drawn, rates, begin, costs, norms):
         full_batches, rest = divmod(x.shape[0], batch_size)
-        costs = tf.TensorArray(model.dtype, size=rates.shape[0])
-        norms = tf.TensorArray(model.dtype, size=rates.shape[0])
         for step in tf.range(full_batches):
-            cost, norm = one_step(x, y, weights, order, masks, draws, rates, step, batch_size)
-            costs, norms = costs.write(step, cost), norms.write(step, norm)
+            cost, norm = one_step(x, y, weights, drawn, rates, step, batch_size)
+            costs, norms = costs.write(begin + step, cost), norms.write(begin + step, norm)
         if rest > 0:
-            cost, norm = one_step(x, y, weights, order, masks, draws, rates, full_batches, rest)
-            costs, norms = costs.write(full_batches, cost), norms.write(full_batches, norm)
+            cost, norm = one_step(x, y, weights, drawn, rates, full_batches, rest)
+            costs, norms = costs.write(begin + full_batches, cost), norms.write(begin + full_batches, norm)
+        return costs, norms
+
+    def run_epochs(x, y, weights, drawn, rates, epochs):
+        rows, steps = rates.shape
+        costs = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
+        norms = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
+        if rows == 1:  # no loop of one, which would be traced all the same
+            costs, norms = one_epoch(x, y, weights, _row(drawn, 0), rates[0], 0, costs, norms)
+            return costs.stack(), norms.stack()
+        epoch = tf.constant(0)
+        while epoch < epochs:  # not over a tf.range, for the length of which XLA would compile anew
+            of_epoch = _row(drawn, epoch)
+            costs, norms = one_epoch(x, y, weights, of_epoch, rates[epoch], epoch * steps, costs, norms)
+            epoch += 1
         return costs.stack(), norms.stack()
 
-    return run_epoch
+    # A partial, for of functions of one code TensorFlow warns that they are traced again and again.
+    made_of = functools.partial(run_epochs)
+    return _compiled(made_of) if compiled else tf.function(made_of)
+
+
+def _is_worth_compiling(model: Model, steps: int) -> bool:
+    """Whether XLA is to compile a training of so many steps; it takes a second or two, and rounds sums otherwise.
+
+    That depends on the call alone, not on what was compiled before: the same training gives the same bits each time.
+    """
+    parameters = model.parameter_dict().values()
+    work = steps * (STEP_WORK + sum(w.shape.num_elements() for w in parameters))
+    return work >= XLA_WORK and all("CPU" in w.device for w in parameters)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a program of XLA; as a graph, from the first call on, if XLA lacks one of its operations."""
+    programs = [tf.function(function), tf.function(function, jit_compile=True)]
+
+    def run(*arguments):
+        if len(programs) > 1:
+            try:
+                return programs[1](*arguments)
+            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):  # before anything is computed
+                programs.pop()
+        return programs[0](*arguments)
+
+    return run
 
 
 def _start(
@@ -388,6 +438,16 @@ def _batch(
     return tf.gather(x, rows), tf.gather(y, rows), None if weights is None else tf.gather(weights, rows), masks, draws
 
 
+@tf.autograph.experimental.do_not_convert
+def _row(drawn: Drawn, epoch: tf.Tensor) -> Drawn:
+    """What one epoch draws; ``drawn`` has it in rows."""
+    return tf.nest.map_structure(lambda rows: None if rows is None else rows[epoch], drawn)
+
+
+def _tensors(drawn: Any) -> list[tf.Tensor]:
+    return [tensor for tensor in tf.nest.flatten(drawn) if tensor is not None]
+
+
 def _places(tensor: tf.Tensor, start: int | tf.Tensor, size: int) -> tf.Tensor:
     others = len(tensor.shape) - 1
     return tf.slice(tensor, [start] + [0] * others, [size] + [-1] * others)
@@ -400,6 +460,57 @@ def _tensor(array: Any) -> tf.Tensor | None:
 def _reset(generator: tf.random.Generator, seed: int, epoch: int) -> None:
     """Every epoch draws from a state of its own, so that a training in two halves draws what the whole does."""
     generator.reset(np.random.SeedSequence((seed, epoch)).generate_state(3, np.uint64).view(np.int64))
+
+
+def _draw_epoch(
+    generator: tf.random.Generator,
+    model: Model,
+    shape: tf.TensorShape,
+    sampling: Sampling,
+    batch_size: int,
+    first_epoch: int,
+    epoch: int,
+) -> Drawn:
+    """What an epoch draws, or has on the tape; ``first_epoch`` counts those before this training."""
+    tape, examples = sampling.tape, shape[0]
+    _reset(generator, sampling.seed, first_epoch + epoch)
+    order = _order(generator, examples, batch_size, tape.batch_order, epoch)
+    masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
+    draws = _epoch_draws(generator, sampling.augmentations, shape, tape.augmentation_draws, epoch)
+    return order, masks, draws
+
+
+def _drawn_rows(draw: Callable[[int], Drawn], first: int, end: int, number: int) -> Drawn:
+    """What epochs ``first .. end - 1`` draw, in rows."""
+    drawn = [draw(epoch) for epoch in range(first, end)]
+    return tf.nest.map_structure(lambda *rows: None if rows[0] is None else tf.constant(_rows(rows, number)), *drawn)
+
+
+def _rows(arrays: Sequence[Any], number: int) -> np.ndarray:
+    """Arrays of one shape as the first of ``number`` rows; the others are 0."""
+    first = np.asarray(arrays[0])
+    rows = np.zeros((number, *first.shape), first.dtype)
+    rows[: len(arrays)] = [np.asarray(array) for array in arrays]
+    return rows
+
+
+def _most_epochs(steps: int, drawn: Drawn) -> int:
+    """The number of epochs that one call has room for: rows of ``steps`` values, and of what an epoch draws.
+
+    It depends on neither the number of epochs to train nor the looks between them: functions are traced for it.
+    """
+    drawn_bytes = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in _tensors(drawn))
+    return max(1, min(MOST_STEPS // steps, MOST_DRAWN_BYTES // max(drawn_bytes, 1)))
+
+
+def _spans(epochs: int, most: int, monitor: Monitor) -> Iterator[tuple[int, int]]:
+    """The epochs ``first .. end - 1``, counted from 0, that are one call: ``most``, but none past a look."""
+    first = 0
+    for end in range(1, epochs + 1):
+        looked_at = monitor.validation is not None or end in monitor.checkpoint_epochs
+        if looked_at or end == epochs or end - first == most:
+            yield first, end
+            first = end
 
 
 def _order(
@@ -432,13 +543,20 @@ def _epoch_draws(
     return [augmentation.draw(generator, *shape) for augmentation in augmentations]
 
 
-def _epoch_rates(update: Update, first: int, steps: int) -> list[float]:
-    """The learning rate of each of an epoch's ``steps``, in Python numbers; ``first`` counts all steps before it."""
+def _rates(update: Update, epochs: int, first: int, steps: int) -> list[float]:
+    """The learning rate of each of the ``steps`` of ``epochs``, in Python numbers; ``first`` counts all steps before.
+
+    Raises ValueError for one that is no finite number >= 0.
+    """
     if update.schedule is None:
-        return [float(update.optimizer.learning_rate)] * steps
-    if update.schedule_unit == "epoch":
-        return [update.schedule(first // steps)] * steps
-    return [update.schedule(step) for step in range(first, first + steps)]
+        rates = [float(update.optimizer.learning_rate)]
+    elif update.schedule_unit == "epoch":
+        rates = [update.schedule(first // steps + epoch) for epoch in range(epochs)]
+    else:
+        rates = [update.schedule(step) for step in range(first, first + epochs * steps)]
+    for rate in rates:
+        update.check_rate(rate)
+    return [rate for rate in rates for _ in range(epochs * steps // len(rates))]
 
 
 def _copies(variables: Variables) -> Tensors:

@@ -162,7 +162,7 @@ def test_equal_settings_of_regularizers_are_compiled_once():
             constraint=regularizers.max_norm(1.0), augmentations=[regularizers.random_flip([2, 3])],
             loss_options={"class_weights": [0.5, 1.0]}, example_weights=np.full(EXAMPLES, 1.0 + seed, np.float32),
         )  # fmt: skip
-        compiled.append(training._train_epoch._cache_size())
+        compiled.append(training._train_epochs._cache_size())
     assert compiled[0] == compiled[1] == compiled[2]
 
 

@@ -97,6 +97,48 @@ def test_two_halves_equal_the_whole_to_the_last_bit(draws, schedule, name, dtype
     assert_the_end_is_the_same(second, whole)
 
 
+@pytest.mark.parametrize("draws", [seeds, tape])
+def test_epochs_in_one_call_are_those_one_by_one(draws, monkeypatch):
+    monkeypatch.setattr(training, "XLA_WORK", 0)
+    monkeypatch.setattr(training, "_compiled", tf.function)  # as XLA is given them, without the time that it takes
+    whole = fit(network(), optimizers.adam(0.05), **draws(0, EPOCHS))
+    looked_at = fit(network(), optimizers.adam(0.05), checkpoint_epochs=[1, 2, 3], **draws(0, EPOCHS))
+    monkeypatch.setattr(training, "MOST_STEPS", 2 * STEPS)
+    for other in (looked_at, fit(network(), optimizers.adam(0.05), **draws(0, EPOCHS))):
+        for field in ("costs", "learning_rates", "gradient_norms"):
+            np.testing.assert_array_equal(getattr(other, field), getattr(whole, field), err_msg=field)
+        assert_the_end_is_the_same(other, whole)
+
+
+def test_xla_compiles_long_trainings_and_what_it_cannot_runs_as_a_graph():
+    small = network()
+    assert not training._is_worth_compiling(small, 6)
+    assert training._is_worth_compiling(small, 600)
+
+    def text(x):  # XLA has no strings
+        return tf.strings.to_number(tf.strings.as_string(x))
+
+    run = training._compiled(text)
+    assert [float(run(tf.constant(x))) for x in (0.5, 1.5)] == [0.5, 1.5]
+
+
+@pytest.mark.slow
+def test_a_training_compiled_by_xla_is_that_of_the_graph_but_for_rounding(monkeypatch):
+    graph = fit(network(), optimizers.adam(0.05), **tape(0, EPOCHS))
+    monkeypatch.setattr(training, "XLA_WORK", 0)
+    monkeypatch.setattr(training, "_compiled", lambda function: tf.function(function, jit_compile=True))
+    model, optimizer = network(), optimizers.adam(0.05)
+    start = {name: w.numpy() for name, w in model.parameter_dict().items()}
+    first = fit(model, optimizer, **tape(0, EPOCHS))
+    for name, value in start.items():
+        model.parameter_dict()[name].assign(value)
+    second = fit(model, optimizer, **tape(0, EPOCHS))
+    np.testing.assert_array_equal(second.costs, first.costs)
+    assert_the_end_is_the_same(second, first)
+    np.testing.assert_allclose(first.costs, graph.costs, rtol=UNITS)
+    np.testing.assert_allclose(first.gradient_norms, graph.gradient_norms, rtol=UNITS)
+
+
 def test_without_a_state_a_training_starts_fresh_and_equals_the_first():
     model, optimizer = network(), optimizers.adam(0.05)
     start = {name: w.numpy() for name, w in model.parameter_dict().items()}
