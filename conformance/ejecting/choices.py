@@ -42,11 +42,16 @@ def choices(recipe: Recipe, framework: str, dtype: str, image_shape: tuple[int, 
         found = recipe.named(*table)
         expressions |= {name: _made(found[0])} if found else {}
     normalization = recipe.model.normalization
+    returns_statistics = normalization is not None and normalization.name == "batch_norm"
+    of_jax = full_name("jax", "Tensors")
+    expressions["FORWARD_TYPE"] = f"tuple[jax.Array, {of_jax}]" if returns_statistics else "jax.Array"
+    of_tf = full_name("tf", "Tensors")
+    expressions["CALL_TYPE"] = f"tuple[tf.Tensor, {of_tf}]" if returns_statistics else "tf.Tensor"
     options = {} if normalization is None else normalization.keywords
     of_norm = {name: value for name, value in options.items() if name == "epsilon"}
     expressions["NORMALIZATION_OPTIONS"] = repr(of_norm)
     expressions["AVERAGING_OPTIONS"] = repr({name: value for name, value in options.items() if name not in of_norm})
-    values |= {"PENALTIES": len(penalties), "AUGMENTS": bool(augmentations)}
+    values |= {"PENALTIES": len(penalties), "AUGMENTS": bool(augmentations), "DOUBLE": dtype == "float64"}
     return Choices(values, expressions)
 
 

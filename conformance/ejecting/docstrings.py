@@ -6,9 +6,9 @@ errors that it no longer raises; so are examples. What was chosen is said instea
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 from conformance.ejecting.expressions import is_docstring
 from conformance.ejecting.scopes import arguments
@@ -32,47 +32,70 @@ def shortened(definition: str, original: str, chosen: Mapping[str, Any]) -> str:
         if not isinstance(each, (ast.FunctionDef, ast.ClassDef)) or not is_docstring(each.body[0]):
             continue
         margin = each.body[0].col_offset
-        gone, other = _lost(each, earlier.get(each.name), chosen if each is node else {})
-        raises = any(isinstance(part, ast.Raise) for part in ast.walk(each))
-        parts = list(_paragraphs(ast.get_docstring(each) or "", gone, other, raises, WIDTH - margin))
-        if each is node and (said := _said(chosen)):
+        told = chosen if each is node else {}
+        gone = _lost(each, earlier.get(each.name))
+        left = _Left(gone, {value for value in told.values() if isinstance(value, str)}, _raises(each), WIDTH - margin)
+        parts = list(left.paragraphs(_text(each.body[0], margin)))
+        if said := _said(told, "\n".join(parts)):
             parts.append(fill(said, WIDTH - margin, break_on_hyphens=False))
         edits.append(_replacing(source, each.body[0], "\n\n".join(parts)))
     return source.edited(edits)
 
 
-def _lost(node: ast.stmt, before: ast.stmt | None, chosen: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """The arguments that a function no longer has, and the words that would have been other choices for them."""
+def _text(node: ast.stmt, margin: int) -> str:
+    """A docstring without the margin of its lines."""
+    assert isinstance(node, ast.Expr)
+    assert isinstance(node.value, ast.Constant)
+    first, *lines = str(node.value.value).splitlines()
+    return "\n".join([first.strip(), *(line[margin:].rstrip() for line in lines)]).rstrip()
+
+
+def _raises(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Raise) for part in ast.walk(node))
+
+
+def _lost(node: ast.stmt, before: ast.stmt | None) -> set[str]:
+    """The arguments that a function no longer has."""
     if not isinstance(node, ast.FunctionDef) or not isinstance(before, ast.FunctionDef):
-        return set(), set()
-    gone = {each.arg for each in arguments(before)} - {each.arg for each in arguments(node)}
-    words = {value for value in chosen.values() if isinstance(value, str)}
-    found: set[str] = set()
-    for call in ast.walk(before):
-        if isinstance(call, ast.Call) and len(call.args) == 3 and isinstance(call.args[2], ast.Tuple):
-            name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
-            if name in gone:
-                found |= {each.value for each in call.args[2].elts if isinstance(each, ast.Constant) and each.value}
-    return gone, {word for word in found - words if isinstance(word, str)}
+        return set()
+    return {each.arg for each in arguments(before)} - {each.arg for each in arguments(node)}
 
 
-def _paragraphs(text: str, gone: Collection[str], other: Collection[str], raises: bool, width: int) -> Iterator[str]:
-    for number, paragraph in enumerate(text.split("\n\n")):
-        if paragraph.lstrip().startswith(">>>"):
-            continue
-        if paragraph.startswith(" "):
-            lines = [line for line in paragraph.splitlines() if not _is_of(line, gone, other)]
-            yield "\n".join(lines)
-            continue
-        sentences = _sentences(paragraph)
-        kept = [
-            sentence for place, sentence in enumerate(sentences)
-            if (number == 0 and place == 0) or not (_is_of(sentence, gone, other) or _is_of_errors(sentence, raises))
-        ]  # fmt: skip
-        kept = [_MADE_BY.sub(r"What \1 makes.", _ROLE.sub(r"``\1``", sentence)) for sentence in kept]
-        if kept:
-            same = len(kept) == len(sentences) and not _ROLE.search(paragraph)
-            yield paragraph if same else fill(" ".join(kept), width, break_on_hyphens=False)
+class _Left(NamedTuple):
+    """What a docstring still has to tell: not of arguments that are ``gone``, nor of words that were not ``chosen``."""
+
+    gone: set[str]
+    chosen: set[str]
+    raises: bool
+    width: int
+
+    def paragraphs(self, text: str) -> Iterator[str]:
+        for number, paragraph in enumerate(text.split("\n\n")):
+            if paragraph.lstrip().startswith(">>>"):
+                continue
+            if paragraph.startswith(" "):
+                yield "\n".join(line for line in paragraph.splitlines() if not self._is_over(line))
+                continue
+            sentences = _sentences(paragraph)
+            kept = [
+                sentence for place, sentence in enumerate(sentences)
+                if (number == 0 and place == 0) or not self._is_over(sentence)
+            ]  # fmt: skip
+            if len(kept) == len(sentences) and not _ROLE.search(paragraph):
+                yield paragraph
+            elif kept:
+                kept = [_MADE_BY.sub(r"What \1 makes.", _ROLE.sub(r"``\1``", sentence)) for sentence in kept]
+                yield fill(" ".join(kept), self.width, break_on_hyphens=False)
+
+    def _is_over(self, text: str) -> bool:
+        """Whether a sentence, or a line of formulas, has nothing to tell any more."""
+        if text.startswith("Raises ") and not self.raises:
+            return True
+        words = set(re.findall(r'"(\w+)"', text))
+        if self.gone and words and not words & self.chosen:
+            return True
+        spans = " ".join(re.findall(r"``(.*?)``", text)) if "``" in text else text
+        return any(re.search(rf"\b{name}\b", spans) for name in self.gone) and not (words and words <= self.chosen)
 
 
 def _sentences(paragraph: str) -> list[str]:
@@ -98,22 +121,12 @@ def _sentences(paragraph: str) -> list[str]:
     return [re.sub(r"`(\d+)`", lambda found: hidden[int(found[1])], each) for each in whole]
 
 
-def _is_of(text: str, gone: Collection[str], other: Collection[str]) -> bool:
-    """Whether a text is of an argument that is gone, or of a choice that was not made."""
-    words = set(re.findall(r'"(\w+)"', text))
-    if words & set(other):
-        return True
-    spans = " ".join(re.findall(r"``(.*?)``", text)) if "``" in text else text
-    return any(re.search(rf"\b{name}\b", spans) for name in gone) and not (words and not words & set(other))
-
-
-def _is_of_errors(sentence: str, raises: bool) -> bool:
-    return sentence.startswith("Raises ") and not raises
-
-
-def _said(chosen: Mapping[str, Any]) -> str:
-    """What was chosen, in words."""
-    told = {name: value for name, value in chosen.items() if isinstance(value, str) or value is True}
+def _said(chosen: Mapping[str, Any], text: str) -> str:
+    """What was chosen, in words: flags that are up, and what the text speaks of."""
+    told = {
+        name: value for name, value in chosen.items()
+        if isinstance(value, str) or value is True or re.search(rf"\b{name}\b", text)
+    }  # fmt: skip
     return f"Here: {', '.join(f'``{name}={_quoted(value)}``' for name, value in told.items())}." if told else ""
 
 

@@ -134,8 +134,9 @@ class Folding:
         key = self.values.one(node.slice)
         if key and isinstance(node.value, ast.Name) and node.value.id in self.registries:
             return self.registries[node.value.id].get(key[0])
-        if key and isinstance(node.value, ast.Dict) and None not in node.value.keys:
-            for place, each in zip(node.value.keys, node.value.values, strict=True):
+        table = self._named_once(node.value)
+        if key and isinstance(table, ast.Dict) and None not in table.keys:
+            for place, each in zip(table.keys, table.values, strict=True):
                 if each is not None and place is not None and self.values.one(place) == key:
                     return self.text(each, self.source.parents[node])
         if isinstance(node.value, ast.Name) and node.value.id == "group" and key:
@@ -189,15 +190,18 @@ class Folding:
     def _dictionary(self, keyword: ast.keyword) -> list[str] | None:
         if keyword.arg is not None:
             return None
-        value: ast.expr | None = keyword.value
-        if isinstance(value, ast.Name) and (bound := self.values.binding(value)) is not None:
-            scope = self.values.scopes.scope(value, value.id)
-            once = len(self.values.scopes.uses.get((scope, value.id), [])) == 1
-            value = self.values.assigned(bound) if once else value
+        value = self._named_once(keyword.value)
         if isinstance(value, ast.Dict) and all(isinstance(key, ast.Constant) for key in value.keys):
             pairs = zip(value.keys, value.values, strict=True)
             return [f"{key.value}={self.source.segment(each)}" for key, each in pairs if isinstance(key, ast.Constant)]
         return None
+
+    def _named_once(self, node: ast.expr) -> ast.expr | None:
+        """What a name stands for that is used but here, or the expression itself."""
+        if not isinstance(node, ast.Name) or (bound := self.values.binding(node)) is None:
+            return node
+        scope = self.values.scopes.scope(node, node.id)
+        return self.values.assigned(bound) if len(self.values.scopes.uses.get((scope, node.id), [])) == 1 else node
 
     def _says_nothing(self, node: ast.Call, keyword: ast.keyword) -> bool:
         """Whether a keyword has its default: ``out=None`` of NumPy, and what PyTorch does without."""
@@ -235,11 +239,17 @@ class Folding:
             return repr(known[0]) if known and known[0] in (0, 1) else None
         if isinstance(node.op, ast.Mult) and 1 in (left, right):
             return self.text(node.right if left == 1 else node.left, around)
+        if isinstance(node.op, ast.Mult) and left == 0 and self._is_sign(node.right):
+            return repr(0.0)
         if isinstance(node.op, ast.Div) and right == 1:
             return self.text(node.left, around)
         if isinstance(node.op, ast.Add) and 0 in (left, right) and 1 not in (left, right):
             return self.text(node.right if left == 0 else node.left, around)
         return None
+
+    def _is_sign(self, node: ast.expr) -> bool:
+        """Whether it is -1, 0 or 1: what is no number has no sign, and so is none in the sum either."""
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sign"
 
     def _unit(self, node: ast.expr) -> Any:
         """0 or 1 where it is one of these in any case, else None."""

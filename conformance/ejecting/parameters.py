@@ -12,11 +12,14 @@ from conformance.ejecting.values import Values, default_of, fields_of
 class Parameters:
     """The edits that take arguments out of functions and fields out of dataclasses; those of ``kept`` stay.
 
-    ``chosen`` is told what was given for each argument that goes, by function.
+    Functions whose name begins with ``whole`` keep what they must be given. ``chosen`` is told what was given for each
+    argument that goes, by function.
     """
 
-    def __init__(self, values: Values, kept: Collection[str], chosen: dict[str, dict[str, Any]]) -> None:
-        self.values, self.source, self.kept, self.chosen = values, values.source, kept, chosen
+    def __init__(
+        self, values: Values, kept: Collection[str], whole: str, chosen: dict[str, dict[str, Any]]
+    ) -> None:
+        self.values, self.source, self.kept, self.whole, self.chosen = values, values.source, kept, whole, chosen
 
     def edits(self) -> Iterator[Edit]:
         """Edits for one argument of each function at a time."""
@@ -45,7 +48,8 @@ class Parameters:
         for argument in arguments(function):
             if argument in (function.args.vararg, function.args.kwarg):
                 continue
-            if not self.values.scopes.uses.get((function, argument.arg)):
+            required = name.startswith(self.whole) and default_of(function, argument.arg) is None
+            if not required and not self.values.scopes.uses.get((function, argument.arg)):
                 if known := self.values.given_for(function, argument.arg):
                     self.chosen.setdefault(name, {})[argument.arg] = known[0]
                 yield from self._without(function, argument)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from conformance.ejecting.expressions import Folding, is_docstring
-from conformance.ejecting.packages import Package, split
+from conformance.ejecting.packages import Package, full_name, split
 from conformance.ejecting.parameters import Parameters
 from conformance.ejecting.statements import Pruning
 from conformance.ejecting.text import Edit, Source
@@ -63,7 +63,7 @@ class Program:
     def _finish(self) -> bool:
         """Take out of classes what no other part of the program uses. Returns whether there was anything."""
         values = Values(Source(self.text), self.given)
-        edits = [*Parameters(values, self.roots, self.chosen).of_classes(), *self._unused_methods(values.source)]
+        edits = [*self._parameters(values).of_classes(), *self._unused_methods(values.source)]
         self.text = values.source.edited(edits)
         return bool(edits)
 
@@ -89,7 +89,7 @@ class Program:
         """Simplify until nothing changes: all that is known of arguments first, then what was changed by itself."""
         while True:
             values = Values(Source(self.text), self.given)
-            edits = self._edits(values) or list(Parameters(values, self.roots, self.chosen).edits())
+            edits = self._edits(values) or list(self._parameters(values).edits())
             if not edits:
                 return
             before = set(self.definitions.values())
@@ -103,6 +103,9 @@ class Program:
         while edits := self._edits(values := Values(Source(text), self.given, is_whole=False)):
             text = values.source.edited(edits)
         return text
+
+    def _parameters(self, values: Values) -> Parameters:
+        return Parameters(values, self.roots, full_name(self.package.framework, ""), self.chosen)
 
     def _edits(self, values: Values) -> list[Edit]:
         names = referred(values.source.text)
@@ -129,8 +132,9 @@ class Program:
         for held in source.tree.body:
             if isinstance(held, ast.ClassDef):
                 for each in held.body:
-                    if isinstance(each, ast.FunctionDef) and not (
-                        each.name in used | _CALLED_BY_OTHERS or each.name.startswith("__")
+                    if isinstance(each, ast.FunctionDef) and (
+                        (each.name not in used | _CALLED_BY_OTHERS and not each.name.startswith("__"))
+                        or (each.name == "__post_init__" and isinstance(each.body[0], ast.Pass))
                     ):
                         yield Edit(*source.lines(each), "")
 

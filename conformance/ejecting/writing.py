@@ -14,10 +14,11 @@ from conformance.ejecting.program import Program, needed_at_once
 from conformance.ejecting.text import Edit, Source
 
 # The order in which the modules of a package are read; the skeleton comes last, and begins with its model.
-_ORDER = (
-    "_common", "arithmetic", "activations", "initializers", "normalization", "losses", "regularizers", "schedules",
-    "optimizers", "reading",
+_FORMULAS = (
+    "activations", "initializers", "normalization", "losses", "regularizers", "schedules", "optimizers",
 )  # fmt: skip
+_ORDER = ("_common", "arithmetic", *_FORMULAS, "SKELETON", "reading", "TRAIN")
+_FULL_NAME = re.compile(r"\b\w+__\w+\b")
 LINE_LENGTH = 120
 
 
@@ -27,11 +28,11 @@ class NoFormatter(Exception):
 
 def written(program: Program, head: str, constants: Mapping[str, tuple[str, str]], ending: str = "") -> str:
     """The text of a file; ``constants``: the code of each by its full name, and a comment."""
-    definitions = program.definitions
+    definitions = _without_copies(program.definitions)
     parts = []
     for name in _in_order(definitions, program.package):
-        is_helper = split(name)[1].startswith("_")
-        chosen = {} if is_helper else program.chosen.get(name, {})
+        is_formula = split(name)[0] in _FORMULAS and not split(name)[1].startswith("_")
+        chosen = program.chosen.get(name, {}) if is_formula else {}
         parts.append(shortened(definitions[name], program.package.definition(name), chosen))
     body = "".join(part if _is_short(part) else f"\n\n{part}\n\n" for part in parts)
     used = [name for name in constants if re.search(rf"\b{name}\b", body)]
@@ -40,10 +41,10 @@ def written(program: Program, head: str, constants: Mapping[str, tuple[str, str]
     foreign: dict[str, str] = {}
     for module in sorted(program.modules, key=lambda name: name != program.package.framework):
         foreign |= program.package.module(module).foreign
-    names = short_names(body, [*program.definitions, *used], foreign)
-    body = re.sub(r"\b\w+__\w+\b", lambda found: names.get(found[0], found[0]), body)
+    names = short_names(body, [*definitions, *used], foreign)
+    body = _FULL_NAME.sub(lambda found: names.get(found[0], found[0]), body)
     body = re.sub(r"\{'([\w .]*)'\}", r"\1", body)  # words in f-strings
-    head = re.sub(r"\b\w+__\w+\b", lambda found: names.get(found[0], found[0]), head)
+    head = _FULL_NAME.sub(lambda found: names.get(found[0], found[0]), head)
     body = without_brackets(body)
     return formatted(f'"""{head}"""\n\n' + "\n".join(imported(body, foreign)) + f"\n\n{body}\n")
 
@@ -65,11 +66,17 @@ def formatted(text: str, line_length: int = LINE_LENGTH) -> str:
 
 def _in_order(definitions: Mapping[str, str], package: Package) -> Iterator[str]:
     """Each definition after what it needs to be made, else as a reader wants them."""
+    origins = {new: split(old)[0] for old, new in package.replaced.items()}
+    skeleton = package.module(package.framework)
+    last_part = skeleton.source.start(skeleton.definitions["train"])
+
     def rank(name: str) -> tuple[int, int, int]:
-        module = split(name)[0]
-        place = package.module(module).source.start(package.module(module).definitions[split(name)[1]])
+        module, own = split(name)
+        place = package.module(module).source.start(package.module(module).definitions[own])
+        if module == package.framework:
+            module = origins.get(name, "TRAIN" if place >= last_part else "SKELETON")
         is_alias = "(" not in definitions[name] and not definitions[name].startswith(("class ", "@"))
-        return (0 if is_alias else 1, _ORDER.index(module) if module in _ORDER else len(_ORDER), place)
+        return (0 if is_alias else 1, _ORDER.index(module) if module in _ORDER else -1, place)
 
     return iter(_stable(definitions, sorted(definitions, key=rank)))
 
@@ -105,12 +112,27 @@ def without_brackets(text: str) -> str:
             after_operator = before.endswith((b"=", b"+", b"-", b"*", b"/", b"(", b",", b" return", b" and", b" or"))
             if source.data[start : start + 1] == b"(" and source.data[end : end + 1] == b")" and after_operator:
                 edits += [Edit(start, start + 1, ""), Edit(end, end + 1, "")]
-    return source.edited(edits)
+    return without_brackets(source.edited(edits)) if edits else text
 
 
 def _is_short(definition: str) -> bool:
     """Whether it is a line or two, another name for a type."""
     return not definition.startswith(("def ", "class ", "@", "#")) and definition.count("\n") == 1
+
+
+def _without_copies(definitions: Mapping[str, str]) -> dict[str, str]:
+    """The definitions, of those that are the same in several modules one."""
+    kept: dict[tuple[str, str], str] = {}
+    same: dict[str, str] = {}
+    for name, text in definitions.items():
+        own = split(name)[1]
+        first = kept.setdefault((own, text.replace(name, own)), name)
+        if first != name:
+            same[name] = first
+    return {
+        name: _FULL_NAME.sub(lambda found: same.get(found[0], found[0]), text)
+        for name, text in definitions.items() if name not in same
+    }  # fmt: skip
 
 
 def _comment(text: str) -> str:
