@@ -31,7 +31,7 @@ ROOMS = (
     {"reports", "diagnosis"},
     {"exchange"},
     {"runs", "vectors"},
-    {"audit", "identification", "testing"},
+    {"audit", "ejecting", "identification", "testing"},
     {"cli"},
 )
 

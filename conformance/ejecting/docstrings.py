@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from conformance.ejecting.expressions import is_docstring
 from conformance.ejecting.scopes import arguments
 from conformance.ejecting.text import Edit, Source
+from conformance.ejecting.values import default_of
 
 WIDTH = 120
+_OF_WHAT_WAS_BEFORE = ("It ", "Its ", "That ", "This ", "They ", "These ", "Both ")
 _ROLE = re.compile(r":(?:func|meth|class|mod):`(?:~)?([\w.]+)`")
 _MADE_BY = re.compile(r"Every formulation of (``\w+``), which checks the arguments and makes it\.")
 
@@ -32,11 +34,11 @@ def shortened(definition: str, original: str, chosen: Mapping[str, Any]) -> str:
         if not isinstance(each, (ast.FunctionDef, ast.ClassDef)) or not is_docstring(each.body[0]):
             continue
         margin = each.body[0].col_offset
-        told = chosen if each is node else {}
         gone = _lost(each, earlier.get(each.name))
+        told = {name: value for name, value in chosen.items() if each is node and name in gone}
         left = _Left(gone, {value for value in told.values() if isinstance(value, str)}, _raises(each), WIDTH - margin)
         parts = list(left.paragraphs(_text(each.body[0], margin)))
-        if said := _said(told, "\n".join(parts)):
+        if said := _said(told, "\n".join(parts), earlier.get(each.name)):
             parts.append(fill(said, WIDTH - margin, break_on_hyphens=False))
         edits.append(_replacing(source, each.body[0], "\n\n".join(parts)))
     return source.edited(edits)
@@ -77,10 +79,12 @@ class _Left(NamedTuple):
                 yield "\n".join(line for line in paragraph.splitlines() if not self._is_over(line))
                 continue
             sentences = _sentences(paragraph)
-            kept = [
-                sentence for place, sentence in enumerate(sentences)
-                if (number == 0 and place == 0) or not self._is_over(sentence)
-            ]  # fmt: skip
+            kept: list[str] = []
+            was_over = False
+            for place, sentence in enumerate(sentences):
+                goes_on = was_over and sentence.startswith(_OF_WHAT_WAS_BEFORE)
+                was_over = (number > 0 or place > 0) and (goes_on or self._is_over(sentence))
+                kept += [] if was_over else [sentence]
             if len(kept) == len(sentences) and not _ROLE.search(paragraph):
                 yield paragraph
             elif kept:
@@ -121,13 +125,26 @@ def _sentences(paragraph: str) -> list[str]:
     return [re.sub(r"`(\d+)`", lambda found: hidden[int(found[1])], each) for each in whole]
 
 
-def _said(chosen: Mapping[str, Any], text: str) -> str:
-    """What was chosen, in words: flags that are up, and what the text speaks of."""
+def _said(chosen: Mapping[str, Any], text: str, before: ast.FunctionDef | None) -> str:
+    """What was chosen, in words: flags that are up, and what the text speaks of.
+
+    A docstring's formula is that of the defaults: what differs from them is said first.
+    """
     told = {
         name: value for name, value in chosen.items()
         if isinstance(value, str) or value is True or re.search(rf"\b{name}\b", text)
     }  # fmt: skip
-    return f"Here: {', '.join(f'``{name}={_quoted(value)}``' for name, value in told.items())}." if told else ""
+    other = {name: value for name, value in told.items() if not _is_default(before, name, value)}
+    parts = {"Here, other than above": other, "Here": {n: v for n, v in told.items() if n not in other}}
+    return " ".join(
+        f"{words}: {', '.join(f'``{name}={_quoted(value)}``' for name, value in held.items())}."
+        for words, held in parts.items() if held
+    )  # fmt: skip
+
+
+def _is_default(function: ast.FunctionDef | None, name: str, value: Any) -> bool:
+    default = None if function is None else default_of(function, name)
+    return isinstance(default, ast.Constant) and bool(default.value == value)
 
 
 def _quoted(value: Any) -> str:

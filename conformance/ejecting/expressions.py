@@ -179,7 +179,9 @@ class Folding:
 
     def _display(self, node: ast.Tuple | ast.List) -> str | None:
         """``(a, *(), b)`` without what adds nothing."""
-        gone = [e for e in node.elts if isinstance(e, ast.Starred) and isinstance(e.value, ast.Tuple) and not e.value.elts]
+        gone = [
+            e for e in node.elts if isinstance(e, ast.Starred) and isinstance(e.value, ast.Tuple) and not e.value.elts
+        ]
         if not gone:
             return None
         parts = [self.source.segment(each) for each in node.elts if each not in gone]

@@ -4,6 +4,7 @@ import ast
 import builtins
 from collections import Counter
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 
 from conformance.ejecting.packages import split
 from conformance.ejecting.program import defined, referred
@@ -27,6 +28,14 @@ def short_names(text: str, full_names: Iterable[str], taken: Iterable[str]) -> d
         clashes = counted[own] > 1 or own in never or name in hidden
         names[name] = f"{module.strip('_')}_{own.strip('_')}" if clashes else own
     return names
+
+
+def version_of(distribution: str) -> str:
+    """The version of a distribution that is installed, which is not imported for that."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _hidden(text: str) -> set[str]:

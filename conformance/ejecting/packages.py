@@ -145,7 +145,11 @@ class Package:
             elif isinstance(each, ast.Name) and module.scopes.scope(each, each.id) is None:
                 if each.id in module.definitions or module.imported.get(each.id, ("", None))[1] is not None:
                     yield source.replaced(each, self._full(module, each.id))
-            elif isinstance(each, ast.Constant) and each.value in module.definitions and module.scopes.in_annotation(each):
+            elif (
+                isinstance(each, ast.Constant)
+                and each.value in module.definitions
+                and module.scopes.in_annotation(each)
+            ):
                 yield source.replaced(each, f'"{self._full(module, each.value)}"')
 
     def _of_module(self, module: Module, node: ast.Attribute) -> str | None:
@@ -172,8 +176,8 @@ class Package:
 def _module(framework: str, name: str) -> Module:
     folder = _folder(PACKAGES[framework])
     path = folder / f"{name}.py"
-    if name in ("reading", framework) or not path.is_file():
-        path = Path(__file__).parent / "skeletons" / f"{name}.py"
+    if name in ("reading", framework):
+        path = Path(__file__).parent / "skeletons" / f"{name}.py.txt"
     return Module(name, path.read_text(encoding="utf-8"), PACKAGES[framework])
 
 

@@ -16,9 +16,7 @@ class Parameters:
     argument that goes, by function.
     """
 
-    def __init__(
-        self, values: Values, kept: Collection[str], whole: str, chosen: dict[str, dict[str, Any]]
-    ) -> None:
+    def __init__(self, values: Values, kept: Collection[str], whole: str, chosen: dict[str, dict[str, Any]]) -> None:
         self.values, self.source, self.kept, self.whole, self.chosen = values, values.source, kept, whole, chosen
 
     def edits(self) -> Iterator[Edit]:

@@ -25,9 +25,10 @@ class Program:
     """
 
     def __init__(
-        self, package: Package, roots: Iterable[str], given: Mapping[str, Any]
+        self, package: Package, roots: Iterable[str], given: Mapping[str, Any], kept: Collection[str] | None = None
     ) -> None:
         self.package, self.roots, self.given = package, list(roots), given
+        self.kept = self.roots if kept is None else kept  # whose arguments stay
         self.text = ""
         self.chosen: dict[str, dict[str, Any]] = {}
         self.modules: set[str] = set()
@@ -105,7 +106,7 @@ class Program:
         return text
 
     def _parameters(self, values: Values) -> Parameters:
-        return Parameters(values, self.roots, full_name(self.package.framework, ""), self.chosen)
+        return Parameters(values, self.kept, full_name(self.package.framework, ""), self.chosen)
 
     def _edits(self, values: Values) -> list[Edit]:
         names = referred(values.source.text)

@@ -9,7 +9,21 @@ from conformance.ejecting.text import Edit, indented
 from conformance.ejecting.values import Values
 
 # Calls that change nothing and may be left out with what they give.
-_PURE = ("bool", "float", "int", "len", "tuple", "list", "dict", "range", "zip", "enumerate", "isinstance", "all", "any")
+_PURE = (
+    "bool",
+    "float",
+    "int",
+    "len",
+    "tuple",
+    "list",
+    "dict",
+    "range",
+    "zip",
+    "enumerate",
+    "isinstance",
+    "all",
+    "any",
+)
 
 
 class Pruning:
@@ -51,13 +65,17 @@ class Pruning:
 
     def _of_result(self, first: ast.stmt, second: ast.stmt) -> Iterator[Edit]:
         """``x = f()`` and ``return x`` as one; a comment stays where it is."""
-        if not (isinstance(first, ast.Assign) and isinstance(second, ast.Return) and isinstance(second.value, ast.Name)):
+        if not (
+            isinstance(first, ast.Assign) and isinstance(second, ast.Return) and isinstance(second.value, ast.Name)
+        ):
             return
         target = first.targets[0]
         if len(first.targets) > 1 or not isinstance(target, ast.Name) or target.id != second.value.id:
             return
         start, end = self.source.lines(first)
-        if not self.source.data[self.source.end(first) : end].strip() and not self.source.data[start:].lstrip().startswith(b"#"):
+        if not self.source.data[self.source.end(first) : end].strip() and not self.source.data[
+            start:
+        ].lstrip().startswith(b"#"):
             text = f"{' ' * first.col_offset}return {self.source.segment(first.value)}\n"
             yield Edit(start, self.source.lines(second)[1], text)
 
@@ -140,12 +158,16 @@ class Pruning:
     def _of_for(self, node: ast.For) -> Iterator[Edit]:
         """A loop without a name for what nothing reads."""
         target, iterated = node.target, node.iter
-        if isinstance(target, ast.Name) and target.id != "_" and self._is_unused(target):
-            yield self.source.replaced(target, "_")
-        counts = isinstance(iterated, ast.Call) and isinstance(iterated.func, ast.Name) and iterated.func.id == "enumerate"
-        if counts and isinstance(target, ast.Tuple) and len(target.elts) == 2 and self._is_unused(target.elts[0]):
+        counts = (
+            isinstance(iterated, ast.Call) and isinstance(iterated.func, ast.Name) and iterated.func.id == "enumerate"
+        )
+        if counts and isinstance(target, ast.Tuple) and self._is_unused(target.elts[0]):
             yield self.source.replaced(target, self.source.segment(target.elts[1]))
             yield self.source.replaced(iterated, self.source.segment(iterated.args[0]))  # type: ignore[attr-defined]
+            return
+        for name in ast.walk(target):
+            if isinstance(name, ast.Name) and name.id != "_" and self._is_unused(name):
+                yield self.source.replaced(name, "_")
 
     def _of_pairs(self, node: ast.Assign) -> Iterator[Edit]:
         """``a, b = 1, 2`` without those that nothing reads."""

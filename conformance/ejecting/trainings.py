@@ -1,15 +1,16 @@
 """A recipe's training as one file."""
 
-from importlib.metadata import PackageNotFoundError, version
 from textwrap import fill
 from typing import Any
 
 from conformance.data.datasets import load_dataset
 from conformance.ejecting.choices import choices
+from conformance.ejecting.naming import version_of
 from conformance.ejecting.packages import Package, full_name
 from conformance.ejecting.program import Program
 from conformance.ejecting.writing import LINE_LENGTH, written
 from conformance.recipes.recipe import Recipe
+from reference_numpy import models
 
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
 _LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
@@ -28,7 +29,14 @@ _COMMENTS = {
 
 
 def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
-    """The text of a file that trains as a recipe says, in one framework and precision."""
+    """The text of a file that trains as a recipe says, in one framework and precision.
+
+    Raises ValueError for a network of layers, DataError where the images of a recipe are not there.
+    """
+    if recipe.is_network:
+        raise ValueError(
+            f"model.name={recipe.model.name!r} cannot be ejected: must be one of {', '.join(models.MODELS)}"
+        )
     found = choices(recipe, framework, dtype, _image_shape(recipe))
     package = Package(framework, {k: v for k, v in found.expressions.items() if k != "DTYPE"})
     given: dict[str, Any] = {full_name(m, k): v for m in (framework, "reading") for k, v in found.values.items()}
@@ -38,14 +46,19 @@ def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
         full_name(framework, name): (found.expressions.get(name) or repr(found.values[name]), comment)
         for name, comment in _COMMENTS.items()
     }
-    text = written(program, _head(recipe, framework, command), constants, 'if __name__ == "__main__":\n    torch__main()'.replace("torch__", f"{framework}__"))
+    text = written(
+        program,
+        _head(recipe, framework, command),
+        constants,
+        'if __name__ == "__main__":\n    torch__main()'.replace("torch__", f"{framework}__"),
+    )
     return text.replace("MODEL_DESCRIPTION", _model(recipe)).replace("ARRAYS_HELP", _arrays(recipe))
 
 
 def _head(recipe: Recipe, framework: str, command: str) -> str:
-    libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES[framework])
+    libraries = ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES[framework])
     made = (
-        f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {_version('framework-conformance')} for"
+        f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {version_of('framework-conformance')} for"
         f" {libraries}. It needs nothing of that project, whose MIT licence it has. Made by:"
     )
     return f"{_sentence(recipe, framework)}\n\n{fill(made, LINE_LENGTH)}\n\n    {command}\n"
@@ -84,10 +97,3 @@ def _image_shape(recipe: Recipe) -> tuple[int, ...] | None:
         return None
     choice = recipe.dataset
     return load_dataset(choice.name, path=choice.path, seed=choice.seed, scaling=choice.scaling).image_shape
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -119,7 +119,11 @@ class Values:
         """Which statement of a function a node is in, and whether it is in another one inside that."""
         inside, inner = node, False
         while (outer := self.source.parents[inside]) is not scope:
-            inner = inner or isinstance(outer, ast.stmt) and not isinstance(outer, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+            inner = (
+                inner
+                or isinstance(outer, ast.stmt)
+                and not isinstance(outer, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+            )
             inside = outer
         return scope.body.index(inside) if inside in scope.body else -1, inner  # type: ignore[arg-type]
 
@@ -150,8 +154,10 @@ class Values:
         if not isinstance(function, ast.FunctionDef) or self.functions.get(function.name) is not function:
             return False
         given = [self.argument_of(call, function, bound.arg) for call in self.calls.get(function.name, [])]
-        return bool(given) and function.name not in self.escaping and all(
-            each is not None and self.is_never_none(each) for each in given
+        return (
+            bool(given)
+            and function.name not in self.escaping
+            and all(each is not None and self.is_never_none(each) for each in given)
         )
 
     def assigned(self, target: ast.AST) -> ast.expr | None:
@@ -180,7 +186,11 @@ class Values:
             case ast.Dict() if None not in node.keys:
                 keys = self._combined(lambda *parts: parts, [key for key in node.keys if key])
                 values = self._combined(lambda *parts: parts, node.values)
-                return None if keys is None or values is None else [dict(zip(keys[0], each, strict=True)) for each in values]
+                return (
+                    None
+                    if keys is None or values is None
+                    else [dict(zip(keys[0], each, strict=True)) for each in values]
+                )
             case ast.UnaryOp() if type(node.op) in _UNARY:
                 return self._combined(_UNARY[type(node.op)], [node.operand])
             case ast.BinOp() if type(node.op) in _BINARY:
@@ -327,7 +337,9 @@ def default_of(function: ast.FunctionDef, argument: str) -> ast.expr | None:
     """The default of an argument, None if it has none."""
     positional = [*function.args.posonlyargs, *function.args.args]
     defaults = dict(zip([each.arg for each in reversed(positional)], reversed(function.args.defaults), strict=False))
-    named = {each.arg: default for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)}
+    named = {
+        each.arg: default for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    }
     return (defaults | named).get(argument)
 
 
@@ -335,7 +347,9 @@ def fields_of(held: ast.ClassDef) -> list[str]:
     """The fields of a dataclass, in their order; [] for any other class."""
     if not any("dataclass" in ast.dump(decorator) for decorator in held.decorator_list):
         return []
-    return [each.target.id for each in held.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]
+    return [
+        each.target.id for each in held.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    ]
 
 
 def field_given(call: ast.Call, fields: list[str], field: str) -> ast.expr | None:
