@@ -21,7 +21,7 @@ def eject(
     framework: Annotated[str, typer.Argument(help="numpy, torch, tf or jax.")],
     component: Annotated[
         str | None,
-        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, penalty, clipping or constraint; its "
+        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, penalty, clipping or constraint, "
                             "keywords are options, as --epsilon-position inside_root."),
     ] = None,
     recipe: Annotated[
@@ -29,7 +29,7 @@ def eject(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file, NAME.py or NAME.ipynb, or for several recipes a folder; without, "
+        typer.Option("--output", "-o", help="The file, NAME.py or NAME.ipynb, for several recipes a folder; without, "
                                             "the file is printed."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float64 or float32; by default the first of each recipe.")] = None,
@@ -38,8 +38,8 @@ def eject(
 ) -> None:  # fmt: skip
     """Write a recipe's training, or one component, as a file that needs the framework and nothing of this project.
 
-    It holds what the recipe does and nothing else, is formatted and typed, and trains on a .npz of yours. Status 2 for bad
-    usage or input, 3 where the file could not be written.
+    It holds what the recipe does and nothing else, and trains on a .npz of yours. Status 2 for bad usage or input, 3
+    where the file could not be written.
     """
     recipes = recipe or []
     if (component is None) == (not recipes):

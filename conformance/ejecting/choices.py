@@ -11,7 +11,7 @@ _DTYPES = {"numpy": "np.{}", "torch": "torch.{}", "tf": "tf.{}", "jax": "jnp.{}"
 
 
 class Choices(NamedTuple):
-    """``values``: constants that are numbers, words and flags; ``expressions``: those that are code, as it is written."""
+    """``values``: constants that are numbers, words and flags; ``expressions``: those that are code, as written."""
 
     values: dict[str, Any]
     expressions: dict[str, str]

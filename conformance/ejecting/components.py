@@ -113,12 +113,14 @@ def _steps(framework: str, root: str, keywords: Mapping[str, Any]) -> list[str]:
     if framework == "torch":
         return [
             "w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))", f"optimizer = {root}([w])", "for _ in range(3):",
-            "    optimizer.zero_grad()", "    w.square().sum().backward()", "    optimizer.step()", "    print(w.tolist())",
+            "    optimizer.zero_grad()", "    w.square().sum().backward()", "    optimizer.step()",
+            "    print(w.tolist())",
         ]  # fmt: skip
     if framework == "tf":
         return [
             "w = tf.Variable([1.0, -2.0])", f"optimizer = {root}()", 'optimizer.build({"w": w})', "for _ in range(3):",
-            f'    optimizer.update({{"w": 2 * w}}, {{"w": w}}, tf.constant({rate}, tf.float64))', "    print(w.numpy())",
+            f'    optimizer.update({{"w": 2 * w}}, {{"w": w}}, tf.constant({rate}, tf.float64))',
+            "    print(w.numpy())",
         ]  # fmt: skip
     library = "np" if framework == "numpy" else "jnp"
     make = [
@@ -130,7 +132,8 @@ def _steps(framework: str, root: str, keywords: Mapping[str, Any]) -> list[str]:
         return [*make, f"    optimizer.update_array(w, 2 * w, slots, t, {rate})", "    print(w)"]
     return [
         *make,
-        f"    step, slots = optimizer.update_array(w, 2 * w, slots, jnp.asarray(t, w.dtype), jnp.asarray({rate}, w.dtype))",
+        f"    count, rate = jnp.asarray(t, w.dtype), jnp.asarray({rate}, w.dtype)",
+        "    step, slots = optimizer.update_array(w, 2 * w, slots, count, rate)",
         "    w = w + step",
         "    print(w)",
     ]

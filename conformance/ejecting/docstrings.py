@@ -99,7 +99,7 @@ class _Left(NamedTuple):
         if self.gone and words and not words & self.chosen:
             return True
         spans = " ".join(re.findall(r"``(.*?)``", text)) if "``" in text else text
-        return any(re.search(rf"\b{name}\b", spans) for name in self.gone) and not (words and words <= self.chosen)
+        return any(re.search(rf"\b{name}\b", spans) for name in self.gone) and not words & self.chosen
 
 
 def _sentences(paragraph: str) -> list[str]:

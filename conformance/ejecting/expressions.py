@@ -195,7 +195,9 @@ class Folding:
         value = self._named_once(keyword.value)
         if isinstance(value, ast.Dict) and all(isinstance(key, ast.Constant) for key in value.keys):
             pairs = zip(value.keys, value.values, strict=True)
-            return [f"{key.value}={self.source.segment(each)}" for key, each in pairs if isinstance(key, ast.Constant)]
+            return [
+                f"{key.value!s}={self.source.segment(each)}" for key, each in pairs if isinstance(key, ast.Constant)
+            ]
         return None
 
     def _named_once(self, node: ast.expr) -> ast.expr | None:
@@ -222,6 +224,8 @@ class Folding:
             return repr(result.value)
         if isinstance(result, ast.Name) and result.id in self.values.functions:
             return result.id
+        if isinstance(result, ast.Tuple):
+            return self._inlined_tuple(call, function, result)
         held = result.value if isinstance(result, ast.Attribute) else result  # w or w.device
         if not isinstance(held, ast.Name) or self.values.scopes.scope(held, held.id) is not function:
             return None
@@ -231,6 +235,18 @@ class Folding:
         if isinstance(result, ast.Attribute):
             return f"{self.text(given)}.{result.attr}"
         return self.text(given, self.source.parents[call])
+
+    def _inlined_tuple(self, call: ast.Call, function: ast.FunctionDef, result: ast.Tuple) -> str | None:
+        """A call of a function that returns several of its arguments, and constants."""
+        parts: list[str] = []
+        for each in result.elts:
+            given: ast.expr | None = each
+            if isinstance(each, ast.Name) and self.values.scopes.scope(each, each.id) is function:
+                given = self.values.argument_of(call, function, each.id)
+            if not isinstance(given, (ast.Name, ast.Constant)):
+                return None
+            parts.append(self.source.segment(given))
+        return f"({', '.join(parts)})" if len(parts) > 1 else None
 
     def _arithmetic(self, node: ast.BinOp) -> str | None:
         """What a factor of 1, a summand of 0 and the like leave over; rounding is what it was."""

@@ -10,7 +10,8 @@ from conformance.ejecting.text import Source
 def notebook(text: str, last: str) -> str:
     """The JSON of a notebook with the code of a file, but not what it does when it is run; ``last``: code of a cell.
 
-    >>> cells = json.loads(notebook('\"\"\"A title.\"\"\"\\nimport math\\n\\n\\ndef f():\\n    return math.pi\\n', "f()"))["cells"]
+    >>> text = '\"\"\"A title.\"\"\"\\nimport math\\n\\n\\ndef f():\\n    return math.pi\\n'
+    >>> cells = json.loads(notebook(text, "f()"))["cells"]
     >>> [cell["source"] for cell in cells]
     ['A title.', 'import math', 'def f():\\n    return math.pi', 'f()']
     """

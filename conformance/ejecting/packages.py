@@ -106,7 +106,6 @@ class Package:
         part.data = module.source.data[start:end]
         return part.edited(shifted)
 
-    @cache  #
     def registry(self, name: str) -> dict[str, str]:
         """A table of functions by their names: their full names; {} for what is no such table."""
         module_name, own = split(name)
@@ -118,7 +117,7 @@ class Package:
         if isinstance(value, ast.Dict):
             pairs = zip(value.keys, value.values, strict=True)
             return {
-                key.value: self._full(module, each.id) for key, each in pairs
+                str(key.value): self._full(module, each.id) for key, each in pairs
                 if isinstance(key, ast.Constant) and isinstance(each, ast.Name)
             }  # fmt: skip
         return {}
@@ -136,9 +135,9 @@ class Package:
             yield Edit(place, place + len(own.encode()), self._full(module, own))
         for decorator in getattr(node, "decorator_list", []):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
-            if isinstance(called, ast.Name) and called.id in module.imported:
-                if self._full(module, called.id) == full_name(self.framework, ""):
-                    yield Edit(source.start(decorator) - 1, source.end(decorator) + 1, "")
+            name = called.id if isinstance(called, ast.Name) else ""
+            if name in module.imported and self._full(module, name) == full_name(self.framework, ""):
+                yield Edit(source.start(decorator) - 1, source.end(decorator) + 1, "")
         for each in ast.walk(node):
             if isinstance(each, ast.Attribute) and (name := self._of_module(module, each)) is not None:
                 yield source.replaced(each, name)

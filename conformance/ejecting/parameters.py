@@ -26,7 +26,7 @@ class Parameters:
                 yield from self._of_function(name, function)
         for held in self.values.classes.values():
             for method in held.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "forward":
+                if isinstance(method, ast.FunctionDef) and method.name in ("forward", "__call__"):
                     yield from self._of_method(method)
         yield from self._annotations()
 
@@ -91,7 +91,8 @@ class Parameters:
     def _last(self, function: ast.FunctionDef, held: list[ast.arg]) -> int:
         """Where the last argument ends, with its default."""
         defaults = [each for each in (*function.args.defaults, *function.args.kw_defaults) if each is not None]
-        return max(self.source.end(each) for each in (*held, *defaults))
+        parts: list[ast.arg | ast.expr] = [*held, *defaults]
+        return max(map(self.source.end, parts))
 
     def _written(self, function: ast.FunctionDef, argument: ast.arg) -> str:
         default = default_of(function, argument.arg)

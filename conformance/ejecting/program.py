@@ -32,6 +32,7 @@ class Program:
         self.text = ""
         self.chosen: dict[str, dict[str, Any]] = {}
         self.modules: set[str] = set()
+        self.early: Collection[str] = ()
         self._specialise()
 
     @property
@@ -48,7 +49,7 @@ class Program:
 
     def _late(self, early: Collection[str]) -> set[str]:
         """The program, begun with ``early`` definitions. Returns those that should have been: then it is not done."""
-        self.text = ""
+        self.text, self.early = "", early  # whose calls are not all there yet
         while True:
             before = self.text
             if late := self._grow(early):
@@ -59,7 +60,7 @@ class Program:
                 continue
             if not early and not self._finish():
                 return set()
-            early = ()
+            self.early = early = ()
 
     def _finish(self) -> bool:
         """Take out of classes what no other part of the program uses. Returns whether there was anything."""
@@ -106,7 +107,7 @@ class Program:
         return text
 
     def _parameters(self, values: Values) -> Parameters:
-        return Parameters(values, self.kept, full_name(self.package.framework, ""), self.chosen)
+        return Parameters(values, {*self.kept, *self.early}, full_name(self.package.framework, ""), self.chosen)
 
     def _edits(self, values: Values) -> list[Edit]:
         names = referred(values.source.text)

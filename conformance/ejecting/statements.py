@@ -53,8 +53,8 @@ class Pruning:
             return
         for each in gone:
             yield Edit(*self.source.lines(each), "")
-        for first, second in pairwise(left if not gone else ()):
-            yield from self._of_result(first, second)
+        for one, other in pairwise(left if not gone else ()):
+            yield from self._of_result(one, other)
         for each in left:
             if isinstance(each, ast.If):
                 yield from self._of_if(each)
@@ -90,8 +90,9 @@ class Pruning:
             case ast.Assign():
                 return all(map(self._is_unused, node.targets)) and self._is_pure(node.value)
             case ast.AnnAssign():
-                local = self.values.scopes.around(node) is not None and node.value is not None
-                return local and self._is_unused(node.target) and self._is_pure(node.value)
+                if self.values.scopes.around(node) is None or node.value is None:
+                    return False
+                return self._is_unused(node.target) and self._is_pure(node.value)
             case ast.If():
                 if (truth := self.values.truth(node.test)) is not None and not self._is_elif(node):
                     return not _acts(node.body if truth else node.orelse)
@@ -122,11 +123,17 @@ class Pruning:
     def _is_pure(self, node: ast.AST) -> bool:
         """Whether leaving out an expression changes nothing."""
         for each in ast.walk(node):
-            if isinstance(each, ast.Call) and not (isinstance(each.func, ast.Name) and each.func.id in _PURE):
+            if isinstance(each, ast.Call) and not self._asks_only(each.func):
                 return False
             if isinstance(each, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)):
                 return False
         return True
+
+    def _asks_only(self, function: ast.expr) -> bool:
+        """Whether a call is known to change nothing: of Python's own functions, of names and of words."""
+        if isinstance(function, ast.Attribute):
+            return function.attr in ("startswith", "endswith")
+        return isinstance(function, ast.Name) and (function.id in _PURE or function.id.startswith("_common__"))
 
     def _of_if(self, node: ast.If) -> Iterator[Edit]:
         """The branch that is taken, in the place of the condition; no branch where none is."""

@@ -58,8 +58,8 @@ def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
 def _head(recipe: Recipe, framework: str, command: str) -> str:
     libraries = ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES[framework])
     made = (
-        f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {version_of('framework-conformance')} for"
-        f" {libraries}. It needs nothing of that project, whose MIT licence it has. Made by:"
+        f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {version_of('framework-conformance')} "
+        f"for {libraries}. It needs nothing of that project, whose MIT licence it has. Made by:"
     )
     return f"{_sentence(recipe, framework)}\n\n{fill(made, LINE_LENGTH)}\n\n    {command}\n"
 

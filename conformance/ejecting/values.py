@@ -119,13 +119,11 @@ class Values:
         """Which statement of a function a node is in, and whether it is in another one inside that."""
         inside, inner = node, False
         while (outer := self.source.parents[inside]) is not scope:
-            inner = (
-                inner
-                or isinstance(outer, ast.stmt)
-                and not isinstance(outer, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+            inner = inner or (
+                isinstance(outer, ast.stmt) and not isinstance(outer, (ast.Assign, ast.AnnAssign, ast.AugAssign))
             )
             inside = outer
-        return scope.body.index(inside) if inside in scope.body else -1, inner  # type: ignore[arg-type]
+        return scope.body.index(inside) if inside in scope.body else -1, inner
 
     def _is_before(self, bound: ast.AST, name: ast.Name, scope: ast.FunctionDef) -> bool:
         """Whether a name may be bound before it is read: one that a function inside reads, in any case."""

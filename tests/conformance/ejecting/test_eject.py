@@ -140,7 +140,7 @@ def test_every_training_gives_the_packages_numbers_to_the_bit(framework, recipe,
 
 def test_a_component_holds_its_formulation_and_no_other():
     text = eject("numpy", "momentum", accumulation="sum", nesterov=True, learning_rate=0.3)
-    assert "momentum(learning_rate: float = 0.3, *, beta: float = 0.9)" in text
+    assert re.search(r"def momentum\(learning_rate: float = 0.3, \*, beta: float = 0.9\)", text)
     assert 'Here, other than above: ``accumulation="sum"``, ``nesterov=True``.' in text
     assert (
         "if"
@@ -164,7 +164,7 @@ def test_a_component_computes_what_it_says(tmp_path):
 @pytest.mark.parametrize("framework", PACKAGES)
 def test_every_component_is_clean_and_its_example_runs(framework, tmp_path):
     needed = {"l2": {"strength": 0.5}, "l1": {"strength": 0.5}, "elastic_net": {"strength": 0.5}}
-    limits = dict.fromkeys(("clip_by_value", "clip_by_norm", "clip_by_global_norm", "max_norm"), {"limit": 1.0})
+    limits = {key: {"limit": 1.0} for key in ("clip_by_value", "clip_by_norm", "clip_by_global_norm", "max_norm")}
     texts = {name: eject(framework, name, **(needed | limits).get(name, {})) for name in COMPONENTS}
     assert [name for name, text in texts.items() if not is_clean(text)] == []
     for name, text in texts.items():

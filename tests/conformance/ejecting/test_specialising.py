@@ -30,7 +30,8 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    return x if MODE == 'a' else -x\n", "def main(x):\n    return x\n"),
         ("def main(x):\n    if MODE == 'b':\n        x = 1\n    elif MODE == 'a':\n        x = 2\n    return x\n",
          "def main(x):\n    return 2\n"),
-        ("def main(x):\n    if x:\n        x = 1\n    elif MODE == 'b':\n        x = 2\n    else:\n        x = 3\n    return x\n",
+        ("def main(x):\n    if x:\n        x = 1\n    elif MODE == 'b':\n        x = 2\n    else:\n        x = 3\n"
+         "    return x\n",
          "def main(x):\n    if x:\n        x = 1\n    else:\n        x = 3\n    return x\n"),
         ("def main(x):\n    # why\n    if MODE == 'a':\n        x += 1  # what\n    return x\n",
          "def main(x):\n    x += 1  # what\n    return x\n"),
@@ -40,7 +41,8 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    more = {'a': 1}\n    return g(x, **more)\n", "def main(x):\n    return g(x, a=1)\n"),
         ("def main(x):\n    return {'a': x / 2, 'b': x}[MODE]\n", "def main(x):\n    return x / 2\n"),
         ("def main(x):\n    gain = 1.0 if MODE == 'a' else 0.5\n    return gain * x\n", "def main(x):\n    return x\n"),
-        ("def main(x):\n    for i, a in enumerate(x):\n        g(a)\n", "def main(x):\n    for a in x:\n        g(a)\n"),
+        ("def main(x):\n    for i, a in enumerate(x):\n        g(a)\n",
+         "def main(x):\n    for a in x:\n        g(a)\n"),
     ],
 )  # fmt: skip
 def test_what_is_decided_is_not_asked(before, after):
