@@ -42,9 +42,14 @@ def eject(
     where the file could not be written.
     """
     recipes = recipe or []
+    options = [argument for argument in context.args if argument.startswith("--")]
+    if recipes and options:
+        stop(
+            Exit.BAD_INPUT, f"{shown(options[0])} is not allowed with --recipe: must be left out, as the recipe has it"
+        )
     if (component is None) == (not recipes):
         stop(Exit.BAD_INPUT, "COMPONENT or --recipe must be given, and only one of them")
-    keywords = _keywords(context.args, component)
+    keywords = _keywords(context.args)
     notebook = notebook or (output is not None and output.suffix == ".ipynb")
     several = len(recipes) > 1
     if several and output is None:
@@ -94,13 +99,13 @@ def _text(
         stop(Exit.BAD_INPUT, str(error))
 
 
-def _keywords(arguments: Iterable[str], component: str | None) -> dict[str, Any]:
+def _keywords(arguments: Iterable[str]) -> dict[str, Any]:
     """``--epsilon-position inside_root`` as keywords; a value is read as JSON where it is that."""
     keywords: dict[str, Any] = {}
     given = iter(arguments)
     for argument in given:
         name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or component is None:
+        if not argument.startswith("--"):
             stop(
                 Exit.BAD_INPUT,
                 f"{shown(argument)} is not allowed: must be an option that `conformance eject --help` shows",

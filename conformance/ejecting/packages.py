@@ -135,8 +135,8 @@ class Package:
             yield Edit(place, place + len(own.encode()), self._full(module, own))
         for decorator in getattr(node, "decorator_list", []):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
-            name = called.id if isinstance(called, ast.Name) else ""
-            if name in module.imported and self._full(module, name) == full_name(self.framework, ""):
+            marker = called.id if isinstance(called, ast.Name) else ""
+            if marker in module.imported and self._full(module, marker) == full_name(self.framework, ""):
                 yield Edit(source.start(decorator) - 1, source.end(decorator) + 1, "")
         for each in ast.walk(node):
             if isinstance(each, ast.Attribute) and (name := self._of_module(module, each)) is not None:
