@@ -42,7 +42,7 @@ def eject(
     where the file could not be written.
     """
     recipes = recipe or []
-    options = [argument for argument in context.args if argument.startswith("--")]
+    options = [argument for argument in (component or "", *context.args) if argument.startswith("--")]
     if recipes and options:
         stop(
             Exit.BAD_INPUT, f"{shown(options[0])} is not allowed with --recipe: must be left out, as the recipe has it"
