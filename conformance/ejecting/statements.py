@@ -185,6 +185,11 @@ class Pruning:
                 names = " = ".join(map(self.source.segment, kept))
                 yield Edit(self.source.start(node), self.source.end(node), f"{names} = {self.source.segment(value)}")
             return
+        if isinstance(target, ast.Tuple) and not isinstance(value, ast.Tuple):  # what else is unpacked is marked
+            for name in ast.walk(target):
+                if isinstance(name, ast.Name) and not name.id.startswith("_") and self._is_unused(name):
+                    yield self.source.replaced(name, f"_{name.id}")
+            return
         if not (isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)):
             return
         if len(target.elts) != len(value.elts) or any(isinstance(each, ast.Starred) for each in target.elts):

@@ -36,6 +36,7 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    # why\n    if MODE == 'a':\n        x += 1  # what\n    return x\n",
          "def main(x):\n    x += 1  # what\n    return x\n"),
         ("def main(x):\n    check('x', x)\n    return x\n", "def main(x):\n    return x\n"),
+        ("def main(x):\n    (a, b), c = g(x)\n    return a\n", "def main(x):\n    (a, _b), _c = g(x)\n    return a\n"),
         ("def main(x):\n    return TABLE['f'](x)\n", "def main(x):\n    return m__f(x)\n"),
         ("def main(x):\n    return g(x, **{'a': 1, 'b': x})\n", "def main(x):\n    return g(x, a=1, b=x)\n"),
         ("def main(x):\n    more = {'a': 1}\n    return g(x, **more)\n", "def main(x):\n    return g(x, a=1)\n"),
