@@ -187,7 +187,8 @@ class Pruning:
             return
         if isinstance(target, ast.Tuple) and not isinstance(value, ast.Tuple):  # what else is unpacked is marked
             for name in ast.walk(target):
-                if isinstance(name, ast.Name) and not name.id.startswith("_") and self._is_unused(name):
+                is_new = isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and not name.id.startswith("_")
+                if isinstance(name, ast.Name) and is_new and self._is_unused(name):
                     yield self.source.replaced(name, f"_{name.id}")
             return
         if not (isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)):

@@ -77,6 +77,7 @@ def test_a_condition_on_numbers_is_decided_where_all_of_them_agree():
         "def main(x):\n    a = 1\n    for _ in x:\n        a = a + 1\n    return a == 1\n",
         "def main(x):\n    a = True\n    if x:\n        a = False\n    return g(a)\n",
         "def main(x):\n    a = g(x)\n    a += 1\n    return h(a)\n",
+        "def main(x):\n    held = {}\n    held[0], b = g(x)\n    return h(held, b)\n",
         "def main(x):\n    return x * 0.0 + x\n",
     ],
 )
