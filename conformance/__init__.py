@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
+    from conformance.ejecting.eject import eject
     from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.identification.identify import identify
     from conformance.picking.pick import pick
@@ -52,6 +53,7 @@ __all__ = [
     "check",
     "compare",
     "diff",
+    "eject",
     "history",
     "identify",
     "load_recipe",
@@ -75,6 +77,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "compare": "results.comparison",
     "diff": "exchange.pair",
+    "eject": "ejecting.eject",
     "history": "results.history",
     "identify": "identification.identify",
     "load_recipe": "recipes.files",

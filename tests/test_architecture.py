@@ -31,7 +31,7 @@ ROOMS = (
     {"reports", "diagnosis"},
     {"exchange"},
     {"runs", "vectors"},
-    {"audit", "identification", "picking", "testing"},
+    {"audit", "ejecting", "identification", "picking", "testing"},
     {"cli"},
 )
 

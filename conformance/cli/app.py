@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from conformance.cli import checking, comparing, exchanging, identifying, making, picking, vectoring
+from conformance.cli import checking, comparing, ejecting, exchanging, identifying, making, picking, vectoring
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 from conformance.cli.outputs import require_folder
 from conformance.cli.streams import Output
@@ -325,6 +325,7 @@ def soak(
 
 app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
+app.add_typer(ejecting.commands)
 app.add_typer(exchanging.commands)
 app.add_typer(identifying.commands)
 app.add_typer(making.commands, name="new")

@@ -1,0 +1,139 @@
+"""``conformance eject``: a training or a component as a file that needs nothing of this project."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from conformance.cli.display import Exit, say, stop
+from conformance.cli.outputs import require_file, require_folder
+from conformance.data.wording import shown
+
+commands = typer.Typer()
+
+
+@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def eject(
+    context: typer.Context,
+    framework: Annotated[str, typer.Argument(help="numpy, torch, tf or jax.")],
+    component: Annotated[
+        str | None,
+        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, penalty, clipping or constraint, "
+                            "keywords are options, as --epsilon-position inside_root."),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A recipe's name, or a file, in the place of COMPONENT; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file, NAME.py or NAME.ipynb, for several recipes a folder; without, "
+                                            "the file is printed."),
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float64 or float32; by default the first of each recipe.")] = None,
+    notebook: Annotated[bool, typer.Option("--notebook", help="A notebook; so is what ends in .ipynb.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+) -> None:  # fmt: skip
+    """Write a recipe's training, or one component, as a file that needs the framework and nothing of this project.
+
+    It holds what the recipe does and nothing else, and trains on a .npz of yours. Status 2 for bad usage or input, 3
+    where the file could not be written.
+    """
+    recipes = recipe or []
+    options = [argument for argument in (component or "", *context.args) if argument.startswith("--")]
+    if recipes and options:
+        stop(
+            Exit.BAD_INPUT, f"{shown(options[0])} is not allowed with --recipe: must be left out, as the recipe has it"
+        )
+    if (component is None) == (not recipes):
+        stop(Exit.BAD_INPUT, "COMPONENT or --recipe must be given, and only one of them")
+    keywords = _keywords(context.args)
+    notebook = notebook or (output is not None and output.suffix == ".ipynb")
+    several = len(recipes) > 1
+    if several and output is None:
+        stop(Exit.BAD_INPUT, "--output is missing: must be a folder for several recipes")
+    if output is not None:
+        (require_folder if several else require_file)("--output", output)
+    names = [component] if component is not None else recipes
+    files = _files(names, output, notebook)
+    _require_new(files.values(), force)
+    texts = {name: _text(framework, name, component is None, dtype, notebook, keywords) for name in names}
+    if output is None:
+        print(texts[names[0]], end="")
+        return
+    if several and not notebook:
+        _write(output / "__init__.py", f'"""Trainings in {framework}, each in a file that needs no other."""\n')
+    for name, text in texts.items():
+        _write(files[name], text)
+
+
+def _files(names: list[str], output: Path | None, notebook: bool) -> dict[str, Path]:
+    """Where each is written; nowhere without an output."""
+    if output is None:
+        return {}
+    if len(names) == 1:
+        return {names[0]: output}
+    suffix = ".ipynb" if notebook else ".py"
+    return {name: output / f"{Path(name).stem.replace('-', '_')}{suffix}" for name in names}
+
+
+def _text(
+    framework: str, name: str, is_recipe: bool, dtype: str | None, notebook: bool, keywords: dict[str, Any]
+) -> str:
+    from conformance.data.datasets import DataError
+    from conformance.ejecting.components import COMPONENTS
+    from conformance.ejecting.eject import eject
+    from conformance.ejecting.writing import NoFormatter
+    from conformance.recipes.choosing import find
+    from conformance.recipes.components import not_allowed
+
+    try:
+        if not is_recipe and name not in COMPONENTS:
+            raise ValueError(not_allowed("component", name, COMPONENTS))
+        return eject(framework, find(name) if is_recipe else name, dtype=dtype, notebook=notebook, **keywords)
+    except NoFormatter as error:
+        stop(Exit.INCOMPLETE, str(error))
+    except (ValueError, DataError) as error:
+        stop(Exit.BAD_INPUT, str(error))
+
+
+def _keywords(arguments: Iterable[str]) -> dict[str, Any]:
+    """``--epsilon-position inside_root`` as keywords; a value is read as JSON where it is that."""
+    keywords: dict[str, Any] = {}
+    given = iter(arguments)
+    for argument in given:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--"):
+            stop(
+                Exit.BAD_INPUT,
+                f"{shown(argument)} is not allowed: must be an option that `conformance eject --help` shows",
+            )
+        if not equals:
+            value = next(given, "")
+        keywords[name.replace("-", "_")] = _value(value)
+    return keywords
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads({"None": "null", "True": "true", "False": "false"}.get(text, text))
+    except json.JSONDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _require_new(files: Iterable[Path], force: bool) -> None:
+    for file in files:
+        if os.path.lexists(file) and not force:
+            stop(Exit.BAD_INPUT, f"--output={shown(str(file))} is there already: must be another, or --force given")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        stop(Exit.INCOMPLETE, f"{file}: cannot be written: {error.strerror}")
+    say(f"written: {file}")

@@ -1,0 +1,1 @@
+"""A training, or a component, as one file that needs nothing of this project."""

@@ -1,0 +1,159 @@
+"""Docstrings that say no more than is left of what they describe.
+
+Sentences are left out that are of arguments which a function no longer has, of choices that were not made, and of
+errors that it no longer raises; so are examples. What was chosen is said instead. The first sentence stays.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+from typing import Any, NamedTuple
+
+from conformance.ejecting.expressions import is_docstring
+from conformance.ejecting.scopes import arguments
+from conformance.ejecting.text import Edit, Source
+from conformance.ejecting.values import default_of
+
+WIDTH = 120
+_OF_WHAT_WAS_BEFORE = ("It ", "Its ", "That ", "This ", "They ", "These ", "Both ")
+_ROLE = re.compile(r":(?:func|meth|class|mod):`(?:~)?([\w.]+)`")
+_MADE_BY = re.compile(r"Every formulation of (``\w+``), which checks the arguments and makes it\.")
+
+
+def shortened(definition: str, original: str, chosen: Mapping[str, Any]) -> str:
+    """A definition with what is left of its docstrings, and of those inside it.
+
+    ``original``: the definition as it is in its package; ``chosen``: what was given for each argument that is gone.
+    """
+    source, before = Source(definition), ast.parse(original)
+    node = source.tree.body[0]
+    earlier = {each.name: each for each in ast.walk(before) if isinstance(each, ast.FunctionDef)}
+    edits = []
+    for each in source.nodes:
+        if not isinstance(each, (ast.FunctionDef, ast.ClassDef)) or not is_docstring(each.body[0]):
+            continue
+        margin = each.body[0].col_offset
+        gone = _lost(each, earlier.get(each.name))
+        told = {name: value for name, value in chosen.items() if each is node and name in gone}
+        left = _Left(gone, {value for value in told.values() if isinstance(value, str)}, _raises(each), WIDTH - margin)
+        parts = list(left.paragraphs(_text(each.body[0], margin)))
+        if said := _said(told, "\n".join(parts), earlier.get(each.name)):
+            parts.append(fill(said, WIDTH - margin, break_on_hyphens=False))
+        edits.append(_replacing(source, each.body[0], "\n\n".join(parts)))
+    return source.edited(edits)
+
+
+def _text(node: ast.stmt, margin: int) -> str:
+    """A docstring without the margin of its lines."""
+    assert isinstance(node, ast.Expr)
+    assert isinstance(node.value, ast.Constant)
+    first, *lines = str(node.value.value).splitlines()
+    return "\n".join([first.strip(), *(line[margin:].rstrip() for line in lines)]).rstrip()
+
+
+def _raises(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Raise) for part in ast.walk(node))
+
+
+def _lost(node: ast.stmt, before: ast.stmt | None) -> set[str]:
+    """The arguments that a function no longer has."""
+    if not isinstance(node, ast.FunctionDef) or not isinstance(before, ast.FunctionDef):
+        return set()
+    return {each.arg for each in arguments(before)} - {each.arg for each in arguments(node)}
+
+
+class _Left(NamedTuple):
+    """What a docstring still has to tell: not of arguments that are ``gone``, nor of words that were not ``chosen``."""
+
+    gone: set[str]
+    chosen: set[str]
+    raises: bool
+    width: int
+
+    def paragraphs(self, text: str) -> Iterator[str]:
+        for number, paragraph in enumerate(text.split("\n\n")):
+            if paragraph.lstrip().startswith(">>>"):
+                continue
+            if paragraph.startswith(" "):
+                yield "\n".join(line for line in paragraph.splitlines() if not self._is_over(line))
+                continue
+            sentences = _sentences(paragraph)
+            kept: list[str] = []
+            was_over = False
+            for place, sentence in enumerate(sentences):
+                goes_on = was_over and sentence.startswith(_OF_WHAT_WAS_BEFORE)
+                was_over = (number > 0 or place > 0) and (goes_on or self._is_over(sentence))
+                kept += [] if was_over else [sentence]
+            if len(kept) == len(sentences) and not _ROLE.search(paragraph):
+                yield paragraph
+            elif kept:
+                kept = [_MADE_BY.sub(r"What \1 makes.", _ROLE.sub(r"``\1``", sentence)) for sentence in kept]
+                yield fill(" ".join(kept), self.width, break_on_hyphens=False)
+
+    def _is_over(self, text: str) -> bool:
+        """Whether a sentence, or a line of formulas, has nothing to tell any more."""
+        if text.startswith("Raises ") and not self.raises:
+            return True
+        words = set(re.findall(r'"(\w+)"', text))
+        if self.gone and words and not words & self.chosen:
+            return True
+        spans = " ".join(re.findall(r"``(.*?)``", text)) if "``" in text else text
+        return any(re.search(rf"\b{name}\b", spans) for name in self.gone) and not words & self.chosen
+
+
+def _sentences(paragraph: str) -> list[str]:
+    """The sentences of a paragraph; what stands in code is not looked into.
+
+    >>> _sentences("``a. B`` is one. Raises ValueError: no. ``c`` too.")
+    ['``a. B`` is one.', 'Raises ValueError: no.', '``c`` too.']
+    """
+    hidden: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        hidden.append(found[0])
+        return f"`{len(hidden) - 1}`"
+
+    text = re.sub(r"``.*?``", hide, " ".join(paragraph.split()))
+    parts = re.split(r"(?<=\.|\))\s(?=[A-Z`])(?<!e\.g\. )(?<!i\.e\. )", text)
+    whole: list[str] = []
+    for part in parts:  # "(one. Two)" stays together
+        if whole and (whole[-1].count("(") > whole[-1].count(")") or not whole[-1].endswith((".", ".)"))):
+            whole[-1] += f" {part}"
+        else:
+            whole.append(part)
+    return [re.sub(r"`(\d+)`", lambda found: hidden[int(found[1])], each) for each in whole]
+
+
+def _said(chosen: Mapping[str, Any], text: str, before: ast.FunctionDef | None) -> str:
+    """What was chosen, in words: flags that are up, and what the text speaks of.
+
+    A docstring's formula is that of the defaults: what differs from them is said first.
+    """
+    told = {
+        name: value for name, value in chosen.items()
+        if isinstance(value, str) or value is True or re.search(rf"\b{name}\b", text)
+    }  # fmt: skip
+    other = {name: value for name, value in told.items() if not _is_default(before, name, value)}
+    parts = {"Here, other than above": other, "Here": {n: v for n, v in told.items() if n not in other}}
+    return " ".join(
+        f"{words}: {', '.join(f'``{name}={_quoted(value)}``' for name, value in held.items())}."
+        for words, held in parts.items() if held
+    )  # fmt: skip
+
+
+def _is_default(function: ast.FunctionDef | None, name: str, value: Any) -> bool:
+    default = None if function is None else default_of(function, name)
+    return isinstance(default, ast.Constant) and bool(default.value == value)
+
+
+def _quoted(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _replacing(source: Source, node: ast.stmt, text: str) -> Edit:
+    margin = " " * node.col_offset
+    lines = [margin + line if line.strip() else "" for line in text.splitlines()]
+    one_line = "\n" not in text and len(text) + len(margin) + 6 <= WIDTH
+    body = text if one_line else "\n".join(lines).strip() + f"\n{margin}"
+    return Edit(source.start(node), source.end(node), f'"""{body}"""')

@@ -1,0 +1,99 @@
+"""A recipe's training as one file."""
+
+from textwrap import fill
+from typing import Any
+
+from conformance.data.datasets import load_dataset
+from conformance.ejecting.choices import choices
+from conformance.ejecting.naming import version_of
+from conformance.ejecting.packages import Package, full_name
+from conformance.ejecting.program import Program
+from conformance.ejecting.writing import LINE_LENGTH, written
+from conformance.recipes.recipe import Recipe
+from reference_numpy import models
+
+FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
+_LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
+_COMMENTS = {
+    "HIDDEN_UNITS": "of each hidden layer",
+    "KEEP_PROBABILITIES": "of the units of each hidden layer",
+    "LEARNING_RATE": "alpha",
+    "BATCH_SIZE": "examples of a step",
+    "EPOCHS": "passes over the data",
+    "SEED": "of the initial weights and of all else that is drawn",
+    "PATIENCE": "epochs without an improvement after which training ends",
+    "MIN_DELTA": "what counts as an improvement",
+    "FROZEN_LAYERS": "the first layers, which are not trained",
+    "DTYPE": "",
+}
+
+
+def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
+    """The text of a file that trains as a recipe says, in one framework and precision.
+
+    Raises ValueError for a network of layers, DataError where the images of a recipe are not there.
+    """
+    if recipe.is_network:
+        raise ValueError(
+            f"model.name={recipe.model.name!r} cannot be ejected: must be one of {', '.join(models.MODELS)}"
+        )
+    found = choices(recipe, framework, dtype, _image_shape(recipe))
+    package = Package(framework, {k: v for k, v in found.expressions.items() if k != "DTYPE"})
+    given: dict[str, Any] = {full_name(m, k): v for m in (framework, "reading") for k, v in found.values.items()}
+    roots = [full_name(framework, name) for name in ("main", "predict")]
+    program = Program(package, roots, given | {full_name(framework, "DTYPE"): object()})
+    constants = {
+        full_name(framework, name): (found.expressions.get(name) or repr(found.values[name]), comment)
+        for name, comment in _COMMENTS.items()
+    }
+    text = written(
+        program,
+        _head(recipe, framework, command),
+        constants,
+        'if __name__ == "__main__":\n    torch__main()'.replace("torch__", f"{framework}__"),
+    )
+    return text.replace("MODEL_DESCRIPTION", _model(recipe)).replace("ARRAYS_HELP", _arrays(recipe))
+
+
+def _head(recipe: Recipe, framework: str, command: str) -> str:
+    libraries = ", ".join(f"{name} {version_of(name)}" for name in _LIBRARIES[framework])
+    made = (
+        f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {version_of('framework-conformance')} "
+        f"for {libraries}. It needs nothing of that project, whose MIT licence it has. Made by:"
+    )
+    return f"{_sentence(recipe, framework)}\n\n{fill(made, LINE_LENGTH)}\n\n    {command}\n"
+
+
+def _sentence(recipe: Recipe, framework: str) -> str:
+    parts = [recipe.loss.name, recipe.optimizer.name, *(c.name for c in recipe.regularizers)]
+    sentence = f"{_words(recipe.model.name).capitalize()} in {FRAMEWORKS[framework]}: {', '.join(map(_words, parts))}."
+    return fill(sentence, LINE_LENGTH - 3)
+
+
+def _model(recipe: Recipe) -> str:
+    hidden = recipe.model.hidden_units
+    activation = _words(recipe.model.activation.name)
+    norm = "" if recipe.model.normalization is None else f", normalised by {_words(recipe.model.normalization.name)}"
+    layers = f"Hidden layers of {', '.join(map(str, hidden))} {activation} units{norm}; " if hidden else ""
+    return f"{layers}{'o' if layers else 'O'}utputs: {_words(recipe.model.output)} of the logits."
+
+
+def _arrays(recipe: Recipe) -> str:
+    names = ["x", "y"]
+    if recipe.example_weights == "drawn":
+        names.append("weights")
+    if recipe.named("early_stopping"):
+        names += ["validation_x", "validation_y"]
+    return f"a .npz file with the arrays {', '.join(names)}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _image_shape(recipe: Recipe) -> tuple[int, ...] | None:
+    """Of the recipe's own data, where it has augmentations that move pixels."""
+    if not recipe.image_augmentations:
+        return None
+    choice = recipe.dataset
+    return load_dataset(choice.name, path=choice.path, seed=choice.seed, scaling=choice.scaling).image_shape

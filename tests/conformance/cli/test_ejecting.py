@@ -1,0 +1,79 @@
+"""``conformance eject``: where it writes, and what it refuses."""
+
+import ast
+
+import pytest
+from typer.testing import CliRunner
+
+from conformance.cli.app import app
+
+RUN = CliRunner()
+
+
+def invoke(*arguments):
+    return RUN.invoke(app, ["eject", *map(str, arguments)])
+
+
+def test_a_component_is_printed_or_written_but_nothing_is_overwritten(tmp_path):
+    file = tmp_path / "mine.py"
+    printed = invoke("numpy", "exponential", "--base", "0.5")
+    written = invoke("numpy", "exponential", "--base", "0.5", "-o", file)
+    assert (printed.exit_code, written.exit_code) == (0, 0), written.output
+    assert file.read_text(encoding="utf-8") == printed.output
+    assert "base: float = 0.5" in printed.output
+    again = invoke("numpy", "exponential", "-o", file)
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+    assert file.read_text(encoding="utf-8") == printed.output
+    assert invoke("numpy", "exponential", "--base", "0.25", "-o", file, "--force").exit_code == 0
+    assert "base: float = 0.25" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_several_recipes_are_a_folder(tmp_path):
+    recipes = ("--recipe", "breast-cancer-logistic", "--recipe", "diabetes-linear-neuron")
+    ended = invoke("numpy", *recipes, "-o", tmp_path / "mine")
+    assert ended.exit_code == 0, ended.output
+    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    assert names == ["__init__.py", "breast_cancer_logistic.py", "diabetes_linear_neuron.py"]
+    for path in (tmp_path / "mine").iterdir():
+        ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("numpy",), "COMPONENT or --recipe must be given"),
+        (("numpy", "adam", "--recipe", "moons-twice"), "only one of them"),
+        (("numpy", "adma"), "did you mean"),
+        (("numpi", "adam"), "did you mean 'numpy'?"),
+        (("numpy", "adam", "--epsilon-positon", "inside_root"), "did you mean 'epsilon_position'?"),
+        (("numpy", "adam", "--epsilon-position", "inside_rot"), "must be one of"),
+        (("numpy", "--recipe", "moons-twic"), "did you mean 'moons-twice'?"),
+        (("numpy", "--recipe", "moons-twice", "--beta", "0.9"), "'--beta' is not allowed"),
+        (("numpy", "--recipe", "moons-twice", "--recipe", "xor-mse-half"), "--output is missing"),
+        (("numpy", "adam", "-o", "/none/mine.py"), "must be a file that can be written"),
+    ],
+)
+def test_what_cannot_be_ejected_ends_with_status_2(arguments, said):
+    ended = invoke(*arguments)
+    assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+
+
+def test_without_ruff_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("conformance.ejecting.writing.find_spec", lambda name: None)
+    ended = invoke("numpy", "relu")
+    assert ended.exit_code == 3
+    assert "pip install" in ended.output
+
+
+def test_what_reads_packages_imports_no_framework():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from conformance.ejecting.eject import eject; eject('torch', 'relu'); eject('jax', 'relu')\n"
+        "assert not set('torch tensorflow jax optax keras'.split()) & set(sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

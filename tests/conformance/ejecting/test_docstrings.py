@@ -1,0 +1,30 @@
+"""What is left of a docstring when arguments are gone."""
+
+from conformance.ejecting.docstrings import shortened
+
+BEFORE = '''def f(x, *, kind="a", scale=1.0):
+    """``f = scale x``, or another formulation.
+
+    ``kind="b"`` adds one. It is rarely meant. ``scale`` stays. Raises ValueError for another kind.
+
+    >>> f(1)
+    1
+    """
+    check_choice("kind", kind, ("a", "b"))
+'''
+
+
+def test_sentences_of_what_is_gone_go_with_those_that_go_on_from_them():
+    after = BEFORE.replace(', kind="a"', "").replace(
+        '    check_choice("kind", kind, ("a", "b"))\n', "    return scale * x\n"
+    )
+    found = shortened(after, BEFORE, {"kind": "a"})
+    assert found == (
+        'def f(x, *, scale=1.0):\n    """``f = scale x``, or another formulation.\n\n    ``scale`` stays.\n\n'
+        '    Here: ``kind="a"``.\n    """\n    return scale * x\n'
+    )
+
+
+def test_a_choice_that_is_not_the_default_is_said_to_be_other_than_the_formula():
+    after = BEFORE.replace(', kind="a"', "")
+    assert 'Here, other than above: ``kind="b"``.' in shortened(after, BEFORE, {"kind": "b"})

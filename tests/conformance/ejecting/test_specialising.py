@@ -1,0 +1,103 @@
+"""What a program is simplified to: small texts, before and after."""
+
+from textwrap import dedent
+
+import pytest
+
+from conformance.ejecting.expressions import Folding
+from conformance.ejecting.parameters import Parameters
+from conformance.ejecting.statements import Pruning
+from conformance.ejecting.text import Source
+from conformance.ejecting.values import Values
+from conformance.ejecting.writing import without_brackets
+
+
+def settled(text, given=(), kept=("main",)):
+    """A text simplified until nothing changes; ``kept`` functions keep their arguments."""
+    text = dedent(text)
+    while True:
+        values = Values(Source(text), dict(given))
+        edits = [*Folding(values, {"TABLE": {"f": "m__f"}}).edits(), *Pruning(values, {"check"}).edits()]
+        edits = edits or list(Parameters(values, kept, "skeleton__", {}).edits())
+        if not edits:
+            return text
+        text = values.source.edited(edits)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def main(x):\n    return x if MODE == 'a' else -x\n", "def main(x):\n    return x\n"),
+        ("def main(x):\n    if MODE == 'b':\n        x = 1\n    elif MODE == 'a':\n        x = 2\n    return x\n",
+         "def main(x):\n    return 2\n"),
+        ("def main(x):\n    if x:\n        x = 1\n    elif MODE == 'b':\n        x = 2\n    else:\n        x = 3\n"
+         "    return x\n",
+         "def main(x):\n    if x:\n        x = 1\n    else:\n        x = 3\n    return x\n"),
+        ("def main(x):\n    # why\n    if MODE == 'a':\n        x += 1  # what\n    return x\n",
+         "def main(x):\n    x += 1  # what\n    return x\n"),
+        ("def main(x):\n    check('x', x)\n    return x\n", "def main(x):\n    return x\n"),
+        ("def main(x):\n    (a, b), c = g(x)\n    return a\n", "def main(x):\n    (a, _b), _c = g(x)\n    return a\n"),
+        ("def main(x):\n    return TABLE['f'](x)\n", "def main(x):\n    return m__f(x)\n"),
+        ("def main(x):\n    return g(x, **{'a': 1, 'b': x})\n", "def main(x):\n    return g(x, a=1, b=x)\n"),
+        ("def main(x):\n    more = {'a': 1}\n    return g(x, **more)\n", "def main(x):\n    return g(x, a=1)\n"),
+        ("def main(x):\n    return {'a': x / 2, 'b': x}[MODE]\n", "def main(x):\n    return x / 2\n"),
+        ("def main(x):\n    gain = 1.0 if MODE == 'a' else 0.5\n    return gain * x\n", "def main(x):\n    return x\n"),
+        ("def main(x):\n    for i, a in enumerate(x):\n        g(a)\n",
+         "def main(x):\n    for a in x:\n        g(a)\n"),
+    ],
+)  # fmt: skip
+def test_what_is_decided_is_not_asked(before, after):
+    assert settled(before, {"MODE": "a"}) == after
+
+
+def test_an_argument_that_every_call_gives_alike_goes():
+    before = """\
+        def power(x, *, squared=False):
+            return x * x if squared else x
+        def main(x):
+            return power(x, squared=True) + power(x + 1, squared=True)
+        """
+    assert settled(before) == "def power(x):\n    return x * x\ndef main(x):\n    return power(x) + power(x + 1)\n"
+
+
+def test_an_argument_that_calls_give_otherwise_stays():
+    before = "def f(x, n):\n    return x if n else -x\ndef main(x):\n    return f(x, True) + f(x, False)\n"
+    assert settled(before) == before
+
+
+def test_a_condition_on_numbers_is_decided_where_all_of_them_agree():
+    before = "def f(x, b):\n    return x**b if b > 0 else 1.0\ndef main(x):\n    return f(x, 0.9) + f(x, 0.99)\n"
+    assert settled(before) == "def f(x, b):\n    return x**b\ndef main(x):\n    return f(x, 0.9) + f(x, 0.99)\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def main(x):\n    held = []\n    for a in x:\n        held.append(a)\n    return held if held else None\n",
+        "def main(x):\n    a = 1\n    for _ in x:\n        a = a + 1\n    return a == 1\n",
+        "def main(x):\n    a = True\n    if x:\n        a = False\n    return g(a)\n",
+        "def main(x):\n    a = g(x)\n    a += 1\n    return h(a)\n",
+        "def main(x):\n    held = {}\n    held[0], b = g(x)\n    return h(held, b)\n",
+        "def main(x):\n    return x * 0.0 + x\n",
+    ],
+)
+def test_what_may_change_is_left_alone(text):
+    assert settled(text) == text
+
+
+def test_a_first_answer_that_always_comes_leaves_the_rest_out():
+    before = """\
+        def weights(y, given):
+            if given is None:
+                return None
+            given = given / given.sum()
+            return given
+        def main(y):
+            w = weights(y, None)
+            return y if w is None else y * w
+        """
+    assert settled(before).endswith("def main(y):\n    return y\n")
+
+
+def test_brackets_that_make_a_tuple_or_a_call_stay():
+    assert without_brackets("a = (b,)\nc = f(b)\nd = (a + b) * c\n") == "a = (b,)\nc = f(b)\nd = (a + b) * c\n"
