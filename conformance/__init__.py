@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from conformance.results.run import Run, load_run
     from conformance.testing.checked import Checked
     from conformance.testing.checking import check
+    from conformance.translation.translate import translate
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.jax import wrap_jax
     from conformance.wrappers.keras import wrap_keras
@@ -57,6 +58,7 @@ __all__ = [
     "plot",
     "record",
     "run",
+    "translate",
     "wrap_arrays",
     "wrap_jax",
     "wrap_keras",
@@ -82,6 +84,7 @@ _HOMES = {
     "plot": "reports.plots",
     "record": "exchange.pair",
     "run": "api",
+    "translate": "translation.translate",
     "wrap_arrays": "wrappers.arrays",
     "wrap_jax": "wrappers.jax",
     "wrap_keras": "wrappers.keras",

@@ -32,6 +32,7 @@ ROOMS = (
     {"exchange"},
     {"runs", "vectors"},
     {"audit", "identification", "testing"},
+    {"translation"},
     {"cli"},
 )
 
