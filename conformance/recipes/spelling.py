@@ -85,7 +85,7 @@ def parse(name: str, field: str = "name") -> Call:
     if framework is None:
         raise ValueError(
             f"{field}={shown(name)} is not allowed: must be an optimizer of torch, keras or optax with its framework"
-            f"{nearest(name, builtin_names())}"
+            f"{nearest(name, builtin_names()) if '.' in name else ''}"
         )
     try:
         call = read(framework, text)
@@ -184,7 +184,7 @@ def formulated(call: Call) -> Dialect:
     Raises ValueError for an argument that the built-in does not have or whose value is no number, NoFormulation for
     one that says what no formulation of this project is.
     """
-    own = [form for form in forms(call.framework) if form.call.builtin == call.builtin]
+    own = _of(call)
     _check_arguments(call, own)
     for form in own:
         if not _against(form, call):
@@ -231,7 +231,7 @@ def _number(value: Any, form: Form, keyword: str) -> Any:
 def _check_arguments(call: Call, own: list[Form]) -> None:
     """Raise ValueError for an argument that the built-in does not have, and for a number that is none."""
     numbers = {name for form in own for names in form.numbers.values() for name in names}
-    known = numbers | {name for form in own for name in (*form.others, *form.idle)}
+    known = _known(call)
     for name, value in call.arguments.items():
         if name not in known:
             raise ValueError(not_an_argument(call, name, known))
@@ -244,6 +244,39 @@ def _check_arguments(call: Call, own: list[Form]) -> None:
             )
 
 
+def is_spelled(call: Call, argument: str, value: Any, keywords: Mapping[str, Any]) -> bool:
+    """Whether what stands beside a dialect is an argument of the built-in, and no keyword of the reference's.
+
+    ``amsgrad`` is both: a truth value is the built-in's.
+
+    >>> call = parse("torch.Adam")
+    >>> is_spelled(call, "betas", [0.8, 0.9], {"beta1": 0.9}), is_spelled(call, "beta1", 0.8, {"beta1": 0.9})
+    (True, False)
+    """
+    known = {name.partition("[")[0] for name in _known(call)}
+    return argument in known and (argument not in keywords or (argument == "amsgrad" and isinstance(value, bool)))
+
+
+def misspelled(
+    call: Call, left: Mapping[str, Any], own: Mapping[str, Any], keywords: Mapping[str, Any]
+) -> Iterator[str]:
+    """What is wrong with keywords beside a dialect: said twice, another framework's, or the reference's and another's.
+
+    ``left``: those that are no arguments of the built-in, ``own`` those that are.
+    """
+    said = {keyword for form in _of(call) for name in placed(own) if (keyword := form.keyword_of(name))}
+    unlike = {
+        name for form in _of(call) for name in form.others if name in keywords and name not in form.call.arguments
+    }
+    for keyword, value in left.items():
+        if keyword in said:
+            yield f"{keyword} is said twice, as {' and '.join(map(repr, own))} too"
+        elif keyword == "weight_decay" and keyword in unlike and value:
+            yield f"{keyword} of {call} is decoupled, that of the reference is not: say adamw or another by its name"
+        elif keyword not in keywords and any(keyword in _spelled_by(other) for other in _frameworks()):
+            yield not_an_argument(call, keyword, _known(call))
+
+
 def not_an_argument(call: Call, name: str, known: set[str]) -> str:
     """The words for an argument that a built-in does not have: whose spelling it is, or which is nearest."""
     shorter = sorted({own.partition("[")[0] for own in known})
@@ -254,6 +287,17 @@ def not_an_argument(call: Call, name: str, known: set[str]) -> str:
                    for keyword in keywords for own in form.numbers.get(keyword, ())})  # fmt: skip
     meant = f"; here it is {' or '.join(map(repr, here))}" if here else nearest(name, shorter)
     return f"{name} is no argument of {call.framework}.{call.builtin}{whose}: must be one of {listed(shorter)}{meant}"
+
+
+def _of(call: Call) -> list[Form]:
+    return [form for form in forms(call.framework) if form.call.builtin == call.builtin]
+
+
+def _known(call: Call) -> set[str]:
+    """The arguments of a built-in, the places of a tuple each for itself."""
+    own = _of(call)
+    numbers = {name for form in own for names in form.numbers.values() for name in names}
+    return numbers | {name for form in own for name in (*form.others, *form.idle)}
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from conformance.identification.answer import Named
 from conformance.identification.optimizers import effective
 from conformance.identification.process import Declined
-from conformance.recipes.dialects import Dialect
+from conformance.recipes.dialects import Dialect, dialects
 from conformance.recipes.spelling import Call, NoFormulation, formulated
 from conformance.runs.outcome import BadInput
 from conformance.translation.agreement import Agreement, Distance, agreement, distance
@@ -102,26 +102,27 @@ def _scheduled(source: Source, candidate: Candidate, to: str, trial: Trial) -> C
 def _against(source: Source, trial: Trial) -> str:
     has = trial.has(source.code.framework)
     return (
-        f"{source.name} in 200 steps" if has else f"the formula alone in 200 steps: {_missing(source.code.framework)}"
+        f"{source.name} in 200 steps" if has else f"the formula alone in 200 steps, {_missing(source.code.framework)}"
     )
 
 
 def _missing(framework: str) -> str:
-    return f"{FRAMEWORKS[framework]} is not installed"
+    return f"not here: {FRAMEWORKS[framework]} is not installed"
 
 
 def _notes(source: Source, candidate: Candidate, held: Agreement | None) -> Iterator[str]:
     """What is to be known of a built-in that is the same."""
+    rounds = held is not None and held.single
     if candidate.constant:
         yield "the velocities hold the learning rate in one of the two: the same as long as the rate is constant"
     if candidate.epsilon:
         yield f"epsilon stands {EPSILONS[0].replace('_', ' ')} in one of the two: it is set anew at every step"
     if held is not None and not held.in_single:
         yield "in float32 one of the two rounds more than the formula has to"
-    if held is not None and held.single:
+    if rounds:
         yield "one of the two rounds numbers to float32, in float64 too: they agree as far as these do"
     own, note = source.formulation.keywords, candidate.form.dialect.note
-    if note and (own.get("weight_decay") or "weight_decay" not in note):
+    if note and (rounds or candidate.form.dialect not in dialects()):  # of a dialect: what it rounds
         yield " ".join(note.split())
     rounded = [keyword for keyword in source.formulation.in_float32 if own.get(keyword)]
     if rounded and candidate.call.framework != source.formulation.framework:

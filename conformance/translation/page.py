@@ -1,9 +1,11 @@
 """Every dialect in every framework: ``python -m conformance.translation.page`` prints ``docs/translated.md``."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from conformance.recipes.dialects import dialects
 from conformance.recipes.spelling import forms, written
 from conformance.translation.candidates import BUILTINS
 from conformance.translation.translate import translate
@@ -15,7 +17,7 @@ RATE = 0.01  # of optax's optimizers, which have none by themselves
 INTRODUCTION = """\
 # Translated
 
-What `conformance translate` answers for every call of an optimizer that the project knows, in every other framework:
+What `conformance translate` answers for every dialect of an optimizer in every other framework:
 `exact` by a built-in, `in float32` where one of the two rounds numbers to float32 in float64 too, `per step` where the
 built-in's epsilon is set anew at every step, `constant rate` where it is the same as long as the rate does not change;
 `ours` by this project's implementation. Each was run against its source for 200 steps before it was counted, on
@@ -47,7 +49,7 @@ class Row(NamedTuple):
 def sources(framework: str) -> list[str]:
     """The calls of a framework's built-ins, with a rate where they have none."""
     found = []
-    for form in forms(BUILTINS[framework]):
+    for form in (form for form in forms(BUILTINS[framework]) if form.dialect in dialects()):
         rates = form.numbers["learning_rate"]
         given = {} if "learning_rate" in form.dialect.keywords else dict.fromkeys(rates, RATE)
         call = form.call._replace(arguments=form.call.arguments | given)
@@ -61,6 +63,7 @@ def rows(trial: Trial) -> Iterator[Row]:
         for name in sources(framework):
             for to in FRAMEWORKS:
                 if to != framework:
+                    print(f"{name} -> {to}", file=sys.stderr)
                     yield Row(framework, translate(name, to=to, trial=trial))
 
 

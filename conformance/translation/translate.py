@@ -1,15 +1,15 @@
 """``conformance.translate``: what is a built-in of one framework in another?"""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from conformance.data.wording import nearest, shown
-from conformance.identification.page import OTHERS
 from conformance.identification.process import Limits
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults, not_allowed
 from conformance.recipes.dialects import Dialect
-from conformance.recipes.spelling import Call, builtin_names, parse, placed
-from conformance.translation import optimizers, unknown
+from conformance.recipes.spelling import Call, parse, placed
+from conformance.translation import calls, functions, optimizers, unknown
 from conformance.translation.code import PACKAGES, of_this_project
 from conformance.translation.translated import FRAMEWORKS, Translation
 from conformance.translation.trial import Processes, Trial
@@ -71,16 +71,32 @@ def _translated(name: str, to: str, settings: Mapping[str, Any], trial: Trial) -
     known_as = unknown.framework_of(name)
     if known_as is not None:
         return unknown.refused(name, known_as, to, trial)
+    if not _is_an_optimizer(name):
+        return functions.translate(name, settings, to, trial)
     try:
         call = parse(name)
     except ValueError as error:
-        near = nearest(
-            name, (*builtin_names(), *OPTIMIZERS, *(f"{f}.{n}" for f, names in OTHERS.items() for n in names))
-        )
-        said = str(error)
-        raise ValueError(said if "did you mean" in said else f"{said}{near}") from error
+        raise ValueError(f"{error}{_nearest_formulation(name)}") from error
     given = Call(call.framework, call.builtin, call.arguments | placed(settings))
     return optimizers.of_a_call(str(given) if settings else name, given, to, trial)
+
+
+def _is_an_optimizer(name: str) -> bool:
+    """Whether a name is to be looked for among the optimizers: it is one, or none of the other built-ins known."""
+    with contextlib.suppress(ValueError):
+        parse(name)
+        return True
+    try:
+        found = calls.read(name)
+    except ValueError:
+        return True
+    of_optimizers = found.function.startswith(("torch.optim.", "keras.optimizers."))
+    return of_optimizers and ".lr_scheduler." not in found.function and ".schedules." not in found.function
+
+
+def _nearest_formulation(name: str) -> str:
+    """What a refusal of a name without a framework ends with: the formulation of this project that is like it."""
+    return "" if "." in name else nearest(name, OPTIMIZERS)
 
 
 def _of_this_project(name: str) -> tuple[str, str] | None:

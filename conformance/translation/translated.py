@@ -15,7 +15,7 @@ class Translation:
     ``outcome``: ``exact``, ``code`` is a built-in that is the same; ``ours``, it is this project's implementation of
     the formulation; ``refused``, for ``reason``. ``scheduled``: the code where the learning rate changes, if it is
     another. ``digits``: to how many decimal digits the two agreed when both were run, by precision; ``against``: what
-    the code was held against, nothing where it could not be run. ``nearest``: the nearest built-in where none is
+    the code was held against, or why it was not run here. ``nearest``: the nearest built-in where none is
     exact, and ``apart`` how far it is, in words.
     """
 
@@ -71,7 +71,7 @@ def _said(translation: Translation) -> list[tuple[str, str]]:
         digits = ", ".join(f"{value:.1f} digits in {dtype}" for dtype, value in translation.digits.items())
         said.append(("verified", f"{digits}, against {translation.against}"))
     elif translation.code:
-        said.append(("verified", "not here: " + (translation.against or "the framework is not installed")))
+        said.append(("verified", translation.against))
     if translation.nearest:
         said.append(("nearest", f"{translation.nearest}: {translation.apart}"))
     said += [("note", note) for note in translation.notes]

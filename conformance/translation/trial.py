@@ -5,8 +5,11 @@ from types import TracebackType
 from typing import Protocol
 
 from conformance.adapters.installation import installed
+from conformance.identification.answer import Answer
 from conformance.identification.exercises import Exercise, Tensors
+from conformance.identification.identify import answered
 from conformance.identification.process import Limits, Questioned
+from conformance.translation.calls import MADE
 from conformance.translation.code import MAKE, Code
 
 _FIRST = ("numpy:abs", "activation")  # what a process is asked for before there is any code
@@ -20,6 +23,9 @@ class Trial(Protocol):
 
     def run(self, code: Code, exercise: Exercise, dtype: str) -> Tensors:
         """Each parameter after each step. Raises BadInput or Declined where the code makes no optimizer."""
+
+    def identified(self, framework: str, target: str, module: str, kind: str | None) -> Answer:
+        """Which formulation a target is; without one what ``module``, a text, has as ``made``. Raises BadInput."""
 
 
 class Processes:
@@ -48,6 +54,16 @@ class Processes:
             asked.turn_to(f"translated_{name}:{MAKE}", "optimizer")
             self._made[key] = asked.ask("optimize", arrays)
         return self._made[key]
+
+    def identified(self, framework: str, target: str, module: str, kind: str | None) -> Answer:
+        """As in :class:`Trial`. Raises Incomplete too."""
+        asked = self._process(framework)
+        if not target:
+            name = f"translated_{hashlib.sha256(module.encode()).hexdigest()[:16]}"
+            (asked.scratch / f"{name}.py").write_text(module, encoding="utf-8")
+            target = f"{name}:{MADE}"
+        asked.turn_to(target, kind)
+        return answered(asked)
 
     def _process(self, framework: str) -> Questioned:
         if framework not in self._asked:
