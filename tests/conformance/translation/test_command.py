@@ -48,7 +48,8 @@ def test_the_text_says_what_was_found_and_why_not():
         "a.B", "optimizer", "jax", EXACT, "code", "other code", "b()", {"float64": 15.04}, "a.B in 200 steps"
     )
     assert str(found).splitlines() == [
-        "# a.B -> JAX: exact, by a built-in", "", "code", "", "# Where the learning rate changes:", "", "other code", "",
+        "# a.B -> JAX: exact, by a built-in", "", "code", "",
+        "# Where the learning rate changes:", "", "other code", "",
         "# formulation b()", "# verified    15.0 digits in float64, against a.B in 200 steps",
     ]  # fmt: skip
     refused = Translation("a.B", "optimizer", "torch", REFUSED, reason="why", nearest="c", apart="far")

@@ -31,17 +31,21 @@ def in_float64():
     jax.config.update("jax_enable_x64", before)
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "to", "last_line"),
     [
         ("torch.sigmoid", "jax", "activation = jax.nn.sigmoid"),
-        ("jax.nn.gelu", "torch", "activation = functools.partial(torch.nn.functional.gelu, approximate='tanh')"),
+        slow("jax.nn.gelu", "torch", "activation = functools.partial(torch.nn.functional.gelu, approximate='tanh')"),
         (
             "torch.nn.functional.leaky_relu(negative_slope=0.3)",
             "jax",
             "activation = functools.partial(jax.nn.leaky_relu, negative_slope=0.3)",
         ),
-        (
+        slow(
             "torch.optim.lr_scheduler.ExponentialLR(gamma=0.9)",
             "jax",
             "schedule = optax.exponential_decay(0.1, transition_steps=1, decay_rate=0.9)",

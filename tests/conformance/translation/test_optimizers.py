@@ -43,13 +43,17 @@ def in_float64(request, monkeypatch):
     jax.config.update("jax_enable_x64", before)
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "to", "code"),
     [
         ("torch.SGD(momentum=0.9)", "jax", "optax.sgd(learning_rate=0.001, momentum=0.9)"),
-        ("torch.Adam(betas=(0.8, 0.999))", "jax", "optax.adam(learning_rate=0.001, b1=0.8)"),
-        ("optax.adamw(learning_rate=0.01)", "torch", "torch.optim.AdamW(params, lr=0.01, weight_decay=0.0001)"),
-        ("torch.RMSprop", "jax", "optax.rmsprop(learning_rate=0.01, decay=0.99, eps_in_sqrt=False)"),
+        slow("torch.Adam(betas=(0.8, 0.999))", "jax", "optax.adam(learning_rate=0.001, b1=0.8)"),
+        slow("optax.adamw(learning_rate=0.01)", "torch", "torch.optim.AdamW(params, lr=0.01, weight_decay=0.0001)"),
+        slow("torch.RMSprop", "jax", "optax.rmsprop(learning_rate=0.01, decay=0.99, eps_in_sqrt=False)"),
         ("momentum", "torch", "torch.optim.SGD(params, lr=0.001, momentum=0.9)"),
         ("adamw", "torch", "torch.optim.AdamW(params, lr=0.001)"),
     ],
@@ -62,14 +66,14 @@ def test_a_built_in_that_is_the_same_is_found_and_agrees(name, to, code):
     assert found.digits["float32"] > 5.5
 
 
-def test_an_epsilon_before_the_correction_is_set_at_every_step_by_torch_and_by_optax():
-    for name, to in (("optax.radam(learning_rate=0.01)", "torch"), ("torch.RAdam", "jax")):
-        found = translate(name, to=to, trial=TRIAL)
-        assert found.outcome == EXACT
-        assert "epsilon" in found.code
-        assert found.digits["float64"] > 13
-        alone = next(note for note in found.notes if "alone" in note)
-        assert "of the way apart" in alone
+@pytest.mark.parametrize(("name", "to"), [("radam", "torch"), slow("torch.RAdam", "jax")])
+def test_an_epsilon_before_the_correction_is_set_at_every_step_by_torch_and_by_optax(name, to):
+    found = translate(name, to=to, trial=TRIAL)
+    assert found.outcome == EXACT
+    assert "epsilon" in found.code
+    assert found.digits["float64"] > 13
+    alone = next(note for note in found.notes if "alone" in note)
+    assert "of the way apart" in alone
 
 
 def test_a_velocity_with_the_rate_in_it_is_the_same_while_the_rate_is_constant_and_by_other_code_when_it_changes():
@@ -101,8 +105,8 @@ def test_what_no_built_in_is_is_this_projects_own_with_the_nearest():
 
 
 def test_what_is_no_formulation_is_refused_with_what_is_nearest_and_how_far():
-    found = translate("torch.Adam(maximize=True)", to="jax", trial=TRIAL)
-    assert (found.outcome, found.code, found.nearest) == (REFUSED, "", "torch.Adam, by a built-in")
+    found = translate("torch.Adam(maximize=True)", to="numpy", trial=TRIAL)
+    assert (found.outcome, found.code, found.nearest) == (REFUSED, "", "torch.Adam, by this project")
     assert "maximize=True of torch.Adam is none" in found.reason
     assert found.apart.startswith("in a training of 200 steps 2.0e+00 of the way apart")
 
