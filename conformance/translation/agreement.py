@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.identification.exercises import Array, Exercise, Tensors, bowl, exercise
+from conformance.identification.exercises import BOWL_STEPS, Array, Exercise, Tensors, bowl, exercise
 from conformance.identification.fitting import LEAST, SINGLE, Form, Manner, rounding
-from conformance.identification.optimizer_forms import Steps, flat
+from conformance.identification.optimizer_forms import Steps, choices_of, flat
 from conformance.recipes.dialects import Dialect
 from conformance.translation.code import Code
 from conformance.translation.trial import Trial
@@ -115,6 +115,11 @@ def flat_path(path: Tensors, own: Exercise) -> Array:
     return Steps(own).flattened(path).astype(np.float64)
 
 
+def steps_of(optimizer: str) -> int:
+    """How many steps an optimizer is tried for."""
+    return STEPS if OPTIMIZERS[optimizer]().elementwise else BOWL_STEPS
+
+
 def _exercise(optimizer: str, setting: Setting) -> Exercise:
     """The gradients that an optimizer is tried on: of a cost where it takes sums over all parameters."""
     if OPTIMIZERS[optimizer]().elementwise:
@@ -130,7 +135,8 @@ def _at_a_constant_rate(own: Exercise) -> Exercise:
 
 
 def _form(optimizer: str, keywords: tuple[tuple[str, Any], ...]) -> Form:
-    numbers = {name: value for name, value in keywords if isinstance(value, float)}
+    choices = choices_of(optimizer)
+    numbers = {name: value for name, value in keywords if isinstance(value, float) and name not in choices}
     others = {name: value for name, value in keywords if name not in numbers}
     return Form(optimizer, others, numbers)
 

@@ -49,7 +49,7 @@ def candidates(formulation: Dialect, framework: str) -> list[Candidate]:
     >>> from conformance.recipes.spelling import formulated, parse
     >>> found = candidates(formulated(parse("torch.SGD(momentum=0.9, lr=0.1)")), "optax")
     >>> str(found[0].call), found[0].exact
-    ('optax.sgd(momentum=0.9, learning_rate=0.1)', True)
+    ('optax.sgd(learning_rate=0.1, momentum=0.9)', True)
     """
     found: dict[str, Candidate] = {}
     for wanted in _alike(formulation):

@@ -9,7 +9,7 @@ from conformance.identification.process import Declined
 from conformance.recipes.dialects import Dialect, dialects
 from conformance.recipes.spelling import Call, NoFormulation, formulated
 from conformance.runs.outcome import BadInput
-from conformance.translation.agreement import Agreement, Distance, agreement, distance
+from conformance.translation.agreement import Agreement, Distance, agreement, distance, steps_of
 from conformance.translation.candidates import BUILTINS, EPSILONS, Candidate, candidates
 from conformance.translation.code import Code, of_a_builtin, of_a_candidate, of_this_project, with_momentum_kept
 from conformance.translation.translated import EXACT, FRAMEWORKS, OURS, REFUSED, Translation
@@ -17,6 +17,9 @@ from conformance.translation.trial import Trial
 from reference_numpy.optimizers import OPTIMIZERS
 
 ROUNDING = 1e-12  # what is no difference of two that round alike
+MANY_DIGITS = 10.0  # more than numbers in float32 leave
+ROUNDED = "one of the two rounds numbers to float32, in float64 too: they agree as far as these do"
+ADDED_UP = "one of the two rounds a number alike at every step, which adds up in the last digits"
 LOOKED_AT = 3  # built-ins that are not the same, of which the nearest is told
 KIND = "optimizer"
 
@@ -76,10 +79,14 @@ def _exact(source: Source, candidate: Candidate, to: str, trial: Trial) -> Trans
     if against and held is None:
         return None
     scheduled = _scheduled(source, candidate, to, trial) if candidate.constant else None
+    divides = scheduled is not None and bool(scheduled.helper)
     return Translation(
         source.name, KIND, to, EXACT, code.shown, "" if scheduled is None else scheduled.shown, source.written,
         {} if held is None else held.digits, _against(source, trial) if held else _missing(to),
-        notes=(*_notes(source, candidate, held), *_without_steps(source, candidate, trial)),
+        notes=(
+            *_notes(source, candidate, held), *_without_steps(source, candidate, trial),
+            *(["the code for a rate that changes divides by it: a rate of 0 is not allowed"] if divides else []),
+        ),
     )  # fmt: skip
 
 
@@ -100,10 +107,10 @@ def _scheduled(source: Source, candidate: Candidate, to: str, trial: Trial) -> C
 
 
 def _against(source: Source, trial: Trial) -> str:
-    has = trial.has(source.code.framework)
-    return (
-        f"{source.name} in 200 steps" if has else f"the formula alone in 200 steps, {_missing(source.code.framework)}"
-    )
+    steps, framework = steps_of(source.formulation.optimizer), source.code.framework
+    if trial.has(framework):
+        return f"{source.name} in {steps} steps"
+    return f"the formula alone in {steps} steps, {_missing(framework)}"
 
 
 def _missing(framework: str) -> str:
@@ -120,9 +127,10 @@ def _notes(source: Source, candidate: Candidate, held: Agreement | None) -> Iter
     if held is not None and not held.in_single:
         yield "in float32 one of the two rounds more than the formula has to"
     if rounds:
-        yield "one of the two rounds numbers to float32, in float64 too: they agree as far as these do"
+        yield ROUNDED if held and held.digits["float64"] < MANY_DIGITS else ADDED_UP
     own, note = source.formulation.keywords, candidate.form.dialect.note
-    if note and (rounds or candidate.form.dialect not in dialects()):  # of a dialect: what it rounds
+    of_numbers = note and "weight_decay" not in note and "dampening" not in note
+    if of_numbers and (rounds or candidate.form.dialect not in dialects()):  # of a dialect: what it rounds
         yield " ".join(note.split())
     rounded = [keyword for keyword in source.formulation.in_float32 if own.get(keyword)]
     if rounded and candidate.call.framework != source.formulation.framework:
@@ -191,11 +199,14 @@ def _refused(name: str, call: Call, error: NoFormulation, to: str, trial: Trial)
     code = of_a_builtin(call)
     if trial.has(code.framework) and trial.has(to):
         other = translate(Source(str(error.without), of_a_builtin(error.without), without), to, trial)
-        found = distance(trial, code, of_this_project(without, to), OPTIMIZERS[without.optimizer]().elementwise)
         near = f"{error.without}, {'by a built-in' if other.outcome == EXACT else 'by this project'}"
-        distant = (
-            apart(found) if max(found) > ROUNDING else "the same step by step: it shows elsewhere, as at fit's end"
-        )
+        elementwise = OPTIMIZERS[without.optimizer]().elementwise
+        try:
+            found = distance(trial, code, of_this_project(without, to), elementwise)
+            alike = "the same step by step: it shows elsewhere, as at fit's end"
+            distant = apart(found) if max(found) > ROUNDING else alike
+        except (BadInput, Declined) as refusal:
+            distant = f"how far was not seen: {refusal}"
     return Translation(name, KIND, to, REFUSED, reason=str(error), nearest=near, apart=distant)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from conformance.recipes.dialects import dialects
 from conformance.recipes.spelling import forms, written
 from conformance.translation.candidates import BUILTINS
+from conformance.translation.optimizers import ROUNDED
 from conformance.translation.translate import translate
 from conformance.translation.translated import EXACT, FRAMEWORKS, Translation
 from conformance.translation.trial import Processes, Trial
@@ -20,9 +21,9 @@ INTRODUCTION = """\
 What `conformance translate` answers for every dialect of an optimizer in every other framework:
 `exact` by a built-in, `in float32` where one of the two rounds numbers to float32 in float64 too, `per step` where the
 built-in's epsilon is set anew at every step, `constant rate` where it is the same as long as the rate does not change;
-`ours` by this project's implementation. Each was run against its source for 200 steps before it was counted, on
-gradients of all sizes; "digits" are those to which the two agreed in float64 and in float32. To NumPy it is always
-`ours`. optax's optimizers are given a learning rate. Made by
+`ours` by this project's implementation. Each was run against its source before it was counted: 200 steps on gradients
+of all sizes, L-BFGS 10 on a cost. "Digits" are those to which the two agreed in float64 and in float32. To NumPy it is
+always `ours`. optax's optimizers are given a learning rate. Made by
 
 ```
 python -m conformance.translation.page > docs/translated.md
@@ -42,7 +43,7 @@ class Row(NamedTuple):
         if self.found.outcome != EXACT:
             return self.found.outcome
         notes = " ".join(self.found.notes)
-        also = {"in float32": "rounds numbers to float32", "per step": "at every step", "constant rate": "velocities"}
+        also = {"in float32": ROUNDED, "per step": "set anew at every step", "constant rate": "velocities"}
         return ", ".join([EXACT, *(name for name, words in also.items() if words in notes)])
 
 

@@ -7,7 +7,7 @@ from conformance.identification.identify import identify
 from conformance.identification.page import MODULES, OTHERS
 from conformance.identification.process import Declined
 from conformance.recipes.dialects import Dialect
-from conformance.recipes.spelling import read, without_module
+from conformance.recipes.spelling import forms, read, without_module
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.translation.agreement import distance
 from conformance.translation.code import of_a_builtin, of_this_project
@@ -24,7 +24,9 @@ def framework_of(name: str) -> str | None:
     ('keras', None)
     """
     framework, text = without_module(name.strip())
-    return framework if framework is not None and text.partition("(")[0] in OTHERS[framework] else None
+    if framework is None or any(form.call.builtin == text.partition("(")[0] for form in forms(framework)):
+        return None
+    return framework if text.partition("(")[0] in OTHERS[framework] else None
 
 
 def refused(name: str, framework: str, to: str, trial: Trial) -> Translation:
