@@ -28,8 +28,8 @@ pytest.importorskip("optax")
 pytest.importorskip("torch")
 
 TRIAL = InThisProcess()
-# Where a built-in's own rounding leaves fewer digits: RAdam subtracts nearly equal numbers, PyTorch's NAdam keeps one in
-# float32.
+# Where a built-in's own rounding leaves fewer digits: RAdam subtracts numbers that are nearly equal, and PyTorch's NAdam
+# keeps one in float32.
 FEWEST = {"radam": 8.5, "nadam": 6.0}
 FEW_STEPS = 48  # in which an exercise shows all that it has
 
