@@ -13,6 +13,7 @@ from conformance.translation.translate import translate
 from conformance.translation.translated import EXACT, FRAMEWORKS, Translation
 from conformance.translation.trial import Processes, Trial
 
+HISTORY = 5  # pairs that L-BFGS keeps: JAX compiles the hundred of PyTorch's default for minutes
 RATE = 0.01  # of optax's optimizers, which have none by themselves
 
 INTRODUCTION = """\
@@ -23,7 +24,7 @@ What `conformance translate` answers for every dialect of an optimizer in every 
 built-in's epsilon is set anew at every step, `constant rate` where it is the same as long as the rate does not change;
 `ours` by this project's implementation. Each was run against its source before it was counted: 200 steps on gradients
 of all sizes, L-BFGS 10 on a cost. "Digits" are those to which the two agreed in float64 and in float32. To NumPy it is
-always `ours`. optax's optimizers are given a learning rate. Made by
+always `ours`. optax's optimizers are given a learning rate, L-BFGS a memory of 5. Made by
 
 ```
 python -m conformance.translation.page > docs/translated.md
@@ -53,6 +54,7 @@ def sources(framework: str) -> list[str]:
     for form in (form for form in forms(BUILTINS[framework]) if form.dialect in dialects()):
         rates = form.numbers["learning_rate"]
         given = {} if "learning_rate" in form.dialect.keywords else dict.fromkeys(rates, RATE)
+        given |= dict.fromkeys(form.numbers.get("history", ()), HISTORY)
         call = form.call._replace(arguments=form.call.arguments | given)
         found.append(f"{call.framework}.{written(call)}")
     return found

@@ -28,8 +28,8 @@ pytest.importorskip("optax")
 pytest.importorskip("torch")
 
 TRIAL = InThisProcess()
-# Where a built-in's own rounding leaves fewer digits: RAdam subtracts numbers that are nearly equal, and PyTorch's NAdam
-# keeps one in float32.
+# Where a built-in's own rounding leaves fewer digits: RAdam subtracts numbers that are nearly equal, and NAdam in
+# PyTorch keeps one in float32.
 FEWEST = {"radam": 8.5, "nadam": 6.0}
 FEW_STEPS = 48  # in which an exercise shows all that it has
 
@@ -117,7 +117,7 @@ def test_what_is_no_formulation_is_refused_with_what_is_nearest_and_how_far():
 def test_a_framework_that_is_not_installed_is_told():
     found = translate("keras.SGD(momentum=0.9)", to="numpy", trial=InThisProcess(lacking=("tf",)))
     assert found.digits["float64"] > 13
-    assert "the formula alone in 200 steps, not here: TensorFlow is not installed" in found.against
+    assert found.against == f"the formula alone in {FEW_STEPS} steps, not here: TensorFlow is not installed"
     found = translate("torch.Adam", to="jax", trial=InThisProcess(lacking=("jax",)))
     assert (found.outcome, found.digits, found.against) == (EXACT, {}, "not here: JAX is not installed")
     assert "verified    not here: JAX is not installed" in str(found)
