@@ -101,6 +101,7 @@ docs: install
 pages: install
 	$(BIN)/python -m conformance.recipes.catalogue_page > docs/catalogue.md
 	$(BIN)/python -m conformance.identification.page > docs/identified.md
+	$(BIN)/python -m conformance.translation.page > docs/translated.md
 	$(BIN)/python -m conformance.recipes.schema_page > docs/reference/recipe_schema.md
 	$(BIN)/python -m typer conformance.cli.app utils docs --name conformance --title "Command line" \
 		> docs/reference/command_line.md

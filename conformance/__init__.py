@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from conformance.results.run import Run, load_run
     from conformance.testing.checked import Checked
     from conformance.testing.checking import check
+    from conformance.translation.translate import translate
     from conformance.wrappers.arrays import wrap_arrays
     from conformance.wrappers.jax import wrap_jax
     from conformance.wrappers.keras import wrap_keras
@@ -63,6 +64,7 @@ __all__ = [
     "plot",
     "record",
     "run",
+    "translate",
     "wrap_arrays",
     "wrap_jax",
     "wrap_keras",
@@ -91,6 +93,7 @@ _HOMES = {
     "plot": "reports.plots",
     "record": "exchange.pair",
     "run": "api",
+    "translate": "translation.translate",
     "wrap_arrays": "wrappers.arrays",
     "wrap_jax": "wrappers.jax",
     "wrap_keras": "wrappers.keras",

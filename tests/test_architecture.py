@@ -32,6 +32,7 @@ ROOMS = (
     {"exchange"},
     {"runs", "vectors"},
     {"audit", "ejecting", "identification", "picking", "testing"},
+    {"translation"},
     {"cli"},
 )
 

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from conformance.cli import checking, comparing, ejecting, exchanging, identifying, making, picking, vectoring
+from conformance.cli import (
+    checking,
+    comparing,
+    ejecting,
+    exchanging,
+    identifying,
+    making,
+    picking,
+    translating,
+    vectoring,
+)
 from conformance.cli.display import Exit, progress_bars, say, show_rows, show_soak, stop
 from conformance.cli.outputs import require_folder
 from conformance.cli.streams import Output
@@ -330,6 +340,7 @@ app.add_typer(exchanging.commands)
 app.add_typer(identifying.commands)
 app.add_typer(making.commands, name="new")
 app.add_typer(picking.commands)
+app.add_typer(translating.commands)
 app.add_typer(vectoring.commands)
 
 

@@ -131,16 +131,26 @@ def nearness(
     own = 2.0**-53 if manner.dtype == "float64" else SINGLE
     if manner.dtype == "float64" and relative.max(initial=0.0) > math.sqrt(SINGLE):  # no rounding moves that much
         return Fit(math.inf, _digits(relative), apart, 1.0)
-    floor = np.zeros_like(error)
-    for run in range(MOVED):
-        generator = keyed_generator(run, "floor of a formulation")
-        moved = manner._replace(generator=generator, unit=SINGLE if coarse else own, input_unit=own)
-        floor = np.fmax(floor, np.abs(model.predict(form, numbers, moved) - oracle)[known])
+    floor = rounding(model, form, numbers, manner, oracle, coarse)[known]
     shares = error / (FLOOR_FACTOR * floor + ROUNDOFFS * own * scale)
     sound = relative[floor <= math.sqrt(SINGLE if coarse else own) * scale]
     return Fit(
         float(shares.max(initial=0.0)), _digits(sound), apart, float((shares > 1).mean()) if shares.size else 0.0
     )
+
+
+@np.errstate(all="ignore")
+def rounding(
+    model: Model, form: Form, numbers: Mapping[str, float], manner: Manner, oracle: Array, coarse: bool = False
+) -> Array:
+    """The floor of each element: how far rounding alone moves a formulation from what it makes, the ``oracle``."""
+    own = 2.0**-53 if manner.dtype == "float64" else SINGLE
+    floor = np.zeros_like(oracle)
+    for run in range(MOVED):
+        generator = keyed_generator(run, "floor of a formulation")
+        moved = manner._replace(generator=generator, unit=SINGLE if coarse else own, input_unit=own)
+        floor = np.fmax(floor, np.abs(model.predict(form, numbers, moved) - oracle))
+    return floor
 
 
 def _digits(relative: Array) -> float:

@@ -38,4 +38,9 @@ def identify(target: str, *, kind: str | None = None, seconds: float = 300.0, me
         raise ValueError(f"kind={shown(kind)} is not allowed: must be one of {listed(KINDS)}{nearest(kind, KINDS)}")
     parse(target)
     with Questioned(target, kind, Limits(seconds, memory)) as asked:
-        return _KINDS[asked.kind](asked)
+        return answered(asked)
+
+
+def answered(asked: Questioned) -> Answer:
+    """The answer of a target that can be asked. Raises Incomplete where its process ends."""
+    return _KINDS[asked.kind](asked)

@@ -8,7 +8,7 @@ import numpy as np
 from conformance.identification import optimizer_forms
 from conformance.identification.answer import Answer, Named
 from conformance.identification.elementary import looked_at_again, none_known
-from conformance.identification.exercises import BOWL_STEPS, STEPS, Exercise, Tensors, bowl, exercise
+from conformance.identification.exercises import BOWL_STEPS, Exercise, Tensors, bowl, exercise
 from conformance.identification.fitting import POWERS, SINGLE, Form, Numbers, nearness
 from conformance.identification.optimizer_forms import CALLED, Steps, forms
 from conformance.identification.process import Declined, Questioned
@@ -70,17 +70,7 @@ def _first(asked: Questioned, own: Exercise) -> tuple[Exercise, Tensors]:
 
 def _as_given(asked: Questioned, own: Exercise) -> Exercise:
     """The exercise with the rates that the target can follow."""
-    return own if asked.scheduled else Exercise(own.start, own.gradients, np.ones(STEPS))
-
-
-def _in_single(own: Exercise) -> Exercise:
-    def rounded(tensors: Tensors) -> Tensors:
-        return {name: value.astype(np.float32) for name, value in tensors.items()}
-
-    curvature, lowest = own.curvature, own.lowest
-    if curvature is None or lowest is None:
-        return Exercise(rounded(own.start), rounded(own.gradients), own.factors)
-    return Exercise(rounded(own.start), {}, own.factors, curvature.astype(np.float32), lowest.astype(np.float32))
+    return own if asked.scheduled else Exercise(own.start, own.gradients, np.ones(len(own.factors)))
 
 
 def _is_elementwise(asked: Questioned, own: Exercise, path: Tensors) -> bool:
@@ -157,7 +147,7 @@ def _verified(asked: Questioned, own: Exercise, match: Match, dtype: str) -> dic
     digits = {}
     for precision in ("float64", "float32") if dtype == "float64" else ("float32",):
         given = _as_given(asked, another) if own.curvature is None else another
-        given = given if precision == "float64" else _in_single(given)
+        given = given if precision == "float64" else given.in_single()
         model = Steps(given)
         try:
             observed = model.flattened(asked.ask("optimize", given.as_arrays()))
@@ -211,14 +201,14 @@ def differences(named: Named, dialect: Dialect) -> dict[str, Any]:
 
     What was found is the number as it is typed, and a dialect may have it in float32.
     """
-    own = _effective(named.name, dialect.in_its_precision(named.keywords))
-    other = _effective(dialect.optimizer, dialect.keywords)
+    own = effective(named.name, dialect.in_its_precision(named.keywords))
+    other = effective(dialect.optimizer, dialect.keywords)
     return {name: value for name, value in other.items() if name in own and own[name] != value} | (
         {name: own[name] for name in own if name not in other and name == "amsgrad" and own[name] is not None}
     )
 
 
-def _effective(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+def effective(name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords without those that have no effect beside the others, and without the length of L-BFGS's memory."""
     idle = set() if keywords.get("weight_decay") else {"decoupled_weight_decay"}
     idle |= {"learning_rate_position"} if name == "rmsprop" and not keywords.get("momentum") else set()

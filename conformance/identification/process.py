@@ -41,19 +41,20 @@ class TargetProcess(WorkerProcess):
 class Questioned:
     """A target that can be asked. Use it in a ``with``: its process and its files are gone afterwards.
 
-    Raises BadInput if the target cannot be had, Incomplete if its process ends or takes too long or too much.
+    ``scratch`` is a folder of its own; a module that is written there can be named as a target. Raises BadInput if the
+    target cannot be had, Incomplete if its process ends or takes too long or too much.
     """
 
     def __init__(self, target: str, kind: str | None = None, limits: Limits | None = None) -> None:
         self.target, self.limits = target, limits or Limits()
-        self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._events: Events = queue.Queue()
         try:
             self._process = TargetProcess(
-                "target", target, Path(kind or ANY), self._scratch, self._scratch / "log", self._events
+                "target", target, Path(kind or ANY), self.scratch, self.scratch / "log", self._events
             )
         except BaseException:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         try:
             self._take_in()
@@ -87,13 +88,13 @@ class Questioned:
 
     def ask(self, question: str, arrays: Tensors) -> Tensors:
         """The arrays that answer a question. Raises Declined if the target does not take what it is given."""
-        np.savez(self._scratch / REQUEST, **arrays)  # type: ignore[arg-type]
+        np.savez(self.scratch / REQUEST, **arrays)  # type: ignore[arg-type]
         self._process.send(ask=question)
         message = self._message()
         if message["kind"] == "declined":
             raise Declined(str(message.get("text")))
         try:
-            with np.load(self._scratch / ANSWER, allow_pickle=False) as held:
+            with np.load(self.scratch / ANSWER, allow_pickle=False) as held:
                 found = {name: held[name] for name in held.files}
         except (OSError, ValueError) as error:
             raise Declined(f"its answer cannot be read: {error}") from error
@@ -102,7 +103,7 @@ class Questioned:
     def close(self) -> None:
         """End the process and everything it started, and remove its files."""
         self._process.kill()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _message(self) -> dict[str, Any]:
         until = time.monotonic() + self.limits.seconds

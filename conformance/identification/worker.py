@@ -40,6 +40,7 @@ def work(kind: str, target: str, scratch: Path) -> None:
     """Load the target and answer requests until there are no more. A request may turn to another target."""
     stream = Stream()
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported, with the target
+    sys.path.append(str(scratch))
     asked = _loaded(stream, target, kind)
     for request in stream.requests():
         if "target" in request:

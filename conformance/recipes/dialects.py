@@ -84,14 +84,20 @@ def optimizer_names() -> tuple[str, ...]:
     return tuple(f"{found.framework}.{found.builtin}" for found in dialects())
 
 
-def dialect(framework: str, builtin: str) -> Dialect:
+def dialect(framework: str, builtin: str | None = None) -> Dialect:
     """The dialect of ``builtin``, written as the call that makes it: ``"Adam"``, ``"SGD(momentum=0.9)"``.
 
-    Raises ValueError for an unknown framework or built-in, with those that are known.
+    Both may be one name, ``"keras.Adam"`` or ``"torch.optim.Adam"``. Raises ValueError for an unknown framework or
+    built-in, with those that are known.
 
+    >>> dialect("keras.Adam") == dialect("keras.optimizers.Adam") == dialect("keras", "Adam")
+    True
     >>> dialect("torch", "Adam(amsgrad=True)").keywords["amsgrad"], dialect("optax", "amsgrad").keywords["amsgrad"]
     ('raw_max', 'corrected_max')
     """
+    if builtin is None:
+        framework, _, dotted = framework.partition(".")
+        builtin = dotted.removeprefix("optimizers.").removeprefix("optim.")
     tables = _tables()
     _check_known("framework", framework, list(tables))
     _check_known("builtin", builtin, list(tables[framework]))

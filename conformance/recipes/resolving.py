@@ -26,8 +26,9 @@ from conformance.recipes.components import (
     not_allowed,
     refuse,
 )
-from conformance.recipes.dialects import dialect, optimizer_names
+from conformance.recipes.dialects import Dialect, dialect, optimizer_names
 from conformance.recipes.layer_dialects import is_layer_dialect
+from conformance.recipes.spelling import formulated, is_spelled, misspelled, parse, placed
 from reference_numpy.activations import ACTIVATIONS
 from reference_numpy.initializers import INITIALIZERS
 from reference_numpy.schedules import SCHEDULES
@@ -231,19 +232,15 @@ def _said(trial: Callable[[dict[str, Any]], Any], keywords: dict[str, Any]) -> s
 
 
 def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer of a dialect, ``{dialect = "keras.Adam"}``, with the keywords that stand beside it changed."""
-    framework, _, builtin = str(optimizer["dialect"]).partition(".")
+    """The optimizer of a dialect, ``{dialect = "keras.Adam"}``, with the keywords that stand beside it changed.
+
+    These are the reference's, or arguments of the built-in as its framework spells them: ``beta_1``.
+    """
     if is_layer_dialect(optimizer["dialect"]):
         named = f"optimizer.dialect={shown(optimizer['dialect'])}"
         raise ValueError(f"{named} is not allowed: it is a dialect of a layer, not of an optimizer")
-    try:
-        found = dialect(framework, builtin)
-    except ValueError as error:
-        near = nearest(str(optimizer["dialect"]), optimizer_names())
-        raise ValueError(
-            f"optimizer.dialect={shown(optimizer['dialect'])}: {cut(str(error), LONGEST_REFUSAL)}{near}"
-        ) from error
-    changed = {name: value for name, value in optimizer.items() if name not in ("dialect", "name")}
+    beside = {name: value for name, value in optimizer.items() if name not in ("dialect", "name")}
+    found, changed = told_beside(str(optimizer["dialect"]), beside)
     spoken = {"name": found.optimizer, **found.changed(changed)}
     named = optimizer.get("name", found.optimizer)
     if named != found.optimizer:
@@ -251,6 +248,37 @@ def speak(optimizer: Mapping[str, Any]) -> dict[str, Any]:
         problems = [not_allowed("optimizer.name", named, (found.optimizer,), context)]
         refuse(problems + _problems("optimizer", spoken, TABLES["optimizer"]))
     return spoken
+
+
+def told_beside(name: str, beside: Mapping[str, Any]) -> tuple[Dialect, dict[str, Any]]:
+    """The dialect of a name with the arguments beside it that its framework spells so, and the keywords that are left.
+
+    Raises ValueError for a name that is not known, for what another framework spells so, and for what is said twice.
+    """
+    place = f"optimizer.dialect={shown(name)}"
+    try:
+        call = parse(name, "optimizer.dialect")
+        keywords = keyword_defaults(TABLES["optimizer"][formulated(call).optimizer], POSITIONAL_KEYWORDS)
+    except ValueError as error:
+        raise ValueError(_unknown_dialect(name, str(error))) from error
+    own = {argument: value for argument, value in beside.items() if is_spelled(call, argument, value, keywords)}
+    left = {keyword: value for keyword, value in beside.items() if keyword not in own}
+    try:
+        found = formulated(call._replace(arguments=call.arguments | placed(own)))
+        refuse(misspelled(call, left, own, keywords))
+    except ValueError as error:
+        raise ValueError("\n".join(f"{place}: {line}" for line in str(error).splitlines())) from error
+    return found, left
+
+
+def _unknown_dialect(name: str, said: str) -> str:
+    """The words for a name that is no dialect: as the table of dialects has them, where it is one's alone."""
+    try:
+        dialect(name)
+    except ValueError as error:
+        said = said if "(" in name else str(error)
+    near = "" if "did you mean" in said else nearest(name, optimizer_names())
+    return f"optimizer.dialect={shown(name)}: {cut(said, LONGEST_REFUSAL)}{near}"
 
 
 def _problems(field: str, value: Any, table: Mapping[str, Callable[..., Any]]) -> list[str]:

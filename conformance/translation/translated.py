@@ -1,0 +1,78 @@
+"""What a translation came to: the code, how it was verified, or why there is none; as text and for JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+EXACT, OURS, REFUSED = "exact", "ours", "refused"
+FRAMEWORKS = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX", "numpy": "NumPy"}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A built-in of one framework in another.
+
+    ``outcome``: ``exact``, ``code`` is a built-in that is the same; ``ours``, it is this project's implementation of
+    the formulation; ``refused``, for ``reason``. ``scheduled``: the code where the learning rate changes, if it is
+    another. ``digits``: to how many decimal digits the two agreed when both were run, by precision; ``against``: what
+    the code was held against, or why it was not run here. ``nearest``: the nearest built-in where none is
+    exact, and ``apart`` how far it is, in words.
+    """
+
+    name: str
+    kind: str
+    to: str
+    outcome: str
+    code: str = ""
+    scheduled: str = ""
+    formulation: str = ""
+    digits: Mapping[str, float] = field(default_factory=dict)
+    against: str = ""
+    nearest: str = ""
+    apart: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether there is code."""
+        return self.outcome != REFUSED
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+def as_dict(translation: Translation) -> dict[str, Any]:
+    """For JSON: the fields."""
+    return asdict(translation)
+
+
+_HEADS = {
+    EXACT: "exact, by a built-in",
+    OURS: "by this project's implementation, as no built-in is the same",
+    REFUSED: "refused",
+}
+
+
+def text(translation: Translation) -> str:
+    """What is printed: a line, the code, and what is to be known of it."""
+    lines = [f"# {translation.name} -> {FRAMEWORKS[translation.to]}: {_HEADS[translation.outcome]}"]
+    if translation.code:
+        lines += ["", translation.code, ""]
+    if translation.scheduled:
+        lines += ["# Where the learning rate changes:", "", translation.scheduled, ""]
+    lines += [f"# {title:<11} {words}" for title, words in _said(translation)]
+    return "\n".join(lines)
+
+
+def _said(translation: Translation) -> list[tuple[str, str]]:
+    said = [("because", translation.reason), ("formulation", translation.formulation)]
+    if translation.digits:
+        digits = ", ".join(f"{value:.1f} digits in {dtype}" for dtype, value in translation.digits.items())
+        said.append(("verified", f"{digits}, against {translation.against}"))
+    elif translation.code:
+        said.append(("verified", translation.against))
+    if translation.nearest:
+        said.append(("nearest", f"{translation.nearest}: {translation.apart}"))
+    said += [("note", note) for note in translation.notes]
+    return [(title, words) for title, words in said if words]
