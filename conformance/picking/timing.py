@@ -18,8 +18,9 @@ from conformance.adapters.registry import available
 from conformance.faults.injection import PACKAGES
 from conformance.picking.asking import Asked
 from conformance.picking.worker import REQUEST
+from conformance.runs.limits import LOG_BYTES
 from conformance.runs.outcome import BadInput
-from conformance.runs.process import LOG_BYTES, Events, WorkerProcess
+from conformance.runs.process import Events, WorkerProcess
 
 LOOK_SECONDS = 0.2  # between two looks at a process
 TIMEOUT = 600.0  # seconds, after which a process is ended
