@@ -294,7 +294,8 @@ def _epochs(
 
     @tf.autograph.experimental.do_not_convert
     def one_step(x, y, weights, drawn, rates, step, size):
-        x, y, weights, masks, draws = _batch(x, y, weights, *drawn, step * batch_size, size)
+        order, masks, draws = drawn
+        x, y, weights, masks, draws = _batch(x, y, weights, order, masks, draws, step * batch_size, size)
         x = augment(x, augmentations, draws)
         return train_step(
             model, x, y, loss=made, optimizer=update, learning_rate=rates[step], masks=masks, example_weights=weights

@@ -153,8 +153,7 @@ def test_epochs_are_drawn_each_by_itself_and_another_seed_draws_others():
 
 
 def test_what_is_drawn_is_keyed_by_the_seed_and_the_epoch_together():
-    from impl_torch import training
-from impl_torch.training import _generator
+    from impl_torch.training import _generator
 
     drawn = {torch.rand(1, generator=_generator(seed, epoch, "cpu")).item() for seed in range(9) for epoch in range(9)}
     assert len(drawn) == 81

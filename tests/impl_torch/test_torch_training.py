@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from impl_torch import models, optimizers, regularizers, schedules, training
-from impl_torch import training
 from impl_torch.training import augment
 from reference_numpy import models as reference_models
 from reference_numpy import optimizers as reference_optimizers
