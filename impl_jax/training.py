@@ -45,6 +45,7 @@ from .network import Network
 Array: TypeAlias = jax.Array | NDArray
 PENALTY, OPTIMIZER = ("__call__",), ("init", "update")  # what these have, of which training makes use
 MOST_STEPS, MOST_TAPED_BYTES = 1024, 2**18  # of the epochs that one program makes, one epoch excepted
+LONG = 32  # steps of a training from which its programs make several epochs: that loop takes a while to compile
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
@@ -206,9 +207,9 @@ def fit(
     ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
     another training among them.
 
-    Epochs that nothing is looked at between are one call of one compiled program, up to ``MOST_STEPS`` steps. A second
+    From ``LONG`` steps on, epochs that nothing is looked at between are one call of one compiled program. A second
     call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing, whatever
-    its number of epochs, nor does one that goes on.
+    its number of epochs (but for ``LONG``), nor does one that goes on.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     update = Update.of(optimizer, OPTIMIZER)
@@ -227,7 +228,7 @@ def fit(
     first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(update, epochs, steps, first_step)
-    passes = _Passes(step, tuple(sampling.augmentations), batch_size, _most_epochs(steps, sampling.tape))
+    passes = _Passes(step, tuple(sampling.augmentations), batch_size, _most_epochs(epochs, steps, sampling.tape))
     draws = _Draws(jax.random.key(sampling.seed), first_step // steps, sampling.tape)
     data = x, y, None if sampling.example_weights is None else jnp.asarray(sampling.example_weights)
     return _train(passes, state, data, draws, rates, epochs, first_step, monitor)
@@ -405,11 +406,13 @@ def _spans(epochs: int, most: int, monitor: Monitor) -> Iterator[tuple[int, int]
             first = end
 
 
-def _most_epochs(steps: int, tape: Tape) -> int:
+def _most_epochs(epochs: int, steps: int, tape: Tape) -> int:
     """The number of epochs that one program has room for: rows of ``steps`` values, and of what is on the tape.
 
-    It depends on neither the number of epochs to train nor the looks between them: programs are compiled for it.
+    Programs are compiled for it: it depends on the epochs to train only in whether they are ``LONG``, on looks never.
     """
+    if epochs * steps < LONG:
+        return 1
     held = (tape.batch_order, *(tape.dropout_masks or {}).values(), *(tape.augmentation_draws or ()))
     taped = sum(np.asarray(drawn[0]).nbytes for drawn in held if drawn is not None)
     return max(1, min(MOST_STEPS // steps, MOST_TAPED_BYTES // max(taped, 1)))
@@ -459,6 +462,9 @@ def _train_epochs(
         write = partial(jax.lax.dynamic_update_index_in_dim, index=epoch, axis=0)
         return state, jax.tree.map(write, made[1], curve)
 
+    if passes.most_epochs == 1:
+        state, curve = one_epoch(0, state)
+        return state, jax.tree.map(lambda row: row[None], curve)
     shapes = jax.eval_shape(one_epoch, jnp.int32(0), state)[1]
     curves = jax.tree.map(lambda row: jnp.zeros((passes.most_epochs, *row.shape), row.dtype), shapes)
     return jax.lax.fori_loop(jnp.int32(0), epochs, next_epoch, (state, curves))

@@ -80,22 +80,24 @@ def test_a_training_in_two_halves_is_the_whole(schedule, tape):
 @pytest.mark.parametrize("tape", [False, True], ids=["seeds", "tape"])
 def test_epochs_in_one_program_are_those_one_by_one_and_compile_once(tape, monkeypatch):
     drawn = TAPE if tape else {}
+    short = train(**drawn)
+    monkeypatch.setattr(training, "LONG", 1)
     whole = train(**drawn)
     compiled = training._train_epochs._cache_size()
     looked_at = train(**drawn, checkpoint_epochs=[1, 2, 3, 4])
     assert_same(train(epochs=3, **drawn).parameters, looked_at.checkpoints[3])
     assert training._train_epochs._cache_size() == compiled
     monkeypatch.setattr(training, "MOST_STEPS", 6)  # two epochs
-    for other in (looked_at, train(**drawn)):
+    for other in (short, looked_at, train(**drawn)):
         for field in ("costs", "learning_rates", "gradient_norms", "parameters", "optimizer_state", "statistics"):
             assert_same(getattr(other, field), getattr(whole, field))
 
 
 def test_a_program_has_room_for_what_is_bounded():
-    assert training._most_epochs(1, training.Tape()) == training.MOST_STEPS
-    assert training._most_epochs(10**6, training.Tape()) == 1
+    assert training._most_epochs(100, 1, training.Tape()) == training.MOST_STEPS
+    assert training._most_epochs(2, 10**6, training.Tape()) == training._most_epochs(3, 2, training.Tape()) == 1
     large = training.Tape(dropout_masks={1: np.zeros((3, 20, 1000), bool)})
-    assert training._most_epochs(2, large) == training.MOST_TAPED_BYTES // 20_000
+    assert training._most_epochs(20, 2, large) == training.MOST_TAPED_BYTES // 20_000
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
