@@ -656,12 +656,13 @@ def _optimizer(
         update_array, needs_parameters = _decayed(update_array, float(weight_decay), decoupled), True
 
     def init(parameters: Any) -> OptimizerState:
-        # By NumPy: jnp.full_like would compile a program for every shape.
-        slots = {
-            slot: jax.tree.map(lambda w, value=value: np.full(jnp.shape(w), value, jnp.result_type(w)), parameters)
-            for slot, value in initial_slots.items()
-        }
-        return OptimizerState(*jax.device_put((np.zeros((), np.int32), slots)))
+        def filled(value: float) -> Any:
+            # By NumPy: jnp.full_like would compile a program for every shape.
+            arrays = jax.tree.map(lambda w: np.full(jnp.shape(w), value, jnp.result_type(w)), parameters)
+            return jax.device_put(arrays)
+
+        slots = {slot: filled(value) for slot, value in initial_slots.items()}
+        return OptimizerState(jnp.zeros((), jnp.int32), slots)
 
     def update(
         gradients: Any, state: OptimizerState, parameters: Any = None, *, learning_rate: Any = None, **extra: Any

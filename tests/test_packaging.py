@@ -68,7 +68,7 @@ def test_an_implementation_alone_needs_numpy_and_its_framework():
 def test_all_is_every_framework_and_the_harness():
     (everything,) = extra("all")
     assert everything.name == PROJECT["name"]
-    assert everything.extras == {*FRAMEWORKS, "conformance", "parquet", "history", "plot"}
+    assert everything.extras == {*FRAMEWORKS, "conformance", "parquet", "history", "plot", "eject"}
 
 
 def test_every_range_begins_with_the_oldest_version_of_the_matrix_and_holds_the_newest():

@@ -84,7 +84,7 @@ def test_a_full_disk_is_no_bad_input(monkeypatch):
 
 def test_what_is_found_is_told_also_where_its_page_cannot_be_written(tmp_path, monkeypatch):
     runs = [str(synthetic_run(tmp_path / name, 4)) for name in ("one", "other")]
-    monkeypatch.setattr(comparing, "_write", lambda file, text: stop(Exit.INCOMPLETE, "full"))
+    monkeypatch.setattr(comparing, "write_text", lambda file, text: stop(Exit.INCOMPLETE, "full"))
     result = CliRunner().invoke(app, ["compare", *runs, "--html", "page.html"])
     assert result.exit_code == 3
     assert result.output.startswith(f"baseline: {runs[0]}")
