@@ -342,10 +342,11 @@ def _is_worth_compiling(model: Model, steps: int) -> bool:
     """Whether XLA is to compile a training of so many steps; it takes a second or two, and rounds sums otherwise.
 
     That depends on the call alone, not on what was compiled before: the same training gives the same bits each time.
+    Convolutions, whose kernels have three axes or more, take XLA several times as long on a CPU.
     """
     parameters = model.parameter_dict().values()
     work = steps * (STEP_WORK + sum(w.shape.num_elements() for w in parameters))
-    return work >= XLA_WORK and all("CPU" in w.device for w in parameters)
+    return work >= XLA_WORK and all("CPU" in w.device and w.shape.rank <= 2 for w in parameters)
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
