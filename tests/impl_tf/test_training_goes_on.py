@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from impl_tf import losses, models, optimizers, regularizers, schedules, training
+from impl_tf import layers, losses, models, optimizers, regularizers, schedules, training
 from impl_tf.optimizers import OptimizerState
 from tests.training_settings import fit_with, gradients_with
 
@@ -114,6 +114,9 @@ def test_xla_compiles_long_trainings_and_what_it_cannot_runs_as_a_graph():
     small = network()
     assert not training._is_worth_compiling(small, 6)
     assert training._is_worth_compiling(small, 600)
+
+    images = models.network([layers.convolution(2, (3, 3)), layers.flatten(), layers.dense(1)], (5, 5, 1))
+    assert not training._is_worth_compiling(models.initialize(images, tf.random.Generator.from_seed(0)), 10**6)
 
     def text(x):  # XLA has no strings
         return tf.strings.to_number(tf.strings.as_string(x))
