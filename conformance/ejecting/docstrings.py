@@ -153,7 +153,8 @@ def _quoted(value: Any) -> str:
 
 def _replacing(source: Source, node: ast.stmt, text: str) -> Edit:
     margin = " " * node.col_offset
+    if "\n" not in text:  # formatters put the closing quotes of a single line behind it, however long it is
+        text = fill(text, WIDTH - len(margin) - 6, break_on_hyphens=False)
     lines = [margin + line if line.strip() else "" for line in text.splitlines()]
-    one_line = "\n" not in text and len(text) + len(margin) + 6 <= WIDTH
-    body = text if one_line else "\n".join(lines).strip() + f"\n{margin}"
+    body = text if len(lines) == 1 else "\n".join(lines).strip() + f"\n{margin}"
     return Edit(source.start(node), source.end(node), f'"""{body}"""')

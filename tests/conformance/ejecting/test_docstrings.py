@@ -28,3 +28,14 @@ def test_sentences_of_what_is_gone_go_with_those_that_go_on_from_them():
 def test_a_choice_that_is_not_the_default_is_said_to_be_other_than_the_formula():
     after = BEFORE.replace(', kind="a"', "")
     assert 'Here, other than above: ``kind="b"``.' in shortened(after, BEFORE, {"kind": "b"})
+
+
+def test_a_single_line_leaves_room_for_the_quotes_behind_it():
+    said = " ".join(["word"] * 22) + " ab."  # 113 characters, with the margin and both quotes 123
+    before = (
+        f'def f(x):\n    """{said}\n\n    Raises ValueError for another kind.\n    """\n    check(x)\n    return x\n'
+    )
+    after = before.replace("    check(x)\n", "")
+    found = shortened(after, before, {})
+    assert "Raises" not in found
+    assert max(map(len, found.splitlines())) <= 117
