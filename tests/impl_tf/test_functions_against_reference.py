@@ -1,5 +1,7 @@
 """Activations, losses, normalisation and regularizers, with their derivatives, against the reference in float64."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -241,6 +243,7 @@ def test_the_weights_of_a_loss_are_checked_in_a_compiled_function_too():
 @pytest.mark.parametrize("name", normalization.NORMALIZATIONS)
 def test_a_normalisation_and_its_gradients_are_the_references(name, dtype, agrees):
     epsilon, own = 1e-3, normalization.NORMALIZATIONS[name]
+    agrees = functools.partial(agrees, dtype=precision(dtype), summed_over=0 if name == "batch_norm" else -1)
     reference = getattr(reference_normalization, name)
     backward = getattr(reference_normalization, f"{name}_backward")
 
@@ -263,8 +266,8 @@ def test_a_normalisation_and_its_gradients_are_the_references(name, dtype, agree
             lambda z, gamma, beta: upstream * own(z, gamma, beta, *statistics(normalization, z), epsilon=epsilon),
             *map(tf.constant, (z, gamma, beta)),
         )
-        agrees(value, normalised, upstream, z, gamma, beta, dtype=precision(dtype))
-        agrees(tuple(gradients), derived, upstream, z, gamma, beta, dtype=precision(dtype))
+        agrees(value, normalised, upstream, z, gamma, beta)
+        agrees(tuple(gradients), derived, upstream, z, gamma, beta)
 
     check()
 

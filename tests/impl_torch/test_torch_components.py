@@ -4,12 +4,13 @@ How far rounding may take them apart is measured by the fixture ``agrees``.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from impl_torch import activations, losses, normalization, schedules
@@ -224,6 +225,7 @@ def test_integer_targets_are_smoothed_in_the_dtype_of_the_logits():
 @dtypes
 @pytest.mark.parametrize("kind", ["batch_norm", "layer_norm"])
 @given(seed=seeds, examples=st.integers(1, 9), units=st.integers(1, 9), mean=st.sampled_from([0.0, 30.0]))
+@example(seed=5, examples=5, units=4, mean=30.0)  # another order of the sums alone moves what gamma gets by 5e-14
 @quick
 def test_a_normalisation_and_its_gradients_are_the_reference_s(agrees, kind, dtype, seed, examples, units, mean):
     generator = np.random.default_rng(seed)
@@ -238,18 +240,19 @@ def test_a_normalisation_and_its_gradients_are_the_reference_s(agrees, kind, dty
     backward = getattr(reference_normalization, f"{kind}_backward")
     statistics = reference_normalization.batch_statistics if kind == "batch_norm" else lambda z: ()
     leaves = [leaf(array) for array in (z, gamma, beta)]
+    agrees = partial(agrees, dtype=dtype, summed_over=0 if kind == "batch_norm" else -1)
     if kind == "batch_norm":
         found = [value.detach().numpy() for value in normalization.batch_statistics(leaves[0])]
-        agrees(found, statistics, z, dtype=dtype)
+        agrees(found, statistics, z)
         outputs = normalization.batch_norm(*leaves, *normalization.batch_statistics(leaves[0]))
     else:
         outputs = normalization.layer_norm(*leaves)
     found = outputs.detach().numpy()
-    agrees(found, lambda z, gamma, beta: reference(z, gamma, beta, *statistics(z)), z, gamma, beta, dtype=dtype)
+    agrees(found, lambda z, gamma, beta: reference(z, gamma, beta, *statistics(z)), z, gamma, beta)
     if (examples if kind == "batch_norm" else units) < 4:
         return  # two or three members leave of the gradient only what the mean's and the variance's roundings are
     found = gradient_of(outputs, leaves, upstream)
-    agrees(found, lambda d, z, gamma: [*backward(d, z, gamma, *statistics(z))], upstream, z, gamma, dtype=dtype)
+    agrees(found, lambda d, z, gamma: [*backward(d, z, gamma, *statistics(z))], upstream, z, gamma)
 
 
 @dtypes
