@@ -46,6 +46,33 @@ class Trainer(Work[W]):
         self.generator = np.random.default_rng(0)
 
 
+class FitTrainer(Trainer[Workload]):
+    """The project's ``fit``, of one of the four packages.
+
+    Attributes:
+        training: the package's module.
+        optimizer: its Adam.
+        history: of the last run.
+    """
+
+    training: Any
+    optimizer: Any
+    history: Any
+
+    def fit(self, *given: Any) -> None:
+        """Call ``fit`` with the model, where they are apart its parameters, and the data."""
+        self.history = self.training.fit(
+            *given, loss=self.workload.loss, optimizer=self.optimizer, epochs=self.workload.epochs,
+            batch_size=self.workload.batch_size,
+            sampling=self.training.Sampling(tape=self.training.Tape(batch_order=self.order)),
+        )  # fmt: skip
+
+    def first_cost(self) -> float:
+        """The cost of the first batch."""
+        self.run()
+        return float(self.history.costs[0])
+
+
 class DenseTrainer(Protocol):
     """A work that trains a dense network."""
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 Seconds = list[float]
 
 
@@ -27,9 +29,7 @@ class Spread(NamedTuple):
         >>> Spread.of([4.0, 1.0, 2.0, 3.0, 9.0])
         Spread(lower=2.0, median=3.0, upper=4.0)
         """
-        if len(values) == 1:
-            return cls(values[0], values[0], values[0])
-        return cls(*statistics.quantiles(values, n=4, method="inclusive"))
+        return cls(*np.quantile(values, (0.25, 0.5, 0.75)).tolist())
 
 
 def interleave(

@@ -1,6 +1,6 @@
 """A process that measures: ``python -m benchmarks.worker TASK ORDER`` prints what it finds, a line of JSON each.
 
-``TASK`` is a function of ``benchmarks.tasks`` and ``ORDER`` its keywords, as JSON. Nothing but the standard library is
+``TASK`` is a function of ``benchmarks.tasks`` and ``ORDER`` its keywords, as JSON. Nothing that takes long or much is
 imported before the task begins, so that a task can measure an import.
 """
 
@@ -10,8 +10,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from conformance.runs.peak import peak_mib
 
 
 def stay_on_one_core() -> None:
@@ -29,18 +30,8 @@ def imports(modules: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def peak_memory() -> float:
-    """The most resident memory that this process has had, in MB (1e6 bytes).
-
-    From Linux's ``VmHWM``: the ``ru_maxrss`` of a process counts in that of the one that started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        held = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-        return int(held.split()[1]) * 1024 / 1e6
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    """The most resident memory that this process has had, in MB (1e6 bytes)."""
+    return peak_mib() * 2**20 / 1e6
 
 
 def main(task: str, order: str) -> None:

@@ -4,6 +4,7 @@ Data are drawn, since no number of a time depends on what they say. Every conten
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
@@ -21,7 +22,7 @@ Named = TypeVar("Named", bound="Workload")
 
 
 @dataclass(frozen=True)
-class Workload:
+class Workload(ABC):
     """A training: ``epochs`` passes over ``examples`` in batches of ``batch_size``, the last of what is left.
 
     A full batch keeps the order of the examples.
@@ -49,17 +50,17 @@ class Workload:
         """Whether every step sees all examples."""
         return self.batch_size >= self.examples
 
+    @abstractmethod
     def model(self, package: Any) -> Any:
         """The model in one of the four packages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self) -> Array:
         """The examples, ``(m, ...)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def targets(self) -> Array:
         """Those of the loss."""
-        raise NotImplementedError
 
     def data(self) -> tuple[Array, Array]:
         """Inputs and targets."""

@@ -13,7 +13,7 @@ import optax
 import impl_jax.layers
 import impl_jax.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, FitTrainer, Trainer, W
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_jax import optimizers, training
 
@@ -39,8 +39,10 @@ def to_numpy(named: Mapping[str, Any]) -> Tensors:
     return {name: np.asarray(value) for name, value in named.items()}
 
 
-class Fit(Trainer[Workload]):
+class Fit(FitTrainer):
     """The project's ``fit``."""
+
+    training = training
 
     def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
@@ -50,19 +52,11 @@ class Fit(Trainer[Workload]):
         self.optimizer = optimizers.adam(workload.learning_rate, **(adam or {}))
 
     def run(self) -> None:
-        self.history = training.fit(
-            self.model, self.initial, self.x, self.y, loss=self.workload.loss, optimizer=self.optimizer,
-            epochs=self.workload.epochs, batch_size=self.workload.batch_size,
-            sampling=training.Sampling(tape=training.Tape(batch_order=self.order)),
-        )  # fmt: skip
+        self.fit(self.model, self.initial, self.x, self.y)
         jax.block_until_ready(self.history.parameters)
 
     def parameters(self) -> Tensors:
         return to_numpy(self.history.parameters)
-
-    def first_cost(self) -> float:
-        self.run()
-        return float(self.history.costs[0])
 
 
 class Best(Trainer[DenseWorkload]):

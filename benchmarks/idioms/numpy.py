@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 import reference_numpy.layers
 import reference_numpy.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, FitTrainer, Trainer
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from reference_numpy import optimizers, training
 
@@ -24,8 +24,10 @@ def use(device: str, dtype: str) -> None:
         raise ValueError(f"device={device!r} is not allowed for numpy: must be 'cpu'")
 
 
-class Fit(Trainer[Workload]):
+class Fit(FitTrainer):
     """The project's ``fit``, from ``initial`` where another start than the workload's is given."""
+
+    training = training
 
     def __init__(
         self,
@@ -41,19 +43,11 @@ class Fit(Trainer[Workload]):
         self.trained = self.initial
 
     def run(self) -> None:
-        self.history = training.fit(
-            self.model, self.initial, *self.data, loss=self.workload.loss, optimizer=self.optimizer,
-            epochs=self.workload.epochs, batch_size=self.workload.batch_size,
-            sampling=training.Sampling(tape=training.Tape(batch_order=self.order)),
-        )  # fmt: skip
+        self.fit(self.model, self.initial, *self.data)
         self.trained = self.history.parameters
 
     def parameters(self) -> Tensors:
         return self.trained
-
-    def first_cost(self) -> float:
-        self.run()
-        return float(self.history.costs[0])
 
 
 class Best(Trainer[DenseWorkload]):

@@ -10,7 +10,7 @@ import tensorflow as tf
 import impl_tf.layers
 import impl_tf.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, FitTrainer, Trainer, W
 from benchmarks.processes import KERAS_EPOCHS
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_tf import optimizers, training
@@ -32,8 +32,10 @@ def use(device: str, dtype: str) -> None:
         raise ValueError("device='gpu' is not allowed for tensorflow: TensorFlow finds none here")
 
 
-class Fit(Trainer[Workload]):
+class Fit(FitTrainer):
     """The project's ``fit``."""
+
+    training = training
 
     def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
@@ -43,18 +45,10 @@ class Fit(Trainer[Workload]):
         self.optimizer = optimizers.adam(workload.learning_rate, **(adam or {}))
 
     def run(self) -> None:
-        self.history = training.fit(
-            self.model, self.x, self.y, loss=self.workload.loss, optimizer=self.optimizer,
-            epochs=self.workload.epochs, batch_size=self.workload.batch_size,
-            sampling=training.Sampling(tape=training.Tape(batch_order=self.order)),
-        )  # fmt: skip
+        self.fit(self.model, self.x, self.y)
 
     def parameters(self) -> Tensors:
         return {name: value.numpy() for name, value in self.model.parameter_dict().items()}
-
-    def first_cost(self) -> float:
-        self.run()
-        return float(self.history.costs[0])
 
 
 class Batched(Trainer[W]):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import impl_torch.layers
 import impl_torch.models
 from benchmarks import contenders
-from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, Trainer, W
+from benchmarks.contenders import BETA1, BETA2, EPSILON, DenseTrainer, FitTrainer, Trainer, W
 from benchmarks.workloads import Array, DenseWorkload, Tensors, Workload
 from impl_torch import optimizers, training
 
@@ -43,8 +43,10 @@ def to_numpy(named: Mapping[str, Tensor]) -> Tensors:
     return {name: value.detach().cpu().numpy().copy() for name, value in named.items()}
 
 
-class Fit(Trainer[Workload]):
+class Fit(FitTrainer):
     """The project's ``fit``."""
+
+    training = training
 
     def __init__(self, workload: Workload, order: Array | None = None, adam: Mapping[str, Any] | None = None) -> None:
         super().__init__(workload, order)
@@ -55,19 +57,11 @@ class Fit(Trainer[Workload]):
         self.optimizer = optimizers.adam(self.model.parameters(), workload.learning_rate, **(adam or {}))
 
     def run(self) -> None:
-        self.history = training.fit(
-            self.model, self.x, self.y, loss=self.workload.loss, optimizer=self.optimizer,
-            epochs=self.workload.epochs, batch_size=self.workload.batch_size,
-            sampling=training.Sampling(tape=training.Tape(batch_order=self.order)),
-        )  # fmt: skip
+        self.fit(self.model, self.x, self.y)
         finish()
 
     def parameters(self) -> Tensors:
         return to_numpy(self.model.parameter_dict())
-
-    def first_cost(self) -> float:
-        self.run()
-        return float(self.history.costs[0])
 
 
 class Batched(Trainer[W]):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.outputs import require_file, require_folder
+from conformance.cli.outputs import require_file, require_folder, write_text
 from conformance.data.wording import shown
 
 commands = typer.Typer()
@@ -131,9 +131,5 @@ def _require_new(files: Iterable[Path], force: bool) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        stop(Exit.INCOMPLETE, f"{file}: cannot be written: {error.strerror}")
+    write_text(file, text)
     say(f"written: {file}")

@@ -21,8 +21,9 @@ def require_folder(option: str, path: Path) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file, or end the command where that is not possible."""
+    """Write a file, and the folder that it is in; or end the command where that is not possible."""
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         stop(Exit.INCOMPLETE, f"{file}: cannot be written: {error.strerror}")

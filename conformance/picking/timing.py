@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from conformance.adapters.registry import available
 from conformance.faults.injection import PACKAGES
 from conformance.picking.asking import Asked
@@ -65,7 +67,7 @@ class Timings(NamedTuple):
             return {}
         every = [seconds for timing in self.found for seconds in timing.seconds]
         steps = self.found[0].steps
-        low, middle, high = quartiles(every)
+        low, middle, high = np.quantile(every, (0.25, 0.5, 0.75)).tolist()
         first = statistics.median(timing.first_seconds for timing in self.found)
         return {
             "version": self.found[0].version,
@@ -91,18 +93,6 @@ def first_step_seconds(first: float, steps: int, seconds_per_step: float) -> flo
     0.9
     """
     return max(first - (steps - 1) * seconds_per_step, seconds_per_step)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """The lower quartile, the median and the upper quartile.
-
-    >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0]), quartiles([2.0])
-    ((2.0, 3.0, 4.0), (2.0, 2.0, 2.0))
-    """
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
 
 
 def time_all(asked: Asked, names: Sequence[str], effort: Effort, progress: Progress) -> dict[str, Timings]:
