@@ -89,7 +89,7 @@ def agrees() -> Callable[..., None]:
     return assert_agrees
 
 
-RUNS = 12  # six left 1 of 3,000 examples of batch norm, which has no neighbours here, beyond what was allowed; twelve none
+RUNS = 12  # six left 1 of 3,000 examples of a normalisation beyond what was allowed; twelve none
 
 
 def assert_agrees(
