@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 FRAMEWORKS = {"numpy": "numpy", "torch": "torch", "tf": "tensorflow", "jax": "jax"}  # the project's own, as imported
+TITLES = {"numpy": "NumPy", "torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}  # as their own makers write them
 
 ROOT = Path(__file__).parents[2]
 

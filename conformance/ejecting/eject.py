@@ -6,8 +6,8 @@ from typing import Any
 
 from conformance.ejecting.components import COMPONENTS, component
 from conformance.ejecting.notebooks import notebook as as_notebook
-from conformance.ejecting.packages import PACKAGES
 from conformance.ejecting.trainings import training
+from conformance.faults.injection import PACKAGES
 from conformance.recipes.choosing import find
 from conformance.recipes.components import choose
 from conformance.recipes.recipe import Recipe

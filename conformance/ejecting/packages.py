@@ -12,8 +12,8 @@ from pathlib import Path
 
 from conformance.ejecting.scopes import Scopes
 from conformance.ejecting.text import Edit, Source
+from conformance.faults.injection import PACKAGES
 
-PACKAGES = {"numpy": "reference_numpy", "torch": "impl_torch", "tf": "impl_tf", "jax": "impl_jax"}
 SKELETONS = "conformance.ejecting.skeletons"
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 

@@ -3,6 +3,7 @@
 from textwrap import fill
 from typing import Any
 
+from conformance.adapters.installation import TITLES
 from conformance.data.datasets import load_dataset
 from conformance.ejecting.choices import choices
 from conformance.ejecting.naming import version_of
@@ -12,7 +13,6 @@ from conformance.ejecting.writing import LINE_LENGTH, written
 from conformance.recipes.recipe import Recipe
 from reference_numpy import models
 
-FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
 _LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
 _COMMENTS = {
     "HIDDEN_UNITS": "of each hidden layer",
@@ -66,7 +66,7 @@ def _head(recipe: Recipe, framework: str, command: str) -> str:
 
 def _sentence(recipe: Recipe, framework: str) -> str:
     parts = [recipe.loss.name, recipe.optimizer.name, *(c.name for c in recipe.regularizers)]
-    sentence = f"{_words(recipe.model.name).capitalize()} in {FRAMEWORKS[framework]}: {', '.join(map(_words, parts))}."
+    sentence = f"{_words(recipe.model.name).capitalize()} in {TITLES[framework]}: {', '.join(map(_words, parts))}."
     return fill(sentence, LINE_LENGTH - 3)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.faults.injection import PACKAGES
 from conformance.identification.optimizers import effective
 from conformance.recipes.dialects import Dialect
 from conformance.recipes.spelling import CHAIN, Call, functions_of, literals
@@ -15,7 +16,6 @@ from reference_numpy.optimizers import OPTIMIZERS
 
 RATE = "learning_rate"  # the argument of what makes an optimizer, in a module that is run
 MAKE = "make"  # the function in it
-PACKAGES = {"torch": "impl_torch", "tf": "impl_tf", "jax": "impl_jax", "numpy": "reference_numpy"}
 MODULES = {"torch": ("torch", "torch.optim"), "keras": ("keras", "keras.optimizers"), "optax": ("optax", "optax")}
 # What a module needs to be known as one of its framework, and Keras to compute in one precision.
 _KNOWN_BY = {"torch": "import torch", "tf": "import keras", "jax": "import optax", "numpy": "import numpy as np"}

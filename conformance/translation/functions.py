@@ -7,13 +7,13 @@ framework that ``builtins.toml`` says is that formulation, with its numbers set 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from conformance.faults.injection import PACKAGES
 from conformance.identification.answer import Answer, Named, component
 from conformance.identification.schedules import UNIT
 from conformance.recipes.catalogue_page import builtins
 from conformance.recipes.components import keyword_defaults
 from conformance.runs.outcome import BadInput
 from conformance.translation.calls import KINDS, MADE, Written, read, rows, with_numbers
-from conformance.translation.code import PACKAGES
 from conformance.translation.translated import EXACT, FRAMEWORKS, OURS, REFUSED, Translation
 from conformance.translation.trial import Trial
 

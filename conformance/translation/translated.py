@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from conformance.adapters.installation import TITLES
+
 EXACT, OURS, REFUSED = "exact", "ours", "refused"
-FRAMEWORKS = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX", "numpy": "NumPy"}
+FRAMEWORKS = {name: TITLES[name] for name in ("torch", "tf", "jax", "numpy")}  # the one without built-ins last
 
 
 @dataclass(frozen=True)
