@@ -32,7 +32,8 @@ What the words mean is told in [verdicts.md](verdicts.md)."""
 EXPLAINED = """\
 Each known fault is injected and `explain` is asked why the implementation leaves the oracle, in float64. Named is what
 it gives as the first cause if that is the fault itself, or computes the same to the last digit. What `native` alone
-sees is drawn anew by each implementation; where it shows is said in any case."""
+sees is drawn anew by each implementation; where it shows is said in any case. By some faults a framework raises an
+error, which says for itself what is wrong."""
 
 HELD_OUT = """\
 None of these is in the library, and what a reader would be told of each was written down before it was tried. The first
@@ -82,21 +83,29 @@ def scores(outcomes: Lines) -> pd.DataFrame:
 
 
 def explained(recognitions: Lines) -> pd.DataFrame:
-    """How many of the mutants were explained under their own name, by implementation, and which were not."""
+    """How many of the mutants were explained under their own name, by implementation, and what came of the others."""
     rows = []
     for implementation in dict.fromkeys(line["implementation"] for line in recognitions):
         mine = [line for line in recognitions if line["implementation"] == implementation]
-        other = [line["mutant"] for line in mine if not line["recognised"]]
+        unnamed = [line for line in mine if not line["recognised"]]
+        errors = [line["mutant"] for line in unnamed if is_an_error(line)]
+        other = [line["mutant"] for line in unnamed if not is_an_error(line)]
         rows.append(
             {
                 "implementation": implementation,
                 "injected": len(mine),
                 "caught": sum(bool(line["where"]) for line in mine),
-                "named": len(mine) - len(other),
+                "named": len(mine) - len(unnamed),
+                "raised an error": "; ".join(errors) or "-",
                 "not named": "; ".join(other) or "-",
             }
         )
     return pd.DataFrame(rows)
+
+
+def is_an_error(recognition: Mapping[str, Any]) -> bool:
+    """Whether the first failure is an exception: it has a check, and neither a stage nor a tensor."""
+    return str(recognition["where"]).endswith(":")
 
 
 PLACE = ("check", "stage", "tensor")
