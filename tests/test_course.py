@@ -40,7 +40,7 @@ def trained(course_data):
 
 @pytest.mark.parametrize(
     "implementation",
-    [name if name in ("numpy", "torch") else pytest.param(name, marks=pytest.mark.slow) for name in OWN],
+    [name if name == "numpy" else pytest.param(name, marks=pytest.mark.slow) for name in OWN],
 )
 def test_logistic_regression_on_the_cats_gives_the_accuracies_of_the_course(trained, implementation):
     problem, session, training = trained("cats_logistic", implementation)

@@ -179,7 +179,7 @@ def test_every_block_is_run_or_says_why_not():
     acting = [block for block in every if block.acts]
     put_off = [block for block in acting if block.mark]
     assert len(acting) > 40
-    assert len(put_off) < len(acting) / 4
+    assert sum(block.mark == "not run" for block in put_off) < len(acting) / 4  # `make slow` runs the others
     assert all(len(block.said.split()) > 2 for block in put_off)  # a reason
     languages = {block.language for block in every if not block.language.startswith("{")}  # a directive of Sphinx
     assert languages <= {*RUN, "", "toml", "yaml", "text", "json", "js"}

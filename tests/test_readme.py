@@ -35,7 +35,13 @@ def test_an_example_runs_alone_and_learns(example):
     run(example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n")
 
 
-@pytest.mark.parametrize("example", LOOPS, ids=PACKAGES)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=package, marks=[pytest.mark.slow] if package in ("impl_torch", "impl_tf") else [])
+        for example, package in zip(LOOPS, PACKAGES, strict=True)
+    ],
+)
 def test_a_loop_of_one_s_own_arrives_where_fit_does_to_the_bit(example):
     assert run(example) == "True\n"
 

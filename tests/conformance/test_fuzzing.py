@@ -36,7 +36,7 @@ from conformance.results.schema import FRAMES
 from conformance.testing.known import load_known
 from conformance.vectors.answers import SCHEMA, judge
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "0.5"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0.25"))
 LONGEST = 1500  # characters of a line of a message
 WORD = re.compile(rb"[\w.+-]+")
 WORDS = (

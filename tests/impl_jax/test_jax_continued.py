@@ -15,6 +15,7 @@ EXAMPLES, FEATURES, BATCH = 14, 4, 5  # three steps an epoch, the last of four e
 X = np.random.default_rng(0).standard_normal((EXAMPLES, FEATURES)).astype(np.float32)
 Y = (X[:, :1] * X[:, 1:2] > 0).astype(np.float32)
 MODEL = models.deep_network((FEATURES, 5, 3, 1), normalization="batch_norm", keep_probability=0.75)
+AT_ONCE = ("momentum", "adam", "radam", "lbfgs")  # the others are slow
 ADAM = optimizers.adam(0.05)  # one object, so that the tests share what is compiled for it
 
 SCHEDULES = {
@@ -100,7 +101,9 @@ def test_a_program_has_room_for_what_is_bounded():
     assert training._most_epochs(20, 2, large) == training.MOST_TAPED_BYTES // 20_000
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in optimizers.OPTIMIZERS]
+)
 def test_every_optimizer_goes_on_where_it_was(name):
     model = models.logistic_regression(FEATURES)
     changes = {"optimizer": optimizers.OPTIMIZERS[name](0.05), "model": model}

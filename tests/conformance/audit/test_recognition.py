@@ -14,7 +14,7 @@ from conformance.faults.mutants import MUTANTS
 from conformance.runs.run import Incomplete
 
 FRAMEWORKS = [name for name in PACKAGES if name != "numpy"]
-ONE_IN = 320
+ONE_IN = 640
 
 # Faults divide by zero and overflow; as in the harness's own processes, that is no error of the harness. PyTorch says
 # that of a variance over one unit less one in words of its own.

@@ -86,7 +86,9 @@ def seen_of(recipe, *edits, implementation="numpy", dtype="float64"):
         return failing(adapter("cpu").session(case.problem), case, expectations)
 
 
-@pytest.mark.parametrize(("dtype", "seeds"), [("float64", 20), ("float32", 4)])
+@pytest.mark.parametrize(
+    ("dtype", "seeds"), [("float64", 4), ("float32", 4), pytest.param("float64", 20, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_who_draws_otherwise_passes_whatever_the_seed(recipe, dtype, seeds):
     for seed in range(seeds):

@@ -155,7 +155,12 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", PLANTED)
+LONG = ("a state in bfloat16", "velocities of biases not kept", "a penalty of all layers but one", "another pool")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in PLANTED]
+)
 def test_what_was_planted_is_named(name: str) -> None:
     values, implementation, edits, description = PLANTED[name]
     found = explained(values, implementation, *edits)
@@ -181,6 +186,7 @@ def test_a_known_difference_is_named_beside_one_that_nothing_explains() -> None:
     assert "no known formulation or fault explains update, teacher_forced, free_running" in text(found)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_mended_no_nearest_is_named() -> None:
     found = explained(MOONS, "numpy", ODD_STEP)
     assert (found.causes, found.partly, found.nearest) == ([], [], None)

@@ -307,7 +307,10 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize(
     ("name", "status"),
-    [("InsideRoot", 0), ("BetasSwapped", 0), ("Transposed", 0), ("LastOfTraining", 1), ("WithNaN", 1), ("Crashing", 1)],
+    [
+        *(("InsideRoot", 0), ("BetasSwapped", 0), ("Transposed", 0), ("Crashing", 1)),
+        *(pytest.param(name, 1, marks=pytest.mark.slow) for name in ("LastOfTraining", "WithNaN")),
+    ],
 )
 def test_the_exit_status_tells_whether_something_remains_unexplained(run, explained, name, status):
     result = invoke(run, "small", "--implementation", name)

@@ -128,6 +128,7 @@ def test_a_broadcast_in_the_cost_alone_is_named():
     assert first == f"the fault {BROADCAST!r}, in the cost and not in the losses of single examples"
 
 
+@pytest.mark.slow
 def test_another_start_beside_it_does_not_hide_it():
     (cause,) = explained(PRICES, BroadcastFromAnotherStart).causes
     assert list(cause.parts) == [

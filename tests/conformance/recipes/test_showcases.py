@@ -28,7 +28,7 @@ LEARNT = {  # per cent of the training and of the test examples, more than which
 }
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHOWCASES)
 def test_a_showcase_learns(name, dtype):
     problem = prepare(SHOWCASES[name], dtype)

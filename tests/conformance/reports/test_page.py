@@ -195,7 +195,7 @@ def test_a_failure_shows_place_error_cause_and_command(run_of):
 
 
 def test_of_very_many_failures_the_first_are_told_in_full_and_all_are_there(run_of):
-    run = run_of(recipes=60)
+    run = run_of(recipes=45)
     text = page(run)
     assert text.count('<article class="failure">') == 20 < len(run.first_failures)
     assert text.count('data-copy="conformance run') == len(run.first_failures) + 1  # the first stands at the top, too
@@ -269,7 +269,7 @@ def test_a_cause_stands_beside_what_the_recipe_has_and_is_told_of_the_other_prec
 
 
 def test_what_failed_is_counted_apart_from_what_is_neither_passed_nor_failed(run_of):
-    run = run_of(recipes=60)
+    run = run_of(recipes=12)
     text = page(run)
     counts = run.records["verdict"].value_counts()
     assert f"{len(run.not_passing()):,} of {len(run.records):,} comparisons failed, not counting" in text

@@ -59,7 +59,9 @@ def shown_rows(page: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["passing", "failing", "incomplete", "hostile"])
+@pytest.mark.parametrize(
+    "kind", ["failing", "hostile", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("passing", "incomplete"))]
+)
 def test_opens_and_draws(opened: Any, kind: str) -> None:
     page = opened(kind)
     assert page.locator("#plot .scatterlayer .trace").count() >= 8
@@ -85,6 +87,7 @@ def test_filters_by_verdict_implementation_and_precision(opened: Any) -> None:
     assert page.evaluate("location.hash") == ""
 
 
+@pytest.mark.slow
 def test_a_precision_shows_its_own_verdicts(opened: Any) -> None:
     page = opened("failing")
     counted = {}
@@ -133,6 +136,7 @@ def test_a_cell_opens_its_checks_by_keyboard_too(opened: Any) -> None:
     assert cell.get_attribute("aria-expanded") == "false"
 
 
+@pytest.mark.slow
 def test_a_link_restores_what_was_chosen(opened: Any, page_of: Callable[..., Path]) -> None:
     page = opened("failing")
     recipe = shown_rows(page)[5]
@@ -157,12 +161,14 @@ def test_a_link_in_the_page_changes_the_curves(opened: Any) -> None:
     assert page.locator("#dtype").input_value() in heading
 
 
+@pytest.mark.slow
 def test_an_unknown_name_in_a_link_breaks_nothing(opened: Any) -> None:
     page = opened("passing", "#recipe=none&dtype=float16&quantity=x&verdict=y&order=z&axis=w")
     assert page.locator("#recipe").input_value() == page.locator("#recipe option").first.get_attribute("value")
     assert len(shown_rows(page)) == 12
 
 
+@pytest.mark.slow
 def test_the_theme_follows_the_system_and_the_switch(opened: Any) -> None:
     page = opened("passing", scheme="dark")
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -238,6 +244,7 @@ def test_the_largest_error_and_the_largest_share_of_the_allowance_are_told_apart
     assert row[6] == "✓ pass"
 
 
+@pytest.mark.slow
 def test_why_an_implementation_has_no_curve_stands_beside_the_chart(opened: Any) -> None:
     page = opened("passing")
     page.evaluate(
@@ -257,6 +264,7 @@ def test_why_an_implementation_has_no_curve_stands_beside_the_chart(opened: Any)
     playwright.expect(lacking).to_have_text(["torch has no such curve: not offered: schedule= is <b>not</b> given."])
 
 
+@pytest.mark.slow
 def test_a_single_point_lies_on_axes_from_zero(opened: Any) -> None:
     page = opened("passing")
     page.select_option("#quantity", "test accuracy")
@@ -287,6 +295,7 @@ def test_on_a_small_screen_nothing_is_lost(opened: Any) -> None:
     assert 0 <= left < right <= 390
 
 
+@pytest.mark.slow
 def test_a_command_is_copied(opened: Any) -> None:
     page = opened("failing")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -302,6 +311,7 @@ def test_nothing_is_wider_than_a_small_screen(opened: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_nothing_is_wider_than_paper_and_paper_is_light(opened: Any) -> None:
     page = opened("failing", width=720, scheme="dark")
     page.emulate_media(media="print")
@@ -345,11 +355,11 @@ def seconds_of_tasks(clock: Any) -> float:
     ("kind", "scheme"),
     [
         ("failing", "dark"),
-        ("passing", "light"),
         *(
             pytest.param(kind, scheme, marks=pytest.mark.slow)
             for kind, scheme in [
-                ("failing", "light"), ("passing", "dark"), ("incomplete", "light"), ("incomplete", "dark"),
+                ("failing", "light"), ("passing", "light"), ("passing", "dark"), ("incomplete", "light"),
+                ("incomplete", "dark"),
             ]
         ),
     ],

@@ -155,6 +155,7 @@ class LinenReader(nn.Module):
 SIMPLE = '{name = "simple_rnn", units = 3, return_sequences = true}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_recurrent_cells_of_linen(judged, dtype):
     found = judged(wrapped(LinenReader(), inputs=steps), recipe(STEPS, LSTM, SIMPLE, MEAN, HEAD), dtype)
@@ -226,7 +227,7 @@ class NnxBag(nnx.Module):
         return self.out(self.table(tokens).mean(1))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_tokens_into_an_embedding(judged, dtype):
     found = judged(wrapped(NnxBag), TOKENS, dtype)
     assert found.wrong == {}, found.causes

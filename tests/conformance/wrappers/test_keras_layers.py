@@ -74,7 +74,7 @@ def cnn(pool=None):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_network_of_images_with_batch_norm_and_dropout(judged, dtype):
     found = judged(wrapped(cnn, inputs=image), CNN, dtype)
     assert found.wrong == {}, found.causes
@@ -185,7 +185,7 @@ def attending():
     return keras.Model(inputs, layers.Dense(10)(x))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_functional_model_with_attention(judged, dtype):
     found = judged(wrapped(attending, inputs=steps), ATTENTION, dtype)
     assert found.wrong == {}, found.causes
@@ -205,7 +205,7 @@ TOKENS = recipe(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_tokens_into_an_embedding(judged, dtype):
     made = [layers.Embedding(27, 4), layers.Flatten(), layers.Dense(3)]
     found = judged(wrapped(made), TOKENS, dtype)

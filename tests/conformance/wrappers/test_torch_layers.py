@@ -67,7 +67,7 @@ def cnn(pool=None):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_network_of_images_with_batch_norm_and_dropout(judged, dtype):
     found = judged(wrapped(cnn, inputs=image), CNN, dtype)
     assert found.wrong == {}, found.causes
@@ -114,7 +114,7 @@ class Tagger(nn.Module):
         return self.out(torch.cat([last[0], last[1]], dim=1))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_stacked_recurrent_layers_and_one_in_both_directions(judged, dtype):
     said = recipe(
         STEPS,
@@ -157,7 +157,7 @@ ATTENTION = recipe(
 )
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_block_of_attention_with_packed_weights(judged, dtype):
     found = judged(wrapped(Block, inputs=steps), ATTENTION, dtype)
     assert found.wrong == {}, found.causes
@@ -221,7 +221,7 @@ class Bag(nn.Module):
         return self.out(self.pool(F.relu(self.read(x))).flatten(1))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_tokens_into_an_embedding(judged, dtype):
     found = judged(wrapped(Bag), TOKENS, dtype)
     assert found.wrong == {}, found.causes
