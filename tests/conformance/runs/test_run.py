@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from conformance.cli import app
 from conformance.verdicts.order import LADDER
 
 LOOKED_AT = tuple(check for check in LADDER if check != "native")  # that one looks at recipes with dropout
@@ -223,9 +225,12 @@ def test_the_environment_is_recorded(place, finished):
         (["run", "--unknown"], "No such option"),
     ],
 )
-def test_bad_usage_ends_with_exit_status_two_and_says_what_is_allowed(place, arguments, message):
-    result = conformance(place, *arguments)
-    assert result.returncode == 2
+def test_bad_usage_ends_with_exit_status_two_and_says_what_is_allowed(place, monkeypatch, arguments, message):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("COLUMNS", "200")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
     assert message in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.stderr
 
