@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from conformance.adapters.guarded import open_session
 from conformance.adapters.registry import available, load
 from conformance.adapters.session import Adapter, State, Training, Unsupported
 from conformance.exchange.checkpoints import Checkpoint, save_checkpoint
+from conformance.exchange.requests import bytes_of, text_of
 from conformance.exchange.worker import Away
 from conformance.problems.preparation import prepare
 from conformance.problems.problem import Problem
@@ -61,9 +60,9 @@ class Elsewhere:
             "recipe": problem.recipe.model_dump(mode="json"), "dtype": problem.dtype.name, "epochs": epochs,
             "checkpoint_epochs": checkpoint_epochs, "file": str(file),
         }  # fmt: skip
-        found = self._process.run(None, {REQUEST: _bytes_of(json.dumps(request))})
+        found = self._process.run(None, {REQUEST: bytes_of(json.dumps(request))})
         if UNSUPPORTED in found:
-            raise Unsupported(_text_of(found[UNSUPPORTED]))
+            raise Unsupported(text_of(found[UNSUPPORTED]))
         return training_from(found)
 
 
@@ -77,12 +76,12 @@ def __getattr__(name: str) -> Callable[[Any], Tensors]:
 
 def answer(here: Here, request: Array) -> Tensors:
     """What a process answers to a request."""
-    asked = json.loads(_text_of(request))
+    asked = json.loads(text_of(request))
     problem = prepare(Recipe.model_validate(asked["recipe"]), asked["dtype"])
     try:
         training = here.begin(problem, asked["epochs"], tuple(asked["checkpoint_epochs"]), Path(asked["file"]))
     except Unsupported as error:
-        return {UNSUPPORTED: _bytes_of(str(error))}
+        return {UNSUPPORTED: bytes_of(str(error))}
     return as_arrays(training)
 
 
@@ -91,23 +90,15 @@ def as_arrays(training: Training) -> Tensors:
     fields = training._asdict()
     absent = [name for name, value in fields.items() if value is None]
     offered = {name: value for name, value in fields.items() if value is not None}
-    return {ABSENT: _bytes_of(json.dumps(absent)), **flatten(offered)}
+    return {ABSENT: bytes_of(json.dumps(absent)), **flatten(offered)}
 
 
 def training_from(arrays: Tensors) -> Training:
     """The inverse of :func:`as_arrays`. (A part that held nothing is not among the arrays.)"""
     tree = unflatten(arrays)
-    absent = json.loads(_text_of(tree.pop(ABSENT)))
+    absent = json.loads(text_of(tree.pop(ABSENT)))
     values: dict[str, Any] = {name: {} for name in _NESTED} | tree
     for name in _BY_EPOCH:
         values[name] = {int(epoch): found for epoch, found in values[name].items()}
     values |= {name: int(values[name]) for name in ("best_epoch", "steps") if name in tree}
     return Training(**values | dict.fromkeys(absent))
-
-
-def _bytes_of(text: str) -> Array:
-    return np.frombuffer(text.encode(), np.uint8)
-
-
-def _text_of(array: Array) -> str:
-    return np.asarray(array, np.uint8).tobytes().decode()

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.recipes import coverage
 from conformance.recipes.components import choose
-from conformance.recipes.moved import HAND_OVER
+from conformance.recipes.moved import DATA_PARALLEL, HAND_OVER
 from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
@@ -363,6 +363,7 @@ SUITES = {
     "layers": _LAYERS,
     "showcases": _SHOWCASES + NETWORK_SHOWCASES,
     "hand_over": HAND_OVER,
+    "data_parallel": DATA_PARALLEL,
 }
 
 SUITE_DESCRIPTIONS = {
@@ -372,6 +373,7 @@ SUITE_DESCRIPTIONS = {
     "layers": "networks of layers: every layer with every formulation of its keywords",
     "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
     "hand_over": "trainings that one implementation begins and another goes on with: every ordered pair of those named",
+    "data_parallel": "trainings whose batches two replicas share, evenly and not, by each framework's own machinery",
 }
 
 

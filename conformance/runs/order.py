@@ -11,6 +11,7 @@ from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
 from conformance.exchange.hand_over import ordered_pairs
 from conformance.exchange.replay import by_short_names
+from conformance.parallel.replicas import on_replicas
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import DTYPES, Recipe
@@ -30,7 +31,10 @@ class Manner(NamedTuple):
     checks: tuple[str, ...]
 
 
-MANNERS = {"hand_over": Manner(ordered_pairs, ("free_running",))}
+MANNERS = {
+    "hand_over": Manner(ordered_pairs, ("free_running",)),
+    "data_parallel": Manner(on_replicas, ("gradients", "free_running")),
+}
 
 
 def plan_of(
