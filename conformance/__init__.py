@@ -103,19 +103,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version()
+        return import_module("conformance.adapters.installation").project_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'conformance' has no attribute {name!r}: must be one of {', '.join(__all__)}")
     return getattr(import_module(f"conformance.{_HOMES[name]}"), name)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # it takes longer than all else here
-
-    try:
-        return version("framework-conformance")
-    except PackageNotFoundError:  # a copy that was never installed
-        return "unknown"
 
 
 def __dir__() -> list[str]:

@@ -30,6 +30,7 @@ ROOMS = (
     {"results"},
     {"reports", "diagnosis"},
     {"exchange"},
+    {"parallel"},
     {"runs", "vectors"},
     {"audit", "ejecting", "identification", "picking", "testing"},
     {"translation"},

@@ -228,6 +228,7 @@ class Guarded(Session):
             checkpoint_statistics=self._by_epoch(
                 method, parts, "checkpoint_statistics", lambda kept: self._tensors(method, kept, "statistics")
             ),
+            steps=self._count(method, parts["steps"]),
         )
 
     @staticmethod
@@ -294,6 +295,13 @@ class Guarded(Session):
             self._complain(f"{method} returned {described(found)} as {part}: must be a dict by epoch")
             return {}
         return {int(epoch): read(value) for epoch, value in found.items() if isinstance(epoch, (int, np.integer))}
+
+    def _count(self, method: str, found: Any) -> int | None:
+        """A number of steps that may be told; None if it is not."""
+        if found is None or isinstance(found, (int, np.integer)):
+            return None if found is None else int(found)
+        self._complain(f"{method} returned {described(found)} as steps: must be an integer")
+        return None
 
     def _complain(self, text: str) -> None:
         self._complaints.append(text)

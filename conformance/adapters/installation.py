@@ -15,6 +15,16 @@ def install_command(extra: str, root: Path = ROOT) -> str:
     return f"pip install '.[{extra}]'" if checkout else f"pip install 'framework-conformance[{extra}]'"
 
 
+def project_version() -> str:
+    """The version of this project; ``unknown`` of a copy that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version  # it takes longer than all else here
+
+    try:
+        return version("framework-conformance")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def installed() -> tuple[str, ...]:
     """Those of the project's own implementations whose framework is installed; none of them is imported."""
     return tuple(name for name, module in FRAMEWORKS.items() if find_spec(module) is not None)

@@ -96,4 +96,5 @@ def training_of(history: Any, arrays: Callable[[Mapping[str, Any]], Tensors]) ->
             for epoch, state in history.checkpoint_states.items()
         },
         checkpoint_statistics={epoch: arrays(found) for epoch, found in history.checkpoint_statistics.items()},
+        steps=int(history.optimizer_state.step),
     )

@@ -14,6 +14,8 @@ from conformance.adapters.session import Adapter
 from conformance.data.wording import nearest, shown
 
 OWN = tuple(FRAMEWORKS)
+JOINT = "-to-"  # between two implementations: the first begins a training, the second goes on with it
+REPLICAS, PLAIN = "-replicas", "-replicas-plain"  # after an implementation whose batches two replicas share
 TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
 ENTRY_POINTS = "conformance.implementations"
 
@@ -28,14 +30,41 @@ def resolve(name: str) -> str:
     """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
     if name in available():
         return available()[name]
+    if pair_named(name):
+        return f"conformance.exchange.hand_over:{name}"
+    if found := replicas_named(name):
+        return f"conformance.parallel.frameworks.{found[0]}:{found[1]}"
     if name.startswith(TRACE):
         return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:
         return name
     raise ValueError(
-        f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())},"
-        f" or package.module:Class, or trace:PATH{nearest(name, available())}"
+        f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())}, or A{JOINT}B of two of"
+        f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH{nearest(name, available())}"
     )
+
+
+def pair_named(name: str) -> tuple[str, str] | None:
+    """The two implementations of a training that is handed over, by its name; None for any other name.
+
+    >>> pair_named("torch-to-jax"), pair_named("torch")
+    (('torch', 'jax'), None)
+    """
+    known = available()
+    pairs = ((first, name.removeprefix(first + JOINT)) for first in known if name.startswith(first + JOINT))
+    return next((pair for pair in pairs if pair[1] in known), None)
+
+
+def replicas_named(name: str) -> tuple[str, str] | None:
+    """The one of the project's own that a name has on replicas, and the adapter's class; None for any other name.
+
+    >>> replicas_named("torch-replicas"), replicas_named("jax-replicas-plain"), replicas_named("numpy-replicas-plain")
+    (('torch', 'Replicas'), ('jax', 'Plain'), None)
+    """
+    for suffix, made, having in ((REPLICAS, "Replicas", OWN), (PLAIN, "Plain", OWN[1:])):
+        if name.removesuffix(suffix) in having and name.endswith(suffix):
+            return name.removesuffix(suffix), made
+    return None
 
 
 def load(target: str) -> Callable[[str], Adapter]:

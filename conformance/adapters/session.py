@@ -33,7 +33,8 @@ class Training(NamedTuple):
     ``validation_costs`` has one value an epoch, or none; ``best_epoch`` counts from 1, 0 without early stopping;
     ``statistics`` are the running averages that training ended with. ``checkpoint_slots`` and
     ``checkpoint_statistics`` are the optimizer's slots and the running averages after the epochs of ``checkpoints``;
-    None where they are not offered.
+    None where they are not offered. ``steps`` is what the optimizer's state counts at the end; None where that is not
+    told.
     """
 
     costs: Array
@@ -47,6 +48,7 @@ class Training(NamedTuple):
     statistics: Tensors
     checkpoint_slots: dict[int, dict[str, Tensors]] | None = None
     checkpoint_statistics: dict[int, Tensors] | None = None
+    steps: int | None = None
 
 
 class TrainingState(NamedTuple):

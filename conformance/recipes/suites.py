@@ -6,6 +6,7 @@ from typing import Any
 
 from conformance.recipes import coverage
 from conformance.recipes.components import choose
+from conformance.recipes.moved import DATA_PARALLEL, HAND_OVER
 from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
@@ -361,6 +362,8 @@ SUITES = {
     "full": _QUICK + _MORE + _SEEN_ELSEWHERE + _ALONE + _PAIRS + _LAYERS,
     "layers": _LAYERS,
     "showcases": _SHOWCASES + NETWORK_SHOWCASES,
+    "hand_over": HAND_OVER,
+    "data_parallel": DATA_PARALLEL,
 }
 
 SUITE_DESCRIPTIONS = {
@@ -369,6 +372,8 @@ SUITE_DESCRIPTIONS = {
     "full": "default, every formulation on its own, every allowed pair (`conformance list coverage`), and layers",
     "layers": "networks of layers: every layer with every formulation of its keywords",
     "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
+    "hand_over": "trainings that one implementation begins and another goes on with: every ordered pair of those named",
+    "data_parallel": "trainings whose batches two replicas share, evenly and not, by each framework's own machinery",
 }
 
 

@@ -1,15 +1,17 @@
 """From what is asked to a plan: names resolved, everything refused that can be refused before it costs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from conformance.adapters.installation import installed
 from conformance.adapters.registry import resolve
 from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
+from conformance.exchange.hand_over import ordered_pairs
 from conformance.exchange.replay import by_short_names
+from conformance.parallel.replicas import on_replicas
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import DTYPES, Recipe
@@ -22,6 +24,19 @@ from conformance.verdicts.order import LADDER
 REPORTS = Path("reports")
 
 
+class Manner(NamedTuple):
+    """How a suite is run unless it is asked for otherwise: with what of the named implementations, and which checks."""
+
+    targets: Callable[[Iterable[str]], list[str]]
+    checks: tuple[str, ...]
+
+
+MANNERS = {
+    "hand_over": Manner(ordered_pairs, ("free_running",)),
+    "data_parallel": Manner(on_replicas, ("gradients", "free_running")),
+}
+
+
 def plan_of(
     recipes: Iterable[Recipe] = (),
     *,
@@ -31,7 +46,7 @@ def plan_of(
     device: str = "cpu",
     output: Path | None = None,
     select: str | None = None,
-    checks: Iterable[str] = LADDER,
+    checks: Iterable[str] | None = None,
     **options: Any,
 ) -> Plan:
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
@@ -39,12 +54,13 @@ def plan_of(
     ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own
     whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
     time. ``dtypes`` are the precisions of all recipes; by default each recipe's own. ``select`` chooses recipes by
-    patterns. ``options`` are other fields of :class:`Plan`; the oracle's cases of
-    earlier runs are taken unless they say otherwise. Raises ValueError, naming the option, or the recipe whose data
-    cannot be had.
+    patterns. ``checks``: by default all, or those of the suite's manner. ``options`` are other fields of :class:`Plan`;
+    the oracle's cases of earlier runs are taken unless they say otherwise. Raises ValueError, naming the option, or the
+    recipe whose data cannot be had.
     """
     choose_all("device", [device], DEVICES)
-    chosen_checks = choose_all("check", checks, LADDER)
+    manner = MANNERS.get(suite or "", Manner(list, LADDER))
+    chosen_checks = choose_all("check", manner.checks if checks is None else checks, LADDER)
     asked = [("file", recipe) for recipe in recipes]
     suites = [suite] if suite is not None else [] if asked else ["default"]
     found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
@@ -55,7 +71,8 @@ def plan_of(
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
     needed: list[str] = [dtype for dtype in DTYPES if any(dtype in recipe.dtypes for recipe in precise)]
-    asked_for = {name: resolve(name) for name in (installed() if implementations is None else implementations)}
+    named = installed() if implementations is None else implementations
+    asked_for = {name: resolve(name) for name in manner.targets(named)}
     targets = by_short_names(asked_for)
     if targets != asked_for:
         options |= {"reuse": False, "kept_cases": False}  # cases are then in the situations of a trace
