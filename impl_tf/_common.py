@@ -440,14 +440,18 @@ class Monitor:
 
     ``validation=(x, y)`` gives a cost, without penalties and in inference mode. ``early_stopping``, of
     ``regularizers``, listens to it: a fresh one for every training. After ``checkpoint_epochs``, which count from 1,
-    parameters are kept. Raises ValueError for ``early_stopping`` without ``validation``, and for what is none of these.
+    parameters are kept. Of every step its cost is recorded, with ``gradient_norms`` the norm of its gradient too, which
+    takes a pass over all gradients. Raises ValueError for ``early_stopping`` without ``validation``, and for what is
+    none of these.
     """
 
     validation: tuple[Any, Any] | None = None
     early_stopping: EarlyStopping | None = None
     checkpoint_epochs: Collection[int] = ()
+    gradient_norms: bool = False
 
     def __post_init__(self) -> None:
+        check_flags(gradient_norms=self.gradient_norms)
         if self.early_stopping is not None and self.validation is None:
             raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
         if self.validation is not None:

@@ -46,8 +46,9 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
-    over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
-    parameters at its end; ``optimizer_state`` is a copy of the optimizer's, by the names of the trained parameters.
+    over all trained parameters, before clipping; empty unless :class:`Monitor` asks) have shape ``(steps,)``;
+    ``checkpoints`` maps an epoch's number to the parameters at its end; ``optimizer_state`` is a copy of the
+    optimizer's, by the names of the trained parameters.
     ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1 (0 without early
     stopping); ``statistics`` are copies of batch norm's running averages. ``checkpoint_states`` and
     ``checkpoint_statistics`` are what the optimizer's state and these were at the checkpoints.
@@ -143,7 +144,8 @@ def train_step(
     update.check_rate(learning_rate)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
-    return _step(model, parameters, _Batch(x, y, masks, example_weights), objective, update, learning_rate)
+    batch = _Batch(x, y, masks, example_weights)
+    return _step(model, parameters, batch, objective, update, learning_rate, with_norm=True)
 
 
 @known_keywords
@@ -206,10 +208,11 @@ def fit(
         for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
-            cost, norm = _step(model, parameters, batch, objective, update, rate)
+            cost, norm = _step(model, parameters, batch, objective, update, rate, monitor.gradient_norms)
             costs.append(cost)
             rates.append(update.optimizer.param_groups[0]["lr"] if rate is None else rate)
-            norms.append(norm)
+            if monitor.gradient_norms:
+                norms.append(norm)
         if epoch + 1 in monitor.checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(model.parameter_dict())
             _, slots = optimizers.named_state(update.optimizer, parameters)
@@ -265,8 +268,12 @@ def _step(
     objective: Objective,
     update: Update,
     learning_rate: float | None,
+    with_norm: bool,
 ) -> Step:
-    """:func:`train_step` of arguments that are checked; ``parameters`` are those that are trained."""
+    """:func:`train_step` of arguments that are checked; ``parameters`` are those that are trained.
+
+    Without its norm it tells None.
+    """
     x, y, masks, example_weights = batch
     update.optimizer.zero_grad()
     data_loss, penalty, values = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
@@ -274,7 +281,7 @@ def _step(
     frozen = update.frozen_layers or update.frozen_biases or x.requires_grad
     cost.backward(inputs=list(parameters.values()) if frozen else None)  # to name them takes the engine longer
     model.update_running_averages(values)
-    norm = _norm([w.grad for w in parameters.values()])
+    norm = _norm([w.grad for w in parameters.values()]) if with_norm else None
     with _at_rate(update.optimizer, learning_rate):
         _change(update, parameters)
     return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
