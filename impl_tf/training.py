@@ -241,7 +241,8 @@ def fit(
     if best is not None:
         _restore(model, *best)
     return History(
-        np.concatenate(costs), np.array(rates), np.concatenate(norms or [[]]), _copies(model.parameter_dict()),
+        np.concatenate(costs), np.array(rates), np.concatenate(norms or [np.array([])]),
+        _copies(model.parameter_dict()),
         update.optimizer.state(), checkpoints, np.array(validation_costs),
         early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()), checkpoint_states,
         checkpoint_statistics,
