@@ -374,6 +374,11 @@ class Tape:
         masks = self.dropout_masks
         check_kind("dropout_masks", masks, (Mapping, type(None)), "None or a mapping of arrays by layer or path")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing, so that all is drawn."""
+        return self.batch_order is None and self.dropout_masks is None and self.augmentation_draws is None
+
     def check(
         self, *, epochs: int, examples: int, augmentations: int, mask_shapes: Mapping[Any, tuple[int, ...]]
     ) -> None:

@@ -7,7 +7,7 @@ the mean.
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,10 +233,12 @@ def fit(
     rates, checkpoints, best = [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
     generator, draws = torch.Generator(x.device), _draws(model, x, batch_size, sampling)
+    alike = sampling.tape.is_empty and not draws  # the batches of all epochs
+    same = list(_batches(generator, model, x, y, batch_size, 0, sampling)) if alike else None
     for epoch in range(epochs):
         if draws:
             generator = _generator(sampling.seed, first_epoch + epoch, x.device)
-        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
+        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling) if same is None else same:
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
             cost, norm = _step(made_of, batch, rate)
@@ -305,8 +307,11 @@ def _step(training: _Training, batch: _Batch, learning_rate: float | None) -> St
     norm = _norm([w.grad for w in parameters.values()]) if with_norm else None
     if update.clipping is not None:
         _clip(parameters, update.clipping)
-    with nullcontext() if learning_rate is None else _at_rate(update.optimizer, learning_rate):
+    if learning_rate is None:
         update.optimizer.step()
+    else:
+        with _at_rate(update.optimizer, learning_rate):
+            update.optimizer.step()
     if update.constraint is not None:
         _constrain(parameters, update.constraint)
     return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
