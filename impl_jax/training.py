@@ -65,11 +65,12 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean, over
-    all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``checkpoints`` maps an epoch's
-    number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch``
-    counts from 1 (0 without early stopping); ``statistics`` are batch norm's running averages. With ``optimizer_state``
-    (an ``optimizers.OptimizerState``; of one of optax's own optimizers, optax's own) and these training can go on;
-    ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
+    all trained parameters, before clipping; empty unless :class:`Monitor` asks) are NumPy arrays of shape ``(steps,)``;
+    ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty
+    without validation; ``best_epoch`` counts from 1 (0 without early stopping); ``statistics`` are batch norm's running
+    averages. With ``optimizer_state`` (an ``optimizers.OptimizerState``; of one of optax's own optimizers, optax's own)
+    and these training can go on; ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the
+    checkpoints.
     """
 
     costs: NDArray
@@ -215,7 +216,7 @@ def fit(
     update = Update.of(optimizer, OPTIMIZER)
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
-    step = _Step(_Cost.of(model, loss), update.without_schedule())
+    step = _Step(_Cost.of(model, loss), update.without_schedule(), monitor.gradient_norms)
     state = start(model, parameters, update, resume=resume)
     x, y = _batch(model, state.parameters, x, y)
     step.cost.check_batch(x, y)
@@ -289,10 +290,14 @@ class _Cost:
 
 @dataclass(frozen=True)
 class _Step:
-    """All of a training step that is no array, for ``jit`` to take as static; the update has no schedule."""
+    """All of a training step that is no array, for ``jit`` to take as static; the update has no schedule.
+
+    ``with_norm``: whether it tells the norm of the gradient, or None.
+    """
 
     cost: _Cost
     update: Update
+    with_norm: bool = True
 
     def __call__(self, state: State, batch: Any, masks: Any, rate: Any) -> tuple[State, Step]:
         """The state after a step on ``batch``: inputs, targets, and example weights or None."""
@@ -306,7 +311,7 @@ class _Step:
 
         (total, (*_, values)), gradients = jax.value_and_grad(cost, has_aux=True)(trained)
         statistics = self.cost.model.updated_statistics(state.statistics, values)
-        norm = optax.tree.norm(gradients)
+        norm = optax.tree.norm(gradients) if self.with_norm else None
         if update.clipping is not None:
             gradients = update.clipping(gradients)
         optimizer = optax.with_extra_args_support(update.optimizer)
@@ -437,8 +442,10 @@ def _tape(passes: _Passes, tape: Tape, first: int, end: int) -> tuple[Any, Any, 
 
 
 def _joined(curves: Iterable[NDArray], lengths: Iterable[int]) -> NDArray:
-    """The first rows of each, as one curve."""
-    return np.concatenate([rows[:length].ravel() for rows, length in zip(curves, lengths, strict=True)])
+    """The first rows of each, as one curve; nothing of what is None."""
+    return np.concatenate(
+        [np.ravel([] if rows is None else rows[:length]) for rows, length in zip(curves, lengths, strict=True)]
+    )
 
 
 @partial(jax.jit, static_argnames="passes")
@@ -448,7 +455,7 @@ def _train_epochs(
     """``epochs`` passes over the data, none of which waits for the host; ``(state, curves)``.
 
     ``taped`` and ``rates`` are rows, one for each of ``most_epochs`` epochs, and so are the ``curves``, of costs and of
-    gradient norms, ``(most_epochs, steps)``; only the first ``epochs`` of them have a meaning.
+    gradient norms or None, ``(most_epochs, steps)``; only the first ``epochs`` of them have a meaning.
     """
 
     @jax.jit  # traced once for its shapes and its place in the loop
@@ -475,7 +482,7 @@ def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: An
 
     ``data``: inputs, targets, example weights or None; ``drawn``: order ``(m,)`` or None for that of the data, masks by
     layer or path and augmentation draws, in the order of the visits; ``rates: (steps,)``, or None for the optimizer's
-    own. ``curve`` holds costs and gradient norms, each ``(steps,)``.
+    own. ``curve`` holds costs and gradient norms, each ``(steps,)``, or None for the norms.
     """
 
     def one_step(state: State, drawn: Any) -> tuple[State, Step]:

@@ -374,6 +374,11 @@ class Tape:
         masks = self.dropout_masks
         check_kind("dropout_masks", masks, (Mapping, type(None)), "None or a mapping of arrays by layer or path")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing, so that all is drawn."""
+        return self.batch_order is None and self.dropout_masks is None and self.augmentation_draws is None
+
     def check(
         self, *, epochs: int, examples: int, augmentations: int, mask_shapes: Mapping[Any, tuple[int, ...]]
     ) -> None:
@@ -440,14 +445,18 @@ class Monitor:
 
     ``validation=(x, y)`` gives a cost, without penalties and in inference mode. ``early_stopping``, of
     ``regularizers``, listens to it: a fresh one for every training. After ``checkpoint_epochs``, which count from 1,
-    parameters are kept. Raises ValueError for ``early_stopping`` without ``validation``, and for what is none of these.
+    parameters are kept. Of every step its cost is recorded, with ``gradient_norms`` the norm of its gradient too, which
+    takes a pass over all gradients. Raises ValueError for ``early_stopping`` without ``validation``, and for what is
+    none of these.
     """
 
     validation: tuple[Any, Any] | None = None
     early_stopping: EarlyStopping | None = None
     checkpoint_epochs: Collection[int] = ()
+    gradient_norms: bool = False
 
     def __post_init__(self) -> None:
+        check_flags(gradient_norms=self.gradient_norms)
         if self.early_stopping is not None and self.validation is None:
             raise ValueError("validation=None is not allowed with early_stopping: must be (x, y)")
         if self.validation is not None:

@@ -51,12 +51,12 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
-    over all trained parameters, before clipping) are NumPy arrays of shape ``(steps,)``; ``parameters`` are tensors by
-    name; ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``,
-    empty without validation; ``best_epoch`` counts from 1 (0 without early stopping); ``optimizer_state`` is that of
-    the last step, of the trained parameters alone, in NumPy arrays; ``statistics`` are batch norm's running averages,
-    tensors by name. Another :func:`fit` can go on from them: ``resume=history``. ``checkpoint_states`` and
-    ``checkpoint_statistics`` are what the two were at the checkpoints.
+    over all trained parameters, before clipping; empty unless :class:`Monitor` asks) are NumPy arrays of shape
+    ``(steps,)``; ``parameters`` are tensors by name; ``checkpoints`` maps an epoch's number to the parameters at its
+    end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1 (0 without early
+    stopping); ``optimizer_state`` is that of the last step, of the trained parameters alone, in NumPy arrays;
+    ``statistics`` are batch norm's running averages, tensors by name. Another :func:`fit` can go on from them:
+    ``resume=history``. ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
     """
 
     costs: np.ndarray
@@ -205,7 +205,7 @@ def fit(
     compiled = _is_worth_compiling(model, epochs * steps)
     run_epochs = _epochs(
         model, _references(model, update.optimizer), _hashable(objective), update.without_schedule(),
-        tuple(sampling.augmentations), batch_size, compiled,
+        tuple(sampling.augmentations), batch_size, monitor.gradient_norms, compiled,
     )  # fmt: skip
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
     draw = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
@@ -223,10 +223,10 @@ def fit(
         drawn = _drawn_rows(draw, first, end, most_epochs) if _tensors(first_drawn) else first_drawn
         span_rates = _rates(update, end - first, first_step + len(rates), steps)
         epoch_rates = _rows([span_rates[i : i + steps] for i in range(0, len(span_rates), steps)], most_epochs)
-        span_costs, span_norms = run_epochs(x, y, weights, drawn, tf.constant(epoch_rates), tf.constant(end - first))
+        curves = run_epochs(x, y, weights, drawn, tf.constant(epoch_rates), tf.constant(end - first))
         rates.extend(span_rates)
-        costs.append(span_costs.numpy()[: len(span_rates)])
-        norms.append(span_norms.numpy()[: len(span_rates)])
+        for curve, of_span in zip((costs, norms), curves, strict=False):
+            curve.append(of_span.numpy()[: len(span_rates)])
         if end in monitor.checkpoint_epochs:
             checkpoints[end] = _copies(model.parameter_dict())
             checkpoint_states[end] = update.optimizer.state()
@@ -241,7 +241,8 @@ def fit(
     if best is not None:
         _restore(model, *best)
     return History(
-        np.concatenate(costs), np.array(rates), np.concatenate(norms), _copies(model.parameter_dict()),
+        np.concatenate(costs), np.array(rates), np.concatenate(norms or [np.array([])]),
+        _copies(model.parameter_dict()),
         update.optimizer.state(), checkpoints, np.array(validation_costs),
         early_stopping.best_epoch if early_stopping else 0, _copies(model.statistics_dict()), checkpoint_states,
         checkpoint_statistics,
@@ -286,12 +287,14 @@ def _epochs(
     update: Update,
     augmentations: tuple[Augmentation, ...],
     batch_size: int,
+    with_norms: bool,
     compiled: bool,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Several epochs as one function of the data, their draws, the learning rates of their steps and their number.
 
     Draws and rates are rows, one for each epoch that there is room for, ``(most_epochs, ...)``; returned are the costs
     and the gradient norms, of which there are ``most_epochs * steps``, the first ``epochs * steps`` with a meaning.
+    Norms there are none without ``with_norms``.
 
     A ``tf.function`` keeps the variables that it was traced with: ``references`` to them are part of the cache's key,
     and an ``objective`` comes as what can be hashed of it. The optimizer's step count is one of the variables, so that
@@ -309,29 +312,32 @@ def _epochs(
             model, x, y, loss=made, optimizer=update, learning_rate=rates[step], masks=masks, example_weights=weights
         )
 
-    def one_epoch(x, y, weights, drawn, rates, begin, costs, norms):
+    @tf.autograph.experimental.do_not_convert
+    def written(curves, place, made):
+        return tuple(curve.write(place, value) for curve, value in zip(curves, made, strict=False))
+
+    def one_epoch(x, y, weights, drawn, rates, begin, curves):
         full_batches, rest = divmod(x.shape[0], batch_size)
         for step in tf.range(full_batches):
-            cost, norm = one_step(x, y, weights, drawn, rates, step, batch_size)
-            costs, norms = costs.write(begin + step, cost), norms.write(begin + step, norm)
+            curves = written(curves, begin + step, one_step(x, y, weights, drawn, rates, step, batch_size))
         if rest > 0:
-            cost, norm = one_step(x, y, weights, drawn, rates, full_batches, rest)
-            costs, norms = costs.write(begin + full_batches, cost), norms.write(begin + full_batches, norm)
-        return costs, norms
+            made = one_step(x, y, weights, drawn, rates, full_batches, rest)
+            curves = written(curves, begin + full_batches, made)
+        return curves
 
     def run_epochs(x, y, weights, drawn, rates, epochs):
         rows, steps = rates.shape
-        costs = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
-        norms = tf.TensorArray(model.dtype, size=rows * steps, element_shape=())
+        number = 2 if with_norms else 1
+        curves = tuple(tf.TensorArray(model.dtype, rows * steps, element_shape=()) for _ in range(number))
         if rows == 1:  # no loop of one, which would be traced all the same
-            costs, norms = one_epoch(x, y, weights, _row(drawn, 0), rates[0], 0, costs, norms)
-            return costs.stack(), norms.stack()
+            curves = one_epoch(x, y, weights, _row(drawn, 0), rates[0], 0, curves)
+            return tuple(curve.stack() for curve in curves)
         epoch = tf.constant(0)
         while epoch < epochs:  # not over a tf.range, for the length of which XLA would compile anew
             of_epoch = _row(drawn, epoch)
-            costs, norms = one_epoch(x, y, weights, of_epoch, rates[epoch], epoch * steps, costs, norms)
+            curves = one_epoch(x, y, weights, of_epoch, rates[epoch], epoch * steps, curves)
             epoch += 1
-        return costs.stack(), norms.stack()
+        return tuple(curve.stack() for curve in curves)
 
     # A partial, for of functions of one code TensorFlow warns that they are traced again and again.
     made_of = functools.partial(run_epochs)

@@ -10,12 +10,25 @@ is ``sum_i w_i loss_i / sum_i w_i``, as in ``F.cross_entropy(weight=..., reducti
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ._common import check_decay
+
+
+def _of_labels(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss after a look at the values of the labels, which waits for the device; ``__wrapped__`` takes none."""
+
+    @wraps(loss)
+    def checked(outputs: Tensor, labels: Tensor, *given: Any, **options: Any) -> Tensor:
+        _check_labels(outputs, labels)
+        return loss(outputs, labels, *given, **options)
+
+    return checked
 
 
 def binary_cross_entropy(
@@ -36,11 +49,15 @@ def binary_cross_entropy(
     to 0; its ``pos_weight`` is the class weight of 1 alone.
     """
     y = _smoothed_binary(logits, targets, label_smoothing)
-    per_output = -y * F.logsigmoid(logits) - (1 - y) * F.logsigmoid(-logits)
+    if label_smoothing or targets.is_floating_point():
+        per_output = -torch.lerp(F.logsigmoid(-logits), F.logsigmoid(logits), y)
+    else:  # of 0 and 1 one logarithm is enough, and gives the same bits
+        per_output = -F.logsigmoid((2 * y - 1) * logits)
     weights = _binary_weights(targets, logits.dtype, example_weights, class_weights, weight_denominator)
     return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
+@_of_labels
 def categorical_cross_entropy(
     logits: Tensor,
     labels: Tensor,
@@ -56,7 +73,6 @@ def categorical_cross_entropy(
     ``F.cross_entropy`` with three of its habits taken away: it silently skips the label -100, a floating-point target
     means class probabilities to it, and its class weights go inside the smoothing's sum over the classes.
     """
-    _check_labels(logits, labels)
     check_decay("label_smoothing", label_smoothing)
     per_example = F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=label_smoothing)
     weights = _class_weights(labels, logits.shape[1], logits.dtype, example_weights, class_weights, weight_denominator)
@@ -85,6 +101,7 @@ def binary_cross_entropy_from_probabilities(
     return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
+@_of_labels
 def categorical_cross_entropy_from_probabilities(
     probabilities: Tensor,
     labels: Tensor,
@@ -99,7 +116,6 @@ def categorical_cross_entropy_from_probabilities(
     ``probabilities``: ``(m, K)``, not normalised again; ``labels``: ``(m,)``. ``F.nll_loss`` takes their logarithms.
     Raises ValueError unless ``0 < clip < 1/2``.
     """
-    _check_labels(probabilities, labels)
     log_q = _clip(probabilities, clip).log()
     weights = _class_weights(
         labels, probabilities.shape[1], probabilities.dtype, example_weights, class_weights, weight_denominator
@@ -198,7 +214,7 @@ def _smoothed_binary(logits: Tensor, targets: Tensor, label_smoothing: float) ->
 def _over_outputs(per_output: Tensor, reduction: str) -> Tensor:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"output_reduction={reduction!r} is not allowed: must be 'sum' or 'mean'")
-    summed = per_output.sum(dim=1)
+    summed = per_output.sum(dim=1) if per_output.shape[1] > 1 else per_output.squeeze(1)
     return summed / per_output.shape[1] if reduction == "mean" else summed
 
 

@@ -118,6 +118,11 @@ class DenseNetwork(Model):
         return len(self.layer_sizes) - 1
 
     @property
+    def outputs(self) -> int:  # type: ignore[override]
+        """Number of logits, ``n_L``."""
+        return self.layer_sizes[-1]
+
+    @property
     def logits_name(self) -> str:
         """``"ZL"``."""
         return f"Z{self.depth}"

@@ -32,9 +32,13 @@ OUTPUTS = ("sigmoid", "softmax", "identity", "relu")
 
 
 class Model(nn.Module, ABC):
-    """What :class:`Network` and ``models.DenseNetwork`` have in common, and training asks of them."""
+    """What :class:`Network` and ``models.DenseNetwork`` have in common, and training asks of them.
+
+    ``output``: what makes outputs of the logits; ``outputs``: the number of logits.
+    """
 
     output: str
+    outputs: int
 
     @property
     @abstractmethod

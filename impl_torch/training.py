@@ -4,8 +4,9 @@ The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or
 the mean.
 """
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from ._common import check_kind, check_training, given_or_default, known_keyword
 from .models import Masks, Model, Tensors
 from .regularizers import Augmentation
 
-PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, of which training makes use
+PENALTY, OPTIMIZER = ("__call__",), ("step", "zero_grad")  # what these have, by which they are known
 Draws = Sequence[Any]  # arrays of NumPy's or tensors
 
 # The bytes at a multiple of which PyTorch lets a tensor begin; the last digit of a product may depend on where its
@@ -46,8 +47,9 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
-    over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
-    parameters at its end; ``optimizer_state`` is a copy of the optimizer's, by the names of the trained parameters.
+    over all trained parameters, before clipping; empty unless :class:`Monitor` asks) have shape ``(steps,)``;
+    ``checkpoints`` maps an epoch's number to the parameters at its end; ``optimizer_state`` is a copy of the
+    optimizer's, by the names of the trained parameters.
     ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1 (0 without early
     stopping); ``statistics`` are copies of batch norm's running averages. ``checkpoint_states`` and
     ``checkpoint_statistics`` are what the optimizer's state and these were at the checkpoints.
@@ -64,6 +66,31 @@ class History(NamedTuple):
     statistics: Tensors
     checkpoint_states: dict[int, optimizers.OptimizerState]
     checkpoint_statistics: dict[int, Tensors]
+
+
+class _Cost(NamedTuple):
+    """What a cost is made of; ``loss`` is the objective's, ``averages``: whether running averages need the values."""
+
+    model: Model
+    objective: Objective
+    loss: Callable[..., Tensor]
+    averages: bool
+
+    @classmethod
+    def of(cls, model: Model, objective: Objective) -> "_Cost":
+        return cls(model, objective, losses.LOSSES[objective.loss], bool(model.statistics_dict()))
+
+
+class _Training(NamedTuple):
+    """What the steps of a training have in common.
+
+    ``parameters`` are those that are trained; ``with_norm``: whether a step tells the norm of its gradient, or None.
+    """
+
+    cost: _Cost
+    parameters: Mapping[str, torch.nn.Parameter]
+    update: Update
+    with_norm: bool
 
 
 class _Batch(NamedTuple):
@@ -98,7 +125,8 @@ def loss_and_gradients(
     variables: Tensors = dict(model.parameter_dict())
     if input_gradient and x.is_floating_point():
         x = variables["A0"] = x.detach().requires_grad_()
-    data_loss, penalty, _ = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
+    batch = _Batch(x, y, masks, example_weights)
+    data_loss, penalty, _ = _data_loss_and_penalty(_Cost.of(model, objective), batch)
     cost = data_loss + penalty
     gradients = torch.autograd.grad(cost, list(variables.values()))
     penalty = torch.as_tensor(penalty, dtype=cost.dtype, device=cost.device)
@@ -143,7 +171,8 @@ def train_step(
     update.check_rate(learning_rate)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
-    return _step(model, parameters, _Batch(x, y, masks, example_weights), objective, update, learning_rate)
+    made_of = _Training(_Cost.of(model, objective), parameters, update, with_norm=True)
+    return _step(made_of, _Batch(x, y, masks, example_weights), learning_rate)
 
 
 @known_keywords
@@ -189,8 +218,12 @@ def fit(
     sampling = given_or_default("sampling", sampling, Sampling)
     monitor = given_or_default("monitor", monitor, Monitor)
     sampling.check(epochs=epochs, examples=len(x), mask_shapes=model.mask_shapes)
+    y = _looked_at(model, objective, y, sampling.example_weights)
     early_stopping = monitor.early_stopping
     parameters = update.trained(model.parameter_dict(), model.depth)
+    cost_of = _Cost.of(model, objective)
+    unseen = cost_of._replace(loss=inspect.unwrap(cost_of.loss))  # does not look at labels, as was done just now
+    made_of = _Training(unseen, parameters, update, monitor.gradient_norms)
     first_step = start(model, update, resume=resume)
     batch_size = batch_size or len(x)
     first_epoch = first_step // math.ceil(len(x) / batch_size)
@@ -200,16 +233,19 @@ def fit(
     rates, checkpoints, best = [], {}, None
     checkpoint_states, checkpoint_statistics = {}, {}
     generator, draws = torch.Generator(x.device), _draws(model, x, batch_size, sampling)
+    alike = sampling.tape.is_empty and not draws  # the batches of all epochs
+    same = list(_batches(generator, model, x, y, batch_size, 0, sampling)) if alike else None
     for epoch in range(epochs):
         if draws:
             generator = _generator(sampling.seed, first_epoch + epoch, x.device)
-        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
+        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling) if same is None else same:
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
-            cost, norm = _step(model, parameters, batch, objective, update, rate)
+            cost, norm = _step(made_of, batch, rate)
             costs.append(cost)
             rates.append(update.optimizer.param_groups[0]["lr"] if rate is None else rate)
-            norms.append(norm)
+            if monitor.gradient_norms:
+                norms.append(norm)
         if epoch + 1 in monitor.checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(model.parameter_dict())
             _, slots = optimizers.named_state(update.optimizer, parameters)
@@ -258,35 +294,42 @@ def _start(
     return 0 if optimizer_state is None else int(optimizer_state.step)
 
 
-def _step(
-    model: Model,
-    parameters: Mapping[str, torch.nn.Parameter],
-    batch: _Batch,
-    objective: Objective,
-    update: Update,
-    learning_rate: float | None,
-) -> Step:
-    """:func:`train_step` of arguments that are checked; ``parameters`` are those that are trained."""
-    x, y, masks, example_weights = batch
-    update.optimizer.zero_grad()
-    data_loss, penalty, values = _data_loss_and_penalty(model, objective, x, y, masks, example_weights)
+def _step(training: _Training, batch: _Batch, learning_rate: float | None) -> Step:
+    """:func:`train_step` of arguments that are checked."""
+    (model, objective, _, averages), parameters, update, with_norm = training
+    _forget_gradients(update.optimizer)
+    data_loss, penalty, values = _data_loss_and_penalty(training.cost, batch)
     cost = data_loss + penalty if objective.penalties else data_loss
-    frozen = update.frozen_layers or update.frozen_biases or x.requires_grad
+    frozen = update.frozen_layers or update.frozen_biases or batch.x.requires_grad
     cost.backward(inputs=list(parameters.values()) if frozen else None)  # to name them takes the engine longer
-    model.update_running_averages(values)
-    norm = _norm([w.grad for w in parameters.values()])
-    with _at_rate(update.optimizer, learning_rate):
-        _change(update, parameters)
+    if averages:
+        model.update_running_averages(values)
+    norm = _norm([w.grad for w in parameters.values()]) if with_norm else None
+    if update.clipping is not None:
+        _clip(parameters, update.clipping)
+    if learning_rate is None:
+        update.optimizer.step()
+    else:
+        with _at_rate(update.optimizer, learning_rate):
+            update.optimizer.step()
+    if update.constraint is not None:
+        _constrain(parameters, update.constraint)
     return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
 
 
+def _forget_gradients(optimizer: optim.Optimizer) -> None:
+    """As ``zero_grad``, which takes longer than a small step, for it can be profiled."""
+    for group in optimizer.param_groups:
+        for w in group["params"]:
+            w.grad = None
+
+
 @contextmanager
-def _at_rate(optimizer: optim.Optimizer, learning_rate: float | None) -> Iterator[None]:
-    """The learning rate of all groups is this, if one is given; they are what they were, once this is left."""
+def _at_rate(optimizer: optim.Optimizer, learning_rate: float) -> Iterator[None]:
+    """The learning rate of all groups is this; they are what they were, once this is left."""
     rates = [group["lr"] for group in optimizer.param_groups]
-    if learning_rate is not None:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
     try:
         yield
     finally:
@@ -311,22 +354,21 @@ def _draws(model: Model, x: Tensor, batch_size: int, sampling: Sampling) -> bool
     return any(drawn)
 
 
-def _data_loss_and_penalty(
-    model: Model,
-    objective: Objective,
-    x: Tensor,
-    y: Tensor,
-    masks: Masks | None,
-    example_weights: Tensor | None,
-) -> tuple[Tensor, Any, Tensors]:
-    """The one place where a training cost is computed: its two parts, and the values of the layers."""
-    if len(x) == 0:
+def _data_loss_and_penalty(cost: _Cost, batch: _Batch) -> tuple[Tensor, Any, Tensors]:
+    """The one place where a training cost is computed: its two parts, and the values that averages need, or logits."""
+    model, objective, loss, averages = cost
+    x, y, masks, example_weights = batch
+    examples = x.shape[0]
+    if examples == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}: must hold at least one example")
-    values = model.layer_values(x, masks, training=True)
+    if averages:
+        values = model.layer_values(x, masks, training=True)
+    else:
+        values = {model.logits_name: model.forward(x, masks, training=True)}
     outputs = _outputs(model, values[model.logits_name], objective.loss)
-    per_example = losses.LOSSES[objective.loss](outputs, y, example_weights, **objective.loss_options)
+    per_example = loss(outputs, y, example_weights, **objective.loss_options)
     weights = model.weights() if objective.penalties else []
-    penalty = sum(penalty(weights, len(x)) for penalty in objective.penalties)
+    penalty = sum(penalty(weights, examples) for penalty in objective.penalties)
     return _reduced(objective, per_example), penalty, values
 
 
@@ -348,32 +390,45 @@ def _validation_cost(model: Model, objective: Objective, validation: tuple[Tenso
 
 
 @torch.no_grad()
-def _change(update: Update, parameters: Mapping[str, Any]) -> None:
-    """Clip the gradients, let the optimizer step, constrain the parameters."""
-    if update.clipping is not None:
-        for name, gradient in update.clipping({name: w.grad for name, w in parameters.items()}).items():
-            parameters[name].grad = gradient
-    update.optimizer.step()
-    if update.constraint is not None:
-        for name, constrained in update.constraint(parameters).items():
-            parameters[name].copy_(constrained)
+def _looked_at(model: Model, objective: Objective, y: Tensor, weights: Any) -> Tensor:
+    """All targets, at which the loss looks once: no step does, which would wait for the device.
+
+    Those of binary cross-entropy are integers then, if all are 0 or 1: the loss of such takes half of the time.
+    """
+    dtype = next((w.dtype for w in model.parameters()), None)
+    outputs = torch.zeros(len(y), model.outputs, dtype=dtype, device=y.device)
+    losses.LOSSES[objective.loss](outputs, y, weights, **objective.loss_options)
+    whole = objective.loss == "binary_cross_entropy" and bool(((y == 0) | (y == 1)).all())
+    return y.to(torch.uint8) if whole else y
+
+
+@torch.no_grad()
+def _clip(parameters: Mapping[str, Any], clipping: Callable[[Tensors], Tensors]) -> None:
+    for name, gradient in clipping({name: w.grad for name, w in parameters.items()}).items():
+        parameters[name].grad = gradient
+
+
+@torch.no_grad()
+def _constrain(parameters: Mapping[str, Any], constraint: Callable[[Tensors], Tensors]) -> None:
+    for name, constrained in constraint(dict(parameters)).items():
+        parameters[name].copy_(constrained)
 
 
 def _batches(
     generator: torch.Generator, model: Model, x: Tensor, y: Tensor, batch_size: int, epoch: int, sampling: Sampling
 ) -> Iterator[_Batch]:
     """The batches of an epoch, each with its inputs augmented, and with the masks and draws of this epoch."""
-    tape, weights = sampling.tape, sampling.example_weights
+    examples, tape, weights = len(x), sampling.tape, sampling.example_weights
     weights = None if weights is None else _tensor(weights, x.device)
-    order = _order(generator, len(x), batch_size, tape.batch_order, epoch)
-    epoch_masks = _epoch_masks(generator, model, len(x), tape.dropout_masks, epoch)
+    order = _order(generator, examples, batch_size, tape.batch_order, epoch)
+    epoch_masks = _epoch_masks(generator, model, examples, tape.dropout_masks, epoch)
     draws = _epoch_draws(generator, sampling.augmentations, x.shape, tape.augmentation_draws, epoch)
     if order is not None and batch_size * x[0].nbytes % ALIGNMENT:
         x, y = _taken(x, order), _taken(y, order)
         weights, order = None if weights is None else _taken(weights, order), None
-    for start in range(0, len(x), batch_size):
+    for start in range(0, examples, batch_size):
         places = slice(start, start + batch_size)
-        rows = order[places] if order is not None else places
+        rows = order[places] if order is not None else None if batch_size >= examples else places
         yield _Batch(
             augment(_taken(x, rows), sampling.augmentations, [drawn[places] for drawn in draws]), _taken(y, rows),
             {layer: mask[places] for layer, mask in epoch_masks.items()},
@@ -381,8 +436,10 @@ def _batches(
         )  # fmt: skip
 
 
-def _taken(array: Tensor, rows: Tensor | slice) -> Tensor:
-    """These rows of an array; ``index_select`` copies whole ones, and so is faster than an index."""
+def _taken(array: Tensor, rows: Tensor | slice | None) -> Tensor:
+    """These rows of an array, None: all; ``index_select`` copies whole ones, and so is faster than an index."""
+    if rows is None:
+        return array
     return array[rows] if isinstance(rows, slice) else array.index_select(0, rows)
 
 

@@ -66,8 +66,9 @@ class History(NamedTuple):
     """What :func:`fit` returns: one value a step, and what training ended with.
 
     ``costs`` (penalties included, before the step's update), ``learning_rates`` and ``gradient_norms`` (Euclidean,
-    over all trained parameters, before clipping) have shape ``(steps,)``; ``checkpoints`` maps an epoch's number to the
-    parameters at its end. ``validation_costs``: ``(epochs,)``, empty without validation; ``best_epoch`` counts from 1
+    over all trained parameters, before clipping; empty unless :class:`Monitor` asks) have shape ``(steps,)``;
+    ``checkpoints`` maps an epoch's number to the parameters at its end. ``validation_costs``: ``(epochs,)``, empty
+    without validation; ``best_epoch`` counts from 1
     (0 without early stopping); ``optimizer_state`` is that of the last step, of the trained parameters alone;
     ``statistics`` are batch norm's running averages. Another :func:`fit` can go on from them: ``resume=history``.
     ``checkpoint_states`` and ``checkpoint_statistics`` are what the two were at the checkpoints.
@@ -215,7 +216,7 @@ def train_step(
     state.check_optimizer(update.optimizer)
     update.check_rate(learning_rate)
     rate = update.optimizer.learning_rate if learning_rate is None else learning_rate
-    return _step(model, state, _Batch(x, y, masks, example_weights), objective, update, rate)
+    return _step(model, state, _Batch(x, y, masks, example_weights), objective, update, rate, with_norm=True)
 
 
 @known_keywords
@@ -288,10 +289,11 @@ def fit(
         for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
-            cost, norm = _step(model, state, batch, objective, update, rate)
+            cost, norm = _step(model, state, batch, objective, update, rate, monitor.gradient_norms)
             costs.append(cost)
             rates.append(rate)
-            norms.append(norm)
+            if monitor.gradient_norms:
+                norms.append(norm)
         if epoch + 1 in monitor.checkpoint_epochs:
             checkpoints[epoch + 1] = _copies(state.parameters)
             checkpoint_states[epoch + 1] = state.optimizer_state
@@ -329,14 +331,16 @@ def augment(x: Array, augmentations: Sequence[Augmentation], draws: Sequence[Arr
     return x
 
 
-def _step(model: Model, state: State, batch: _Batch, objective: Objective, update: Update, rate: float) -> Step:
-    """:func:`train_step` of arguments that are checked."""
+def _step(
+    model: Model, state: State, batch: _Batch, objective: Objective, update: Update, rate: float, with_norm: bool
+) -> Step:
+    """:func:`train_step` of arguments that are checked; without its norm it tells None."""
     x, y, masks, example_weights = batch
     _, data_loss, penalty, values = _backpropagate(
         model, state.parameters, x, y, objective, masks, example_weights, state.buffers(model, len(x)), False
     )
     state.statistics = model.updated_statistics(state.statistics, values)
-    norm = np.sqrt(model.product(state.flat_gradient[None], state.flat_gradient[:, None])[0, 0])
+    norm = _norm(model, state.flat_gradient) if with_norm else None
     if update.clipping is not None:
         _write(update.clipping(state.gradients), state.gradients)
     state.step += 1
@@ -344,6 +348,11 @@ def _step(model: Model, state: State, batch: _Batch, objective: Objective, updat
     if update.constraint is not None:
         _write(update.constraint(state.trained), state.trained)
     return Step(data_loss + penalty, norm)
+
+
+def _norm(model: Model, gradient: Array) -> Any:
+    """Euclidean, of all gradients, which are one vector."""
+    return np.sqrt(model.product(gradient[None], gradient[:, None])[0, 0])
 
 
 def _backpropagate(

@@ -108,6 +108,20 @@ def own_loop(package, objective, update):
     return (*np.transpose(steps), *map(plain, kept))
 
 
+def fit(package, objective, update, monitor=None):
+    """The history of the same training, from the same parameters."""
+    training = package.training
+    if package.in_place:
+        package.begin()
+    held = [] if package.in_place else [package.parameters]
+    tape = training.Tape(batch_order=ORDER, dropout_masks=MASKS)
+    return training.fit(
+        package.model, *held, package.array(X), package.array(Y), loss=objective, optimizer=update, epochs=EPOCHS,
+        batch_size=BATCH, sampling=training.Sampling(example_weights=package.array(WEIGHTS), tape=tape),
+        monitor=monitor,
+    )  # fmt: skip
+
+
 def plain(tensors):
     """NumPy copies."""
     tensors = {name: w.detach() if hasattr(w, "detach") else w for name, w in tensors.items()}
@@ -134,17 +148,25 @@ def test_a_loop_of_one_s_own_is_fit_to_the_bit(name):
     package = Package(name)
     objective, update = package.settings()
     costs, norms, parameters, statistics = own_loop(package, objective, update)
-    training = package.training
-    if package.in_place:
-        package.begin()
-    held = [] if package.in_place else [package.parameters]
-    tape = training.Tape(batch_order=ORDER, dropout_masks=MASKS)
-    history = training.fit(
-        package.model, *held, package.array(X), package.array(Y), loss=objective, optimizer=update, epochs=EPOCHS,
-        batch_size=BATCH, sampling=training.Sampling(example_weights=package.array(WEIGHTS), tape=tape),
-    )  # fmt: skip
+    history = fit(package, objective, update, monitor=package.training.Monitor(gradient_norms=True))
     assert costs.tolist() == history.costs.tolist()
     assert norms.tolist() == history.gradient_norms.tolist()
     for mine, theirs in ((parameters, history.parameters), (statistics, history.statistics)):
         assert mine.keys() == theirs.keys()
         assert all(np.array_equal(w, plain(theirs)[n]) for n, w in mine.items())
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in COMPILED else n for n in PACKAGES])
+@pytest.mark.usefixtures("graphs_as_written")
+def test_norms_are_recorded_where_they_are_asked_for_and_move_no_bit_of_a_training(name):
+    pytest.importorskip({"tf": "tensorflow"}.get(PACKAGES[name], PACKAGES[name]))
+    package = Package(name)
+    objective, update = package.settings()
+    asked = fit(package, objective, update, monitor=package.training.Monitor(gradient_norms=True))
+    ends = plain(asked.parameters)  # copies, for the next training changes the model in place
+    unasked = fit(package, objective, update)
+    assert (asked.gradient_norms.shape, unasked.gradient_norms.shape) == (asked.costs.shape, (0,))
+    assert unasked.costs.tolist() == asked.costs.tolist()
+    assert all(np.array_equal(w, plain(unasked.parameters)[n]) for n, w in ends.items())
+    with pytest.raises(ValueError, match="gradient_norms='yes' is not allowed: must be one of False, True"):
+        package.training.Monitor(gradient_norms="yes")

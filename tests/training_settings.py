@@ -7,12 +7,13 @@ OBJECTIVE = ("loss", "loss_options", "reduction", "penalties")
 UPDATE = ("optimizer", "schedule", "schedule_unit", "clipping", "constraint", "frozen_layers", "frozen_biases")
 TAPE = ("batch_order", "dropout_masks", "augmentation_draws")
 SAMPLING = ("seed", "augmentations", "example_weights")
-MONITOR = ("validation", "early_stopping", "checkpoint_epochs")
+MONITOR = ("validation", "early_stopping", "checkpoint_epochs", "gradient_norms")
 PROGRESS = ("optimizer_state", "statistics")
 
 
 def fit_with(training: ModuleType, *given: Any, **settings: Any) -> Any:
-    """``training.fit`` of a package with ``settings``."""
+    """``training.fit`` of a package with ``settings``; gradient norms are recorded where these do not say."""
+    settings.setdefault("gradient_norms", True)
     tape = training.Tape(**_taken(settings, TAPE))
     groups = {
         "loss": training.Objective(**_taken(settings, OBJECTIVE)),

@@ -75,6 +75,7 @@ class Parts:
                 None if validation is None else tuple(map(arrays, validation)),
                 recipe.build_early_stopping(self._regularizers),
                 checkpoint_epochs,
+                gradient_norms=True,
             ),
         }
 
