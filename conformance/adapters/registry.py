@@ -15,6 +15,7 @@ from conformance.data.wording import nearest, shown
 
 OWN = tuple(FRAMEWORKS)
 TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
+FILE = ".py"  # after the path of a file that `conformance eject` wrote, which is one too
 ENTRY_POINTS = "conformance.implementations"
 
 
@@ -25,17 +26,38 @@ def available() -> dict[str, str]:
 
 
 def resolve(name: str) -> str:
-    """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
+    """The ``module:Class`` of an implementation named on the command line.
+
+    Raises ValueError for an unknown name, and a file that is not there.
+    """
     if name in available():
         return available()[name]
     if name.startswith(TRACE):
         return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:
         return name
+    if is_file(name):
+        if not Path(name).is_file():
+            raise ValueError(f"implementation={shown(name)} is not allowed: there is no such file")
+        return f"conformance.wrappers.files:{Path(name).resolve()}"
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())},"
-        f" or package.module:Class, or trace:PATH{nearest(name, available())}"
+        f" or package.module:Class, or trace:PATH, or an ejected FILE.py{nearest(name, available())}"
     )
+
+
+def is_file(name: str) -> bool:
+    """Whether an implementation is named by an ejected file.
+
+    >>> is_file("mine/my_model.py"), is_file("mine.my_model:subject")
+    (True, False)
+    """
+    return name.endswith(FILE) and ":" not in name
+
+
+def called(name: str) -> str:
+    """What an implementation is called in a run: a file by its name without its folder."""
+    return Path(name).name if is_file(name) else name
 
 
 def load(target: str) -> Callable[[str], Adapter]:
