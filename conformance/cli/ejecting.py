@@ -22,8 +22,8 @@ def eject(
     framework: Annotated[str, typer.Argument(help="numpy, torch, tf or jax.")],
     component: Annotated[
         str | None,
-        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, penalty, clipping or constraint, "
-                            "keywords are options, as --epsilon-position inside_root."),
+        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, normalisation, or a regularizer of "
+                            "any kind; keywords are options, as --epsilon-position inside_root."),
     ] = None,
     recipe: Annotated[
         list[str] | None, typer.Option(help="A recipe's name, or a file, in the place of COMPONENT; may be repeated.")

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conformance.adapters.session import State
+from conformance.adapters.tf import graphs_optimized
 from conformance.problems.problem import Problem
 from conformance.problems.tape import Tape
 from conformance.problems.tensors import Array, Masks, Tensors
@@ -91,7 +92,7 @@ class Session(FileSession):
 
             return run
 
-        with changed(self.module, compiled_epoch=compiled):
+        with changed(self.module, compiled_epoch=compiled), graphs_optimized():
             x, y = tf.constant(problem.train_x), tf.constant(problem.train_y)
             history = self.module.fit(model, x, y, **given)
         return history, Snapshot(arrays(model.parameters), {}, _statistics(model))

@@ -84,4 +84,5 @@ def test_every_ejected_file_passes_every_check_of_its_recipe(framework, recipe, 
         name = f"{recipe.name.replace('-', '_')}_{dtype}_{framework}"
         found = judged(adapter(text, tmp_path, name), recipe, dtype)
         assert found.wrong == {}, found.causes
-        assert {"loss", "gradients", "update", "teacher_forced", "free_running"} <= set(found.of("pass"))
+        goes_on = recipe.fit == "in_halves"  # which a file does not offer
+        assert LEARNING | {"loss", "gradients"} <= set(found.of("pass")) | ({"free_running"} if goes_on else set())
