@@ -17,6 +17,7 @@ OWN = tuple(FRAMEWORKS)
 JOINT = "-to-"  # between two implementations: the first begins a training, the second goes on with it
 REPLICAS, PLAIN = "-replicas", "-replicas-plain"  # after an implementation whose batches two replicas share
 TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
+FILE = ".py"  # after the path of a file that `conformance eject` wrote, which is one too
 ENTRY_POINTS = "conformance.implementations"
 
 
@@ -27,7 +28,10 @@ def available() -> dict[str, str]:
 
 
 def resolve(name: str) -> str:
-    """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
+    """The ``module:Class`` of an implementation named on the command line.
+
+    Raises ValueError for an unknown name, and a file that is not there.
+    """
     if name in available():
         return available()[name]
     if pair_named(name):
@@ -38,9 +42,13 @@ def resolve(name: str) -> str:
         return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:
         return name
+    if is_file(name):
+        if not Path(name).is_file():
+            raise ValueError(f"implementation={shown(name)} is not allowed: there is no such file")
+        return f"conformance.wrappers.files:{Path(name).resolve()}"
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())}, or A{JOINT}B of two of"
-        f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH{nearest(name, available())}"
+        f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH, or an ejected FILE.py{nearest(name, available())}"
     )
 
 
@@ -65,6 +73,20 @@ def replicas_named(name: str) -> tuple[str, str] | None:
         if name.removesuffix(suffix) in having and name.endswith(suffix):
             return name.removesuffix(suffix), made
     return None
+
+
+def is_file(name: str) -> bool:
+    """Whether an implementation is named by an ejected file.
+
+    >>> is_file("mine/my_model.py"), is_file("mine.my_model:subject")
+    (True, False)
+    """
+    return name.endswith(FILE) and ":" not in name
+
+
+def called(name: str) -> str:
+    """What an implementation is called in a run: a file by its name without its folder."""
+    return Path(name).name if is_file(name) else name
 
 
 def load(target: str) -> Callable[[str], Adapter]:

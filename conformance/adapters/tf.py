@@ -128,7 +128,7 @@ class TfSession(Session):
         start: TrainingState | None = None,
     ) -> Training:  # fmt: skip
         self._set(problem.tape.initial_parameters if start is None else start.parameters)
-        with _graphs_optimized():
+        with graphs_optimized():
             history = training.fit(
                 self.model,
                 problem.train_x,
@@ -196,7 +196,7 @@ class _Stepper:
 
 
 @contextmanager
-def _graphs_optimized() -> Iterator[None]:
+def graphs_optimized() -> Iterator[None]:
     """With TensorFlow's graph optimizer on, as it is by default: training is compiled as a user has it."""
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +22,8 @@ def eject(
     framework: Annotated[str, typer.Argument(help="numpy, torch, tf or jax.")],
     component: Annotated[
         str | None,
-        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, penalty, clipping or constraint, "
-                            "keywords are options, as --epsilon-position inside_root."),
+        typer.Argument(help="An optimizer, loss, activation, schedule, initializer, normalisation, or a regularizer of "
+                            "any kind; keywords are options, as --epsilon-position inside_root."),
     ] = None,
     recipe: Annotated[
         list[str] | None, typer.Option(help="A recipe's name, or a file, in the place of COMPONENT; may be repeated.")
@@ -35,11 +36,15 @@ def eject(
     dtype: Annotated[str | None, typer.Option(help="float64 or float32; by default the first of each recipe.")] = None,
     notebook: Annotated[bool, typer.Option("--notebook", help="A notebook; so is what ends in .ipynb.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Hold each training against the oracle before it is written.")
+    ] = True,
 ) -> None:  # fmt: skip
     """Write a recipe's training, or one component, as a file that needs the framework and nothing of this project.
 
-    It holds what the recipe does and nothing else, and trains on a .npz of yours. Status 2 for bad usage or input, 3
-    where the file could not be written.
+    It holds what the recipe does and nothing else, and trains on a .npz of yours. A training is held against the oracle
+    first, as `conformance check FILE.py` does. Status 1 if some check of it does not pass, and nothing is then written;
+    2 for bad usage or input, 3 where the file could not be checked or written.
     """
     recipes = recipe or []
     options = [argument for argument in (component or "", *context.args) if argument.startswith("--")]
@@ -60,6 +65,10 @@ def eject(
     files = _files(names, output, notebook)
     _require_new(files.values(), force)
     texts = {name: _text(framework, name, component is None, dtype, notebook, keywords) for name in names}
+    if recipes and check:
+        for name in names:
+            plain = _text(framework, name, True, dtype, False, {}) if notebook else texts[name]
+            _hold(plain, name, framework, dtype, aside=output is None)
     if output is None:
         print(texts[names[0]], end="")
         return
@@ -76,7 +85,7 @@ def _files(names: list[str], output: Path | None, notebook: bool) -> dict[str, P
     if len(names) == 1:
         return {names[0]: output}
     suffix = ".ipynb" if notebook else ".py"
-    return {name: output / f"{Path(name).stem.replace('-', '_')}{suffix}" for name in names}
+    return {name: output / f"{_module_name(name)}{suffix}" for name in names}
 
 
 def _text(
@@ -97,6 +106,29 @@ def _text(
         stop(Exit.INCOMPLETE, str(error))
     except (ValueError, DataError) as error:
         stop(Exit.BAD_INPUT, str(error))
+
+
+def _hold(text: str, name: str, framework: str, dtype: str | None, *, aside: bool) -> None:
+    """Check an ejected training and say what came of it; ends the command if it does not pass."""
+    from conformance.recipes.choosing import find
+    from conformance.runs.outcome import BadInput, Incomplete
+    from conformance.testing.checking import check
+
+    recipe = find(name)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"{_module_name(name)}_{framework}.py")
+        file.write_text(text, encoding="utf-8")
+        try:
+            checked = check(str(file), recipe, dtypes=[dtype or recipe.dtypes[0]], output=Path(folder, "run"))
+        except (ValueError, BadInput, Incomplete) as error:
+            stop(Exit.INCOMPLETE, f"{recipe.name} cannot be checked: {error}; --no-check writes it all the same")
+        say(checked.summary, error=aside)
+        if not checked.ok:
+            stop(Exit.NOT_ALL_PASS, "\n".join(["nothing is written", *checked.why]))
+
+
+def _module_name(recipe: str) -> str:
+    return Path(recipe).stem.replace("-", "_")
 
 
 def _keywords(arguments: Iterable[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from conformance.ejecting.program import Program
 from conformance.ejecting.text import Source
 from conformance.ejecting.values import default_of
 from conformance.ejecting.writing import LINE_LENGTH, written
+from conformance.recipes.components import NORMALIZATIONS
 from conformance.recipes.resolving import resolve
 from reference_numpy import activations, initializers, losses, optimizers, regularizers, schedules
 
@@ -24,7 +25,13 @@ _KINDS: dict[str, tuple[str, str, Mapping[str, Callable[..., Any]]]] = {
     "initializer": ("initializers", "initializer", initializers.INITIALIZERS),
     "penalty": ("regularizers", "regularizers", regularizers.PENALTIES),
     "change": ("regularizers", "regularizers", {**regularizers.CLIPPINGS, **regularizers.CONSTRAINTS}),
+    "normalization": ("normalization", "model.normalization", NORMALIZATIONS),
+    "augmentation": ("regularizers", "regularizers", regularizers.AUGMENTATIONS),
+    "dropout": ("regularizers", "regularizers", {"inverted_dropout": regularizers.inverted_dropout}),
+    "stopping": ("regularizers", "regularizers", {"early_stopping": regularizers.early_stopping}),
 }
+# What goes with a component that is of no use without it.
+_BESIDE = {"batch_norm": ("batch_statistics", "running_average"), "inverted_dropout": ("dropout_mask",)}
 COMPONENTS = tuple(name for _, _, table in _KINDS.values() for name in table)
 
 _MAKE = {
@@ -50,12 +57,14 @@ def component(framework: str, name: str, keywords: Mapping[str, Any], command: s
     module, field, table = _KINDS[kind]
     resolved = {key: value for key, value in resolve(field, {"name": name, **keywords}, table).items() if key != "name"}
     root = full_name(module, name)
-    given = {f"{root}.{key}": value for key, value in resolved.items()}
-    roots = [root, *([full_name(framework, "Optimizer")] if kind == "optimizer" and framework != "torch" else [])]
+    own = [root, *(full_name(module, other) for other in _BESIDE.get(name, ()))]
+    given = {f"{each}.{key}": value for each in own for key, value in resolved.items()}
+    kept = [full_name(framework, "Optimizer")] if kind == "optimizer" and framework != "torch" else []
     elementwise = {full_name(framework, "ELEMENTWISE"): name != "lbfgs"}
-    program = Program(Package(framework, {}), roots, given | elementwise, kept=roots[1:])
-    program.text = _with_defaults(program.text, root, resolved)
-    program.chosen[root] = resolved
+    program = Program(Package(framework, {}), [*own, *kept], given | elementwise, kept=kept)
+    for each in own:
+        program.text = _with_defaults(program.text, each, resolved)
+        program.chosen[each] = resolved
     program.modules.add(framework)
     title = f"{name.replace('_', ' ').capitalize()} in {framework}, by framework-conformance"
     made = (
@@ -100,6 +109,8 @@ def _example(framework: str, kind: str, root: str, name: str, keywords: Mapping[
     elif kind == "penalty":
         value = ".value" if framework == "numpy" else ""
         lines = [f"print({root}(){value}([{array('[[1.0, -2.0]]')}], 4))  # of these weights, in a batch of 4 examples"]
+    elif kind in _EXAMPLES:
+        lines = _EXAMPLES[kind](framework, root)
     elif kind == "change":
         lines = [f"print({root}()({{'W1': {array('[[3.0, -4.0], [0.1, 0.2]]')}}}))"]
     else:
@@ -137,3 +148,43 @@ def _steps(framework: str, root: str, keywords: Mapping[str, Any]) -> list[str]:
         "    w = w + step",
         "    print(w)",
     ]
+
+
+def _normalized(framework: str, root: str) -> list[str]:
+    array, module = _MAKE[framework].format, root.partition("__")[0]
+    lines = [f"z, ones, zeros = {array('[[1.0, 2.0], [3.0, 6.0]]')}, {array('[1.0, 1.0]')}, {array('[0.0, 0.0]')}"]
+    if root.endswith("layer_norm"):
+        return [*lines, f"print({root}(z, ones, zeros))"]
+    return [
+        *lines,
+        f"batch = {module}__batch_statistics(z)",
+        f"print({root}(z, ones, zeros, *batch))",
+        f"print({module}__running_average((zeros, ones), batch, len(z)))  # of mean and variance",
+    ]
+
+
+def _augmented(framework: str, root: str) -> list[str]:
+    shape = "" if root.endswith("gaussian_noise") else "(2, 3)"
+    images = _MAKE[framework].format("[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]]")
+    return [
+        f"augmentation = {root}({shape})",
+        f"images = {images}",
+        f"print(augmentation.apply(images, augmentation.draw({_GENERATOR[framework]}, 2, 6)))",
+    ]
+
+
+def _dropped(framework: str, root: str) -> list[str]:
+    activations = _MAKE[framework].format("[[1.0, 2.0, 3.0, 4.0]]")
+    module = root.partition("__")[0]
+    return [f"mask = {module}__dropout_mask({_GENERATOR[framework]}, (1, 4))", f"print({root}({activations}, mask))"]
+
+
+def _stopped(framework: str, root: str) -> list[str]:
+    return [
+        f"monitor = {root}()",
+        "for cost in (1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1):",
+        "    print(cost, monitor.improved(cost), monitor.stop)",
+    ]
+
+
+_EXAMPLES = {"normalization": _normalized, "augmentation": _augmented, "dropout": _dropped, "stopping": _stopped}

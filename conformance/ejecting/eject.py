@@ -21,7 +21,8 @@ def eject(
     Args:
         framework: ``numpy``, ``torch``, ``tf`` or ``jax``, which is read and not imported.
         what: a recipe, its name or its file; or the name of an optimizer, a loss, an activation, a schedule, an
-            initializer, a penalty, a clipping or a constraint.
+            initializer, a normalisation, or a regularizer of any kind: a penalty, a clipping, a constraint, dropout, an
+            augmentation, early stopping.
         dtype: of a recipe: ``float64`` or ``float32``; by default the first that it names.
         notebook: the text of a notebook.
         keywords: of a component; those that are left out have their defaults.

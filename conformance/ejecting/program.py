@@ -12,8 +12,8 @@ from conformance.ejecting.statements import Pruning
 from conformance.ejecting.text import Edit, Source
 from conformance.ejecting.values import Values
 
-# Methods that a framework calls, and so are used although nothing here calls them.
-_CALLED_BY_OTHERS = {"forward", "backward", "step", "train"}
+# Methods that a framework calls, or whoever has a component, and so are used although nothing here calls them.
+_CALLED_BY_OTHERS = {"forward", "backward", "step", "train", "draw", "apply", "improved", "stop"}
 _FULL = re.compile(r"\b_?[a-z][a-z0-9]*(?:_[a-z0-9]+)*__\w+")
 
 

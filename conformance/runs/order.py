@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from conformance.adapters.installation import installed
-from conformance.adapters.registry import resolve
+from conformance.adapters.registry import called, resolve
 from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
 from conformance.exchange.hand_over import ordered_pairs
@@ -51,12 +51,12 @@ def plan_of(
 ) -> Plan:
     """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
 
-    ``implementations`` are names, ``package.module:Class``, or ``trace:PATH``; by default those of the project's own
-    whose framework is installed. ``output`` is a new or empty folder, by default one below ``reports``, named by the
-    time. ``dtypes`` are the precisions of all recipes; by default each recipe's own. ``select`` chooses recipes by
-    patterns. ``checks``: by default all, or those of the suite's manner. ``options`` are other fields of :class:`Plan`;
-    the oracle's cases of earlier runs are taken unless they say otherwise. Raises ValueError, naming the option, or the
-    recipe whose data cannot be had.
+    ``implementations`` are names, ``package.module:Class``, ``trace:PATH`` or an ejected ``FILE.py``; by default those
+    of the project's own whose framework is installed. ``output`` is a new or empty folder, by default one below
+    ``reports``, named by the time. ``dtypes`` are the precisions of all recipes; by default each recipe's own.
+    ``select`` chooses recipes by patterns. ``checks``: by default all, or those of the suite's manner. ``options`` are
+    other fields of :class:`Plan`; the oracle's cases of earlier runs are taken unless they say otherwise. Raises
+    ValueError, naming the option, or the recipe whose data cannot be had.
     """
     choose_all("device", [device], DEVICES)
     manner = MANNERS.get(suite or "", Manner(list, LADDER))
@@ -71,8 +71,11 @@ def plan_of(
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
     needed: list[str] = [dtype for dtype in DTYPES if any(dtype in recipe.dtypes for recipe in precise)]
-    named = installed() if implementations is None else implementations
-    asked_for = {name: resolve(name) for name in manner.targets(named)}
+    asked_for: dict[str, str] = {}
+    for name in manner.targets(installed() if implementations is None else implementations):
+        if called(name) in asked_for and called(name) != name:
+            raise ValueError(f"implementation={name!r} is not allowed: another file is called {called(name)}, too")
+        asked_for[called(name)] = resolve(name)
     targets = by_short_names(asked_for)
     if targets != asked_for:
         options |= {"reuse": False, "kept_cases": False}  # cases are then in the situations of a trace

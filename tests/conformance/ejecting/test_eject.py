@@ -19,6 +19,7 @@ from conformance.ejecting.packages import PACKAGES, Package
 from conformance.problems.preparation import prepare
 from conformance.recipes.choosing import find
 from conformance.recipes.suites import suite
+from reference_numpy import normalization
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,12 +72,15 @@ def train_in_torch(module, problem, start, outputs):
 def train_in_tf(module, problem, start, outputs):
     import tensorflow as tf
 
+    from conformance.adapters.tf import graphs_optimized
+
     model = module.Model(problem.features, outputs, tf.random.Generator.from_seed(problem.recipe.seed))
     drawn = {name: w.numpy() for name, w in model.parameters.items()}
     for name, w in start(drawn).items():
         model.parameters[name].assign(w)
     x, y = tf.constant(problem.train_x), tf.constant(problem.train_y)
-    history = module.fit(model, x, y, **given(problem, tf.constant))
+    with graphs_optimized():  # as they are for a user, and for the package's own
+        history = module.fit(model, x, y, **given(problem, tf.constant))
     return drawn, history, {name: w.numpy() for name, w in model.parameters.items()}
 
 
@@ -181,12 +185,31 @@ def test_a_component_computes_what_it_says(tmp_path):
     assert module.gelu(z).tolist() == gelu(z, approximate=True).tolist()
 
 
+def test_what_a_component_needs_beside_it_goes_with_it(tmp_path):
+    text = eject("numpy", "batch_norm", running_variance="unbiased", momentum=0.8, epsilon=1e-3)
+    module = module_of(text, tmp_path, "ejected_batch_norm")
+    z, ones = np.array([[1.0, 2.0], [3.0, 6.0]]), np.ones(2)
+    batch = module.batch_statistics(z)
+    expected = normalization.batch_norm(z, ones, ones, *batch, epsilon=1e-3)
+    assert module.batch_norm(z, ones, ones, *batch).tolist() == expected.tolist()
+    expected = normalization.running_average((ones, ones), batch, 2, momentum=0.8, running_variance="unbiased")
+    found = module.running_average((ones, ones), batch, 2)
+    assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+
+
+def test_a_component_that_is_an_object_keeps_its_methods(tmp_path):
+    monitor = module_of(eject("numpy", "early_stopping", patience=2), tmp_path, "ejected_stopping").early_stopping()
+    assert [monitor.improved(cost) for cost in (1.0, 0.5, 0.6, 0.5)] == [True, True, False, False]
+    assert (monitor.best_epoch, monitor.stop) == (2, True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("framework", PACKAGES)
 def test_every_component_is_clean_and_its_example_runs(framework, tmp_path):
     needed = {"l2": {"strength": 0.5}, "l1": {"strength": 0.5}, "elastic_net": {"strength": 0.5}}
     limits = {key: {"limit": 1.0} for key in ("clip_by_value", "clip_by_norm", "clip_by_global_norm", "max_norm")}
+    needed |= {"inverted_dropout": {"keep_probability": 0.5}}
     texts = {name: eject(framework, name, **(needed | limits).get(name, {})) for name in COMPONENTS}
     assert [name for name, text in texts.items() if not is_clean(text)] == []
     for name, text in texts.items():

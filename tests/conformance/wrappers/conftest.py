@@ -46,18 +46,18 @@ class Judged(NamedTuple):
         return "\n".join(f"{r.check}: {r.tensor}: {r.cause}" for r in self.records if r.cause)
 
 
-def _prepared(recipe: str, dtype: str) -> Problem:
-    return prepare(Recipe.model_validate(tomllib.loads(recipe)), dtype)
+def _prepared(recipe: str | Recipe, dtype: str) -> Problem:
+    return prepare(recipe if isinstance(recipe, Recipe) else Recipe.model_validate(tomllib.loads(recipe)), dtype)
 
 
 @cache
-def _case(recipe: str, dtype: str) -> tuple[Case, Any]:
+def _case(recipe: str | Recipe, dtype: str) -> tuple[Case, Any]:
     problem = _prepared(recipe, dtype)
     case = build_case(problem, NumpySession(problem.in_float64()))
     return case, floors.measure(case)
 
 
-def _judged(subject: Any, recipe: str, dtype: str = "float64") -> Judged:
+def _judged(subject: Any, recipe: str | Recipe, dtype: str = "float64") -> Judged:
     case, expectations = _case(recipe, dtype)
     session = subject("cpu").session(case.problem)
     context = Context("run", "file", case.problem.recipe, "tested", "1", "cpu", dtype)
@@ -75,5 +75,5 @@ def prepared() -> Any:
 
 @pytest.fixture(scope="session")
 def judged() -> Any:
-    """``judged(subject, recipe as TOML, dtype)``: a subject held against the oracle, with all checks."""
+    """``judged(subject, recipe or its TOML, dtype)``: a subject held against the oracle, with all checks."""
     return _judged
