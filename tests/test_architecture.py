@@ -31,7 +31,7 @@ ROOMS = (
     {"reports", "diagnosis"},
     {"exchange"},
     {"runs", "vectors"},
-    {"audit", "ejecting", "identification", "picking", "testing"},
+    {"audit", "ejecting", "equivalence", "identification", "picking", "testing"},
     {"translation"},
     {"cli"},
 )
