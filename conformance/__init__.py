@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conformance.api import run
     from conformance.ejecting.eject import eject
+    from conformance.equivalence.compare import compare_dialects
+    from conformance.equivalence.compared import DialectsComparison
     from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.identification.identify import identify
     from conformance.picking.pick import pick
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Checked",
     "Comparison",
+    "DialectsComparison",
     "History",
     "PairResult",
     "Picked",
@@ -53,6 +56,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compare_dialects",
     "diff",
     "eject",
     "history",
@@ -78,6 +82,8 @@ _HOMES = {
     "History": "results.history",
     "Recipe": "recipes.recipe",
     "compare": "results.comparison",
+    "DialectsComparison": "equivalence.compared",
+    "compare_dialects": "equivalence.compare",
     "diff": "exchange.pair",
     "eject": "ejecting.eject",
     "history": "results.history",

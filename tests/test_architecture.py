@@ -32,7 +32,7 @@ ROOMS = (
     {"exchange"},
     {"parallel"},
     {"runs", "vectors"},
-    {"audit", "ejecting", "identification", "picking", "testing"},
+    {"audit", "ejecting", "equivalence", "identification", "picking", "testing"},
     {"translation"},
     {"cli"},
 )

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,25 +22,75 @@ commands = typer.Typer()
 
 @commands.command()
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_A RUN_B...", help="Folders of runs; the first is the baseline.")
+    context: typer.Context,
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...",
+            help="Folders of runs; or two dialects, as keras.Adam 'torch.Adam(lr=0.01)'. The first is the baseline.",
+        ),
     ],
     html: Annotated[Path | None, typer.Option(help="Write a page, one file that needs no other.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="Of dialects: a recipe's name, or a file; by default 200 steps on digits.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Of dialects: KEYWORD=VALUE for both, as learning_rate=0.01.")
+    ] = None,
+    same_learning_rate: Annotated[
+        bool, typer.Option("--same-learning-rate", help="Of dialects: the first one's for both, and that alone.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Of dialects: how many.")] = 10,
+    margin: Annotated[
+        float, typer.Option(help="Of dialects: in standard deviations of the first one's results over the seeds.")
+    ] = 1.0,
+    implementation: Annotated[str, typer.Option(help="Of dialects: numpy, torch, tf or jax.")] = "numpy",
+    dtype: Annotated[
+        str | None, typer.Option(help="Of dialects: float32 or float64; by default float32, where the recipe has it.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Of dialects: the curves, a file that ends in .svg, .png or .pdf.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Of dialects: the costs of every seed and step.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Of dialects: seconds that the trainings of one seed may take.")
+    ] = 900.0,
+    memory: Annotated[int, typer.Option(min=0, help="Of dialects: MiB that its process may take; 0: no limit.")] = 0,
 ) -> None:
-    """Hold runs against the first: verdicts that flipped, errors that moved, times, what differs in the environment.
+    """Hold runs against the first; or two dialects: does it matter on a training which of them is taken?
 
-    Status 0 if nothing came to not pass, 1 if something did, 3 if a run lacks something that the other does not lack.
+    Of runs: verdicts that flipped, errors that moved, times, what differs in the environment. Status 0 if nothing came
+    to not pass, 1 if something did, 3 if a run lacks something that the other does not lack.
+
+    Of dialects: both train from the same weights, batches and masks, over several seeds, and the ends are tested for
+    equivalence. Status 0 if they are equivalent, 1 if they are not or it is undecided, 2 for bad usage or input, 3 if
+    the trainings did not come to their end.
     """
-    from conformance.reports.comparison_page import page, result
-    from conformance.results import comparison
+    from conformance.cli import dialects
 
     if html is not None:
         require_file("--html", html)
+    if not dialects.are_meant(sides):
+        dialects.refuse_beside_runs(context, sides)
+        _compare_runs([Path(side) for side in sides], html, as_json=as_json)
+    asked: dict[str, Any] = {
+        "recipe": recipe, "same_learning_rate": same_learning_rate, "seeds": seeds, "margin": margin,
+        "implementation": implementation, "dtype": dtype, "seconds": timeout, "memory": memory * 2**20,
+    }  # fmt: skip
+    dialects.compare(sides, settings or [], asked, dialects.Outputs(html, figure, csv, as_json))
+
+
+def _compare_runs(runs: list[Path], html: Path | None, *, as_json: bool) -> NoReturn:
+    """Compare runs, and end the command with the status that is called for."""
+    from conformance.cli import dialects
+    from conformance.reports.comparison_page import page, result
+    from conformance.results import comparison
+
     try:
         found = comparison.compare(*runs)
     except ValueError as error:
-        stop(Exit.BAD_INPUT, str(error))
+        stop(Exit.BAD_INPUT, f"{error}{dialects.nearest_dialect(list(map(str, runs)))}")
     if as_json:
         print(json.dumps(_comparison_for_json(found), indent=2))
     else:

@@ -1,4 +1,10 @@
-"""Implementations as they are named on the command line: what is refused before anything looks for them."""
+"""Implementations and arguments as they are written on the command line: what is refused before it is looked for."""
+
+import ast
+from collections.abc import Collection
+from typing import Any
+
+import typer
 
 from conformance.adapters.installation import FRAMEWORKS
 from conformance.adapters.registry import TRACE, available
@@ -43,3 +49,29 @@ def brief(error: Exception, target: str = "") -> str:
     """What is wrong with somebody's code, in a line that is not long and names the target."""
     said = one_line(str(error))
     return said if target in said else f"{target}: {said}"
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """An argument and its value, a literal of Python or a word. Raises ValueError for what is none.
+
+    >>> setting("betas=(0.8, 0.9)"), setting("reduction=sum")
+    (('betas', (0.8, 0.9)), ('reduction', 'sum'))
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip().isidentifier():
+        raise ValueError(f"--set {text} is not allowed: must be ARGUMENT=VALUE, as in lr=0.1")
+    try:
+        return name.strip(), ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError):
+        return name.strip(), value.strip()
+
+
+def options_given(context: typer.Context, beside: Collection[str]) -> list[str]:
+    """The options and arguments that stand on the command line, as they are written, but for those ``beside``."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name not in beside and source is not None and source.name == "COMMANDLINE":
+            no = context.params[str(parameter.name)] is False and parameter.secondary_opts
+            given.append((no or parameter.opts)[0])
+    return given

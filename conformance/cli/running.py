@@ -13,7 +13,7 @@ import typer
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.board import Board
 from conformance.cli.display import Exit, plain_progress, say, span, stop, terminal, untold
-from conformance.cli.naming import implementations
+from conformance.cli.naming import implementations, options_given
 from conformance.cli.outputs import require_folder
 from conformance.cli.result import Manner, Result, show_result
 from conformance.data.wording import shown
@@ -72,12 +72,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
 
 def require_alone(option: str, context: typer.Context, beside: Collection[str]) -> None:
     """End the command if another option is given than ``option`` and those that may stand beside it."""
-    given = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if parameter.name not in (option, *beside) and source is not None and source.name == "COMMANDLINE":
-            no = context.params[str(parameter.name)] is False and parameter.secondary_opts
-            given.append((no or parameter.opts)[0])
+    given = options_given(context, beside=(option, *beside))
     if given:
         stop(Exit.BAD_INPUT, f"--{option} and {', '.join(given)} exclude each other: a run goes on as it was begun")
 

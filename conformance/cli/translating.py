@@ -1,8 +1,7 @@
 """``conformance translate``: what a built-in of one framework is in another."""
 
-import ast
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,13 +32,13 @@ def translate(
     Both are run on the same gradients before anything is told, where their frameworks are installed. Status 0 if there
     is code, 1 if it is refused, 2 for bad usage or input, 3 if a process did not come to its end.
     """
-    from conformance.cli.naming import brief
+    from conformance.cli.naming import brief, setting
     from conformance.runs.outcome import BadInput, Incomplete
     from conformance.translation.translate import translate as find
     from conformance.translation.translated import as_dict
 
     try:
-        given = dict(map(_setting, settings or []))
+        given = dict(map(setting, settings or []))
         found = find(name, to=to, settings=given, seconds=timeout, memory=memory * 2**20)
     except (ValueError, BadInput) as error:
         stop(Exit.BAD_INPUT, brief(error))
@@ -47,18 +46,3 @@ def translate(
         stop(Exit.INCOMPLETE, brief(error))
     print(json.dumps(as_dict(found), indent=2) if as_json else found)
     raise typer.Exit(Exit.ALL_PASS if found.found else Exit.NOT_ALL_PASS)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """An argument and its value, a literal of Python or a word. Raises ValueError for what is none.
-
-    >>> _setting("betas=(0.8, 0.9)"), _setting("reduction=sum")
-    (('betas', (0.8, 0.9)), ('reduction', 'sum'))
-    """
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip().isidentifier():
-        raise ValueError(f"--set {text} is not allowed: must be ARGUMENT=VALUE, as in lr=0.1")
-    try:
-        return name.strip(), ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError):
-        return name.strip(), value.strip()

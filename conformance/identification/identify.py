@@ -5,8 +5,9 @@ from collections.abc import Callable
 from conformance.data.wording import listed, nearest, shown
 from conformance.identification import activations, initializers, layers, losses, normalizations, optimizers, schedules
 from conformance.identification.answer import Answer
-from conformance.identification.process import Limits, Questioned
+from conformance.identification.process import Questioned
 from conformance.identification.target import KINDS, parse
+from conformance.runs.answers import Limits
 
 _KINDS: dict[str, Callable[[Questioned], Answer]] = {
     "activation": activations.identify,

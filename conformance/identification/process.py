@@ -1,35 +1,25 @@
 """A target's process from outside: started in a group of its own, asked, watched, and ended with what it started."""
 
-import contextlib
 import queue
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from conformance.identification.exercises import Tensors
 from conformance.identification.worker import ANSWER, REQUEST
-from conformance.runs.limits import LOG_BYTES
-from conformance.runs.outcome import BadInput, Incomplete
+from conformance.runs.answers import Limits, next_message
+from conformance.runs.outcome import BadInput
 from conformance.runs.process import Events, WorkerProcess
 
-LOOK_SECONDS = 0.2  # between two looks at what the process takes
 ANY = "any"  # kind, where none is said
 
 
 class Declined(Exception):
     """The target does not take what it was given; the message says what it said."""
-
-
-class Limits(NamedTuple):
-    """How long an answer may take, and how much memory the process; 0 bytes: any."""
-
-    seconds: float = 300.0
-    memory_bytes: int = 0
 
 
 class TargetProcess(WorkerProcess):
@@ -106,21 +96,4 @@ class Questioned:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _message(self) -> dict[str, Any]:
-        until = time.monotonic() + self.limits.seconds
-        while True:
-            with contextlib.suppress(queue.Empty):
-                _, message = self._events.get(timeout=LOOK_SECONDS)
-                if message is None:
-                    raise Incomplete(f"target {self.target}: its process ended: {self._process.how_it_ended}")
-                return message
-            self._check(until)
-
-    def _check(self, until: float) -> None:
-        if time.monotonic() > until:
-            raise Incomplete(f"target {self.target}: no answer within {self.limits.seconds:g} s")
-        if self.limits.memory_bytes and self._process.memory() > self.limits.memory_bytes:
-            raise Incomplete(
-                f"target {self.target}: took more than {self.limits.memory_bytes / 2**20:.0f} MiB of memory"
-            )
-        if self._process.logged() > LOG_BYTES:
-            raise Incomplete(f"target {self.target}: wrote more than {LOG_BYTES} bytes on its standard error")
+        return next_message(self._process, self._events, self.limits, f"target {self.target}")

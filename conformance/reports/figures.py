@@ -25,6 +25,7 @@ FLOOR, ALLOWANCE, REFERENCE = "#bdbdbd", "#e6e6e6", "#bdbdbd"  # greys: of the b
 # The oracle's line, on which others can be seen.
 WIDE_LINE: dict[str, Any] = {"color": REFERENCE, "linewidth": 3.5, "linestyle": "-", "marker": ""}
 MARKERS = 8  # on a line
+BAND = 0.25  # opacity of what lies about a line
 DECADES_SHOWN = 5  # tick labels of a logarithmic axis
 LAST_DECADE = 150  # up and down: what is beyond is drawn at its end
 MARGIN = 0.2  # of the distance of two ticks of a logarithmic axis, beyond 0 and infinity
@@ -135,6 +136,40 @@ def accuracy(table: pd.DataFrame, implementations: Sequence[str], title: str) ->
         _count_along(panels[-1], "epoch")
         _add_legend(figure, panels[0])
     return figure
+
+
+def over_seeds(table: pd.DataFrame, names: Sequence[str], margin: float, unit: str, title: str) -> Figure:
+    """Two curves with the standard deviation of their seeds, and below them their difference beside a margin.
+
+    ``table``: name, seed, position, value. ``margin``: of the difference at the end, drawn as a band about 0.
+    """
+    first, second = (
+        table[table["name"] == name].pivot(index="position", columns="seed", values="value") for name in names
+    )
+    with styled():
+        figure = Figure(figsize=(WIDTH, 3.4))
+        above, below = figure.subplots(2, sharex=True)
+        for place, (values, look) in enumerate(zip((first, second), mpl.rcParams["axes.prop_cycle"], strict=False)):
+            _draw_band(above, values, names[place], look, place)
+        above.set(title=_wrapped(title), ylabel="cost")
+        below.axhspan(-margin, margin, color=ALLOWANCE, linewidth=0, label="margin")
+        _draw_band(below, second - first, f"{names[1]} - {names[0]}", {"color": "black"})
+        below.set(ylabel="difference")
+        below.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderpad=0)
+        _count_along(below, unit)
+        _add_legend(figure, above)
+    return figure
+
+
+def _draw_band(axes: Axes, values: pd.DataFrame, name: str, look: dict[str, Any], place: int = 0) -> None:
+    """The mean over the seeds, which are the columns, and a band of one standard deviation on either side.
+
+    The markers of lines in another ``place`` stand beside each other.
+    """
+    middle, spread, position = values.mean(axis=1), values.std(axis=1), values.index.to_numpy(float)
+    axes.fill_between(position, middle - spread, middle + spread, color=look["color"], alpha=BAND, linewidth=0)
+    distance = max(2, len(position) // MARKERS)
+    axes.plot(position, middle, label=name, markevery=(place * distance // 2, distance), **look)
 
 
 def _final_accuracy(table: pd.DataFrame, implementations: Sequence[str], title: str) -> Figure:

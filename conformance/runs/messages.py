@@ -58,6 +58,10 @@ class MessageStream:
         """An implementation was timed alone: its import, its first training, and those after it."""
         self._send(kind="timed", **found)
 
+    def trained(self) -> None:
+        """One more seed's trainings are made."""
+        self._send(kind="trained")
+
     def made(self, informative_steps: float, steps: int) -> None:
         """The oracle's case lies in the run's folder."""
         self._send(kind="made", informative_steps=informative_steps, steps=steps)

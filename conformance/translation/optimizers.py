@@ -12,7 +12,16 @@ from conformance.runs.outcome import BadInput
 from conformance.translation.agreement import Agreement, Distance, agreement, distance, steps_of
 from conformance.translation.candidates import BUILTINS, EPSILONS, Candidate, candidates
 from conformance.translation.code import Code, of_a_builtin, of_a_candidate, of_this_project, with_momentum_kept
-from conformance.translation.translated import EXACT, FRAMEWORKS, OURS, REFUSED, Translation
+from conformance.translation.translated import (
+    CONSTANT_RATE,
+    EXACT,
+    FRAMEWORKS,
+    IN_FLOAT32,
+    OURS,
+    PER_STEP,
+    REFUSED,
+    Translation,
+)
 from conformance.translation.trial import Trial
 from reference_numpy.optimizers import OPTIMIZERS
 
@@ -87,6 +96,7 @@ def _exact(source: Source, candidate: Candidate, to: str, trial: Trial) -> Trans
             *_notes(source, candidate, held), *_without_steps(source, candidate, trial),
             *(["the code for a rate that changes divides by it: a rate of 0 is not allowed"] if divides else []),
         ),
+        conditions=tuple(_conditions(candidate, held)),
     )  # fmt: skip
 
 
@@ -117,6 +127,20 @@ def _missing(framework: str) -> str:
     return f"not here: {FRAMEWORKS[framework]} is not installed"
 
 
+def _conditions(candidate: Candidate, held: Agreement | None) -> Iterator[str]:
+    """Under which conditions a built-in is the same."""
+    if _in_few_digits(held):
+        yield IN_FLOAT32
+    if candidate.epsilon:
+        yield PER_STEP
+    if candidate.constant:
+        yield CONSTANT_RATE
+
+
+def _in_few_digits(held: Agreement | None) -> bool:
+    return held is not None and held.single and held.digits["float64"] < MANY_DIGITS
+
+
 def _notes(source: Source, candidate: Candidate, held: Agreement | None) -> Iterator[str]:
     """What is to be known of a built-in that is the same."""
     rounds = held is not None and held.single
@@ -127,7 +151,7 @@ def _notes(source: Source, candidate: Candidate, held: Agreement | None) -> Iter
     if held is not None and not held.in_single:
         yield "in float32 one of the two rounds more than the formula has to"
     if rounds:
-        yield ROUNDED if held and held.digits["float64"] < MANY_DIGITS else ADDED_UP
+        yield ROUNDED if _in_few_digits(held) else ADDED_UP
     own, note = source.formulation.keywords, candidate.form.dialect.note
     of_numbers = note and "weight_decay" not in note and "dampening" not in note
     if of_numbers and (rounds or candidate.form.dialect not in dialects()):  # of a dialect: what it rounds

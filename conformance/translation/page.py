@@ -8,9 +8,8 @@ from typing import NamedTuple
 from conformance.recipes.dialects import dialects
 from conformance.recipes.spelling import forms, written
 from conformance.translation.candidates import BUILTINS
-from conformance.translation.optimizers import ROUNDED
 from conformance.translation.translate import translate
-from conformance.translation.translated import EXACT, FRAMEWORKS, Translation
+from conformance.translation.translated import CONDITIONS, FRAMEWORKS, Translation
 from conformance.translation.trial import Processes, Trial
 
 HISTORY = 5  # pairs that L-BFGS keeps: JAX compiles the hundred of PyTorch's default for minutes
@@ -41,11 +40,7 @@ class Row(NamedTuple):
     @property
     def words(self) -> str:
         """How it is had."""
-        if self.found.outcome != EXACT:
-            return self.found.outcome
-        notes = " ".join(self.found.notes)
-        also = {"in float32": ROUNDED, "per step": "set anew at every step", "constant rate": "velocities"}
-        return ", ".join([EXACT, *(name for name, words in also.items() if words in notes)])
+        return ", ".join([self.found.outcome, *self.found.conditions])
 
 
 def sources(framework: str) -> list[str]:
@@ -84,7 +79,7 @@ def counts(found: list[Row]) -> Iterator[str]:
             own = [row for row in found if (row.framework, row.found.to) == (framework, to)]
             if own:
                 outcomes = Counter(row.found.outcome for row in own)
-                how = [sum(name in row.words for row in own) for name in ("in float32", "per step", "constant rate")]
+                how = [sum(name in row.found.conditions for row in own) for name in CONDITIONS]
                 numbers = [outcomes["exact"], *how, outcomes["ours"], outcomes["refused"]]
                 yield f"| {FRAMEWORKS[framework]} | {FRAMEWORKS[to]} | {' | '.join(map(str, numbers))} |"
     yield ""

@@ -6,10 +6,10 @@ from typing import Any
 
 from conformance.data.wording import nearest, shown
 from conformance.faults.injection import PACKAGES
-from conformance.identification.process import Limits
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults, not_allowed
 from conformance.recipes.dialects import Dialect
 from conformance.recipes.spelling import Call, parse, placed
+from conformance.runs.answers import Limits
 from conformance.translation import calls, functions, optimizers, unknown
 from conformance.translation.code import of_this_project
 from conformance.translation.translated import FRAMEWORKS, Translation

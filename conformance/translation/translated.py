@@ -7,6 +7,10 @@ from typing import Any
 from conformance.adapters.installation import TITLES
 
 EXACT, OURS, REFUSED = "exact", "ours", "refused"
+# How a built-in is the same: up to numbers that one of the two rounds to float32 in float64 too, with a number that is
+# set anew at every step, or as long as the learning rate does not change.
+IN_FLOAT32, PER_STEP, CONSTANT_RATE = "in float32", "per step", "constant rate"
+CONDITIONS = (IN_FLOAT32, PER_STEP, CONSTANT_RATE)
 FRAMEWORKS = {name: TITLES[name] for name in ("torch", "tf", "jax", "numpy")}  # the one without built-ins last
 
 
@@ -15,7 +19,8 @@ class Translation:
     """A built-in of one framework in another.
 
     ``outcome``: ``exact``, ``code`` is a built-in that is the same; ``ours``, it is this project's implementation of
-    the formulation; ``refused``, for ``reason``. ``scheduled``: the code where the learning rate changes, if it is
+    the formulation; ``refused``, for ``reason``. ``conditions``: those of ``CONDITIONS`` under which the code is the
+    same. ``scheduled``: the code where the learning rate changes, if it is
     another. ``digits``: to how many decimal digits the two agreed when both were run, by precision; ``against``: what
     the code was held against, or why it was not run here. ``nearest``: the nearest built-in where none is
     exact, and ``apart`` how far it is, in words.
@@ -34,6 +39,7 @@ class Translation:
     apart: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:

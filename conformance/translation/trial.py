@@ -8,7 +8,8 @@ from conformance.adapters.installation import installed
 from conformance.identification.answer import Answer
 from conformance.identification.exercises import Exercise, Tensors
 from conformance.identification.identify import answered
-from conformance.identification.process import Limits, Questioned
+from conformance.identification.process import Questioned
+from conformance.runs.answers import Limits
 from conformance.translation.calls import MADE
 from conformance.translation.code import MAKE, Code
 

@@ -16,7 +16,7 @@ from conformance.translation.candidates import candidates
 from conformance.translation.code import of_a_builtin, of_this_project
 from conformance.translation.page import rows
 from conformance.translation.translate import translate
-from conformance.translation.translated import EXACT, OURS, REFUSED
+from conformance.translation.translated import CONSTANT_RATE, EXACT, IN_FLOAT32, OURS, PER_STEP, REFUSED
 from conformance.translation.trial import Processes
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -63,7 +63,7 @@ def slow(*case):
 )
 def test_a_built_in_that_is_the_same_is_found_and_agrees(name, to, code):
     found = translate(name, to=to, trial=TRIAL)
-    assert (found.outcome, found.notes) == (EXACT, ())
+    assert (found.outcome, found.notes, found.conditions) == (EXACT, (), ())
     assert found.code.endswith(f"optimizer = {code}")
     assert found.digits["float64"] > 13
     assert found.digits["float32"] > 5.5
@@ -72,7 +72,7 @@ def test_a_built_in_that_is_the_same_is_found_and_agrees(name, to, code):
 @pytest.mark.parametrize(("name", "to"), [("radam", "torch"), slow("torch.RAdam", "jax")])
 def test_an_epsilon_before_the_correction_is_set_at_every_step_by_torch_and_by_optax(name, to):
     found = translate(name, to=to, trial=TRIAL)
-    assert found.outcome == EXACT
+    assert (found.outcome, found.conditions) == (EXACT, (PER_STEP,))
     assert "epsilon" in found.code
     assert found.digits["float64"] > FEWEST["radam"]
     alone = next(note for note in found.notes if "alone" in note)
@@ -82,7 +82,7 @@ def test_an_epsilon_before_the_correction_is_set_at_every_step_by_torch_and_by_o
 def test_a_velocity_with_the_rate_in_it_is_the_same_while_the_rate_is_constant_and_by_other_code_when_it_changes():
     source = "optax.chain(scale_by_learning_rate(learning_rate=0.01), trace(decay=0.9))"
     found = translate(source, to="torch", trial=TRIAL)
-    assert found.outcome == EXACT
+    assert (found.outcome, found.conditions) == (EXACT, (CONSTANT_RATE,))
     assert found.code.endswith("torch.optim.SGD(params, lr=0.01, momentum=0.9)")
     assert 'group["momentum"] =' in found.scheduled
     formulation = formulated(parse(source))
@@ -192,6 +192,5 @@ def test_every_call_in_every_framework_ends_as_a_built_in_or_as_this_projects_ow
         found = list(rows(trial))
     assert {row.found.outcome for row in found} == {EXACT, OURS}
     for row in found:
-        rounded = "in float32" in row.words
-        least = 5.0 if rounded else FEWEST.get(row.found.formulation.partition("(")[0], 13.0)
+        least = 5.0 if IN_FLOAT32 in row.found.conditions else FEWEST.get(row.found.formulation.partition("(")[0], 13.0)
         assert row.found.digits["float64"] > least, row
