@@ -33,6 +33,7 @@ ROOMS = (
     {"runs", "vectors"},
     {"audit", "ejecting", "identification", "picking", "testing"},
     {"translation"},
+    {"atlas"},
     {"cli"},
 )
 

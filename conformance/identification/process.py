@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.identification.exercises import Tensors
+from conformance.identification.interpreter import Interpreter
 from conformance.identification.worker import ANSWER, REQUEST
 from conformance.runs.limits import LOG_BYTES
 from conformance.runs.outcome import BadInput, Incomplete
@@ -26,16 +27,21 @@ class Declined(Exception):
 
 
 class Limits(NamedTuple):
-    """How long an answer may take, and how much memory the process; 0 bytes: any."""
+    """How long an answer may take, how much memory the process (0 bytes: any), and which interpreter it is of."""
 
     seconds: float = 300.0
     memory_bytes: int = 0
+    interpreter: Interpreter = Interpreter()
 
 
 class TargetProcess(WorkerProcess):
     """The worker of a target."""
 
     module = "conformance.identification.worker"
+
+    def __init__(self, target: str, kind: str, scratch: Path, events: Events, interpreter: Interpreter) -> None:
+        self.python, self.environment = interpreter.python, interpreter.environment(scratch)
+        super().__init__("target", target, Path(kind), scratch, scratch / "log", events)
 
 
 class Questioned:
@@ -50,9 +56,7 @@ class Questioned:
         self.scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._events: Events = queue.Queue()
         try:
-            self._process = TargetProcess(
-                "target", target, Path(kind or ANY), self.scratch, self.scratch / "log", self._events
-            )
+            self._process = TargetProcess(target, kind or ANY, self.scratch, self._events, self.limits.interpreter)
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
