@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.atlas.arguments import without_effect
-from conformance.atlas.edges import OF_KIND, loss_near, refused
+from conformance.atlas.edges import OF_KIND, loss_near, said
 from conformance.atlas.entries import Entry, entries, gone, tabled, target_of
 from conformance.atlas.evidence import GONE, TABLED, UNMAPPED, Evidence
 from conformance.atlas.survey import KINDS, Survey, survey
@@ -19,6 +19,7 @@ from conformance.translation.functions import same
 Progress = Callable[[str], None]
 FIRST = ("numpy:abs", "activation")  # what a process is asked for before there is anything
 OTHER_LOSS = "it is none of the catalogue's losses at one example"
+LONGEST = 300  # characters of why nothing is known
 SECONDS = 120.0  # that one answer may take
 
 
@@ -42,10 +43,10 @@ class Collector:
         try:
             return self._measured(entry, plain)
         except BadInput as error:
-            return replace(plain, reason=refused(error).removeprefix("refused: "))
+            return replace(plain, reason=said(error, LONGEST))
         except Incomplete as error:
             self.close()
-            return replace(plain, reason=refused(error).removeprefix("refused: "))
+            return replace(plain, reason=said(error, LONGEST))
 
     def _measured(self, entry: Entry, plain: Evidence) -> Evidence:
         asked = self._process()
@@ -87,7 +88,7 @@ def _of_answer(entry: Entry, answer: Answer) -> dict[str, Any]:
         "agrees": _agrees(entry, answer),
         "nearest": answer.nearest.written(kind) if answer.nearest else "",
         "distance": answer.distance,
-        "reason": answer.reason,
+        "reason": said(answer.reason, LONGEST),
         "notes": answer.notes,
     }
 

@@ -34,10 +34,14 @@ def number(value: Any) -> str:
     return "NaN" if np.isnan(found) else f"{found:.6g}"
 
 
-def refused(error: Exception) -> str:
+def said(error: Exception | str, longest: int) -> str:
     """What a target said, without what is another each time."""
-    said = re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split()))
-    return f"refused: {cut(said, LONGEST)}"
+    return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split())), longest)
+
+
+def refused(error: Exception) -> str:
+    """That a target refused a situation, and what it said."""
+    return f"refused: {said(error, LONGEST)}"
 
 
 def _told(ask: Callable[[], str]) -> str:
@@ -179,7 +183,8 @@ def loss_near(asked: Questioned) -> bool:
 def _reference(question: Question, component: str, outputs: Array, targets: Array) -> float:
     """What the reference makes of the same."""
     labels = targets.argmax(axis=1) if question.targets == "one-hot" else targets
-    return float(np.sum(LOSSES[component](outputs, labels)))
+    with np.errstate(all="ignore"):
+        return float(np.sum(LOSSES[component](outputs, labels)))
 
 
 def _ordinary(question: Question) -> Array:

@@ -99,7 +99,9 @@ def _surprises(atlas: Atlas) -> Iterator[str]:
 def _faults(atlas: Atlas) -> Iterator[str]:
     yield "## Known faults\n\n| framework | what | here | seen | command |\n|---|---|---|---|---|"
     for fault in atlas.faults:
-        yield _line([", ".join(fault.frameworks), fault.told, shown(fault.shown), fault.seen, _code(fault.command)])
+        yield _line(
+            [", ".join(fault.frameworks), fault.told, shown(fault.shown), _plain(fault.seen), _code(fault.command)]
+        )
     yield ""
 
 
@@ -135,4 +137,5 @@ def _code(text: str) -> str:
 
 def _plain(text: str) -> str:
     """A text that Markdown leaves as it is, which a note may mark up itself."""
-    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_") if "`" not in text else text
+    shown = text.replace("<", "&lt;")
+    return shown if "`" in text else shown.replace("*", "\\*").replace("_", "\\_")
