@@ -34,6 +34,7 @@ ROOMS = (
     {"runs", "vectors"},
     {"audit", "ejecting", "equivalence", "identification", "picking", "testing"},
     {"translation"},
+    {"atlas"},
     {"cli"},
 )
 

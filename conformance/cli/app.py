@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from conformance.cli import (
+    charting,
     checking,
     comparing,
     ejecting,
@@ -333,6 +334,7 @@ def soak(
     raise typer.Exit(show_soak(asked))
 
 
+app.add_typer(charting.commands)
 app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
 app.add_typer(ejecting.commands)

@@ -56,9 +56,17 @@ class Values:
         return np.concatenate([value, np.where(self.z == 0, 0.0, slope)], axis=1).astype(np.float64)
 
     def scale(self, predicted: Array) -> Array:
-        """The largest of a row, of values and of derivatives apart."""
-        halves = np.split(np.abs(predicted), 2, axis=1) if self.derivative else [np.abs(predicted)]
-        return np.concatenate([np.broadcast_to(h.max(axis=1, keepdims=True), h.shape) for h in halves], axis=1)
+        """The largest of a row, of values and of derivatives apart.
+
+        A derivative that is a difference of values, as ``1 - a^2`` of tanh, is rounded as they are: where a function is
+        flat it is seen at their size.
+        """
+        parts = np.split(np.abs(predicted), 2, axis=1) if self.derivative else [np.abs(predicted)]
+        largest = [part.max(axis=1, keepdims=True) for part in parts]
+        if self.derivative:
+            flat = np.minimum(largest[0], 1.0) * np.abs(self.upstream).max(axis=1, keepdims=True)
+            largest[1] = np.maximum(largest[1], flat)
+        return np.concatenate([np.broadcast_to(h, p.shape) for h, p in zip(largest, parts, strict=True)], axis=1)
 
 
 def forms() -> list[Form]:

@@ -218,7 +218,7 @@ def _fits(model: Costs, seen: Sequence[Mapping[str, Array]]) -> bool:
 
 
 def _matches(model: Costs, observed: Array, shape: str, dtype: str) -> Iterator[Match]:
-    weights = 1 / np.maximum(np.abs(observed), np.median(np.abs(observed)))
+    weights = 1 / np.maximum(np.abs(observed), max(np.median(np.abs(observed)), 1e-300))
     for weighted in (False, True):
         candidates = list(forms(model.question, shape, weighted=weighted))
         plain = [closest(model, form, form.numbers, observed, dtype) for form in candidates]

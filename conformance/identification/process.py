@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.identification.exercises import Tensors
+from conformance.identification.interpreter import Interpreter
 from conformance.identification.worker import ANSWER, REQUEST
 from conformance.runs.answers import Limits, next_message
 from conformance.runs.outcome import BadInput
@@ -27,6 +28,10 @@ class TargetProcess(WorkerProcess):
 
     module = "conformance.identification.worker"
 
+    def __init__(self, target: str, kind: str, scratch: Path, events: Events, interpreter: Interpreter) -> None:
+        self.python, self.environment = interpreter.python, interpreter.environment(scratch)
+        super().__init__("target", target, Path(kind), scratch, scratch / "log", events)
+
 
 class Questioned:
     """A target that can be asked. Use it in a ``with``: its process and its files are gone afterwards.
@@ -35,14 +40,18 @@ class Questioned:
     target cannot be had, Incomplete if its process ends or takes too long or too much.
     """
 
-    def __init__(self, target: str, kind: str | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        kind: str | None = None,
+        limits: Limits | None = None,
+        interpreter: Interpreter = Interpreter(),
+    ) -> None:
         self.target, self.limits = target, limits or Limits()
         self.scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._events: Events = queue.Queue()
         try:
-            self._process = TargetProcess(
-                "target", target, Path(kind or ANY), self.scratch, self.scratch / "log", self._events
-            )
+            self._process = TargetProcess(target, kind or ANY, self.scratch, self._events, interpreter)
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise

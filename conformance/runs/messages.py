@@ -7,10 +7,12 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from conformance.data.wording import one_line
-from conformance.runs.timing import Measured
+
+if TYPE_CHECKING:  # a worker that measures nothing needs none of what measuring does
+    from conformance.runs.timing import Measured
 
 LONGEST = 1_000_000  # characters of a message; a worker that sends more has lost its mind
 
@@ -50,7 +52,7 @@ class MessageStream:
         """What a check saw lies in the scratch folder."""
         self._send(kind="seen", check=check, seconds=seconds)
 
-    def measured(self, measured: Measured) -> None:
+    def measured(self, measured: "Measured") -> None:
         """All checks of a task are done: how long its training takes, and the memory of the process."""
         self._send(kind="measured", **measured._asdict())
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class WorkerProcess:
     """A running worker. What it says is put into ``events``, and None at its end."""
 
     module = "conformance.runs.worker"  # what it runs
+    python = sys.executable
+    environment: Mapping[str, str] = WORKER_ENVIRONMENT
 
     def __init__(self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events) -> None:
         self.name, self.log, self.events = name, log, events
@@ -40,14 +43,14 @@ class WorkerProcess:
         self._temporary = Path(tempfile.mkdtemp(prefix="", dir=scratch / WORKERS))
         with log.open("a", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(folder), name, target, str(scratch)],
+                [self.python, "-m", self.module, str(folder), name, target, str(scratch)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env=os.environ | WORKER_ENVIRONMENT | {"TMPDIR": str(self._temporary)},
+                env=os.environ | dict(self.environment) | {"TMPDIR": str(self._temporary)},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)

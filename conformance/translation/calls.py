@@ -92,8 +92,9 @@ class Written(NamedTuple):
 
 def read(text: str, settings: Mapping[str, Any] | None = None) -> Written:
     """The call of a text, its function found by the end of its name if need be. Raises ValueError for what is none."""
+    name, bracket, inside = text.strip().partition("(")
     try:
-        node = ast.parse(text.strip().replace(":", ".", 1), mode="eval").body
+        node = ast.parse(name.replace(":", ".", 1) + bracket + inside, mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         positional = tuple(map(ast.literal_eval, call.args))
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}

@@ -5,12 +5,19 @@ from conformance.identification.frameworks import Refused
 from conformance.identification.kinds import subject
 from conformance.identification.process import Declined
 from conformance.identification.target import parse
+from conformance.runs.outcome import BadInput
 
 
 class InProcess:
     def __init__(self, target, kind=None):
+        self.turn_to(target, kind)
+
+    def turn_to(self, target, kind=None):
         self.target = target
-        self._asked = Asked(subject(parse(target), kind))
+        try:
+            self._asked = Asked(subject(parse(target), kind))
+        except ValueError as error:
+            raise BadInput(str(error)) from error
         self.kind = self._asked.subject.kind
         facts = self._asked.facts()
         self.numbers, self.scheduled, self.given = facts["numbers"], facts["scheduled"], facts["given"]

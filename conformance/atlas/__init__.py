@@ -1,0 +1,1 @@
+"""The atlas: what the built-ins of every installed framework really do, side by side, measured."""

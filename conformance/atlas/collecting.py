@@ -1,0 +1,136 @@
+"""The evidence of every built-in, collected framework by framework, each in a process of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conformance.atlas.arguments import without_effect
+from conformance.atlas.edges import OF_KIND, loss_near, said
+from conformance.atlas.entries import Entry, entries, gone, tabled, target_of
+from conformance.atlas.evidence import GONE, TABLED, UNMAPPED, Evidence
+from conformance.atlas.survey import KINDS, Survey, survey
+from conformance.identification.answer import Answer
+from conformance.identification.identify import answered
+from conformance.identification.interpreter import Interpreter
+from conformance.identification.process import Questioned
+from conformance.runs.answers import Limits
+from conformance.runs.outcome import BadInput, Incomplete
+from conformance.translation.functions import same
+
+Progress = Callable[[str], None]
+FIRST = ("numpy:abs", "activation")  # what a process is asked for before there is anything
+OTHER_LOSS = "it is none of the catalogue's losses at one example"
+LONGEST = 300  # characters of why nothing is known
+SECONDS = 120.0  # that one answer may take
+
+
+class Collector:
+    """A process in which the built-ins of a framework are asked; it is started anew where one ends it."""
+
+    def __init__(self, found: Survey, interpreter: Interpreter) -> None:
+        self.found, self.interpreter = found, interpreter
+        self._asked: Questioned | None = None
+
+    def evidence(self, entry: Entry) -> Evidence:
+        """Everything that is measured of a built-in."""
+        signature = self.found.signatures[entry.name]
+        target = target_of(entry, signature)
+        version = next(iter(self.found.versions.values()), "")
+        plain = Evidence(
+            entry.kind, entry.component, entry.framework, version, entry.call, target,
+            TABLED if entry.component else UNMAPPED, defaults=signature.defaults,
+            differs=entry.differs, until=entry.until, note=entry.note,
+        )  # fmt: skip
+        try:
+            return self._measured(entry, plain)
+        except BadInput as error:
+            return replace(plain, reason=said(error, LONGEST))
+        except Incomplete as error:
+            self.close()
+            return replace(plain, reason=said(error, LONGEST))
+
+    def _measured(self, entry: Entry, plain: Evidence) -> Evidence:
+        asked = self._process()
+        asked.turn_to(plain.target, entry.asked_as)
+        if entry.kind == "loss" and not entry.component and not loss_near(asked):
+            return replace(plain, reason=OTHER_LOSS)  # to look for it among all formulations takes half a minute
+        answer = answered(asked)
+        component = entry.component or (answer.found.name if answer.found else "")
+        told = replace(plain, component=component, **_of_answer(entry, answer))
+        if entry.asked_as != entry.kind or not (answer.known or entry.component):
+            return told
+        told = replace(told, edges=OF_KIND[entry.kind](asked, component))
+        if not entry.plain:
+            return told
+        signature = self.found.signatures[entry.name]
+        return replace(told, no_effect=without_effect(asked, entry.kind, component, signature))
+
+    def _process(self) -> Questioned:
+        if self._asked is None:
+            self._asked = Questioned(*FIRST, Limits(SECONDS), self.interpreter)
+        return self._asked
+
+    def close(self) -> None:
+        """End the process."""
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
+
+
+def _of_answer(entry: Entry, answer: Answer) -> dict[str, Any]:
+    """What ``conformance identify`` found, in the fields of the evidence."""
+    kind, found = answer.kind, answer.found
+    return {
+        "formulation": found.written(kind) if found else "",
+        "keywords": {**found.keywords} if found else {},
+        "same": tuple(one.written(kind) for one in answer.same),
+        "digits": answer.digits,
+        "rounded": answer.rounded,
+        "agrees": _agrees(entry, answer),
+        "nearest": answer.nearest.written(kind) if answer.nearest else "",
+        "distance": answer.distance,
+        "reason": said(answer.reason, LONGEST),
+        "notes": answer.notes,
+    }
+
+
+def _agrees(entry: Entry, answer: Answer) -> bool | None:
+    """Whether what was found is what the tables say; None where they say nothing, or nothing was found."""
+    if entry.expected is None or entry.function or answer.found is None or entry.asked_as != entry.kind:
+        return None
+    return any(same(entry.kind, entry.expected, one) for one in (answer.found, *answer.same))
+
+
+def of_framework(
+    framework: str, kinds: Sequence[str], interpreter: Interpreter, progress: Progress, only: str = ""
+) -> tuple[dict[str, str], list[Evidence]]:
+    """The versions and the evidence of a framework; of the call ``only`` alone, if one is named.
+
+    Raises BadInput where the interpreter cannot be asked.
+    """
+    progress(f"{framework}: what is there")
+    names = list(dict.fromkeys(entry.name for entry in tabled(framework)))
+    found = survey(framework, names, interpreter)
+    if not found.versions:
+        progress(f"{framework}: not installed")
+        return {}, []
+    collector = Collector(found, interpreter)
+    try:
+        return dict(found.versions), list(_evidence(collector, framework, kinds, progress, only))
+    finally:
+        collector.close()
+
+
+def _evidence(
+    collector: Collector, framework: str, kinds: Sequence[str], progress: Progress, only: str
+) -> Iterator[Evidence]:
+    found = collector.found
+    for kind in (kind for kind in KINDS if kind in kinds):
+        asked = [entry for entry in entries(framework, kind, found) if only in ("", entry.call)]
+        for place, entry in enumerate(asked, start=1):
+            progress(f"{framework} {kind} {place}/{len(asked)}: {entry.call}")
+            yield collector.evidence(entry)
+        version = next(iter(found.versions.values()))
+        for entry in gone(framework, kind, found):
+            if only in ("", entry.call):
+                yield Evidence(kind, entry.component, framework, version, entry.call, "", GONE)

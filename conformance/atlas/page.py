@@ -1,0 +1,141 @@
+"""The atlas as a page in HTML that needs no other file, and as Markdown."""
+
+from collections.abc import Iterator, Sequence
+
+from conformance.atlas.evidence import GONE, TITLES, Atlas, Evidence
+from conformance.atlas.surprises import RATE
+from conformance.atlas.tables import (
+    EDGES,
+    HEADINGS,
+    Table,
+    anchor,
+    answered,
+    formulation_of,
+    shown,
+    tables,
+    unknown,
+    value_of,
+)
+from conformance.reports.plain_page import render
+
+_SHORT = ("formulation", "digits", "rounded to float32", "defaults", "no effect seen", "to be known")
+
+INTRODUCTION = """\
+# The atlas
+
+What the built-ins of PyTorch, Keras, JAX and optax really do, measured: which formulation each equals, to how many
+digits, with which defaults, what it makes of edge values, which arguments had no effect, and how much a training
+changes where two of one name differ. Made anew for the versions that are installed by
+
+```
+conformance atlas --output atlas
+```
+
+which writes the page with a link from every cell to its evidence (`atlas.html`), this one (`atlas.md`) and the tables
+behind them as CSV and Parquet. What is told of a built-in is measured anew by `conformance atlas --show CALL`, with the
+call as it heads its column; every other number has its command beside it. **Bold** differs from the first of its row.
+"Digits" are those in float64 and float32; "no effect seen" are arguments that, changed by themselves, moved nothing on
+the exercises.
+"""
+
+
+def html(atlas: Atlas) -> str:
+    """The page. Whatever a framework named is escaped."""
+    return render(
+        "atlas.html", atlas=atlas, tables=list(tables(atlas)), questions=answered(atlas), unknown=unknown(atlas),
+        frameworks=TITLES, titles=[TITLES[name] for name, found in atlas.versions.items() if found],
+        headings=HEADINGS, kinds={each.kind for each in atlas.evidence}, edges=EDGES, rate=RATE, anchor=anchor,
+        formulation_of=formulation_of, shown=shown, facts=facts,
+    )  # fmt: skip
+
+
+def facts(each: Evidence) -> list[tuple[str, str]]:
+    """All that is known of a built-in, by name."""
+    rows = [(row, value_of(each, row)) for row in _SHORT]
+    rows += [("the same here", "; ".join(each.same)), ("notes", "; ".join(each.notes)), *each.edges.items()]
+    return [(name, text) for name, text in rows if text]
+
+
+def markdown(atlas: Atlas) -> str:
+    """The page for the documentation."""
+    parts = [INTRODUCTION, *_versions(atlas), *_questions(atlas), *_surprises(atlas), *_faults(atlas)]
+    found = list(tables(atlas))
+    for kind, heading in HEADINGS.items():
+        own = [table for table in found if table.kind == kind]
+        if own:
+            parts += [f"## {heading}\n", EDGES[kind] + "\n", *(line for table in own for line in _side_by_side(table))]
+    return "\n".join([*parts, *_unknown(atlas)])
+
+
+def _versions(atlas: Atlas) -> Iterator[str]:
+    yield "| framework | versions |\n|---|---|"
+    for name, found in atlas.versions.items():
+        yield _line([TITLES[name], ", ".join(f"{p} {v}" for p, v in found.items()) or "not installed"])
+    yield ""
+
+
+def _questions(atlas: Atlas) -> Iterator[str]:
+    found = answered(atlas)
+    if found:
+        yield "## Questions it answers\n\n| question | answer |\n|---|---|"
+    for one in found:
+        places = "<br>".join(f"{where}: {_code(text)}" for where, text, _ in one.places)
+        yield _line([one.ask + (f" {one.told}" if one.told else ""), places])
+    yield ""
+
+
+def _surprises(atlas: Atlas) -> Iterator[str]:
+    yield "## Surprises\n"
+    yield "Two built-ins of one component, each trained by the formulation that it was found to be, from one start on"
+    yield f"the same batches, with one rate of {RATE} where nothing is said. The change is how far apart the trained"
+    yield "parameters are, as a share of how far they were moved.\n"
+    yield "| component | one | other | change | last costs | command |\n|---|---|---|---|---|---|"
+    for s in atlas.surprises:
+        costs = f"{s.costs[0]:.4g}, {s.costs[1]:.4g}"
+        yield _line([s.component, _code(s.one), _code(s.other), f"{s.change:.2g}", costs, _code(s.command)])
+    yield ""
+
+
+def _faults(atlas: Atlas) -> Iterator[str]:
+    yield "## Known faults\n\n| framework | what | here | seen | command |\n|---|---|---|---|---|"
+    for fault in atlas.faults:
+        yield _line(
+            [", ".join(fault.frameworks), fault.told, shown(fault.shown), _plain(fault.seen), _code(fault.command)]
+        )
+    yield ""
+
+
+def _side_by_side(table: Table) -> Iterator[str]:
+    yield f"### {table.component} ({table.kind})\n"
+    yield _line(["", *(_code(each.call) + _standing(each) for each in table.columns)])
+    yield "|" + "---|" * (len(table.columns) + 1)
+    for row, cells in table.rows:
+        yield _line([row, *(f"**{_plain(c.text)}**" if c.differs else _plain(c.text) for c in cells)])
+    yield ""
+
+
+def _standing(each: Evidence) -> str:
+    return "" if each.standing in ("in the tables", GONE) else f" ({each.standing})"
+
+
+def _unknown(atlas: Atlas) -> Iterator[str]:
+    yield "## Not mapped\n"
+    yield "Found in the installed versions, in no table of the project, and no formulation of the catalogue.\n"
+    yield "| kind | built-in | what is known |\n|---|---|---|"
+    for each in unknown(atlas):
+        yield _line([each.kind, _code(each.call), _plain(formulation_of(each))])
+    yield ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', chr(39))}`"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown leaves as it is, which a note may mark up itself."""
+    shown = text.replace("<", "&lt;")
+    return shown if "`" in text else shown.replace("*", "\\*").replace("_", "\\_")

@@ -1,0 +1,154 @@
+"""How the atlas is laid out, for the page in HTML and the one in Markdown: components with frameworks side by side."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conformance.atlas.evidence import GONE, NONE_KNOWN, TABLED, TITLES, Atlas, Evidence
+from conformance.atlas.survey import KINDS
+
+FILE = Path(__file__).with_name("questions.toml")
+HEADINGS = {
+    "optimizer": "Optimizers", "loss": "Losses", "activation": "Activations", "normalization": "Normalizations",
+    "initializer": "Initializers", "schedule": "Schedules",
+}  # fmt: skip
+# What is told of each kind's edge values.
+EDGES = {
+    "optimizer": "Edge values are the first moves of parameters of 0 where nothing else is said.",
+    "loss": "Edge values are the cost of one example and its slope by the first output.",
+    "activation": "Edge values are those at the first number of a row, and the slope there.",
+    "normalization": "Edge values are of a batch of six examples and five units in training.",
+    "initializer": "Edge values are the shapes that are drawn.",
+    "schedule": "Edge values are rates; `step 1000` is past the end of every schedule that has one.",
+}
+FAULT = "fault"
+_FACTS = ("formulation", "digits", "rounded to float32", "defaults", "no effect seen", "to be known")
+_NEVER_MARKED = ("digits", "defaults", "no effect seen", "to be known")  # differ by nature
+
+
+class Cell(NamedTuple):
+    """A text, whether it differs from the first of its row, and the identifier of its evidence."""
+
+    text: str
+    differs: bool
+    anchor: str
+
+
+class Table(NamedTuple):
+    """A component: a column for each built-in, by frameworks; rows by what is told."""
+
+    kind: str
+    component: str
+    columns: list[Evidence]
+    rows: list[tuple[str, list[Cell]]]
+
+
+class Answered(NamedTuple):
+    """A question with the places that answer it: what is looked at, what stands there, and its identifier."""
+
+    ask: str
+    told: str
+    places: list[tuple[str, str, str]]
+
+
+def anchor(call: str) -> str:
+    """The identifier of a built-in's evidence.
+
+    >>> anchor("torch.optim.Adam(weight_decay=0.1)")
+    'torch-optim-adam-weight-decay-0-1'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", call.lower()).strip("-")
+
+
+def value_of(each: Evidence, row: str) -> str:
+    """What stands in a row of a built-in's column; "" where nothing does."""
+    if row == "formulation":
+        return formulation_of(each)
+    if row == "digits":
+        return each.written_digits
+    if row == "rounded to float32":
+        return ", ".join(each.rounded) or ("none" if each.formulation else "")
+    if row == "defaults":
+        return each.written_defaults
+    if row == "no effect seen":
+        return ", ".join(each.no_effect)
+    if row == "to be known":
+        until = f"Until {each.until}." if each.until is not None else ""
+        disagrees = "The tables say otherwise." if each.agrees is False else ""
+        return " ".join(part for part in (each.differs, until, each.note, disagrees) if part)
+    return each.edges.get(row, "")
+
+
+def formulation_of(each: Evidence) -> str:
+    """Which formulation it is, else why none is known."""
+    if each.standing == GONE:
+        return GONE
+    if each.formulation:
+        return each.formulation
+    if each.distance is not None and each.nearest:
+        return f"{NONE_KNOWN}; nearest {each.nearest}, {each.distance:.0e} away"
+    return f"{NONE_KNOWN}: {each.reason}" if each.reason else NONE_KNOWN
+
+
+def tables(atlas: Atlas) -> Iterator[Table]:
+    """Every component that a built-in is of, kind by kind."""
+    for kind in KINDS:
+        own = [each for each in atlas.evidence if each.kind == kind and each.component]
+        for component in dict.fromkeys(each.component for each in own):
+            columns = [e for name in TITLES for e in own if e.component == component and e.framework == name]
+            yield Table(kind, component, columns, list(_rows(columns)))
+
+
+def _rows(columns: Sequence[Evidence]) -> Iterator[tuple[str, list[Cell]]]:
+    situations = dict.fromkeys(name for each in columns for name in each.edges)
+    for row in (*_FACTS, *situations):
+        texts = [value_of(each, row) for each in columns]
+        if any(texts):
+            first = next(filter(None, texts))
+            marked = row not in _NEVER_MARKED
+            cells = zip(texts, columns, strict=True)
+            yield row, [Cell(text, marked and bool(text) and text != first, anchor(e.call)) for text, e in cells]
+
+
+def unknown(atlas: Atlas) -> list[Evidence]:
+    """Built-ins that are of no component: they are in no table, and no formulation of the catalogue is them."""
+    return [each for each in atlas.evidence if not each.component]
+
+
+def unmapped(atlas: Atlas) -> list[Evidence]:
+    """Built-ins that were found in the installed version and are in no table, but are a known formulation."""
+    return [each for each in atlas.evidence if each.component and each.standing not in (TABLED, GONE)]
+
+
+@cache
+def questions() -> tuple[dict[str, Any], ...]:
+    """The rows of ``questions.toml``.
+
+    >>> questions()[0]["ask"]
+    "Is Keras's epsilon where the paper has it?"
+    """
+    return tuple(tomllib.loads(FILE.read_text(encoding="utf-8"))["question"])
+
+
+def answered(atlas: Atlas) -> list[Answered]:
+    """The questions of which something stands in the atlas."""
+    found = [Answered(row["ask"], row["told"], list(_places(atlas, row["see"]))) for row in questions()]
+    return [one for one in found if one.places]
+
+
+def _places(atlas: Atlas, see: Sequence[Sequence[str]]) -> Iterator[tuple[str, str, str]]:
+    for call, row in see:
+        if call == FAULT:
+            fault = next((fault for fault in atlas.faults if fault.name == row), None)
+            if fault is not None:
+                yield fault.name, fault.seen, anchor(fault.name)
+        elif (each := atlas.of(call)) is not None:
+            yield f"{call}, {row}", value_of(each, row) or "nothing", anchor(call)
+
+
+def shown(told: bool | None) -> str:
+    """Whether a fault was seen, in words."""
+    return "could not be run" if told is None else "shown" if told else "not shown any more"

@@ -1,0 +1,187 @@
+"""What is measured of a built-in: in this process, of PyTorch alone."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.atlas import collecting
+from conformance.atlas.arguments import others, without_effect
+from conformance.atlas.collecting import OTHER_LOSS, Collector
+from conformance.atlas.edges import of_activation, of_initializer, of_loss, of_normalization, of_optimizer, of_schedule
+from conformance.atlas.entries import Entry, entries, gone, of_tables, target_of
+from conformance.atlas.evidence import TABLED, UNMAPPED
+from conformance.atlas.faults import known
+from conformance.atlas.snippets import run
+from conformance.atlas.surprises import surprises
+from conformance.atlas.survey import KINDS, Signature, Survey, look
+from conformance.atlas.tables import FAULT, questions
+from conformance.identification.interpreter import Interpreter
+from conformance.runs.outcome import BadInput, Incomplete
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "identification")]
+
+from atlases import of
+from in_process import InProcess as Here
+
+
+@pytest.fixture(scope="module")
+def torch_now():
+    """The survey of PyTorch, without a process of its own."""
+    held = look("torch", [entry.name for kind in KINDS for entry in of_tables(kind) if entry.framework == "torch"])
+    signatures = {name: Signature(tuple(one["needed"]), one["defaults"]) for name, one in held["taken"].items()}
+    return Survey(held["versions"], held["found"], signatures)
+
+
+@pytest.fixture
+def collector(torch_now, monkeypatch):
+    made = Collector(torch_now, Interpreter())
+    here = Here("numpy:abs", "activation")
+    monkeypatch.setattr(made, "_process", lambda: here)
+    return made
+
+
+def entry(kind, call, found):
+    return next(each for each in entries("torch", kind, found) if each.call == call)
+
+
+def test_an_activation_of_the_tables_is_what_they_say(collector, torch_now):
+    found = collector.evidence(entry("activation", "torch.nn.functional.leaky_relu", torch_now))
+    assert (found.formulation, found.standing, found.agrees) == ("leaky_relu()", TABLED, True)
+    assert found.edges["0"] == "0, slope 0.01"
+    assert found.defaults["negative_slope"] == "0.01"
+    assert found.digits["float64"] > 14
+
+
+def test_an_activation_of_no_table_is_listed_with_what_it_is(collector, torch_now):
+    found = collector.evidence(entry("activation", "torch.nn.SiLU", torch_now))
+    assert (found.standing, found.component, found.formulation) == (UNMAPPED, "swish", "swish()")
+    unknown = collector.evidence(entry("activation", "torch.nn.Hardtanh", torch_now))
+    assert (unknown.component, unknown.formulation) == ("", "")
+
+
+def test_a_table_that_says_otherwise_is_told(collector, torch_now):
+    right = entry("activation", "torch.nn.functional.leaky_relu", torch_now)
+    wrong = right._replace(expected=right.expected.__class__("leaky_relu", {"slope": 0.2}))
+    assert collector.evidence(wrong).agrees is False
+
+
+def test_a_loss_of_no_table_is_looked_at_once_before_it_is_searched_for(collector, torch_now):
+    assert collector.evidence(entry("loss", "torch.nn.HuberLoss", torch_now)).reason == OTHER_LOSS
+
+
+def test_what_cannot_be_made_and_what_ends_its_process_are_told_and_not_fatal(collector, torch_now, monkeypatch):
+    assert "missing" in collector.evidence(entry("activation", "torch.nn.Threshold", torch_now)).reason
+
+    def ended(asked):
+        raise Incomplete("its process ended")
+
+    monkeypatch.setattr(collecting, "answered", ended)
+    assert collector.evidence(entry("activation", "torch.nn.ReLU", torch_now)).reason == "its process ended"
+
+
+def test_what_a_version_does_not_have_is_gone(torch_now):
+    without = torch_now._replace(signatures={})
+    assert gone("torch", "optimizer", torch_now) == []
+    assert "torch.optim.Adam" in [each.call for each in gone("torch", "optimizer", without)]
+
+
+def test_a_framework_that_is_not_installed_has_nothing(monkeypatch):
+    monkeypatch.setitem(look.__globals__["NEEDS"], "torch", ("torch_that_nobody_has",))
+    assert look("torch", []) == {"versions": {}, "found": {}, "taken": {}}
+
+
+def test_arguments_without_a_name_are_given_their_names():
+    call = "optax.piecewise_constant_schedule(0.1, {10: 0.5})"
+    signature = Signature(("init_value",), {"boundaries_and_scales": "None"})
+    target = target_of(Entry("schedule", "piecewise", "optax", call), signature)
+    assert target == "optax:piecewise_constant_schedule(init_value=0.1, boundaries_and_scales={10: 0.5})"
+
+
+@pytest.mark.parametrize(
+    ("target", "situation", "outcome"),
+    [
+        ("torch.optim:SGD(lr=0.5)", "gradient 0 (weight 1, bias 1)", "both stay"),
+        ("torch.optim:SGD(lr=0.5)", "gradient 1", "-0.5"),
+        ("torch.optim:AdamW(lr=0.1, weight_decay=0.1)", "gradient 0 (weight 1, bias 1)", "weight -0.01, bias -0.01"),
+        ("torch.optim:Adam(lr=0.1)", "gradient 1e20 in float32", "-0.1"),
+        ("torch.optim:SGD(lr=0.5)", "gradient NaN, and 1 beside it", "NaN, -0.5"),
+        ("torch.optim:SGD(lr=0.5)", "a parameter without elements", "taken; the other moves by -0.5"),
+    ],
+)
+def test_edges_of_an_optimizer(target, situation, outcome):
+    assert of_optimizer(Here(target, "optimizer"), "adam")[situation] == outcome
+
+
+def test_edges_of_the_other_kinds():
+    tie = of_activation(Here("torch.nn:Softmax(dim=-1)", "activation"), "softmax")["a tie of four"]
+    assert tie.startswith("0.25, slope 0.1875")
+    binary = Here("torch.nn.functional:binary_cross_entropy", "loss")
+    assert of_loss(binary, "binary_cross_entropy_from_probabilities")["probability 0 of what is true"].startswith(
+        "34.27"  # the mean of 100, and of -log of the two others
+    )
+    norm = of_normalization(Here("torch.nn:BatchNorm1d", "normalization"), "batch_norm")
+    assert norm["one example"].startswith("refused: ValueError: Expected more than 1 value")
+    assert norm["all numbers 3"] == "at most 0"
+    drawn = of_initializer(Here("torch.nn.init:xavier_uniform_", "initializer"), "xavier_uniform")
+    assert drawn["shape (5,)"].startswith("refused")
+    rates = of_schedule(Here("torch.optim.lr_scheduler:CosineAnnealingLR(T_max=100)", "schedule"), "cosine")
+    assert rates["step 1000"] == "0.1"  # of 0 at 100, 300, ..., 900
+
+
+class Made:
+    """A target of two arguments, of which one does nothing."""
+
+    target = "made:target"
+
+    def turn_to(self, target, kind):
+        self.factor = 2.0 if "used" in target else 1.0
+        if "refused" in target:
+            raise BadInput("no such argument")
+
+    def ask(self, question, arrays):
+        return {"value": getattr(self, "factor", 1.0) * arrays["a0"]}
+
+
+def test_an_argument_that_moves_nothing_is_told_and_one_that_is_refused_is_not():
+    signature = Signature((), {"used": "0.5", "idle": "0.5", "refused": "True", "name": "'x'"})
+    assert without_effect(Made(), "activation", "relu", signature) == ("idle=0.25",)
+
+
+def test_the_other_values_of_an_argument():
+    assert [list(others("x", text)) for text in ("0.0", "3", "None", "'mean'", "relu")] == [
+        [0.5],
+        [4],
+        [0.1, True],
+        [],
+        [],
+    ]
+
+
+def test_pytorch_s_known_faults_are_shown_and_a_snippet_that_fails_says_why():
+    found = {row.name: run(row.code) for row in known() if row.framework == "torch"}
+    assert {name: one["seen"] for name, one in found.items() if not one["shown"]} == {}
+    assert run("import torch\ntorch.no_such_thing") == {
+        "shown": None,
+        "seen": "AttributeError: module 'torch' has no attribute 'no_such_thing'",
+    }
+
+
+def test_the_questions_ask_for_what_the_atlas_has():
+    calls = {each.call for kind in KINDS for each in of_tables(kind)}
+    faults = {row.name for row in known()}
+    asked = [place for row in questions() for place in row["see"]]
+    assert [row for call, row in asked if call == FAULT and row not in faults] == []
+    assert [call for call, _ in asked if call not in {*calls, FAULT}] == []
+    assert len(questions()) >= 20
+
+
+def test_pairs_are_ranked_by_how_far_apart_they_train():
+    plain = of("torch.optim.Adam", "adam()", keywords={"epsilon": 1e-8, "learning_rate": 0.001})
+    near = of("optax.adam", "adam()", keywords={"epsilon": 1e-7})
+    far = of("keras.optimizers.Adam", "adam()", keywords={"epsilon": 0.1, "learning_rate": 0.01})
+    found = surprises([plain, near, far])
+    assert [{one.one, one.other} for one in found][-1] == {"torch.optim.Adam", "optax.adam"}
+    assert found[0].change > found[-1].change > 0
+    assert any("own rate" in one.component for one in found)
+    assert surprises([plain, of("optax.adam", "adam()", keywords={"epsilon": 1e-8})]) == []

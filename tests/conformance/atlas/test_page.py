@@ -1,0 +1,133 @@
+"""The page, the comparison and the command, of given measurements."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from conformance.atlas import making
+from conformance.atlas.comparison import compare, text
+from conformance.atlas.making import write
+from conformance.atlas.page import html, markdown
+from conformance.atlas.tables import tables
+from conformance.cli import app
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from atlases import HOSTILE, atlas
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["atlas", *map(str, arguments)])
+
+
+def test_whatever_a_framework_names_is_escaped_and_nothing_is_loaded():
+    page = html(atlas())
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert not re.search(r"(?:src|href)=\"(?!#)", page)
+    assert "<script>" not in re.sub("`[^`\n]*`", "", markdown(atlas()))
+
+
+def test_every_link_of_the_page_leads_somewhere():
+    page = html(atlas())
+    links, there = re.findall(r'href="#([^"]*)"', page), re.findall(r'id="([^"]*)"', page)
+    assert set(links) <= set(there)
+    assert len(there) == len(set(there))
+
+
+def test_what_differs_from_the_first_of_its_row_is_marked():
+    (table,) = tables(atlas())
+    marked = {row: [cell.differs for cell in cells] for row, cells in table.rows}
+    assert marked["formulation"] == [False, True]
+    assert marked["gradient 1"] == [False, True]
+    assert marked["defaults"] == [False, False]
+    assert 'class="differs"' in html(atlas())
+    assert '**adam(epsilon\\_position="before\\_correction")**' in markdown(atlas())
+
+
+def test_each_number_has_a_command():
+    page = html(atlas())
+    commands = [each.command for each in (*atlas().evidence, *atlas().faults, *atlas().surprises)]
+    plain = page.replace("&#34;", '"')
+    assert [one for one in commands if "<" not in one and one not in plain] == []
+
+
+def test_an_atlas_is_written_with_its_tables(tmp_path):
+    files = {file.name for file in write(atlas(), tmp_path)}
+    assert {"atlas.html", "atlas.md", "builtins.csv", "edges.csv", "surprises.csv"} <= files
+    assert HOSTILE in (tmp_path / "builtins.csv").read_text(encoding="utf-8")
+
+
+def folders(tmp_path, old, new):
+    for name, one in (("old", old), ("new", new)):
+        write(one, tmp_path / name)
+    return tmp_path / "old", tmp_path / "new"
+
+
+def test_what_changed_between_two_atlases_is_told(tmp_path):
+    facts = {"edges": {"gradient 1": "-1", "gone": "0"}, "digits": {"float64": 15.0}, "defaults": {"eps": "1e-08"}}
+    old = atlas(formulation="adam()", **facts)
+    new = atlas(
+        formulation="adam(epsilon=1e-07)", **facts | {"edges": {"gradient 1": "-2"}, "digits": {"float64": 8.0}}
+    )
+    found = {(change.what): (change.old, change.new) for change in compare(*folders(tmp_path, old, new))}
+    assert found == {
+        "formulation": ("adam()", "adam(epsilon=1e-07)"), "gradient 1": ("-1", "-2"), "digits64": ("15.0", "8.0"),
+    }  # fmt: skip
+    result = command("--compare", tmp_path / "old", tmp_path / "new")
+    assert result.exit_code == 1
+    assert "formulation: adam() -> adam(epsilon=1e-07)" in result.stdout
+
+
+def test_a_new_built_in_and_one_that_is_gone_are_told(tmp_path):
+    changes = compare(*folders(tmp_path, atlas(formulation="adam()"), atlas()))
+    new = {change.call for change in changes if change.what == "built-in" and change.new == "there"}
+    assert new == {f"torch.optim.{HOSTILE}"}  # Keras is in one of the two alone
+    assert f"torch: torch.optim.{HOSTILE}" in text(changes)
+
+
+def test_an_atlas_is_the_same_as_itself(tmp_path):
+    result = command("--compare", *folders(tmp_path, atlas(), atlas()))
+    assert (result.exit_code, result.stdout.strip()) == (0, "nothing changed")
+    assert json.loads(command("--compare", tmp_path / "old", tmp_path / "new", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--framework", "toch"], "framework='toch' is not allowed"),
+        (["--kind", "optimiser"], "did you mean 'optimizer'"),
+        (["--python", "no-such-python"], "python='no-such-python' is not allowed"),
+        (["--beside", "optax.adam"], "beside is not allowed without show"),
+        (["--show", "no-such-thing"], "show='no-such-thing' is not allowed"),
+        (["--compare", ".", "."], "compare='.' is not allowed: must be a folder"),
+        (["--output", __file__], "--output"),
+    ],
+)
+def test_bad_usage_is_said(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_damaged_table_is_said(tmp_path):
+    old, new = folders(tmp_path, atlas(), atlas())
+    (new / "edges.csv").write_text("framework,call\ntorch,x\n", encoding="utf-8")
+    result = command("--compare", old, new)
+    assert result.exit_code == 2
+    assert "edges.csv has no column situation, outcome" in result.stderr
+    (new / "edges.csv").write_bytes(b"\xff\xfe\x00")
+    assert command("--compare", old, new).exit_code == 2
+
+
+def test_the_command_says_what_is_not_installed_and_writes_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "make", lambda *arguments: atlas())
+    result = command("--output", tmp_path / "made")
+    assert result.exit_code == 0
+    assert "keras is not installed there" in result.stdout
+    assert (tmp_path / "made" / "atlas.html").exists()
