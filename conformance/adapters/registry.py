@@ -14,6 +14,12 @@ from conformance.adapters.session import Adapter
 from conformance.data.wording import nearest, shown
 
 OWN = tuple(FRAMEWORKS)
+# The frameworks' own built-ins, which do the recipes of `conformance list subjects` alone.
+BUILTINS = {
+    "builtins.torch": "conformance.wrappers.torch_builtins:TorchBuiltins",
+    "builtins.tf": "conformance.wrappers.keras_builtins:KerasBuiltins",
+    "builtins.jax": "conformance.wrappers.jax_builtins:JaxBuiltins",
+}
 TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
 ENTRY_POINTS = "conformance.implementations"
 
@@ -28,6 +34,8 @@ def resolve(name: str) -> str:
     """The ``module:Class`` of an implementation named on the command line. Raises ValueError for an unknown name."""
     if name in available():
         return available()[name]
+    if name in BUILTINS:
+        return BUILTINS[name]
     if name.startswith(TRACE):
         return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:

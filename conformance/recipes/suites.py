@@ -10,6 +10,7 @@ from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.showcases import NETWORK_SHOWCASES
+from conformance.recipes.subjects import SUITE, subjects
 
 _flower = {"name": "flower", "scaling": "none"}
 _cancer = {"name": "breast_cancer"}
@@ -361,6 +362,7 @@ SUITES = {
     "full": _QUICK + _MORE + _SEEN_ELSEWHERE + _ALONE + _PAIRS + _LAYERS,
     "layers": _LAYERS,
     "showcases": _SHOWCASES + NETWORK_SHOWCASES,
+    SUITE: tuple(found.recipe for found in subjects().values()),
 }
 
 SUITE_DESCRIPTIONS = {
@@ -369,6 +371,7 @@ SUITE_DESCRIPTIONS = {
     "full": "default, every formulation on its own, every allowed pair (`conformance list coverage`), and layers",
     "layers": "networks of layers: every layer with every formulation of its keywords",
     "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
+    SUITE: "a small training for each built-in of the frameworks (`conformance list subjects`), in its formulation",
 }
 
 
