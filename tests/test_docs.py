@@ -21,7 +21,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from conformance.recipes.files import load_recipe
-from conformance.testing.known import load_known
+from conformance.results.known import load_known
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

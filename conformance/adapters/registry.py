@@ -16,6 +16,12 @@ from conformance.data.wording import nearest, shown
 OWN = tuple(FRAMEWORKS)
 JOINT = "-to-"  # between two implementations: the first begins a training, the second goes on with it
 REPLICAS, PLAIN = "-replicas", "-replicas-plain"  # after an implementation whose batches two replicas share
+# The frameworks' own built-ins, which do the recipes of `conformance list subjects` alone.
+BUILTINS = {
+    "builtins.torch": "conformance.wrappers.torch_builtins:TorchBuiltins",
+    "builtins.tf": "conformance.wrappers.keras_builtins:KerasBuiltins",
+    "builtins.jax": "conformance.wrappers.jax_builtins:JaxBuiltins",
+}
 TRACE = "trace:"  # before the path of a recorded trace, which is an implementation too
 FILE = ".py"  # after the path of a file that `conformance eject` wrote, which is one too
 ENTRY_POINTS = "conformance.implementations"
@@ -38,6 +44,8 @@ def resolve(name: str) -> str:
         return f"conformance.exchange.hand_over:{name}"
     if found := replicas_named(name):
         return f"conformance.parallel.frameworks.{found[0]}:{found[1]}"
+    if name in BUILTINS:
+        return BUILTINS[name]
     if name.startswith(TRACE):
         return f"conformance.exchange.replay:{Path(name.removeprefix(TRACE)).resolve()}"
     if ":" in name:

@@ -104,10 +104,16 @@ def show(
 @app.command()
 def run(
     context: typer.Context,
-    suite: Annotated[str | None, typer.Option(help="quick, default, full or showcases (see `list suites`).")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, default, full or builtins (see `list suites`).")] = None,
     recipe: Annotated[list[str] | None, typer.Option(help="A recipe's name, or a file; may be repeated.")] = None,
     select: Annotated[
         str | None, typer.Option("--select", "-k", help="Only recipes of these names (patterns).")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="Built-ins of the frameworks, or patterns of them, separated by commas; see `list subjects`."
+        ),
     ] = None,
     implementation: Annotated[
         str | None,
@@ -150,13 +156,14 @@ def run(
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
     ] = False,
 ) -> None:
-    """Hold implementations against the oracle and write a report. Without SUITE and RECIPE: the default suite.
+    """Hold implementations against the oracle and write a report. Without SUITE, RECIPE and SUBJECT: the default suite.
 
     Status 0 if all pass, 1 if some check did not pass, 2 for bad usage or input, 3 for a run that did not come to its
     end.
     """
     from conformance.cli import running
     from conformance.cli.result import Manner
+    from conformance.recipes.subjects import separated
 
     manner = Manner(require_all, quiet, as_json)
     if resume is not None:
@@ -168,6 +175,7 @@ def run(
         options={
             "suite": suite,
             "select": select,
+            "subjects": None if subject is None else separated(subject),
             "dtypes": None if dtype is None else dtype.split(","),
             "device": device,
             "output": output,

@@ -81,8 +81,7 @@ class Board:
         pace = known_pace()
         self._trainings = {
             Unit(name, task.name): Training(len(plan.checks), pace.get(name, mean(pace.values())))
-            for name in plan.implementations
-            for task in plan.tasks
+            for name, task in plan.units
         }
         self._cases = {Unit(ORACLE, task.name): Training(1, pace[ORACLE]) for task in plan.tasks}
         self._at_once = plan.at_once
@@ -106,7 +105,8 @@ class Board:
 
     def cell(self, recipe: str, implementation: str) -> Cell:
         """How far a recipe is in an implementation."""
-        found = [self._trainings[Unit(implementation, (recipe, dtype))] for dtype in self.dtypes[recipe]]
+        units = [Unit(implementation, (recipe, dtype)) for dtype in self.dtypes[recipe]]
+        found = [self._trainings[unit] for unit in units if unit in self._trainings]
         verdicts = [training.verdict for training in found if training.verdict is not None]
         return Cell(
             judged=sum(len(training.judged) for training in found),

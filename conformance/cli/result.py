@@ -9,9 +9,13 @@ from typing import Literal, NamedTuple
 
 from conformance.cli.display import Line, say, show_panel, show_table
 from conformance.reports import PAGES, left_out, report_of
+from conformance.reports.page import number_of
+from conformance.results import frames
+from conformance.results.completeness import planned
 from conformance.results.paths import short
 from conformance.results.run import Run
 from conformance.results.schema import VERDICTS
+from conformance.results.subjects import EQUAL, FAILING, KNOWN, MISSING
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.record import for_json
 
@@ -75,6 +79,8 @@ class Result:
         incomplete: what is missing and why; "" where nothing is. A run that ended, as it was asked to, with the first
             check that did not pass has ``status`` ``fail`` and tells here what it has not done.
         offering_nothing: implementations of which nothing at all could be compared.
+        known: records that fail by known differences of built-ins, and count for nothing.
+        stale: known differences of built-ins that are no more, each with the row that must go.
         first_failures: the first record that does not pass, for each recipe, implementation and precision.
         folder: of the run.
         report: the file that tells more.
@@ -91,6 +97,8 @@ class Result:
     require_all: bool
     incomplete: str
     offering_nothing: list[str]
+    known: int
+    stale: list[str]
     first_failures: list[Failure]
     folder: str
     report: str
@@ -110,18 +118,20 @@ def result_of(run: Run, *, require_all: bool = False) -> Result:
     lacking, records, plan = run.incomplete, run.records, run.facts["plan"]
     counts = records["verdict"].value_counts()
     complete = not records.empty and (not lacking or run.stopped)
-    passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing
+    passes = run.not_passing(require_all=require_all).empty and not run.offering_nothing and not run.stale
     failures = list(_failures(run))
     folder = short(run.folder)
     return Result(
         status="incomplete" if not complete else "pass" if passes else "fail",
         exit_status=3 if not complete else 0 if passes else 1,
         records={verdict: int(counts[verdict]) for verdict in VERDICTS if verdict in counts},
-        trainings=len(plan["tasks"]) * len(plan["implementations"]),
+        trainings=len(planned(plan)),
         kept=run.facts.get("reused", 0),
         require_all=require_all,
         incomplete=lacking,
         offering_nothing=run.offering_nothing,
+        known=len(frames.not_passing(run.records)) - len(run.not_passing()),
+        stale=run.stale,
         first_failures=failures,
         folder=str(folder),
         report=str(short(report_of(run.folder))),
@@ -150,9 +160,28 @@ def show_result(folder: Path, manner: Manner) -> Result:
         say(*_verdict(result))
         say(f"report: {result.report}")
     else:
-        _show_matrix(run)
+        _show_subjects(run)
+        if not set(run.verdicts.columns) <= {"recipe", *run.subjects["implementation"]}:
+            _show_matrix(run)
         show_panel([_verdict(result), *_details(result)], STYLES[result.status])
     return result
+
+
+def _show_subjects(run: Run) -> None:
+    """Each built-in with the formulation that it is equal to."""
+    frame = run.subjects
+    if frame.empty:
+        return
+    columns = ["subject", "formulation", "digits_float64", "digits_float32", "verdict", "reason"]
+    rows = [
+        ["" if value != value else f"{value:.1f}" if isinstance(value, float) else value for value in row]
+        for row in frame[columns].itertuples(index=False)
+    ]
+    show_table([column.replace("digits_", "") for column in columns], rows, style=_style_of_subject)
+
+
+def _style_of_subject(cell: str) -> str:
+    return {EQUAL: "green", **dict.fromkeys(FAILING, "bold red"), KNOWN: "yellow", MISSING: "bold red"}.get(cell, "")
 
 
 def _show_matrix(run: Run) -> None:
@@ -188,6 +217,10 @@ def _details(result: Result) -> Iterator[Line]:
         yield ["what is not offered, unsupported, counts as not passed"]
     for name in result.offering_nothing:
         yield [(name, "bold red"), " offers nothing of what was asked for: nothing of it was compared"]
+    if result.known:
+        yield [f"{number_of(result.known, 'record')} of known differences, which count for nothing"]
+    for reason in result.stale:
+        yield [("stale", "bold red"), f": {reason}"]
     if result.kept:
         yield [
             f"{result.kept} of {result.trainings} trainings are of earlier runs of the very same; --fresh measures anew"

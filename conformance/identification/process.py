@@ -17,6 +17,7 @@ from conformance.runs.outcome import BadInput
 from conformance.runs.process import Events, WorkerProcess
 
 ANY = "any"  # kind, where none is said
+OWN = Interpreter()
 
 
 class Declined(Exception):
@@ -45,7 +46,7 @@ class Questioned:
         target: str,
         kind: str | None = None,
         limits: Limits | None = None,
-        interpreter: Interpreter = Interpreter(),
+        interpreter: Interpreter = OWN,
     ) -> None:
         self.target, self.limits = target, limits or Limits()
         self.scratch = Path(tempfile.mkdtemp(prefix="conformance-"))

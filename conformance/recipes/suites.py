@@ -11,6 +11,7 @@ from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.showcases import NETWORK_SHOWCASES
+from conformance.recipes.subjects import SUITE, subjects
 
 _flower = {"name": "flower", "scaling": "none"}
 _cancer = {"name": "breast_cancer"}
@@ -364,6 +365,7 @@ SUITES = {
     "showcases": _SHOWCASES + NETWORK_SHOWCASES,
     "hand_over": HAND_OVER,
     "data_parallel": DATA_PARALLEL,
+    SUITE: tuple(found.recipe for found in subjects().values()),
 }
 
 SUITE_DESCRIPTIONS = {
@@ -374,6 +376,7 @@ SUITE_DESCRIPTIONS = {
     "showcases": "trainings that learn something, to be looked at: their accuracies and costs after every epoch",
     "hand_over": "trainings that one implementation begins and another goes on with: every ordered pair of those named",
     "data_parallel": "trainings whose batches two replicas share, evenly and not, by each framework's own machinery",
+    SUITE: "a small training for each built-in of the frameworks (`conformance list subjects`), in its formulation",
 }
 
 

@@ -1,6 +1,8 @@
 """What was planned, held against what is done: by this alone it is known whether a run came to its end."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from conformance.results.store import Store, StoreError
 from conformance.results.traces import told
@@ -15,15 +17,26 @@ class Missing(NamedTuple):
     checks: tuple[str, ...]
 
 
+def planned(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The trainings of a plan: implementation, recipe, precision. Those of built-ins do their own subjects' alone."""
+    subjects = plan.get("subjects", {})
+    builtins = {each["implementation"] for each in subjects.values()}
+    return [
+        (name, recipe, dtype)
+        for name in plan["implementations"]
+        for recipe, dtype in plan["tasks"]
+        if name not in builtins or subjects.get(recipe, {}).get("implementation") == name
+    ]
+
+
 def missing(store: Store) -> list[Missing]:
     """What is not done, in the order of the plan. Raises StoreError for a run without a plan."""
     plan, done, found = store.fact("plan"), store.done(), []
     try:
-        for name in plan["implementations"]:
-            for recipe, dtype in plan["tasks"]:
-                checks = tuple(check for check in plan["checks"] if (recipe, dtype, name, check) not in done)
-                if checks:
-                    found.append(Missing(name, recipe, dtype, checks))
+        for name, recipe, dtype in planned(plan):
+            checks = tuple(check for check in plan["checks"] if (recipe, dtype, name, check) not in done)
+            if checks:
+                found.append(Missing(name, recipe, dtype, checks))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.database}: its plan cannot be read: {told(error)}") from error
     return found
@@ -34,10 +47,8 @@ def incompleteness(store: Store) -> str:
     lacking = missing(store)
     if not lacking:
         return ""
-    planned = {name: len(store.fact("plan")["tasks"]) for name in store.fact("plan")["implementations"]}
-    counted: dict[str, int] = dict.fromkeys(planned, 0)
-    for each in lacking:
-        counted[each.implementation] += 1
-    parts = [f"{name} lacks {n} of {planned[name]} trainings" for name, n in counted.items() if n]
+    whole = Counter(name for name, *_ in planned(store.fact("plan")))
+    counted = Counter(each.implementation for each in lacking)
+    parts = [f"{name} lacks {counted[name]} of {whole[name]} trainings" for name in whole if counted[name]]
     reasons = store.facts().get("lost", [])
     return "; ".join(parts) + (f" ({'; '.join(map(str, reasons))})" if reasons else "")

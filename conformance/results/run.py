@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from conformance.recipes.recipe import Recipe
-from conformance.results import choices, conclusion, frames, tables
+from conformance.results import choices, conclusion, frames, subjects, tables
 from conformance.results.completeness import incompleteness, missing
 from conformance.results.schema import FRAMES, typed
 from conformance.results.store import Store
@@ -56,7 +56,7 @@ class Run:
     @cached_property
     def first_failures(self) -> pd.DataFrame:
         """For each recipe, implementation and precision that fails, its first failure, and the command to see it."""
-        first, known = frames.first_failures(self.records), self.facts.get("environment", {})
+        first, known = frames.first_failures(self._unexpected), self.facts.get("environment", {})
         rows = first.assign(suite=self.records["suite"].loc[first.index])
         return typed(
             "first_failures", self._commanded(rows, lambda row: conclusion.command_again(row, known, self.folder))
@@ -170,9 +170,33 @@ class Run:
         """Whether it was asked to end with the first check that did not pass, and did."""
         return bool(self.facts.get("stopped"))
 
+    @cached_property
+    def subjects(self) -> pd.DataFrame:
+        """Each built-in of a framework that is under test: which formulation it equals, and to how many digits."""
+        return subjects.subjects_frame(self.records, self._subjects)
+
+    @property
+    def _subjects(self) -> dict[str, dict[str, str]]:
+        """The built-ins under test as the plan has them, by recipe."""
+        found: dict[str, dict[str, str]] = self.facts.get("plan", {}).get("subjects", {})
+        return found
+
+    @cached_property
+    def _unexpected(self) -> pd.DataFrame:
+        """The records but those of known differences of built-ins."""
+        return subjects.without_known(self.records, self._subjects)
+
     def not_passing(self, *, require_all: bool = False) -> pd.DataFrame:
-        """The records that count against the run; with ``require_all`` what is not offered does too."""
-        return frames.not_passing(self.records, require_all=require_all)
+        """The records that count against the run; with ``require_all`` what is not offered does too.
+
+        Known differences of built-ins count for nothing.
+        """
+        return frames.not_passing(self._unexpected, require_all=require_all)
+
+    @property
+    def stale(self) -> list[str]:
+        """The known differences of built-ins that are no more, each with the row that must go."""
+        return list(subjects.stale_of(self.subjects)) if self._subjects else []
 
     @property
     def offering_nothing(self) -> list[str]:
@@ -184,13 +208,17 @@ class Run:
     def passed(self) -> bool:
         """Whether the run came to its end, and all that was offered, of each something, passes or is inconclusive."""
         return (
-            not self.incomplete and bool(len(self.records)) and self.not_passing().empty and not self.offering_nothing
+            not self.incomplete
+            and bool(len(self.records))
+            and self.not_passing().empty
+            and not self.offering_nothing
+            and not self.stale
         )
 
     @property
     def conclusion(self) -> str:
         """Whether every implementation conforms, or what stands against it, in a line."""
-        return conclusion.conclusion(self.records, self.incomplete, self.offering_nothing)
+        return conclusion.conclusion(self._unexpected, self.incomplete, self.offering_nothing)
 
     @property
     def unexplained(self) -> int:

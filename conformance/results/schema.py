@@ -159,6 +159,23 @@ FRAMES: Mapping[str, Frame] = {
         peak_mib=("float64", "most memory that one of its processes held, in MiB; NaN where it is not known"),
         seconds=("float64", "time spent in all checks, compilation included"),
     ),
+    "subjects": _frame(
+        "Each built-in of a framework that is under test: which formulation it is equal to, and to how many digits.",
+        "subject kind recipe implementation version formulation digits_float64 digits_float32 verdict reason",
+        subject=("str", "the built-in, as the call that makes it"),
+        kind=("str", "what it is, one of the catalogue's kinds"),
+        recipe=("str", "name of the recipe that it trains as"),
+        version=("str", "version of its framework"),
+        formulation=("str", "the component of the catalogue, with its keywords, that it is held against"),
+        digits_float64=("float64", "decimal digits to which every tensor agrees; NaN where none was compared"),
+        digits_float32=("float64", "the same in float32"),
+        verdict=(
+            "str",
+            "`equal`, `known difference`, `differs`, `stale` (a known difference that is no more), `not offered`, or"
+            " `missing`",
+        ),
+        reason=("str", "why it is not equal, in words"),
+    ),
     "checks": _frame(
         "Each check: its time and the verdicts in it.",
         f"check seconds records {' '.join(VERDICTS)}",

@@ -1,20 +1,23 @@
 """From what is asked to a plan: names resolved, everything refused that can be refused before it costs."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conformance.adapters.installation import installed
+from conformance.adapters.installation import install_command, installed
 from conformance.adapters.registry import called, resolve
 from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
+from conformance.data.wording import shown
 from conformance.exchange.hand_over import ordered_pairs
 from conformance.exchange.replay import by_short_names
 from conformance.parallel.replicas import on_replicas
 from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import DTYPES, Recipe
+from conformance.recipes.subjects import IMPLEMENTATIONS as FRAMEWORK_OF
+from conformance.recipes.subjects import SUITE, Subject, choose, does
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
@@ -41,6 +44,7 @@ def plan_of(
     recipes: Iterable[Recipe] = (),
     *,
     suite: str | None = None,
+    subjects: Iterable[str] | None = None,
     implementations: Iterable[str] | None = None,
     dtypes: Iterable[str] | None = None,
     device: str = "cpu",
@@ -49,33 +53,35 @@ def plan_of(
     checks: Iterable[str] | None = None,
     **options: Any,
 ) -> Plan:
-    """The plan of a run of a suite, of recipes, or of both; of the default suite if neither is named.
+    """The plan of a run of a suite, of recipes, or of both; of the default suite if nothing is named.
 
-    ``implementations`` are names, ``package.module:Class``, ``trace:PATH`` or an ejected ``FILE.py``; by default those
-    of the project's own whose framework is installed. ``output`` is a new or empty folder, by default one below
-    ``reports``, named by the time. ``dtypes`` are the precisions of all recipes; by default each recipe's own.
-    ``select`` chooses recipes by patterns. ``checks``: by default all, or those of the suite's manner. ``options`` are
-    other fields of :class:`Plan`; the oracle's cases of earlier runs are taken unless they say otherwise. Raises
-    ValueError, naming the option, or the recipe whose data cannot be had.
+    ``subjects`` are built-ins of the frameworks, or patterns of them, each with its recipe. ``implementations`` are
+    names, ``package.module:Class``, ``trace:PATH`` or an ejected ``FILE.py``; by default those of the project's own
+    whose framework is installed, and for subjects and their suite those that the subjects are of. ``output`` is a new
+    or empty folder, by default one below ``reports``, named by the time. ``dtypes`` are the precisions of all recipes;
+    by default each recipe's own. ``select`` chooses recipes by patterns. ``checks``: by default all, or those of the
+    suite's manner. ``options`` are other fields of :class:`Plan`; the oracle's cases of earlier runs are taken unless
+    they say otherwise. Raises ValueError, naming the option, or the recipe whose data cannot be had.
     """
     choose_all("device", [device], DEVICES)
     manner = MANNERS.get(suite or "", Manner(list, LADDER))
     chosen_checks = choose_all("check", manner.checks if checks is None else checks, LADDER)
     asked = [("file", recipe) for recipe in recipes]
-    suites = [suite] if suite is not None else [] if asked else ["default"]
+    named = choose(subjects) if subjects is not None else []
+    suites = [suite] if suite is not None else [] if asked or named else ["default"]
     found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
+    found += [(SUITE, Recipe.model_validate(each.recipe)) for each in named]
     names(recipe for _, recipe in found)
     if select is not None:
         kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
+    by_default = _of_subjects(named) if named or suite == SUITE else installed()
+    asked_for = _resolved(manner.targets(by_default if implementations is None else implementations))
+    found = [(name, recipe) for name, recipe in found if any(does(own, recipe.name) for own in asked_for)]
+    _require_work(asked_for, [recipe for _, recipe in found])
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
     needed: list[str] = [dtype for dtype in DTYPES if any(dtype in recipe.dtypes for recipe in precise)]
-    asked_for: dict[str, str] = {}
-    for name in manner.targets(installed() if implementations is None else implementations):
-        if called(name) in asked_for and called(name) != name:
-            raise ValueError(f"implementation={name!r} is not allowed: another file is called {called(name)}, too")
-        asked_for[called(name)] = resolve(name)
     targets = by_short_names(asked_for)
     if targets != asked_for:
         options |= {"reuse": False, "kept_cases": False}  # cases are then in the situations of a trace
@@ -83,6 +89,39 @@ def plan_of(
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
     return Plan(folder.resolve(), found, targets, needed, device, in_order, **{"kept_cases": True, **options})
+
+
+def _resolved(implementations: Iterable[str]) -> dict[str, str]:
+    """Where each implementation is, by what it is called in a run. Raises ValueError for two files of one name."""
+    found: dict[str, str] = {}
+    for name in implementations:
+        if called(name) in found and called(name) != name:
+            raise ValueError(f"implementation={name!r} is not allowed: another file is called {called(name)}, too")
+        found[called(name)] = resolve(name)
+    return found
+
+
+def _of_subjects(named: Sequence[Subject]) -> list[str]:
+    """The implementations that subjects are of, as far as their frameworks are installed; without any, all of them.
+
+    Raises ValueError where none is.
+    """
+    of = {each.implementation for each in named} or set(FRAMEWORK_OF)
+    there = [name for name in FRAMEWORK_OF if name in of and FRAMEWORK_OF[name] in installed()]
+    if not there:
+        commands = ", ".join(install_command(FRAMEWORK_OF[name]) for name in sorted(of))
+        raise ValueError(f"subject={shown(named[0].name)} cannot be run: its framework is not installed ({commands})")
+    return there
+
+
+def _require_work(implementations: Iterable[str], recipes: Sequence[Recipe]) -> None:
+    """Raise ValueError for an implementation of built-ins that has nothing to do."""
+    for name in implementations:
+        if not any(does(name, recipe.name) for recipe in recipes):
+            raise ValueError(
+                f"implementation={shown(name)} is not allowed: does the recipes of its built-ins alone, and none of"
+                " them is asked for; name them with --subject"
+            )
 
 
 def _require_data(recipes: Iterable[Recipe]) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,17 +37,13 @@ class Forecast(NamedTuple):
 def forecast(plan: Plan) -> Forecast:
     """What is to be expected of a plan."""
     kept, pace = Kept(plan), known_pace()
-    left = [
-        (task, name)
-        for task, name in product(plan.tasks, plan.implementations)
-        if not (plan.reuse and kept.holds(task, name))
-    ]
+    left = [(task, name) for name, task in plan.units if not (plan.reuse and kept.holds(task, name))]
     sizes = {recipe.name: estimate(recipe) for _, recipe in plan.recipes}
     known = [size for size in (sizes[task.recipe.name] for task, _ in left) if size is not None]
     work = [name for _, name in left] + [ORACLE] * len({task.name for task, _ in left})
     return Forecast(
-        trainings=len(plan.tasks) * len(plan.implementations),
-        kept=len(plan.tasks) * len(plan.implementations) - len(left),
+        trainings=len(plan.units),
+        kept=len(plan.units) - len(left),
         steps=sum(size.steps for size in known),
         data_bytes=max((size.data_bytes + size.tape_bytes for size in known), default=0),
         seconds=sum(pace.get(name, 0.0) for name in work) / plan.at_once,

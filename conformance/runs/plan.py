@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from conformance.adapters.whole_files import part_of
 from conformance.data.wording import listed, shown
 from conformance.recipes.recipe import DTYPES, Recipe
+from conformance.recipes.subjects import by_recipe, does
 from conformance.results.traces import StoreError, told
 from conformance.verdicts.order import LADDER
 
@@ -95,6 +96,17 @@ class Plan:
         return [Task(suite, recipe, d) for suite, recipe in self.recipes for d in self.dtypes if d in recipe.dtypes]
 
     @property
+    def units(self) -> list[tuple[str, Task]]:
+        """Every task of every implementation; one of built-ins does the recipes of its own subjects only."""
+        return [(name, task) for task in self.tasks for name in self.implementations if does(name, task.recipe.name)]
+
+    @property
+    def subjects(self) -> dict[str, dict[str, Any]]:
+        """The built-ins that are under test, by the names of their recipes."""
+        found = {recipe.name: by_recipe().get(recipe.name) for _, recipe in self.recipes}
+        return {name: each.told for name, each in found.items() if each and each.implementation in self.implementations}
+
+    @property
     def at_once(self) -> int:
         """How many workers work at once."""
         return self.workers or processors()
@@ -106,6 +118,7 @@ class Plan:
             "implementations": list(self.implementations),
             "tasks": [list(task.name) for task in self.tasks],
             "checks": list(self.checks),
+            **({"subjects": self.subjects} if self.subjects else {}),
         }
 
     @property

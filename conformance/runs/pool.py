@@ -75,6 +75,7 @@ class WorkerPool:
         self.stands: dict[str, Stand] = {}
         self.losses: Counter[Unit] = Counter()
         self.left = self._left()
+        self._units = Counter(name for name, _ in plan.units)
         self._units_left = Counter(unit.worker for unit in self.left)
         self.judge.await_all({unit.task for unit in self.left})
         if plan.kept_cases:
@@ -111,11 +112,10 @@ class WorkerPool:
         """What is not done: the checks of each unit, in the order of tasks."""
         done = self.store.done()
         left = {}
-        for task in self.plan.tasks:
-            for name in self.plan.implementations:
-                checks = [check for check in self.plan.checks if (*task.name, name, check) not in done]
-                if checks:
-                    left[Unit(name, task.name)] = checks
+        for name, task in self.plan.units:
+            checks = [check for check in self.plan.checks if (*task.name, name, check) not in done]
+            if checks:
+                left[Unit(name, task.name)] = checks
         return left
 
     def _probe(self) -> None:
@@ -276,7 +276,7 @@ class WorkerPool:
             self.judge.put_away(unit.task)
 
     def _show_progress(self, name: str) -> None:
-        total = len(self.judge.tasks)
+        total = self._units[name]
         self.progress(name, total - self._units_left[name], total)
 
     def _look_after(self) -> None:

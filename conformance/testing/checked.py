@@ -10,9 +10,9 @@ import pandas as pd
 from conformance.data.wording import in_columns
 from conformance.reports import report_of
 from conformance.results.frames import not_passing
+from conformance.results.known import Difference, stale
 from conformance.results.paths import short
 from conformance.results.run import Run
-from conformance.testing.known import Difference, stale
 from conformance.verdicts.compare import Verdict
 from conformance.verdicts.order import place
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from conformance.adapters.registry import require_adapter, resolve
 from conformance.recipes.recipe import Recipe
+from conformance.results.known import Difference, load_known
 from conformance.results.run import Run
 from conformance.results.store import DATABASE
 from conformance.runs.inside import MakeAdapter
@@ -18,7 +19,6 @@ from conformance.runs.run import carry_out
 from conformance.runs.watching import Watch, unwatched
 from conformance.testing.carried import Chosen, ask, recipes_for, recipes_of
 from conformance.testing.checked import Checked
-from conformance.testing.known import Difference, load_known
 
 EXPLAIN_SECONDS = 300.0  # the causes are what a check of one subject is for: more than of a whole run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from conformance.results.known import Difference
 from conformance.testing.carried import Chosen
 from conformance.testing.checking import known_of
-from conformance.testing.known import Difference
 from conformance.testing.questions import Checks, Subject
 
 

@@ -11,13 +11,13 @@ import pytest
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import names
+from conformance.results.known import Difference, stale
 from conformance.runs.inside import MakeAdapter
 from conformance.runs.order import in_precisions
 from conformance.runs.plan import DEVICES
 from conformance.testing.carried import Chosen, one_by_one, recipes_of
 from conformance.testing.checked import KNOWN, NOT_OFFERED, PASS, Answer, Checked
 from conformance.testing.checking import check, name_of, recipes_by_default
-from conformance.testing.known import Difference, stale
 from conformance.verdicts.order import LADDER
 
 Subject = str | MakeAdapter

@@ -35,10 +35,12 @@ class Optimizers:
     slot_names: tuple[str, ...]
 
     def optimizer(self, held: Mapping[str, nn.Parameter], state: State) -> torch.optim.Optimizer:
-        """One for these parameters that goes on from a state. Raises Unsupported for state of an unknown name."""
+        """One for these parameters that goes on from a state. Raises Unsupported for state that cannot be put back."""
         optimizer = self.make(list(held.values()))
         if state.step == 0:
             return optimizer
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise Unsupported("LBFGS keeps its pairs of all parameters as one: a state cannot be put back into it")
         twins = {name: nn.Parameter(w.detach().clone()) for name, w in held.items()}
         other = self.make(list(twins.values()))  # whose state, after a step, says how such a state is made
         for twin in twins.values():
@@ -56,7 +58,8 @@ class Optimizers:
         unknown = False
         for name, w in held.items():
             for key, value in optimizer.state.get(w, {}).items():
-                if not isinstance(value, Tensor) or key == "step":
+                if key == "step" or not isinstance(value, Tensor):
+                    unknown |= isinstance(value, list)
                     continue
                 slot = self._slot(key)
                 unknown |= slot is None

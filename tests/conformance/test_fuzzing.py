@@ -32,8 +32,8 @@ from conformance.recipes.files import load_recipe
 from conformance.recipes.suites import suite
 from conformance.recipes.writing import as_toml
 from conformance.results.history import history
+from conformance.results.known import load_known
 from conformance.results.schema import FRAMES
-from conformance.testing.known import load_known
 from conformance.vectors.answers import SCHEMA, judge
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0.25"))

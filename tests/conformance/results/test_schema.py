@@ -31,6 +31,8 @@ def run(tmp_path_factory):
     store.time(TrainingTime(recipe, "torch", "float64", 2.5, 12, 0.5, float("nan"), 300.0))
     store.time(TrainingTime(recipe, "jax", "float64", 3.5, 0, 0.5, 0.1, 400.0))
     store.explain(Explained(recipe, "torch", "float64", "update", "parameter, W1", "a\ncause", True, 'b "text", c\r'))
+    told = {"subject": "torch.optim.SGD", "kind": "optimizers", "formulation": "sgd", "implementation": "numpy"}
+    store.set_fact("plan", store.fact("plan") | {"subjects": {recipe: told}})
     store.close()
     return load_run(folder)
 

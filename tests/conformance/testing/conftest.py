@@ -8,8 +8,8 @@ import pytest
 
 import conformance
 from conformance.recipes.recipe import Recipe
+from conformance.results.known import Difference
 from conformance.testing.checked import Checked
-from conformance.testing.known import Difference
 
 
 @pytest.fixture(scope="session")

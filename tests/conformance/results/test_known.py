@@ -3,7 +3,7 @@
 import pytest
 
 from conformance.recipes.files import RecipeError
-from conformance.testing.known import Difference, load_known
+from conformance.results.known import Difference, load_known
 
 GOOD = {
     "subject": "mine:*", "recipe": "case-*", "check": "update", "reason": "so it is", "link": "https://example.org/1",

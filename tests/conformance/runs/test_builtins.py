@@ -1,0 +1,64 @@
+"""The frameworks' built-ins as subjects of a run."""
+
+import pytest
+
+from conformance.recipes.subjects import IMPLEMENTATIONS
+from conformance.results.run import load_run
+from conformance.runs.order import plan_of
+from conformance.runs.run import carry_out
+
+
+def quietly(worker, done, total):
+    """Progress that nobody looks at."""
+
+
+def ran(folder, **asked):
+    plan = plan_of(output=folder, explain=False, **asked)
+    carry_out(plan, quietly)
+    return load_run(folder)
+
+
+def test_two_built_ins_of_one_framework_are_done_by_one_worker_and_equal_their_formulations(tmp_path):
+    pytest.importorskip("torch")
+    run = ran(tmp_path, subjects=["torch.optim.Adam", "torch.optim.RMSprop"], dtypes=["float64"], workers=1)
+    found = run.subjects.set_index("subject")
+    assert list(found["verdict"]) == ["equal", "equal"]
+    assert (found["digits_float64"] > 12).all()
+    assert found["formulation"]["torch.optim.Adam"] == "adam"
+    assert run.passed
+    assert list(run.implementations["implementation"]) == ["builtins.torch"]
+
+
+def test_an_implementation_of_built_ins_does_its_own_subjects_alone_and_another_all(tmp_path):
+    plan = plan_of(
+        subjects=["torch.optim.SGD", "optax.sgd"], implementations=["builtins.torch", "numpy"],
+        output=tmp_path / "new", dtypes=["float64"],
+    )  # fmt: skip
+    assert {(name, task.recipe.name) for name, task in plan.units} == {
+        ("builtins.torch", "torch-optim-sgd"), ("numpy", "torch-optim-sgd"), ("numpy", "optax-sgd"),
+    }  # fmt: skip
+    assert list(plan.subjects) == ["torch-optim-sgd"]
+
+
+def test_the_suite_is_of_all_built_ins_whose_framework_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr("conformance.runs.order.installed", lambda: ("numpy", "torch"))
+    plan = plan_of(suite="builtins", output=tmp_path / "new")
+    assert list(plan.implementations) == ["builtins.torch"]
+    assert plan.recipes
+    assert all(name.startswith("torch-") for name in plan.subjects)
+    with pytest.raises(ValueError, match="its framework is not installed"):
+        plan_of(subjects=["optax.sgd"], output=tmp_path / "new")
+
+
+def test_an_implementation_of_built_ins_without_any_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"implementation=.builtins\.tf. is not allowed"):
+        plan_of(subjects=["torch.optim.SGD"], implementations=["builtins.tf"], output=tmp_path / "new")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_every_built_in_is_equal_to_its_formulation_or_a_known_difference(name, tmp_path):
+    pytest.importorskip({"torch": "torch", "tf": "tensorflow", "jax": "jax"}[IMPLEMENTATIONS[name]])
+    run = ran(tmp_path, suite="builtins", implementations=[name])
+    wrong = run.subjects[~run.subjects["verdict"].isin(["equal", "known difference"])]
+    assert wrong.empty, wrong[["subject", "verdict", "reason"]].to_string()
