@@ -11,6 +11,7 @@ from conformance.identification.answer import Named
 from conformance.identification.layer_table import MODULES, same_as, table
 from conformance.identification.layers import identify
 from conformance.recipes.layer_dialects import lines
+from conformance.runs.outcome import BadInput
 from reference_numpy.layers import LAYERS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -224,7 +225,7 @@ def test_what_a_function_makes_and_what_is_made_are_asked_in_a_process_of_their_
 
 
 def test_an_argument_that_no_convention_gives_is_asked_for(mine):
-    with pytest.raises(ValueError, match=r"the layer needs n_in, n: say it, as in Layer\(n_in=4\)"):
+    with pytest.raises(BadInput, match=r"the layer needs n_in, n: say it, as in Layer\(n_in=4\)"):
         InProcess("mine_layers:Gated")
 
 
