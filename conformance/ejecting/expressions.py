@@ -154,9 +154,15 @@ class Folding:
             return literal
         if name == "dict" and len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
             return self.source.segment(node.args[0])
+        if name == "float" and len(node.args) == 1 and self._is_float(node.args[0]):
+            return self.text(node.args[0], self.source.parents[node])
         if name in self.values.functions and (text := self._inlined(node, self.values.functions[name])) is not None:
             return text
         return self._spread(node)
+
+    def _is_float(self, node: ast.expr) -> bool:
+        known = self.values.of(node)
+        return bool(known) and known is not None and all(type(value) is float for value in known)
 
     def _spread(self, node: ast.Call) -> str | None:
         """A call whose keywords stand in a dictionary that is known, or that says what is so in any case."""
@@ -226,6 +232,8 @@ class Folding:
             return result.id
         if isinstance(result, ast.Tuple):
             return self._inlined_tuple(call, function, result)
+        if isinstance(result, ast.Call):
+            return self._inlined_call(call, function, result)
         held = result.value if isinstance(result, ast.Attribute) else result  # w or w.device
         if not isinstance(held, ast.Name) or self.values.scopes.scope(held, held.id) is not function:
             return None
@@ -247,6 +255,19 @@ class Folding:
                 return None
             parts.append(self.source.segment(given))
         return f"({', '.join(parts)})" if len(parts) > 1 else None
+
+    def _inlined_call(self, call: ast.Call, function: ast.FunctionDef, result: ast.Call) -> str | None:
+        """A call of a function that hands its arguments on to a class, and does nothing else."""
+        if not isinstance(result.func, ast.Name) or result.func.id not in self.values.classes or result.keywords:
+            return None
+        parts: list[str] = []
+        for each in result.args:
+            own = isinstance(each, ast.Name) and self.values.scopes.scope(each, each.id) is function
+            given = self.values.argument_of(call, function, each.id) if own and isinstance(each, ast.Name) else None
+            if given is None:
+                return None
+            parts.append(self.source.segment(given))
+        return f"{result.func.id}({', '.join(parts)})" if parts else None
 
     def _arithmetic(self, node: ast.BinOp) -> str | None:
         """What a factor of 1, a summand of 0 and the like leave over; rounding is what it was."""
