@@ -36,7 +36,7 @@ class Folding:
             case ast.BoolOp():
                 return self._operands(node)
             case ast.Compare():
-                return self._literal(node)
+                return self._membership(node) or self._literal(node)
             case ast.UnaryOp() if isinstance(node.op, ast.Not):
                 return self._literal(node)
             case ast.Subscript() if isinstance(node.ctx, ast.Load):
@@ -87,6 +87,15 @@ class Folding:
     def _literal(self, node: ast.expr) -> str | None:
         known = self.values.one(node)
         return repr(known[0]) if known and isinstance(known[0], bool) else None
+
+    def _membership(self, node: ast.Compare) -> str | None:
+        """``name in TABLE`` of a known name, and ``not in``."""
+        table, key = node.comparators[0], self.values.one(node.left)
+        if not key or not isinstance(table, ast.Name) or table.id not in self.registries:
+            return None
+        inside = key[0] in self.registries[table.id]
+        known = {ast.In: inside, ast.NotIn: not inside}.get(type(node.ops[0]))
+        return None if known is None else repr(known)
 
     def _choice(self, node: ast.IfExp) -> str | None:
         around = self.source.parents[node]
