@@ -117,7 +117,9 @@ def run(
     ] = None,
     implementation: Annotated[
         str | None,
-        typer.Option(help="Names, or package.module:Class, separated by commas; by default what is installed."),
+        typer.Option(
+            help="Names, package.module:Class or an ejected FILE.py, separated by commas; by default what is installed."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Precisions, separated by commas; by default those that each recipe names.")

@@ -26,7 +26,8 @@ commands = typer.Typer()
 @commands.command()
 def check(
     target: Annotated[
-        str | None, typer.Argument(help="package.module:attribute, a wrapped subject or an adapter class.")
+        str | None,
+        typer.Argument(help="package.module:attribute, a wrapped subject or an adapter class; or an ejected FILE.py."),
     ] = None,
     recipe: Annotated[
         list[str] | None,

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from conformance.ejecting.packages import full_name
 from conformance.recipes.components import Component
 from conformance.recipes.recipe import Recipe
+from conformance.recipes.size import estimate
 from reference_numpy import losses, regularizers
 
+XLA_WORK, STEP_WORK = 500_000, 1000  # those of impl_tf.training, which is not imported
 _DTYPES = {"numpy": "np.{}", "torch": "torch.{}", "tf": "tf.{}", "jax": "jnp.{}"}
 
 
@@ -91,11 +93,18 @@ def _of_training(recipe: Recipe) -> dict[str, Any]:
         "FROZEN_LAYERS": recipe.frozen_layers,
         "FROZEN_BIASES": recipe.frozen_biases,
         "IN_BATCHES": recipe.batch_size is not None,
+        "COMPILED_BY_XLA": _is_long(recipe),
         "BATCH_SIZE": recipe.batch_size or 0,
         "EPOCHS": recipe.epochs,
         "SEED": recipe.seed,
         "SCALING": recipe.dataset.scaling,
     }
+
+
+def _is_long(recipe: Recipe) -> bool:
+    """Whether ``impl_tf.training.fit`` has XLA compile such a training on a CPU; that of a user's file does it, too."""
+    size = estimate(recipe)
+    return size is not None and size.steps * (size.parameters + STEP_WORK) >= XLA_WORK
 
 
 def _made(component: Component, image_shape: tuple[int, ...] | None = None) -> str:

@@ -36,7 +36,7 @@ class Folding:
             case ast.BoolOp():
                 return self._operands(node)
             case ast.Compare():
-                return self._literal(node)
+                return self._membership(node) or self._literal(node)
             case ast.UnaryOp() if isinstance(node.op, ast.Not):
                 return self._literal(node)
             case ast.Subscript() if isinstance(node.ctx, ast.Load):
@@ -87,6 +87,15 @@ class Folding:
     def _literal(self, node: ast.expr) -> str | None:
         known = self.values.one(node)
         return repr(known[0]) if known and isinstance(known[0], bool) else None
+
+    def _membership(self, node: ast.Compare) -> str | None:
+        """``name in TABLE`` of a known name, and ``not in``."""
+        table, key = node.comparators[0], self.values.one(node.left)
+        if not key or not isinstance(table, ast.Name) or table.id not in self.registries:
+            return None
+        inside = key[0] in self.registries[table.id]
+        known = {ast.In: inside, ast.NotIn: not inside}.get(type(node.ops[0]))
+        return None if known is None else repr(known)
 
     def _choice(self, node: ast.IfExp) -> str | None:
         around = self.source.parents[node]
@@ -154,9 +163,15 @@ class Folding:
             return literal
         if name == "dict" and len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
             return self.source.segment(node.args[0])
+        if name == "float" and len(node.args) == 1 and self._is_float(node.args[0]):
+            return self.text(node.args[0], self.source.parents[node])
         if name in self.values.functions and (text := self._inlined(node, self.values.functions[name])) is not None:
             return text
         return self._spread(node)
+
+    def _is_float(self, node: ast.expr) -> bool:
+        known = self.values.of(node)
+        return bool(known) and known is not None and all(type(value) is float for value in known)
 
     def _spread(self, node: ast.Call) -> str | None:
         """A call whose keywords stand in a dictionary that is known, or that says what is so in any case."""
@@ -226,6 +241,8 @@ class Folding:
             return result.id
         if isinstance(result, ast.Tuple):
             return self._inlined_tuple(call, function, result)
+        if isinstance(result, ast.Call):
+            return self._inlined_call(call, function, result)
         held = result.value if isinstance(result, ast.Attribute) else result  # w or w.device
         if not isinstance(held, ast.Name) or self.values.scopes.scope(held, held.id) is not function:
             return None
@@ -247,6 +264,19 @@ class Folding:
                 return None
             parts.append(self.source.segment(given))
         return f"({', '.join(parts)})" if len(parts) > 1 else None
+
+    def _inlined_call(self, call: ast.Call, function: ast.FunctionDef, result: ast.Call) -> str | None:
+        """A call of a function that hands its arguments on to a class, and does nothing else."""
+        if not isinstance(result.func, ast.Name) or result.func.id not in self.values.classes or result.keywords:
+            return None
+        parts: list[str] = []
+        for each in result.args:
+            own = isinstance(each, ast.Name) and self.values.scopes.scope(each, each.id) is function
+            given = self.values.argument_of(call, function, each.id) if own and isinstance(each, ast.Name) else None
+            if given is None:
+                return None
+            parts.append(self.source.segment(given))
+        return f"{result.func.id}({', '.join(parts)})" if parts else None
 
     def _arithmetic(self, node: ast.BinOp) -> str | None:
         """What a factor of 1, a summand of 0 and the like leave over; rounding is what it was."""

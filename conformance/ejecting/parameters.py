@@ -33,7 +33,7 @@ class Parameters:
     def of_classes(self) -> Iterator[Edit]:
         """Edits for what all of a program leaves unread: fields of dataclasses, settings of parameter groups."""
         for name, held in self.values.classes.items():
-            if name not in self.values.escaping and (fields := fields_of(held)):
+            if name not in {*self.values.escaping, *self.kept} and (fields := fields_of(held)):
                 yield from self._of_dataclass(name, held, fields)
         yield from self._of_groups()
 

@@ -89,6 +89,8 @@ class Pruning:
                 return True
             case ast.Assign():
                 return all(map(self._is_unused, node.targets)) and self._is_pure(node.value)
+            case ast.AugAssign(op=ast.Sub()):
+                return self._is_zero(node.value)
             case ast.AnnAssign():
                 if self.values.scopes.around(node) is None or node.value is None:
                     return False
@@ -101,6 +103,13 @@ class Pruning:
                 known = self.values.one(node.iter)
                 return bool(known) and known is not None and len(known[0]) == 0 and not node.orelse
         return False
+
+    def _is_zero(self, node: ast.expr) -> bool:
+        """Whether it is 0, or 0 by the size of an array: less that, any number is what it was."""
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            sizes = isinstance(node.right, ast.Subscript) and getattr(node.right.value, "attr", "") == "shape"
+            return sizes and self.values.one(node.left) == (0.0,)
+        return self.values.one(node) == (0.0,)
 
     def _is_check(self, node: ast.expr) -> bool:
         """Whether it is a call that only refuses arguments, or does nothing at all."""

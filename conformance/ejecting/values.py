@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from conformance.ejecting.scopes import Scopes, arguments
+from conformance.ejecting.tables import Tables
 from conformance.ejecting.text import Source
 
 Known = list[Any] | None  # the values that are possible, None where they do not stand in the text
@@ -50,13 +51,18 @@ class Values:
         self.calls: dict[str, list[ast.Call]] = {}
         # Functions and classes that are more than called here.
         self.escaping = set[str]() if is_whole else {*self.functions, *self.classes}
+        tables = Tables(source)
         for name in (*self.functions, *self.classes):
             for use in self.scopes.uses.get((None, name), []):
                 parent = source.parents[use]
                 if isinstance(parent, ast.Call) and parent.func is use:
                     self.calls.setdefault(name, []).append(parent)
-                elif not self.scopes.in_annotation(use):
+                elif not self.scopes.in_annotation(use) and use not in tables.entries:
                     self.escaping.add(name)
+        while more := tables.taken(self.scopes, self.one) & {*self.functions, *self.classes} - self.escaping:
+            self.escaping |= more
+            self._memory.clear()
+            vars(self).pop("groups", None)
 
     @cached_property
     def groups(self) -> dict[str, Known]:

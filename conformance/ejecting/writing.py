@@ -56,7 +56,8 @@ def formatted(text: str, line_length: int = LINE_LENGTH) -> str:
     width = f"line-length={line_length}"
     ruff = [sys.executable, "-m", "ruff"]
     fix = ["check", "--isolated", "--quiet", "--fix-only", "--select", "I,F401,RET505,UP034", "--config", width, "-"]
-    for arguments in (fix, ["format", "--isolated", "--config", width, "-"]):
+    plain = "format.skip-magic-trailing-comma=true"  # the lines that a text of fewer arguments needs
+    for arguments in (fix, ["format", "--isolated", "--config", width, "--config", plain, "-"]):
         ended = subprocess.run([*ruff, *arguments], input=text, capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise AssertionError(f"what was written is no Python: {ended.stderr}")
@@ -121,7 +122,7 @@ def _is_short(definition: str) -> bool:
 
 
 def _without_copies(definitions: Mapping[str, str]) -> dict[str, str]:
-    """The definitions, of those that are the same in several modules one."""
+    """The definitions, of those that are the same in several modules one; of those that are then the same, too."""
     kept: dict[tuple[str, str], str] = {}
     same: dict[str, str] = {}
     for name, text in definitions.items():
@@ -129,10 +130,11 @@ def _without_copies(definitions: Mapping[str, str]) -> dict[str, str]:
         first = kept.setdefault((own, text.replace(name, own)), name)
         if first != name:
             same[name] = first
-    return {
+    left = {
         name: _FULL_NAME.sub(lambda found: same.get(found[0], found[0]), text)
         for name, text in definitions.items() if name not in same
     }  # fmt: skip
+    return _without_copies(left) if same else left
 
 
 def _comment(text: str) -> str:

@@ -42,6 +42,11 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    more = {'a': 1}\n    return g(x, **more)\n", "def main(x):\n    return g(x, a=1)\n"),
         ("def main(x):\n    return {'a': x / 2, 'b': x}[MODE]\n", "def main(x):\n    return x / 2\n"),
         ("def main(x):\n    gain = 1.0 if MODE == 'a' else 0.5\n    return gain * x\n", "def main(x):\n    return x\n"),
+        ("def f(x, s):\n    x -= s / x.shape[1]\n    return g(x)\ndef main(x):\n    return f(x, 0.0)\n",
+         "def f(x):\n    return g(x)\ndef main(x):\n    return f(x)\n"),
+        ("def main(x):\n    b = float(0.5)\n    return b * x\n", "def main(x):\n    b = 0.5\n    return b * x\n"),
+        ("class C:\n    pass\ndef made(a, f, g):\n    return C(f, g)\ndef main(x):\n    return made(1, x, h)\n",
+         "class C:\n    pass\ndef made(f, g):\n    return C(f, g)\ndef main(x):\n    return C(x, h)\n"),
         ("def main(x):\n    for i, a in enumerate(x):\n        g(a)\n",
          "def main(x):\n    for a in x:\n        g(a)\n"),
     ],
@@ -58,6 +63,28 @@ def test_an_argument_that_every_call_gives_alike_goes():
             return power(x, squared=True) + power(x + 1, squared=True)
         """
     assert settled(before) == "def power(x):\n    return x * x\ndef main(x):\n    return power(x) + power(x + 1)\n"
+
+
+TABLE = """\
+        def m__f(x, mode):
+            return x if mode == "a" else -x
+        def m__g(x, then):
+            if then not in TABLE:
+                raise ValueError
+            return TABLE[then](x, "a")
+        TABLE = {h.__name__: h for h in (m__f, m__g)}
+"""
+
+
+def test_a_function_in_a_table_is_known_by_what_is_taken_from_it():
+    found = settled(TABLE + "        def main(x):\n            return m__g(x, 'f')\n")
+    assert found.startswith("def m__f(x):\n    return x\ndef m__g(x):\n    return x\n")
+    assert found.endswith("def main(x):\n    return x\n")
+
+
+def test_a_table_of_which_anything_may_be_taken_keeps_its_functions_as_they_are():
+    text = dedent(TABLE + "        def main(x, y):\n            return m__g(x, y)\n")
+    assert settled(text) == text
 
 
 def test_an_argument_that_calls_give_otherwise_stays():
