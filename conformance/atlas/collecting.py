@@ -47,6 +47,8 @@ class Collector:
         except Incomplete as error:
             self.close()
             return replace(plain, reason=said(error, LONGEST))
+        except Exception as error:  # a built-in that nobody knew may answer what no kind expects
+            return replace(plain, reason=said(f"its answers cannot be read: {type(error).__name__}: {error}", LONGEST))
 
     def _measured(self, entry: Entry, plain: Evidence) -> Evidence:
         asked = self._process()
