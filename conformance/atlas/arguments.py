@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.atlas.survey import Signature
+from conformance.atlas.surveying import Signature
 from conformance.identification import activations, normalizations
 from conformance.identification.exercises import Tensors, exercise
 from conformance.identification.losses import ABOUT, QUESTIONS

@@ -1,5 +1,6 @@
 """What is measured of a built-in: in this process, of PyTorch alone."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from conformance.atlas.evidence import TABLED, UNMAPPED
 from conformance.atlas.faults import known
 from conformance.atlas.snippets import run
 from conformance.atlas.surprises import surprises
-from conformance.atlas.survey import KINDS, Signature, Survey, look
+from conformance.atlas.survey import KINDS, look
+from conformance.atlas.surveying import Signature, Survey
 from conformance.atlas.tables import FAULT, questions
 from conformance.identification.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
@@ -84,6 +86,16 @@ def test_what_a_version_does_not_have_is_gone(torch_now):
     without = torch_now._replace(signatures={})
     assert gone("torch", "optimizer", torch_now) == []
     assert "torch.optim.Adam" in [each.call for each in gone("torch", "optimizer", without)]
+
+
+def test_what_another_interpreter_runs_needs_nothing_but_numpy():
+    """Beside the frameworks: another environment need not have what the harness needs."""
+    modules = "conformance.atlas.survey, conformance.atlas.snippets, conformance.identification.worker"
+    others = "{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)"
+    code = f"import sys; before = {others}; import {modules}; print(*sorted({others} - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = {name for name in done.stdout.split() if "cython" not in name}  # which NumPy's own modules are made by
+    assert imported == {"conformance", "numpy"}
 
 
 def test_a_framework_that_is_not_installed_has_nothing(monkeypatch):
