@@ -43,8 +43,10 @@ the exercises.
 
 def html(atlas: Atlas) -> str:
     """The page. Whatever a framework named is escaped."""
+    once = {each.call: each for each in atlas.evidence}  # a call may stand with two components
     return render(
-        "atlas.html", atlas=atlas, tables=list(tables(atlas)), questions=answered(atlas), unknown=unknown(atlas),
+        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=list(tables(atlas)), questions=answered(atlas),
+        unknown=unknown(atlas),
         frameworks=TITLES, titles=[TITLES[name] for name, found in atlas.versions.items() if found],
         headings=HEADINGS, kinds={each.kind for each in atlas.evidence}, edges=EDGES, rate=RATE, anchor=anchor,
         formulation_of=formulation_of, shown=shown, facts=facts, coded=coded,

@@ -45,7 +45,7 @@ def test_every_link_of_the_page_leads_somewhere():
 
 
 def test_what_differs_from_the_first_of_its_row_is_marked():
-    (table,) = tables(atlas())
+    table, _ = tables(atlas())
     marked = {row: [cell.differs for cell in cells] for row, cells in table.rows}
     assert marked["formulation"] == [False, True]
     assert marked["gradient 1"] == [False, True]
