@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: install run test sweep slow mutants ceilings soak soak-networks fuzz gallery benchmarks benchmarks-check vectorization wheel matrix docs pages check format clean
+.PHONY: install run test sweep slow mutants ceilings soak soak-networks fuzz gallery benchmarks benchmarks-check vectorization wheel matrix docs pages atlas check format clean
 
 install: $(INSTALLED)
 
@@ -74,7 +74,12 @@ else
 endif
 
 # Whether some ratio has become worse than the table's by more than the spread: exit status 1.
-benchmarks-check: install
+benchmarks-# The atlas of the pinned versions: about ten minutes.
+atlas: install
+	$(BIN)/conformance atlas --output build/atlas
+	cp build/atlas/atlas.md docs/atlas.md
+
+check: install
 	$(BIN)/python -m benchmarks check
 
 # Explicit loops against vectorised code.
@@ -105,6 +110,11 @@ pages: install
 	$(BIN)/python -m conformance.recipes.schema_page > docs/reference/recipe_schema.md
 	$(BIN)/python -m typer conformance.cli.app utils docs --name conformance --title "Command line" \
 		> docs/reference/command_line.md
+
+# The atlas of the pinned versions: about ten minutes.
+atlas: install
+	$(BIN)/conformance atlas --output build/atlas
+	cp build/atlas/atlas.md docs/atlas.md
 
 check: install
 	$(BIN)/ruff format --check .

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.atlas.survey import Signature
+from conformance.atlas.surveying import Signature
 from conformance.identification import activations, normalizations
 from conformance.identification.exercises import Tensors, exercise
 from conformance.identification.losses import ABOUT, QUESTIONS
@@ -19,7 +19,7 @@ HALF, MORE = 0.5, 1
 
 
 def without_effect(asked: Questioned, kind: str, component: str, signature: Signature) -> tuple[str, ...]:
-    """The arguments, as they were changed, that moved no output; the target is another one afterwards.
+    """The arguments, each with a value, that moved no output whichever was taken; the target is another one afterwards.
 
     Those that the target refuses with every other value are not among them.
     """
@@ -30,11 +30,13 @@ def without_effect(asked: Questioned, kind: str, component: str, signature: Sign
     question, arrays, own = found
     idle = []
     for name, default in signature.defaults.items():
-        for value in others(name, default):
-            changed = _asked(asked, f"{target}({name}={value!r})", kind, question, arrays)
-            if changed is not None:
-                idle += [f"{name}={value!r}"] if _equal(own, changed) else []
-                break
+        moved = [
+            (value, not _equal(own, changed))
+            for value in others(name, default)
+            if (changed := _asked(asked, f"{target}({name}={value!r})", kind, question, arrays)) is not None
+        ]
+        if moved and not any(changes for _, changes in moved):
+            idle.append(f"{name}={moved[0][0]!r}")
     return tuple(idle)
 
 
@@ -53,7 +55,7 @@ def others(name: str, default: str) -> Iterator[Any]:
     if isinstance(value, bool):
         yield not value
     elif value is None:
-        yield from (0.1, True)
+        yield from (True, 0.1)
     elif isinstance(value, int):
         yield value + MORE
     elif isinstance(value, float):

@@ -8,7 +8,8 @@ from conformance.atlas.arguments import without_effect
 from conformance.atlas.edges import OF_KIND, loss_near, said
 from conformance.atlas.entries import Entry, entries, gone, tabled, target_of
 from conformance.atlas.evidence import GONE, TABLED, UNMAPPED, Evidence
-from conformance.atlas.survey import KINDS, Survey, survey
+from conformance.atlas.survey import KINDS
+from conformance.atlas.surveying import Survey, survey
 from conformance.identification.answer import Answer
 from conformance.identification.identify import answered
 from conformance.identification.interpreter import Interpreter
@@ -48,6 +49,8 @@ class Collector:
         except Incomplete as error:
             self.close()
             return replace(plain, reason=said(error, LONGEST))
+        except Exception as error:  # a built-in that nobody knew may answer what no kind expects
+            return replace(plain, reason=said(f"its answers cannot be read: {type(error).__name__}: {error}", LONGEST))
 
     def _measured(self, entry: Entry, plain: Evidence) -> Evidence:
         asked = self._process()

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from conformance.atlas.survey import KINDS, Signature, Survey
+from conformance.atlas.survey import KINDS
+from conformance.atlas.surveying import Signature, Survey
 from conformance.identification.answer import Named
 from conformance.identification.page import MODULES
 from conformance.identification.target import parse

@@ -1,11 +1,15 @@
 """The atlas as a page in HTML that needs no other file, and as Markdown."""
 
+import re
 from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup, escape
 
 from conformance.atlas.evidence import GONE, TITLES, Atlas, Evidence
 from conformance.atlas.surprises import RATE
 from conformance.atlas.tables import (
     EDGES,
+    FACTS,
     HEADINGS,
     Table,
     anchor,
@@ -17,8 +21,6 @@ from conformance.atlas.tables import (
     value_of,
 )
 from conformance.reports.plain_page import render
-
-_SHORT = ("formulation", "digits", "rounded to float32", "defaults", "no effect seen", "to be known")
 
 INTRODUCTION = """\
 # The atlas
@@ -34,24 +36,35 @@ conformance atlas --output atlas
 which writes the page with a link from every cell to its evidence (`atlas.html`), this one (`atlas.md`) and the tables
 behind them as CSV and Parquet. What is told of a built-in is measured anew by `conformance atlas --show CALL`, with the
 call as it heads its column; every other number has its command beside it. **Bold** differs from the first of its row.
-"Digits" are those in float64 and float32; "no effect seen" are arguments that, changed by themselves, moved nothing on
+"No effect seen" are arguments that, changed by themselves, moved nothing on
 the exercises.
 """
 
 
 def html(atlas: Atlas) -> str:
     """The page. Whatever a framework named is escaped."""
+    once = {each.call: each for each in atlas.evidence}  # a call may stand with two components
     return render(
-        "atlas.html", atlas=atlas, tables=list(tables(atlas)), questions=answered(atlas), unknown=unknown(atlas),
+        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=list(tables(atlas)), questions=answered(atlas),
+        unknown=unknown(atlas),
         frameworks=TITLES, titles=[TITLES[name] for name, found in atlas.versions.items() if found],
         headings=HEADINGS, kinds={each.kind for each in atlas.evidence}, edges=EDGES, rate=RATE, anchor=anchor,
-        formulation_of=formulation_of, shown=shown, facts=facts,
+        formulation_of=formulation_of, shown=shown, facts=facts, coded=coded,
     )  # fmt: skip
+
+
+def coded(text: str) -> Markup:
+    """A text for HTML, escaped, what stands between backticks as code.
+
+    >>> coded("`eps` < 1")
+    Markup('<code>eps</code> &lt; 1')
+    """
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def facts(each: Evidence) -> list[tuple[str, str]]:
     """All that is known of a built-in, by name."""
-    rows = [(row, value_of(each, row)) for row in _SHORT]
+    rows = [(row, value_of(each, row)) for row in FACTS]
     rows += [("the same here", "; ".join(each.same)), ("notes", "; ".join(each.notes)), *each.edges.items()]
     return [(name, text) for name, text in rows if text]
 

@@ -7,20 +7,15 @@ import inspect
 import json
 import os
 import platform
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from conformance.data.wording import one_line
 from conformance.identification.frameworks import parameters_of
 from conformance.identification.frameworks.discovery import NEEDS, discover
-from conformance.identification.interpreter import Interpreter
-from conformance.runs.outcome import BadInput
 
 FRAMEWORKS = tuple(NEEDS)
 KINDS = ("optimizer", "loss", "activation", "normalization", "initializer", "schedule")
@@ -28,43 +23,6 @@ DISTRIBUTIONS = {
     "torch": ("torch",), "keras": ("keras", "tensorflow", "tensorflow-cpu"), "jax": ("jax", "jaxlib", "flax"),
     "optax": ("optax", "jax"),
 }  # fmt: skip
-SECONDS = 300.0
-
-
-class Signature(NamedTuple):
-    """What a built-in takes: the arguments that it needs, and the others with their defaults as Python writes them."""
-
-    needed: tuple[str, ...]
-    defaults: Mapping[str, str]
-
-
-class Survey(NamedTuple):
-    """What was found. ``versions`` is empty for a framework that is not installed."""
-
-    versions: Mapping[str, str]
-    found: Mapping[str, Sequence[str]]
-    signatures: Mapping[str, Signature]
-
-
-def survey(framework: str, calls: Sequence[str], interpreter: Interpreter) -> Survey:
-    """Ask an environment for a framework. Raises BadInput where its interpreter cannot answer."""
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        answer = Path(folder) / "answer.json"
-        command = [interpreter.python, "-m", __name__, framework, str(answer)]
-        environment = os.environ | dict(interpreter.environment(Path(folder)))
-        try:
-            done = subprocess.run(command, input="\n".join(calls), capture_output=True, text=True,
-                                  timeout=SECONDS, env=environment, check=False)  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BadInput(f"{interpreter.python} cannot be asked for {framework}: {one_line(str(error))}") from error
-        if done.returncode or not answer.exists():
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise BadInput(f"{interpreter.python} cannot be asked for {framework}: {one_line(said[-1])}")
-        held = json.loads(answer.read_text(encoding="utf-8"))
-    signatures = {
-        name: Signature(tuple(given["needed"]), given["defaults"]) for name, given in held.pop("taken").items()
-    }
-    return Survey(held["versions"], held["found"], signatures)
 
 
 def look(framework: str, calls: Sequence[str]) -> dict[str, Any]:

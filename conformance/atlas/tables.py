@@ -25,8 +25,9 @@ EDGES = {
     "schedule": "Edge values are rates; `step 1000` is past the end of every schedule that has one.",
 }
 FAULT = "fault"
-_FACTS = ("formulation", "digits", "rounded to float32", "defaults", "no effect seen", "to be known")
-_NEVER_MARKED = ("digits", "defaults", "no effect seen", "to be known")  # differ by nature
+DIGITS = "digits in float64, float32"
+FACTS = ("formulation", DIGITS, "rounded to float32", "defaults", "no effect seen", "to be known")
+_NEVER_MARKED = (DIGITS, "defaults", "no effect seen", "to be known")  # differ by nature
 
 
 class Cell(NamedTuple):
@@ -67,7 +68,7 @@ def value_of(each: Evidence, row: str) -> str:
     """What stands in a row of a built-in's column; "" where nothing does."""
     if row == "formulation":
         return formulation_of(each)
-    if row == "digits":
+    if row == DIGITS:
         return each.written_digits
     if row == "rounded to float32":
         return ", ".join(each.rounded) or ("none" if each.formulation else "")
@@ -104,7 +105,7 @@ def tables(atlas: Atlas) -> Iterator[Table]:
 
 def _rows(columns: Sequence[Evidence]) -> Iterator[tuple[str, list[Cell]]]:
     situations = dict.fromkeys(name for each in columns for name in each.edges)
-    for row in (*_FACTS, *situations):
+    for row in (*FACTS, *situations):
         texts = [value_of(each, row) for each in columns]
         if any(texts):
             first = next(filter(None, texts))

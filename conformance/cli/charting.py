@@ -96,6 +96,8 @@ def _make(folder: Path, frameworks: list[str], kinds: list[str], asked: "Interpr
 
     require_folder("--output", folder)
     made = make(frameworks, kinds, asked, told)
+    if not made.evidence:
+        stop(Exit.INCOMPLETE, "nothing could be measured: none of the frameworks is installed")
     written = write(made, folder)
     lacking = [name for name, found in made.versions.items() if not found]
     if as_json:
@@ -107,8 +109,6 @@ def _make(folder: Path, frameworks: list[str], kinds: list[str], asked: "Interpr
         say(f"{len(made.evidence)} built-ins, {known} of them a known formulation; {len(made.surprises)} surprises")
         for file in written:
             say(f"written: {file}")
-    if not made.evidence:
-        stop(Exit.INCOMPLETE, "nothing could be measured: none of the frameworks is installed")
     raise typer.Exit(Exit.ALL_PASS)
 
 

@@ -189,7 +189,7 @@ def identify(asked: Questioned) -> Answer:
         tried += 1
         shape = "one" if seen[-1]["value"].ndim == 0 else "examples"
         dtype = seen[-1]["value"].dtype.name
-        model = Costs(question, 0, shape, "gradient" in seen[0], "float64")
+        model = Costs(question, 0, shape, all("gradient" in one for one in seen), "float64")
         if not _fits(model, seen):
             continue
         observed = model.arranged(seen)
@@ -238,7 +238,7 @@ def _digits(asked: Questioned, question: Question, shape: str, dtype: str, match
             seen = _asked(asked, question, 1, precision)
         except Declined:
             return None
-        model = Costs(question, 1, shape, "gradient" in seen[0], precision)
+        model = Costs(question, 1, shape, all("gradient" in one for one in seen), precision)
         fit = nearness(model, match.form, match.numbers, model.arranged(seen), match.manner._replace(dtype=precision),
                        coarse=match.coarse)  # fmt: skip
         if precision == dtype and not fit.same:

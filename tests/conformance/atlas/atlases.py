@@ -1,5 +1,7 @@
 """Atlases, for the tests."""
 
+from dataclasses import replace
+
 from conformance.atlas.evidence import UNMAPPED, Atlas, Evidence, Fault, Surprise
 
 HOSTILE = "<script>alert(1)</script>|`_*"
@@ -12,14 +14,15 @@ def of(call, formulation, **others):
 
 
 def atlas(**changes):
-    """Two Adams that differ, one built-in that nobody knows, a fault and a surprise; names that try to get out."""
+    """Two Adams that differ, the first twice, a built-in that nobody knows, a fault, a surprise; names that escape."""
     torch = of("torch.optim.Adam", "adam()", digits={"float64": 14.2, "float32": 6.1}, edges={"gradient 1": "-0.001"},
                defaults={"eps": "1e-08"}, keywords={"learning_rate": 0.001})  # fmt: skip
     position = {"epsilon_position": "before_correction"}
     keras = of("keras.optimizers.Adam", 'adam(epsilon_position="before_correction")', edges={"gradient 1": "-0.0009"},
                rounded=("learning_rate",), note=HOSTILE, keywords=position)  # fmt: skip
     other = of(f"torch.optim.{HOSTILE}", "", component="", standing=UNMAPPED, reason=HOSTILE)
-    evidence = [torch, keras, other] if not changes else [of("torch.optim.Adam", **changes)]
+    again = replace(torch, component="adamw")
+    evidence = [torch, keras, other, again] if not changes else [of("torch.optim.Adam", **changes)]
     fault = Fault("strides", ("torch",), "what it is", "shown = True", True, HOSTILE)
     pair = Surprise("adam", torch.call, keras.call, (torch.formulation, keras.formulation), (0.5, 0.6), 0.1)
     return Atlas({"torch": {"torch": "1.0"}, "keras": {}}, evidence, [fault], [pair])

@@ -1,5 +1,6 @@
 """What is measured of a built-in: in this process, of PyTorch alone."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from conformance.atlas.evidence import TABLED, UNMAPPED
 from conformance.atlas.faults import known
 from conformance.atlas.snippets import run
 from conformance.atlas.surprises import surprises
-from conformance.atlas.survey import KINDS, Signature, Survey, look
+from conformance.atlas.survey import KINDS, look
+from conformance.atlas.surveying import Signature, Survey
 from conformance.atlas.tables import FAULT, questions
 from conformance.identification.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
@@ -86,6 +88,16 @@ def test_what_a_version_does_not_have_is_gone(torch_now):
     assert "torch.optim.Adam" in [each.call for each in gone("torch", "optimizer", without)]
 
 
+def test_what_another_interpreter_runs_needs_nothing_but_numpy():
+    """Beside the frameworks: another environment need not have what the harness needs."""
+    modules = "conformance.atlas.survey, conformance.atlas.snippets, conformance.identification.worker"
+    others = "{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)"
+    code = f"import sys; before = {others}; import {modules}; print(*sorted({others} - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = {name for name in done.stdout.split() if "cython" not in name}  # which NumPy's own modules are made by
+    assert imported == {"conformance", "numpy"}
+
+
 def test_a_framework_that_is_not_installed_has_nothing(monkeypatch):
     monkeypatch.setitem(look.__globals__["NEEDS"], "torch", ("torch_that_nobody_has",))
     assert look("torch", []) == {"versions": {}, "found": {}, "taken": {}}
@@ -135,7 +147,7 @@ class Made:
     target = "made:target"
 
     def turn_to(self, target, kind):
-        self.factor = 2.0 if "used" in target else 1.0
+        self.factor = 2.0 if "used" in target or "late=0.1" in target else 1.0
         if "refused" in target:
             raise BadInput("no such argument")
 
@@ -144,18 +156,13 @@ class Made:
 
 
 def test_an_argument_that_moves_nothing_is_told_and_one_that_is_refused_is_not():
-    signature = Signature((), {"used": "0.5", "idle": "0.5", "refused": "True", "name": "'x'"})
+    signature = Signature((), {"used": "0.5", "idle": "0.5", "refused": "True", "name": "'x'", "late": "None"})
     assert without_effect(Made(), "activation", "relu", signature) == ("idle=0.25",)
 
 
 def test_the_other_values_of_an_argument():
-    assert [list(others("x", text)) for text in ("0.0", "3", "None", "'mean'", "relu")] == [
-        [0.5],
-        [4],
-        [0.1, True],
-        [],
-        [],
-    ]
+    found = [list(others("x", text)) for text in ("0.0", "3", "None", "'mean'", "relu")]
+    assert found == [[0.5], [4], [True, 0.1], [], []]
 
 
 def test_pytorch_s_known_faults_are_shown_and_a_snippet_that_fails_says_why():
