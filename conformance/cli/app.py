@@ -69,7 +69,7 @@ def options(
 def list_what(
     what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
                                              "schedules, initializers, losses, activations, layers, datasets, checks, "
-                                             "suites, coverage, faults or implementations")],
+                                             "suites, coverage, faults, implementations or subjects")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line, and the implementations that are installed."""
@@ -117,6 +117,10 @@ def run(
     implementation: Annotated[
         str | None,
         typer.Option(help="Names, or package.module:Class, separated by commas; by default what is installed."),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH: this implementation runs in another Python environment; may be repeated."),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Precisions, separated by commas; by default those that each recipe names.")
@@ -171,6 +175,7 @@ def run(
     asked = running.Asked(
         recipes=recipe or [],
         implementations=implementation,
+        pythons=python or [],
         options={
             "suite": suite,
             "select": select,

@@ -68,7 +68,8 @@ class LocalLauncher:
         if name in self.inside:
             return InsideWorker(name, self.inside[name], self.plan, Traces(self.scratch), events)
         target = self.plan.implementations.get(name, ORACLE)
-        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log_of(self.plan, name), events)
+        python = self.plan.pythons.get(name, "")
+        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log_of(self.plan, name), events, python)
         self.warden.watch(process.group)
         return process
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from conformance.faults.injection import PACKAGES as OURS
 from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.groups import kill_all_of
 from conformance.runs.limits import excess
@@ -26,28 +28,39 @@ GRACE_SECONDS = 0.5  # after a process has ended, for what it said last to arriv
 REAPING_SECONDS = 10.0
 WORKERS = "workers"  # in the scratch folder: a folder for each worker's temporary files, which no other worker shares
 
+PACKAGES = "packages"  # in the scratch folder: links to the packages of this project, for another Python
+
 Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, and what it says
 
 
 class WorkerProcess:
-    """A running worker. What it says is put into ``events``, and None at its end."""
+    """A running worker. What it says is put into ``events``, and None at its end.
+
+    ``python``: the executable of another Python environment, which must have what the harness imports beside its
+    framework; the harness itself is this one's.
+    """
 
     module = "conformance.runs.worker"  # what it runs
 
-    def __init__(self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events) -> None:
+    def __init__(
+        self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events, python: str = ""
+    ) -> None:
         self.name, self.log, self.events = name, log, events
         (scratch / WORKERS).mkdir(exist_ok=True)
         self._temporary = Path(tempfile.mkdtemp(prefix="", dir=scratch / WORKERS))
         with log.open("a", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(folder), name, target, str(scratch)],
+                [python or sys.executable, "-m", self.module, str(folder), name, target, str(scratch)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env=os.environ | WORKER_ENVIRONMENT | {"TMPDIR": str(self._temporary)},
+                env=os.environ
+                | WORKER_ENVIRONMENT
+                | {"TMPDIR": str(self._temporary)}
+                | ({"PYTHONPATH": own_packages(scratch)} if python else {}),
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -129,6 +142,17 @@ class WorkerProcess:
             lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
             return lines[-1] if lines else "nothing on its standard error"
         return "nothing on its standard error"
+
+
+def own_packages(scratch: Path) -> str:
+    """A path on which another Python finds the packages of this project, and those before it, but no others of this."""
+    folder = scratch / PACKAGES
+    folder.mkdir(exist_ok=True)
+    for name in ("conformance", *OURS.values()):
+        found = find_spec(name)
+        if found is not None and found.origin is not None and not (folder / name).exists():
+            (folder / name).symlink_to(Path(found.origin).parent)
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _signal_name(number: int) -> str:
