@@ -12,9 +12,9 @@ from conformance.atlas.survey import KINDS
 from conformance.atlas.surveying import Survey, survey
 from conformance.identification.answer import Answer
 from conformance.identification.identify import answered
-from conformance.identification.interpreter import Interpreter
 from conformance.identification.process import Questioned
 from conformance.runs.answers import Limits
+from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.translation.functions import same
 

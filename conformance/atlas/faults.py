@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from conformance.atlas.evidence import Fault
 from conformance.data.wording import cut, one_line
-from conformance.identification.interpreter import Interpreter
+from conformance.runs.interpreter import Interpreter
 
 FILE = Path(__file__).with_name("faults.toml")
 SECONDS = 300.0  # that all snippets of a framework may take

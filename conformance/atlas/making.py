@@ -15,9 +15,9 @@ from conformance.atlas.faults import known, seen
 from conformance.atlas.page import html, markdown
 from conformance.atlas.surprises import surprises
 from conformance.atlas.survey import FRAMEWORKS, KINDS
-from conformance.identification.interpreter import Interpreter
 from conformance.reports import left_out
 from conformance.results.schema import write_csv
+from conformance.runs.interpreter import Interpreter
 
 AT_ONCE = 2
 # The longest first, so that none is begun last.

@@ -12,7 +12,7 @@ from conformance.atlas.survey import KINDS
 from conformance.atlas.tables import formulation_of, shown
 from conformance.data.wording import cut, listed, nearest
 from conformance.data.wording import shown as quoted
-from conformance.identification.interpreter import Interpreter
+from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput
 
 

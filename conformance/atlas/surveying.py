@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conformance.data.wording import one_line
-from conformance.identification.interpreter import Interpreter
+from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput
 
 SECONDS = 300.0

@@ -70,7 +70,7 @@ def options(
 def list_what(
     what: Annotated[str, typer.Argument(help="recipes, models, optimizers, dialects, regularizers, normalizations, "
                                              "schedules, initializers, losses, activations, layers, datasets, checks, "
-                                             "suites, coverage, faults or implementations")],
+                                             "suites, coverage, faults, implementations or subjects")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:  # fmt: skip
     """List what can be named in a recipe or on the command line, and the implementations that are installed."""
@@ -120,6 +120,10 @@ def run(
         typer.Option(
             help="Names, package.module:Class or an ejected FILE.py, separated by commas; by default what is installed."
         ),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH: this implementation runs in another Python environment; may be repeated."),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Precisions, separated by commas; by default those that each recipe names.")
@@ -174,6 +178,7 @@ def run(
     asked = running.Asked(
         recipes=recipe or [],
         implementations=implementation,
+        pythons=python or [],
         options={
             "suite": suite,
             "select": select,

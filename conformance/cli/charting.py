@@ -14,7 +14,7 @@ from conformance.data.wording import listed, nearest, shown
 
 if TYPE_CHECKING:
     from conformance.atlas.evidence import Atlas
-    from conformance.identification.interpreter import Interpreter
+    from conformance.runs.interpreter import Interpreter
 
 commands = typer.Typer()
 
@@ -54,7 +54,7 @@ def atlas(
     """
     from conformance.atlas.survey import FRAMEWORKS, KINDS
     from conformance.cli.naming import brief
-    from conformance.identification.interpreter import Interpreter
+    from conformance.runs.interpreter import Interpreter
     from conformance.runs.outcome import BadInput, Incomplete
 
     try:

@@ -1,6 +1,7 @@
 """``conformance list``: tables that were made before (see ``tables``), and what is told as it is here.
 
-That are the implementations, and of the default suite which of the known faults each of its recipes sees.
+That are the implementations, the built-ins of the frameworks, and of the default suite which of the known faults each
+of its recipes sees.
 """
 
 import json
@@ -17,7 +18,7 @@ TABLES = (
     "recipes", "activations", "initializers", "losses", "models", "normalizations", "optimizers", "regularizers",
     "schedules", "layers", "dialects", "datasets", "checks", "suites", "coverage",
 )  # fmt: skip
-LISTINGS = (*TABLES, "faults", "implementations")
+LISTINGS = (*TABLES, "faults", "implementations", "subjects")
 MISSING_SHOWN = 3  # values or pairs that a suite lacks, in a row of the coverage; the number tells how many there are
 
 
@@ -26,6 +27,8 @@ def listing(what: str) -> Rows:
     if what not in LISTINGS:
         allowed = ", ".join(map(repr, LISTINGS))
         raise ValueError(f"WHAT={shown(what)} is not allowed: must be one of {allowed}{nearest(what, LISTINGS)}")
+    if what == "subjects":
+        return subjects()
     if what == "implementations":
         return _implementations()
     return faults(made()["recipes"], seen_faults(), known_faults()) if what == "faults" else made()[what]
@@ -76,6 +79,27 @@ def faults(recipes: Rows, seen: dict[str, list[str]], known: list[str]) -> Rows:
     counts = (len(set(sights)), len(unseen)) if whole else (None, None)
     rows.append({"recipe": "(all together)", "faults": counts[0], "only_here": None, "which": []})
     rows.append({"recipe": "(none)", "faults": counts[1], "only_here": None, "which": unseen})
+    return rows
+
+
+def subjects() -> Rows:
+    """Each built-in of the installed frameworks: its formulation, and the recipe that ``run --subject`` takes it with.
+
+    Raises ValueError where a framework cannot be looked into.
+    """
+    from conformance.adapters.installation import installed
+    from conformance.recipes.mapping import mapped
+    from conformance.recipes.subjects import IMPLEMENTATIONS
+    from conformance.wrappers.discovering import NotFound, discover
+
+    rows: Rows = []
+    for implementation, framework in IMPLEMENTATIONS.items():
+        if framework not in installed():
+            continue
+        try:
+            rows += [each._asdict() for each in mapped(discover(framework), implementation)]
+        except NotFound as error:
+            raise ValueError(str(error)) from error
     return rows
 
 

@@ -103,7 +103,8 @@ class LiveTable:
         """The verdicts so far, in so many lines with the heading; nothing where there is no room for any."""
         board = self.board
         cells = {recipe: [board.cell(recipe, name) for name in board.implementations] for recipe in board.dtypes}
-        shown = sorted(cells, key=lambda recipe: _rank(cells[recipe]))
+        planned = {recipe: [cell for cell in own if cell.checks] for recipe, own in cells.items()}
+        shown = sorted(cells, key=lambda recipe: _rank(planned[recipe]))
         if len(shown) >= lines:
             shown = shown[: max(0, lines - 2)]  # the last line tells of the others
         if not shown:
@@ -116,7 +117,7 @@ class LiveTable:
             table.add_row(Name(recipe), *(_cell(cell, ascii_only) for cell in cells[recipe]))
         yield table
         if len(shown) < len(cells):
-            yield _line(_others([own for recipe, own in cells.items() if recipe not in shown]), "dim")
+            yield _line(_others([own for recipe, own in planned.items() if recipe not in shown]), "dim")
 
     def _counts(self, ascii_only: bool) -> Text:
         """How many trainings are finished, by verdict."""
@@ -161,7 +162,9 @@ def _others(hidden: Sequence[Sequence[Cell]]) -> str:
 
 
 def _cell(cell: Cell, ascii_only: bool) -> Text:
-    """A verdict so far, and how many checks are judged of how many."""
+    """A verdict so far, and how many checks are judged of how many; nothing where none is planned."""
+    if not cell.checks:
+        return Text()
     if not cell.judged and not cell.at_work:
         return _marked(WAITING, "", ascii_only)
     mark = MARKS[cell.verdict or Verdict.PASS]

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,13 @@ REFRESHES = 2  # a second; drawing the 581 recipes of the full suite takes 30 ms
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for: recipes, implementations (None: what is installed), options, and a scheduler."""
+    """What the command line asks for; ``implementations`` of None are what is installed, ``pythons`` are NAME=PATH."""
 
     recipes: list[str]
     implementations: str | None
     options: dict[str, Any]
     scheduler: str | None = None
+    pythons: list[str] = field(default_factory=list)
 
 
 def begin(asked: Asked, manner: Manner) -> Exit:
@@ -53,7 +54,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
     try:
         recipes = [find(name_or_path) for name_or_path in asked.recipes]
         names = None if asked.implementations is None else implementations(asked.implementations)
-        plan = plan_of(recipes, implementations=names, **asked.options)
+        plan = plan_of(recipes, implementations=names, pythons=_pythons(asked.pythons), **asked.options)
         scheduler = _scheduler(asked.scheduler)
     except ValueError as error:
         stop(Exit.BAD_INPUT, str(error))
@@ -68,6 +69,19 @@ def begin(asked: Asked, manner: Manner) -> Exit:
         run.carry_out(plan, progress, watch, scheduler=scheduler)
 
     return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
+
+
+def _pythons(texts: list[str]) -> dict[str, str]:
+    """The executables by name. Raises ValueError for a text that is not NAME=PATH, and for a name said twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, path = text.partition("=")
+        if not (name and sign and path):
+            raise ValueError(f"python={shown(text)} is not allowed: must be NAME=PATH, as in torch=/path/bin/python")
+        if name in found:
+            raise ValueError(f"python={shown(text)} is not allowed: {name} has one already, {found[name]}")
+        found[name] = path
+    return found
 
 
 def require_alone(option: str, context: typer.Context, beside: Collection[str]) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from conformance.identification.exercises import Tensors
-from conformance.identification.interpreter import Interpreter
 from conformance.identification.worker import ANSWER, REQUEST
 from conformance.runs.answers import Limits, next_message
+from conformance.runs.interpreter import OWN, Interpreter
 from conformance.runs.outcome import BadInput
 from conformance.runs.process import Events, WorkerProcess
 
 ANY = "any"  # kind, where none is said
-OWN = Interpreter()
 
 
 class Declined(Exception):
@@ -28,10 +27,6 @@ class TargetProcess(WorkerProcess):
     """The worker of a target."""
 
     module = "conformance.identification.worker"
-
-    def __init__(self, target: str, kind: str, scratch: Path, events: Events, interpreter: Interpreter) -> None:
-        self.python, self.environment = interpreter.python, interpreter.environment(scratch)
-        super().__init__("target", target, Path(kind), scratch, scratch / "log", events)
 
 
 class Questioned:
@@ -52,7 +47,9 @@ class Questioned:
         self.scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._events: Events = queue.Queue()
         try:
-            self._process = TargetProcess(target, kind or ANY, self.scratch, self._events, interpreter)
+            self._process = TargetProcess(
+                "target", target, Path(kind or ANY), self.scratch, self.scratch / "log", self._events, interpreter
+            )
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise

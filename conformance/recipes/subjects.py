@@ -11,14 +11,21 @@ one component is the subject's formulation; all subjects of a framework are the 
 import ast
 import hashlib
 import re
+import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from conformance.data.wording import nearest, shown
-from conformance.recipes.dialects import Dialect, dialects
+import numpy as np
 
+from conformance.data.wording import nearest, shown
+from conformance.recipes.catalogue_page import Builtin, builtins
+from conformance.recipes.dialects import Dialect, dialects
+from conformance.recipes.subject_recipes import changes, is_trained
+
+ALIASES = Path(__file__).with_name("subject_aliases.toml")
 # The implementations that subjects are parts of, with the framework that each needs, as the harness calls it.
 IMPLEMENTATIONS = {"builtins.torch": "torch", "builtins.tf": "tf", "builtins.jax": "jax"}
 MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"}  # of optimizers
@@ -43,7 +50,7 @@ _TRAINING: dict[str, Any] = {
 class Subject(NamedTuple):
     """A built-in: the call that makes it, its kind, and the component with its keywords that it must be.
 
-    ``changes`` are the fields of the recipe in which that component stands.
+    ``changes`` are the fields of the recipe in which that component stands; ``note`` says where else it differs.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Subject(NamedTuple):
     component: str
     keywords: dict[str, Any]
     changes: dict[str, Any]
+    note: str = ""
 
     @property
     def implementation(self) -> str:
@@ -80,7 +88,7 @@ class Subject(NamedTuple):
         """What a run keeps of it."""
         return {
             "subject": self.name, "kind": self.kind, "formulation": self.formulation,
-            "implementation": self.implementation,
+            "implementation": self.implementation, "note": self.note,
         }  # fmt: skip
 
     @property
@@ -114,7 +122,10 @@ def call_of(name: str) -> Call:
 @cache
 def subjects() -> dict[str, Subject]:
     """Every subject by name, in the order of the tables."""
-    return {found.name: found for found in map(_of_optimizer, dialects())}
+    found = [*map(_of_optimizer, dialects()), *(_of_a_row(row) for row in builtins() if is_trained(row))]
+    own = {each.name: each for each in found}
+    aliases = tomllib.loads(ALIASES.read_text(encoding="utf-8"))
+    return own | {name: own[other]._replace(name=name) for name, other in aliases.items()}
 
 
 def subject(name: str) -> Subject:
@@ -174,6 +185,16 @@ def does(implementation: str, recipe: str) -> bool:
         return True
     found = by_recipe().get(recipe)
     return found is not None and found.implementation == implementation
+
+
+def _of_a_row(row: Builtin) -> Subject:
+    """The subject of a row of ``builtins.toml``; numbers that it rounds to float32 are float32's."""
+    own = {name: _in_float32(value) if row.precision == "float32" else value for name, value in row.keywords.items()}
+    return Subject(row.call, row.kind, row.component, own, changes(row, own), row.differs)
+
+
+def _in_float32(value: Any) -> Any:
+    return float(np.float32(value)) if isinstance(value, float) else value
 
 
 def _of_optimizer(dialect: Dialect) -> Subject:

@@ -368,6 +368,8 @@ SUITES = {
     SUITE: tuple(found.recipe for found in subjects().values()),
 }
 
+MADE_TO_COVER = ("quick", "default", "full", "layers", "showcases")  # of which `list coverage` tells
+
 SUITE_DESCRIPTIONS = {
     "quick": "one recipe for each kind of model, optimizer and regularizer",
     "default": "the course's models and the formulations that matter most, small and on real data where there is some",

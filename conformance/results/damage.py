@@ -36,6 +36,7 @@ class _Environment(TypedDict, total=False):
     device: str
     dtypes: list[str]
     implementations: dict[str, str] | list[str]
+    pythons: dict[str, str]
     source: str
 
 

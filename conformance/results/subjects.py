@@ -59,6 +59,8 @@ def subjects_frame(records: pd.DataFrame, subjects: Mapping[str, Mapping[str, st
     for recipe, told in subjects.items():
         own = groups.get((recipe, told["implementation"]), records.iloc[:0])
         verdict, reason = outcome(own, told["subject"])
+        if verdict == EQUAL and told.get("note"):
+            reason = f"here; elsewhere: {told['note']}"
         alone = own[own["check"] == OF_DIGITS.get(told["kind"])]
         digits = {f"digits_{dtype}": _digits(alone[alone["dtype"] == dtype]) for dtype in DTYPES}
         release = own["framework_version"].iloc[0] if len(own) else ""

@@ -42,6 +42,7 @@ def environment(plan: Plan) -> dict[str, Any]:
         "device": plan.device,
         "dtypes": plan.dtypes,
         "implementations": plan.implementations,
+        "pythons": plan.pythons,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from conformance.results.traces import Traces
 from conformance.runs.inside import InsideWorker, MakeAdapter
+from conformance.runs.interpreter import OWN, Interpreter
 from conformance.runs.plan import Plan, Task
 from conformance.runs.process import Events, WorkerProcess
 from conformance.runs.schedule import ORACLE
@@ -68,7 +69,8 @@ class LocalLauncher:
         if name in self.inside:
             return InsideWorker(name, self.inside[name], self.plan, Traces(self.scratch), events)
         target = self.plan.implementations.get(name, ORACLE)
-        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log_of(self.plan, name), events)
+        log, interpreter = log_of(self.plan, name), Interpreter(self.plan.pythons.get(name, OWN.python))
+        process = WorkerProcess(name, target, self.plan.folder, self.scratch, log, events, interpreter)
         self.warden.watch(process.group)
         return process
 

@@ -1,7 +1,7 @@
 """From what is asked to a plan: names resolved, everything refused that can be refused before it costs."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from conformance.adapters.installation import install_command, installed
 from conformance.adapters.registry import called, resolve
 from conformance.adapters.whole_files import is_part
 from conformance.data.datasets import DATASETS, DataError, load_dataset
-from conformance.data.wording import shown
+from conformance.data.wording import listed, nearest, shown
 from conformance.exchange.hand_over import ordered_pairs
 from conformance.exchange.replay import by_short_names
 from conformance.parallel.replicas import on_replicas
@@ -45,6 +45,7 @@ def plan_of(
     *,
     suite: str | None = None,
     subjects: Iterable[str] | None = None,
+    pythons: Mapping[str, str] | None = None,
     implementations: Iterable[str] | None = None,
     dtypes: Iterable[str] | None = None,
     device: str = "cpu",
@@ -57,9 +58,10 @@ def plan_of(
 
     ``subjects`` are built-ins of the frameworks, or patterns of them, each with its recipe. ``implementations`` are
     names, ``package.module:Class``, ``trace:PATH`` or an ejected ``FILE.py``; by default those of the project's own
-    whose framework is installed, and for subjects and their suite those that the subjects are of. ``output`` is a new
-    or empty folder, by default one below ``reports``, named by the time. ``dtypes`` are the precisions of all recipes;
-    by default each recipe's own. ``select`` chooses recipes by patterns. ``checks``: by default all, or those of the
+    whose framework is installed, and for subjects and their suite those that the subjects are of. ``pythons``: the
+    executables of other Python environments, by the implementation whose workers run there. ``output`` is a new or
+    empty folder, by default one below ``reports``, named by the time. ``dtypes`` are the precisions of all recipes; by
+    default each recipe's own. ``select`` chooses recipes by patterns. ``checks``: by default all, or those of the
     suite's manner. ``options`` are other fields of :class:`Plan`; the oracle's cases of earlier runs are taken unless
     they say otherwise. Raises ValueError, naming the option, or the recipe whose data cannot be had.
     """
@@ -88,7 +90,8 @@ def plan_of(
     _require_data(precise)
     folder = new_folder(REPORTS) if output is None else _free(output)
     in_order = tuple(check for check in LADDER if check in chosen_checks)
-    return Plan(folder.resolve(), found, targets, needed, device, in_order, **{"kept_cases": True, **options})
+    options = {"kept_cases": True, "pythons": _executables(pythons or {}, targets), **options}
+    return Plan(folder.resolve(), found, targets, needed, device, in_order, **options)
 
 
 def _resolved(implementations: Iterable[str]) -> dict[str, str]:
@@ -122,6 +125,24 @@ def _require_work(implementations: Iterable[str], recipes: Sequence[Recipe]) -> 
                 f"implementation={shown(name)} is not allowed: does the recipes of its built-ins alone, and none of"
                 " them is asked for; name them with --subject"
             )
+
+
+def _executables(pythons: Mapping[str, str], implementations: Iterable[str]) -> dict[str, str]:
+    """The executables of other Pythons by implementation. Raises ValueError for an unknown one, and for no executable.
+
+    >>> _executables({"tocrh": "/bin/true"}, ["torch"])
+    Traceback (most recent call last):
+    ValueError: python='tocrh' is not allowed: must be one of 'torch'; did you mean 'torch'?
+    """
+    known = list(implementations)
+    for name, path in pythons.items():
+        if name not in known:
+            raise ValueError(
+                f"python={shown(name)} is not allowed: must be one of {listed(known)}{nearest(name, known)}"
+            )
+        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+            raise ValueError(f"python={shown(f'{name}={path}')} is not allowed: {shown(path)} is no executable file")
+    return {name: os.path.abspath(path) for name, path in pythons.items()}
 
 
 def _require_data(recipes: Iterable[Recipe]) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -65,6 +65,7 @@ class Plan:
         kept_cases: whether the oracle's cases of earlier runs are taken, in which no implementation has a part.
         explain: whether the causes of failures are sought at the end.
         explain_seconds: after which no further ones are sought.
+        pythons: the executables of other Python environments, by the implementation whose workers run in them.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -84,6 +85,7 @@ class Plan:
     kept_cases: bool = False
     explain: bool = True
     explain_seconds: float = EXPLAIN_SECONDS
+    pythons: dict[str, str] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -124,7 +126,7 @@ class Plan:
     @property
     def as_dict(self) -> dict[str, Any]:
         """All of it but its folder, as JSON has it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "folder"}
         return values | {"recipes": [(suite, recipe.model_dump(mode="json")) for suite, recipe in self.recipes]}
 
     @classmethod
@@ -152,12 +154,12 @@ class Plan:
             plan = cls.of(json.loads(path.read_text(encoding="utf-8")), folder)
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(f"{path}: cannot be read: {told(error)}") from error
-        for field, found, known in (
+        for what, found, known in (
             ("checks", plan.checks, LADDER), ("dtypes", plan.dtypes, DTYPES), ("device", [plan.device], DEVICES),
         ):  # fmt: skip
             for name in found:
                 if name not in known:
-                    raise StoreError(f"{path}: {field} has {shown(name)}: must be of {listed(known)}")
+                    raise StoreError(f"{path}: {what} has {shown(name)}: must be of {listed(known)}")
         return plan
 
 

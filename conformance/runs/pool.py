@@ -189,6 +189,7 @@ class WorkerPool:
         if kind == "ready":
             worker.stand = Stand(message["device"], message["versions"], message["settings"])
             worker.import_seconds = float(message["seconds"])
+            self._require_the_same(worker.name, worker.stand)
             if worker.name != ORACLE and self.stands.get(worker.name) != worker.stand:
                 self.stands[worker.name] = worker.stand
                 self.store.set_fact(f"implementation {worker.name}", worker.stand._asdict())
@@ -225,6 +226,15 @@ class WorkerPool:
             self._measure(worker, message)
         elif kind == "done":
             self._finish(worker)
+
+    def _require_the_same(self, name: str, stand: Stand) -> None:
+        """Raise BadInput where a run goes on in another Python environment whose libraries are no longer those."""
+        before = self.store.facts().get(f"implementation {name}", {}).get("versions")
+        if name in self.plan.pythons and before is not None and before != dict(stand.versions):
+            raise BadInput(
+                f"{name}: was begun with {before} and has {dict(stand.versions)} now: must be begun anew, in another"
+                " folder"
+            )
 
     def _can_write(self) -> bool:
         """Whether the disk takes something, so that a worker that could write nothing is in trouble of its own."""

@@ -7,17 +7,15 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from conformance.runs.environment import WORKER_ENVIRONMENT
 from conformance.runs.groups import kill_all_of
+from conformance.runs.interpreter import OWN, Interpreter
 from conformance.runs.limits import excess
 from conformance.runs.messages import read_messages
 from conformance.runs.plan import Plan, Task
@@ -31,26 +29,36 @@ Events = queue.Queue[tuple[object, dict[str, Any] | None]]  # of which worker, a
 
 
 class WorkerProcess:
-    """A running worker. What it says is put into ``events``, and None at its end."""
+    """A running worker. What it says is put into ``events``, and None at its end.
+
+    ``interpreter``: that of this environment, or of another one; the harness itself is this one's.
+    """
 
     module = "conformance.runs.worker"  # what it runs
-    python = sys.executable
-    environment: Mapping[str, str] = WORKER_ENVIRONMENT
 
-    def __init__(self, name: str, target: str, folder: Path, scratch: Path, log: Path, events: Events) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        folder: Path,
+        scratch: Path,
+        log: Path,
+        events: Events,
+        interpreter: Interpreter = OWN,
+    ) -> None:
         self.name, self.log, self.events = name, log, events
         (scratch / WORKERS).mkdir(exist_ok=True)
         self._temporary = Path(tempfile.mkdtemp(prefix="", dir=scratch / WORKERS))
         with log.open("a", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
-                [self.python, "-m", self.module, str(folder), name, target, str(scratch)],
+                [interpreter.python, "-m", self.module, str(folder), name, target, str(scratch)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env=os.environ | dict(self.environment) | {"TMPDIR": str(self._temporary)},
+                env=os.environ | dict(interpreter.environment(scratch)) | {"TMPDIR": str(self._temporary)},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -80,7 +80,7 @@ class Kept:
 
     def _file(self, task: Task, name: str) -> Path | None:
         """Where a training is kept; None for one that is not."""
-        own = name in OWN and self.plan.implementations[name] == available()[name]
+        own = name in OWN and self.plan.implementations[name] == available()[name] and name not in self.plan.pythons
         if self.folder is None or not own or not _is_embedded(task):
             return None
         state = _state_of_implementation(name, self.plan.device)

@@ -80,6 +80,8 @@ def _require_reachable(plan: Plan, scheduler: Scheduler | None) -> None:
     for name, target in plan.implementations.items():
         if target.startswith(PREFIX):
             raise BadInput(f"implementation={name}: a trace is a file here, which workers of {scheduler} do not see")
+    if plan.pythons:
+        raise BadInput(f"python of {', '.join(plan.pythons)}: is a file here, which workers of {scheduler} do not see")
     for _, recipe in plan.recipes:
         if DATASETS[recipe.dataset.name].kind == "files":
             raise BadInput(f"recipe {recipe.name!r}: its data are files here, which workers of {scheduler} do not see")

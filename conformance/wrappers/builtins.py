@@ -5,13 +5,14 @@ All that is not the subject is made of the framework's plainest parts: dense lay
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from conformance.adapters.session import Unsupported
 from conformance.problems.problem import Problem
 from conformance.recipes.subjects import Subject, by_recipe
 from conformance.wrappers.session import WrappedSession
 from conformance.wrappers.subject import Subject as Wrapped
+from reference_numpy import losses
 
 
 class Builtins:
@@ -57,3 +58,24 @@ class Builtins:
                 raise Unsupported(f"{root} {version} has no {dotted}")
             thing = getattr(thing, name)
         return thing
+
+
+class Size(NamedTuple):
+    """Of a dense layer: how many numbers it takes and gives, and whether it has biases."""
+
+    inputs: int
+    outputs: int
+    bias: bool
+
+
+def sizes_of(problem: Problem) -> list[Size]:
+    """The dense layers of a problem's model, the first of them first."""
+    parameters = problem.tape.initial_parameters
+    shapes = [parameters[f"W{layer}"].shape for layer in range(1, problem.depth + 1)]
+    return [Size(inputs, outputs, f"b{layer}" in parameters) for layer, (outputs, inputs) in enumerate(shapes, 1)]
+
+
+def final_of(problem: Problem) -> str:
+    """The activation of the last layer that the loss does not bring along; ``"identity"`` for a loss of logits."""
+    recipe = problem.recipe
+    return "identity" if recipe.loss.name in losses.FROM_LOGITS else recipe.model.output

@@ -3,7 +3,7 @@
 import ast
 import inspect
 from collections.abc import Mapping
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import optax
 
 from conformance.problems.problem import Problem
-from conformance.recipes.subjects import Subject
-from conformance.wrappers.builtins import Builtins
+from conformance.recipes.subjects import Subject, call_of
+from conformance.wrappers.builtins import Builtins, final_of, sizes_of
 from conformance.wrappers.jax import JaxSession, wrap_jax
 from conformance.wrappers.subject import Subject as Wrapped
 
-HIDDEN = 4
+FINAL: Mapping[str, Any] = {"identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}
 OPTAX = "optax."
 
 
@@ -46,23 +46,60 @@ class JaxBuiltins(Builtins):
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in called.keywords}
         return function(*rates, *map(ast.literal_eval, called.args), **named)
 
+    def _losses(self, subject: Subject) -> dict[str, Any]:
+        found = self.found(subject.name)
 
-def dense(problem: Problem) -> tuple[Any, Any]:
-    """A layer of tanh units, and one of one unit: ``init`` and ``apply``."""
-    sizes = (problem.features, HIDDEN, 1)
+        def loss(outputs: Any, targets: Any) -> Any:
+            each = found(outputs, targets)
+            return each.sum(axis=1) if each.ndim == 2 else each
+
+        return {"loss": loss}
+
+    def _activations(self, subject: Subject) -> dict[str, Any]:
+        call = call_of(subject.name)
+        return {"model": partial(dense, activation=partial(self.found(call.function), **call.named))}
+
+    def _schedules(self, subject: Subject) -> dict[str, Any]:
+        return {"optimizer": optax.sgd(self._made(subject))}
+
+    def _initializers(self, subject: Subject) -> dict[str, Any]:
+        call = call_of(subject.name)
+        return {"initializer": self._made(subject) if subject.name.endswith(")") else self.found(call.function)}
+
+    def _regularizers(self, subject: Subject) -> dict[str, Any]:
+        return {"clip": self._made(subject), "optimizer": optax.sgd(0.5)}
+
+    def _made(self, subject: Subject) -> Any:
+        """What the subject's call returns."""
+        call = call_of(subject.name)
+        return self.found(call.function)(*call.positional, **call.named)
+
+
+def dense(problem: Problem, activation: Any = jnp.tanh) -> tuple[Any, Any]:
+    """Layers of tanh units, and one of the outputs: ``init`` and ``apply``."""
+    sizes, final = sizes_of(problem), FINAL[final_of(problem)]
     drawn = jax.nn.initializers.glorot_normal()
 
     def init(key: Any) -> list[dict[str, Any]]:
+        real = jnp.result_type(float)
         return [
-            {"kernel": drawn(key, shape, jnp.result_type(float)), "bias": jnp.zeros(shape[1])}
-            for shape in pairwise(sizes)
+            {"kernel": drawn(key, (size.inputs, size.outputs), real)}
+            | ({"bias": jnp.zeros(size.outputs, real)} if size.bias else {})
+            for size in sizes
         ]
 
     def apply(parameters: list[Mapping[str, Any]], x: Any) -> Any:
-        first, last = parameters
-        return jnp.tanh(x @ first["kernel"] + first["bias"]) @ last["kernel"] + last["bias"]
+        *hidden, last = parameters
+        for layer in hidden:
+            x = activation(_affine(layer, x))
+        return final(_affine(last, x))
 
     return init, apply
+
+
+def _affine(layer: Mapping[str, Any], x: Any) -> Any:
+    z = x @ layer["kernel"]
+    return z + layer["bias"] if "bias" in layer else z
 
 
 def cross_entropy(outputs: Any, targets: Any) -> Any:

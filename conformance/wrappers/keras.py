@@ -310,7 +310,8 @@ class KerasSession(WrappedSession):
         if len(drawing) != 1:
             raise Unsupported("the model's Dense layers have several initializers")
         initializer = layers[0].kernel_initializer
-        config = {**initializer.get_config(), "seed": seed % 2**31}
+        config = initializer.get_config()
+        config |= {"seed": seed % 2**31} if "seed" in config else {}
         return array(type(initializer).from_config(config)(shape[::-1], dtype=self.dtype)).T
 
     # ------------------------------------------------------------------ helpers

@@ -18,7 +18,7 @@ from conformance.atlas.surprises import surprises
 from conformance.atlas.survey import KINDS, look
 from conformance.atlas.surveying import Signature, Survey
 from conformance.atlas.tables import FAULT, questions
-from conformance.identification.interpreter import Interpreter
+from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "identification")]
