@@ -58,7 +58,7 @@ def test_a_run_goes_on_in_another_python_with_the_libraries_alone_with_which_it_
     with pytest.raises(BadInput, match=re.escape("numpy: was begun with {'numpy': '0.1'}")):
         resume(folder, quietly)
     (called,) = told.read_text(encoding="utf-8").splitlines()
-    assert "packages" in called
+    assert "source" in called
     assert "conformance.runs.worker" in called
 
 
