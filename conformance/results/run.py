@@ -173,7 +173,7 @@ class Run:
     @cached_property
     def subjects(self) -> pd.DataFrame:
         """Each built-in of a framework that is under test: which formulation it equals, and to how many digits."""
-        return subjects.subjects_frame(self.records, self._subjects)
+        return subjects.subjects_frame(self.records, self._subjects, self.facts.get("plan", {}).get("checks", ()))
 
     @property
     def _subjects(self) -> dict[str, dict[str, str]]:

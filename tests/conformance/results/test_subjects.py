@@ -69,4 +69,12 @@ def test_the_file_of_known_differences_can_be_read_and_each_is_about_some_subjec
 
 
 def test_digits_are_of_checks_that_there_are():
-    assert set(subjects.OF_DIGITS.values()) <= set(LADDER)
+    assert {check for check, _ in subjects.OF_DIGITS.values()} <= set(LADDER)
+
+
+def test_a_difference_of_any_check_is_stale_only_where_all_checks_were_made(monkeypatch):
+    anywhere = Difference("optax.radam", "*", "*", "rho_t is rounded", "https://here")
+    monkeypatch.setattr(subjects, "known_differences", lambda: (anywhere,))
+    records = pd.DataFrame([RECORD])
+    assert subjects.outcome(records, "optax.radam", ["update"])[0] == subjects.EQUAL
+    assert subjects.outcome(records, "optax.radam")[0] == subjects.STALE
