@@ -218,7 +218,8 @@ class Run:
     @property
     def conclusion(self) -> str:
         """Whether every implementation conforms, or what stands against it, in a line."""
-        return conclusion.conclusion(self._unexpected, self.incomplete, self.offering_nothing)
+        told = conclusion.conclusion(self._unexpected, self.incomplete, self.offering_nothing)
+        return "; stale: ".join([told, *self.stale])
 
     @property
     def unexplained(self) -> int:

@@ -25,11 +25,12 @@ EQUAL, KNOWN, DIFFERS, STALE, NOT_OFFERED, MISSING = (
     "equal", "known difference", "differs", "stale", "not offered", "missing",
 )  # fmt: skip
 FAILING = (DIFFERS, STALE)
-# The check in which each kind is alone, whose errors say to how many digits two agree, and there a tensor or all.
-OF_DIGITS = {
-    "optimizers": ("update", "*"), "losses": ("loss", "*"), "activations": ("forward", "*"),
-    "normalizations": ("forward", "*"), "regularizers": ("teacher_forced", "*"),
-    "schedules": ("free_running", "learning rate"),
+# Where each kind is alone, a check and in it some tensors: the errors there say to how many digits two agree. The first
+# of several where something was compared; optax's schedules, which are inside an optimizer, do not show their rates.
+OF_DIGITS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "optimizers": [("update", "*")], "losses": [("loss", "*")], "activations": [("forward", "*")],
+    "normalizations": [("forward", "*")], "regularizers": [("teacher_forced", "*")],
+    "schedules": [("free_running", "learning rate"), ("update", "*")],
 }  # fmt: skip
 
 Row = Mapping[Any, Any]
@@ -106,17 +107,21 @@ def _subject_of(record: Row, subjects: Mapping[str, Mapping[str, str]]) -> str:
 
 def _alone(records: pd.DataFrame, kind: str) -> pd.DataFrame:
     """The records that are of a built-in of a kind alone."""
-    check, tensor = OF_DIGITS.get(kind, ("", ""))
-    return records[(records["check"] == check) & records["tensor"].map(lambda name: fnmatch.fnmatchcase(name, tensor))]
+    compared = records[records["error"].notna()]
+    for check, tensors in OF_DIGITS.get(kind, ()):
+        inside = compared["tensor"].map(lambda name, pattern=tensors: fnmatch.fnmatchcase(name, pattern)).astype(bool)
+        found = compared[(compared["check"] == check) & inside]
+        if len(found):
+            return found
+    return records.iloc[:0]
 
 
 def _digits(records: pd.DataFrame) -> float:
     """To how many decimal digits the tensors agree that are compared one by one; NaN where none is."""
-    errors = records["error"].dropna()
-    if errors.empty:
+    if records.empty:
         return float("nan")
     least = np.finfo(records["dtype"].iloc[0]).eps / 2
-    return float(-np.log10(max(errors.max(), least)))
+    return float(-np.log10(max(records["error"].max(), least)))
 
 
 def stale_of(frame: pd.DataFrame) -> Iterator[str]:
