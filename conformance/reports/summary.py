@@ -20,6 +20,7 @@ def summarize(run: Run) -> str:
     sections = [
         ("", _headline(run)),
         ("First failures", _failures(run)),
+        *([("Built-ins", markdown(run.subjects.drop(columns="recipe")))] if len(run.subjects) else []),
         ("Verdicts", markdown(run.verdicts)),
         ("Records by check", markdown(frames.count_verdicts(records, "check"))),
         ("Largest error of each check, of what passes", markdown(run.largest_errors)),

@@ -173,7 +173,7 @@ class Run:
     @cached_property
     def subjects(self) -> pd.DataFrame:
         """Each built-in of a framework that is under test: which formulation it equals, and to how many digits."""
-        return subjects.subjects_frame(self.records, self._subjects)
+        return subjects.subjects_frame(self.records, self._subjects, self.facts.get("plan", {}).get("checks", ()))
 
     @property
     def _subjects(self) -> dict[str, dict[str, str]]:
@@ -218,7 +218,8 @@ class Run:
     @property
     def conclusion(self) -> str:
         """Whether every implementation conforms, or what stands against it, in a line."""
-        return conclusion.conclusion(self._unexpected, self.incomplete, self.offering_nothing)
+        told = conclusion.conclusion(self._unexpected, self.incomplete, self.offering_nothing)
+        return "; stale: ".join([told, *self.stale])
 
     @property
     def unexplained(self) -> int:

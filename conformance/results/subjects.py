@@ -4,7 +4,8 @@
 they count for nothing, and one that is there no longer counts as a failure, since its row must go.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import fnmatch
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ from conformance.results.frames import not_passing
 from conformance.results.known import Difference, load_known, stale
 from conformance.results.schema import typed
 from conformance.verdicts.compare import Verdict
+from conformance.verdicts.order import LADDER
 
 FILE = Path(__file__).with_name("known_differences.toml")
 EQUAL, KNOWN, DIFFERS, STALE, NOT_OFFERED, MISSING = (
     "equal", "known difference", "differs", "stale", "not offered", "missing",
 )  # fmt: skip
 FAILING = (DIFFERS, STALE)
-# The check in which each kind is alone, whose errors say to how many digits two agree.
-OF_DIGITS = {
-    "optimizers": "update", "losses": "loss", "activations": "forward", "normalizations": "forward",
-    "layers": "forward", "regularizers": "teacher_forced", "schedules": "teacher_forced",
+# Where each kind is alone, a check and in it some tensors: the errors there say to how many digits two agree. The first
+# of several where something was compared; optax's schedules, which are inside an optimizer, do not show their rates.
+OF_DIGITS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "optimizers": [("update", "*")], "losses": [("loss", "*")], "activations": [("forward", "*")],
+    "normalizations": [("forward", "*")], "regularizers": [("teacher_forced", "*")],
+    "schedules": [("free_running", "learning rate"), ("update", "*")],
 }  # fmt: skip
 
 Row = Mapping[Any, Any]
@@ -52,31 +56,34 @@ def without_known(records: pd.DataFrame, subjects: Mapping[str, Mapping[str, str
     return records.drop(index=[index for index, row in rows if is_known(row, subjects)])
 
 
-def subjects_frame(records: pd.DataFrame, subjects: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """A row for each built-in of a run."""
+def subjects_frame(
+    records: pd.DataFrame, subjects: Mapping[str, Mapping[str, str]], checks: Collection[str] = LADDER
+) -> pd.DataFrame:
+    """A row for each built-in of a run. ``checks``: those that the run makes."""
     groups = dict(iter(records.groupby(["recipe", "implementation"], sort=False)))
     rows = []
     for recipe, told in subjects.items():
         own = groups.get((recipe, told["implementation"]), records.iloc[:0])
-        verdict, reason = outcome(own, told["subject"])
+        verdict, reason = outcome(own, told["subject"], checks)
         if verdict == EQUAL and told.get("note"):
             reason = f"here; elsewhere: {told['note']}"
-        alone = own[own["check"] == OF_DIGITS.get(told["kind"])]
+        alone = _alone(own, told["kind"])
         digits = {f"digits_{dtype}": _digits(alone[alone["dtype"] == dtype]) for dtype in DTYPES}
         release = own["framework_version"].iloc[0] if len(own) else ""
         rows.append({**told, "recipe": recipe, "version": release, **digits, "verdict": verdict, "reason": reason})
     return typed("subjects", pd.DataFrame(rows))
 
 
-def outcome(records: pd.DataFrame, subject: str) -> tuple[str, str]:
-    """What came of one built-in, and what there is to say of it."""
+def outcome(records: pd.DataFrame, subject: str, checks: Collection[str] = LADDER) -> tuple[str, str]:
+    """What came of one built-in in these checks, and what there is to say of it."""
     offered = records[records["verdict"] != Verdict.UNSUPPORTED]
     if records.empty:
         return MISSING, ""
     if offered.empty:
         return NOT_OFFERED, "; ".join(dict.fromkeys(records["cause"]))
     failing = not_passing(records).to_dict("records")
-    gone = [str(each) for each in stale(known_differences(), subject, offered.to_dict("records"), failing)]
+    whole = [each for each in known_differences() if set(fnmatch.filter(LADDER, each.check)) <= set(checks)]
+    gone = [str(each) for each in stale(whole, subject, offered.to_dict("records"), failing)]
     unknown = [row for row in failing if not _covering(row, subject)]
     if unknown:
         first = unknown[0]
@@ -98,13 +105,23 @@ def _subject_of(record: Row, subjects: Mapping[str, Mapping[str, str]]) -> str:
     return found["subject"] if found.get("implementation") == record["implementation"] else ""
 
 
+def _alone(records: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The records that are of a built-in of a kind alone."""
+    compared = records[records["error"].notna()]
+    for check, tensors in OF_DIGITS.get(kind, ()):
+        inside = compared["tensor"].map(lambda name, pattern=tensors: fnmatch.fnmatchcase(name, pattern)).astype(bool)
+        found = compared[(compared["check"] == check) & inside]
+        if len(found):
+            return found
+    return records.iloc[:0]
+
+
 def _digits(records: pd.DataFrame) -> float:
     """To how many decimal digits the tensors agree that are compared one by one; NaN where none is."""
-    errors = records["error"].dropna()
-    if errors.empty:
+    if records.empty:
         return float("nan")
     least = np.finfo(records["dtype"].iloc[0]).eps / 2
-    return float(-np.log10(max(errors.max(), least)))
+    return float(-np.log10(max(records["error"].max(), least)))
 
 
 def stale_of(frame: pd.DataFrame) -> Iterator[str]:

@@ -60,6 +60,13 @@ def test_digits_are_those_of_the_largest_error_in_the_check_of_the_kind():
     assert pd.isna(found["digits_float32"])
 
 
+def test_a_schedule_that_shows_no_rates_has_the_digits_of_its_updates(monkeypatch):
+    monkeypatch.setitem(TOLD, "kind", "schedules")
+    shown = {"check": "free_running", "tensor": "learning rate", "error": 1e-7}
+    assert told(shown, {"error": 1e-3})["digits_float32"] == pytest.approx(7)
+    assert told(shown | {"error": float("nan")}, {"error": 1e-3})["digits_float32"] == pytest.approx(3)
+
+
 def test_the_file_of_known_differences_can_be_read_and_each_is_about_some_subject(monkeypatch):
     monkeypatch.undo()
     from conformance.recipes.subjects import subjects as known_subjects
@@ -69,4 +76,12 @@ def test_the_file_of_known_differences_can_be_read_and_each_is_about_some_subjec
 
 
 def test_digits_are_of_checks_that_there_are():
-    assert set(subjects.OF_DIGITS.values()) <= set(LADDER)
+    assert {check for places in subjects.OF_DIGITS.values() for check, _ in places} <= set(LADDER)
+
+
+def test_a_difference_of_any_check_is_stale_only_where_all_checks_were_made(monkeypatch):
+    anywhere = Difference("optax.radam", "*", "*", "rho_t is rounded", "https://here")
+    monkeypatch.setattr(subjects, "known_differences", lambda: (anywhere,))
+    records = pd.DataFrame([RECORD])
+    assert subjects.outcome(records, "optax.radam", ["update"])[0] == subjects.EQUAL
+    assert subjects.outcome(records, "optax.radam")[0] == subjects.STALE

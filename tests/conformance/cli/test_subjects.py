@@ -1,0 +1,28 @@
+"""``run --subject`` and ``--python`` as they are refused: with the nearest name, and status 2."""
+
+import pytest
+from typer.testing import CliRunner
+
+from conformance.cli.app import app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--subject", "torch.optim.Adm"], "did you mean 'torch.optim.Adam'"),
+        (["--subject", "keras.nothing.*"], "subject='keras.nothing.*' matches none of"),
+        (
+            ["--suite", "quick", "--implementation", "builtins.jax"],
+            "none of them is asked for; name them with --subject",
+        ),
+        (["--implementation", "numpy", "--python", "numpy"], "python='numpy' is not allowed: must be NAME=PATH"),
+        (["--implementation", "numpy", "--python", "numpy=/nowhere"], "'/nowhere' is no executable file"),
+        (["--implementation", "numpy", "--python", "a=b", "--python", "a=c"], "a has one already, b"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_no_folder_is_left(arguments, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["run", *arguments])
+    assert ended.exit_code == 2
+    assert told in ended.output
+    assert list(tmp_path.iterdir()) == []
