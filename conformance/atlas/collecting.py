@@ -10,9 +10,12 @@ from conformance.atlas.entries import Entry, entries, gone, tabled, target_of
 from conformance.atlas.evidence import GONE, TABLED, UNMAPPED, Evidence
 from conformance.atlas.survey import KINDS
 from conformance.atlas.surveying import Survey, survey
-from conformance.identification.answer import Answer
+from conformance.identification.answer import Answer, Named
 from conformance.identification.identify import answered
+from conformance.identification.optimizers import differences
+from conformance.identification.page import MODULES
 from conformance.identification.process import Questioned
+from conformance.recipes.dialects import dialect
 from conformance.runs.answers import Limits
 from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
@@ -101,7 +104,19 @@ def _agrees(entry: Entry, answer: Answer) -> bool | None:
     """Whether what was found is what the tables say; None where they say nothing, or nothing was found."""
     if entry.expected is None or entry.function or answer.found is None or entry.asked_as != entry.kind:
         return None
-    return any(same(entry.kind, entry.expected, one) for one in (answer.found, *answer.same))
+    return any(says(entry, one) for one in (answer.found, *answer.same))
+
+
+def says(entry: Entry, found: Named) -> bool:
+    """Whether the tables say that a built-in is what was found, as far as can be seen of it."""
+    assert entry.expected is not None
+    if entry.kind == "optimizer":
+        known = dialect(entry.framework, entry.call.removeprefix(f"{MODULES[entry.framework]}."))
+        return found.name == known.optimizer and not differences(found, known)
+    expected = entry.expected
+    if entry.kind == "loss" and "class_weights" not in found.keywords:  # by which a weight's denominator is seen
+        expected = Named(expected.name, {n: v for n, v in expected.keywords.items() if n != "weight_denominator"})
+    return same(entry.kind, expected, found)
 
 
 def of_framework(

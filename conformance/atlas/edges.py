@@ -12,6 +12,7 @@ import numpy as np
 from conformance.data.randomness import keyed_generator
 from conformance.data.wording import cut
 from conformance.identification.exercises import Array, Exercise
+from conformance.identification.frameworks import RATES
 from conformance.identification.losses import ABOUT, QUESTIONS, Question
 from conformance.identification.process import Declined, Questioned
 from reference_numpy.losses import LOSSES
@@ -55,7 +56,7 @@ def _told(ask: Callable[[], str]) -> str:
 
 
 def of_optimizer(asked: Questioned, component: str) -> Edges:
-    """The first moves of a weight and a bias."""
+    """The first moves of a weight and a bias, as multiples of the optimizer's rate."""
     return {
         "gradient 0 (weight 1, bias 1)": _told(lambda: _both(asked)),
         "gradient 1": _told(lambda: _first_move(asked, 1.0)),
@@ -67,15 +68,21 @@ def of_optimizer(asked: Questioned, component: str) -> Edges:
     }
 
 
+def _rate(asked: Questioned) -> float:
+    """The rate that an optimizer has by itself, or was given; 1 where it says none."""
+    said = (asked.numbers.get(name) for name in RATES)
+    return next((float(rate) for rate in said if isinstance(rate, int | float) and rate), 1.0)
+
+
 def _moved(
     asked: Questioned, start: float, gradients: tuple[float, float], dtype: str = "float64"
 ) -> tuple[Array, Array]:
-    """By what one step moves a weight ``(1, 2)`` and a bias ``(2,)``."""
+    """By how many rates one step moves a weight ``(1, 2)`` and a bias ``(2,)``."""
     at = {"W1": np.full((1, 2), start, dtype), "b1": np.full(2, start, dtype)}
     slopes = {name: np.broadcast_to(np.array(gradients, dtype), (1, *value.shape)) for name, value in at.items()}
     with np.errstate(all="ignore"):
         path = asked.ask("optimize", Exercise(at, slopes, np.ones(1)).as_arrays())
-        return path["W1"][0].ravel() - start, path["b1"][0] - start
+        return (path["W1"][0].ravel() - start) / _rate(asked), (path["b1"][0] - start) / _rate(asked)
 
 
 def _both(asked: Questioned) -> str:
@@ -100,7 +107,7 @@ def _without_elements(asked: Questioned) -> str:
     start = {"W1": np.zeros((1, 0)), "b1": np.zeros(2)}
     gradients = {"W1": np.zeros((1, 1, 0)), "b1": np.ones((1, 2))}
     path = asked.ask("optimize", Exercise(start, gradients, np.ones(1)).as_arrays())
-    return f"taken; the other moves by {number(path['b1'][0][0])}"
+    return f"taken; the other moves by {number(path['b1'][0][0] / _rate(asked))}"
 
 
 # ------------------------------------------------------------------------------------------------------ activations

@@ -90,7 +90,9 @@ class Fault:
 class Surprise:
     """Two built-ins of one component, trained by their formulations on the same data with the same rate.
 
-    ``change``: how far apart the trained parameters are, as a share of how far they were moved. ``costs``: the last.
+    ``change``: how far apart the trained parameters are, as a share of how far they were moved; of initializers how far
+    apart the last costs are, as a share of the larger. ``costs``: the last. ``also``: other pairs of the same two
+    formulations.
     """
 
     component: str
@@ -99,6 +101,7 @@ class Surprise:
     formulations: tuple[str, str]
     costs: tuple[float, float]
     change: float
+    also: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -132,9 +135,12 @@ class Atlas:
                 columns=["name", "frameworks", "shown", "seen", "told", "command"],
             ),
             "surprises": pd.DataFrame(
-                [(s.component, s.one, s.other, s.change, *s.costs, *s.formulations, s.command) for s in self.surprises],
+                [
+                    (s.component, s.one, s.other, s.change, *s.costs, *s.formulations, "; ".join(s.also), s.command)
+                    for s in self.surprises
+                ],
                 columns=["component", "one", "other", "change", "cost_of_one", "cost_of_other", "formulation_of_one",
-                         "formulation_of_other", "command"],
+                         "formulation_of_other", "also", "command"],
             ),
             "versions": pd.DataFrame(
                 [(name, package, v) for name, found in self.versions.items() for package, v in found.items()],

@@ -101,11 +101,12 @@ def _surprises(atlas: Atlas) -> Iterator[str]:
     yield "## Surprises\n"
     yield "Two built-ins of one component, each trained by the formulation that it was found to be, from one start on"
     yield f"the same batches, with one rate of {RATE} where nothing is said. The change is how far apart the trained"
-    yield "parameters are, as a share of how far they were moved.\n"
+    yield "parameters are, as a share of how far they were moved; of initializers how far apart the costs are.\n"
     yield "| component | one | other | change | last costs | command |\n|---|---|---|---|---|---|"
     for s in atlas.surprises:
         costs = f"{s.costs[0]:.4g}, {s.costs[1]:.4g}"
-        yield _line([s.component, _code(s.one), _code(s.other), f"{s.change:.2g}", costs, _code(s.command)])
+        also = "".join(f"<br>also {_code(pair)}" for pair in s.also)
+        yield _line([s.component, _code(s.one), _code(s.other) + also, f"{s.change:.2g}", costs, _code(s.command)])
     yield ""
 
 

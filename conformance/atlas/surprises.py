@@ -2,17 +2,20 @@
 
 Each is trained as the formulation that it was found to be, by the reference, from the same start on the same batches
 with the same learning rate, so that nothing but the formulations differs; for optimizers also with the rate that each
-has by itself. The training is a small classifier on drawn data, which takes milliseconds.
+has by itself. The training is a small classifier on drawn data, which takes milliseconds. Initializers have no start in
+common: of these the mean cost of several starts is compared, and what chance explains is left out.
 """
 
 import inspect
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.atlas.evidence import Evidence, Surprise
+from conformance.atlas.evidence import TABLED, Evidence, Surprise
 from conformance.data.randomness import keyed_generator
 from reference_numpy.losses import LOSSES
 from reference_numpy.models import Tensors, initialize, multi_task_network, softmax_classifier
@@ -22,6 +25,7 @@ from reference_numpy.training import Objective, Sampling, fit
 SIZES = (5, 8, 3)
 EXAMPLES, BATCH, EPOCHS = 90, 30, 40
 RATE = 0.01
+STARTS, ERRORS = 16, 3.0  # of initializers; standard errors of a difference that chance explains
 LEAST = 1e-9  # changes below it are rounding
 OWN_RATES = "with its own rate"
 
@@ -35,28 +39,41 @@ class Trained(NamedTuple):
 
 
 def surprises(evidence: Sequence[Evidence]) -> list[Surprise]:
-    """All pairs that differ, the largest change first."""
-    found = [pair for one, other in pairs(evidence) for pair in compared(one, other)]
-    return sorted(found, key=lambda pair: (-min(pair.change, 1e300), pair.one, pair.other))
+    """All pairs of formulations that differ, the largest change first; what else is such a pair stands with it."""
+    first: dict[Any, Surprise] = {}
+    for one, other in pairs(evidence):
+        for pair in compared(one, other):
+            key = (pair.component, frozenset({formula(one), formula(other)}), pair.change)
+            known = first.get(key)
+            also = () if known is None else (*known.also, f"{pair.one} and {pair.other}")
+            first[key] = replace(known or pair, also=also)
+    return sorted(first.values(), key=lambda pair: (-min(pair.change, 1e300), pair.one, pair.other))
 
 
 def pairs(evidence: Sequence[Evidence]) -> Iterator[tuple[Evidence, Evidence]]:
-    """Built-ins of one component and two frameworks, called with their own defaults, that are not the same formulation.
+    """Built-ins of one component and two frameworks, called with their own defaults; optimizers of one name.
 
     Of a framework's built-ins of one formulation the first stands for all.
     """
     first: dict[tuple[str, str, str, str], Evidence] = {}
     for each in evidence:
-        if each.plain and each.formulation and each.kind in _TRAIN:
+        if each.plain and each.standing == TABLED and trained_as(each):
             first.setdefault((each.kind, each.component, each.framework, formula(each)), each)
     for one, other in itertools.combinations(first.values(), 2):
         alike = (one.kind, one.component) == (other.kind, other.component) and one.framework != other.framework
-        if alike and trained_as(one) and trained_as(other):
+        if alike and (one.kind != "optimizer" or _own_name(one) == _own_name(other)):
             yield one, other
+
+
+def _own_name(each: Evidence) -> str:
+    return each.call.partition("(")[0].rpartition(".")[2].lower()
 
 
 def compared(one: Evidence, other: Evidence) -> Iterator[Surprise]:
     """What training the two changes, with one rate for both, and with their own ones."""
+    if one.kind == "initializer":
+        yield from _from_several_starts(one, other)
+        return
     if formula(one) != formula(other):
         yield from _pair(one, other, {"learning_rate": RATE}, {"learning_rate": RATE}, "")
     if one.kind == "optimizer" and None not in (own := [_rate(one), _rate(other)]) and own[0] != own[1]:
@@ -69,10 +86,25 @@ def _pair(
     first, second = (_TRAIN[e.kind](e.component, {**e.keywords, **k}) for e, k in ((one, own), (other, others)))
     change = apart(first, second)
     if not change <= LEAST:
-        yield Surprise(
-            f"{one.component}{told}", one.call, other.call, (one.formulation, other.formulation),
-            (first.cost, second.cost), change,
-        )  # fmt: skip
+        yield _surprise(one, other, (first.cost, second.cost), change, told)
+
+
+def _from_several_starts(one: Evidence, other: Evidence) -> Iterator[Surprise]:
+    """Two initializers, where the means of their last costs are further apart than chance explains."""
+    if formula(one) == formula(other):
+        return
+    costs = [
+        np.array([_of_initializer(e.component, e.keywords, seed).cost for seed in range(STARTS)]) for e in (one, other)
+    ]
+    means = (float(costs[0].mean()), float(costs[1].mean()))
+    chance = math.sqrt(sum(float(each.var(ddof=1)) for each in costs) / STARTS)
+    if abs(means[0] - means[1]) > ERRORS * chance:
+        yield _surprise(one, other, means, abs(means[0] - means[1]) / max(means), f", mean of {STARTS} starts")
+
+
+def _surprise(one: Evidence, other: Evidence, costs: tuple[float, float], change: float, told: str) -> Surprise:
+    formulations = (one.formulation, other.formulation)
+    return Surprise(f"{one.component}{told}", one.call, other.call, formulations, costs, change)
 
 
 def formula(each: Evidence) -> str:
@@ -82,7 +114,7 @@ def formula(each: Evidence) -> str:
 
 def trained_as(each: Evidence) -> bool:
     """Whether the reference trains what was found."""
-    return each.formulation.startswith(f"{each.component}(")
+    return each.formulation.startswith(f"{each.component}(") and (each.kind in _TRAIN or each.kind == "initializer")
 
 
 def _rate(each: Evidence) -> Any:
@@ -158,16 +190,13 @@ def _of_loss(name: str, keywords: Mapping[str, Any]) -> Trained:
     return _fitted(model, objective, OPTIMIZERS["gradient_descent"](RATE), labels=labels)
 
 
-def _of_initializer(name: str, keywords: Mapping[str, Any]) -> Trained:
+def _of_initializer(name: str, keywords: Mapping[str, Any], seed: int) -> Trained:
     model = softmax_classifier(SIZES, activation="tanh")
-    options = {n: v for n, v in keywords.items() if n != "learning_rate"}
-    start = initialize(
-        model, keyed_generator(0, "start of the surprises"), initializer=name, initializer_options=options
-    )
+    generator = keyed_generator(seed, "start of the surprises")
+    start = initialize(model, generator, initializer=name, initializer_options=dict(keywords))
     return _fitted(model, _cross_entropy(), adam(RATE), start=start)
 
 
 _TRAIN = {
-    "optimizer": _of_optimizer, "activation": _of_activation, "normalization": _of_normalization,
-    "loss": _of_loss, "initializer": _of_initializer,
+    "optimizer": _of_optimizer, "activation": _of_activation, "normalization": _of_normalization, "loss": _of_loss,
 }  # fmt: skip

@@ -17,7 +17,7 @@ HEADINGS = {
 }  # fmt: skip
 # What is told of each kind's edge values.
 EDGES = {
-    "optimizer": "Edge values are the first moves of parameters of 0 where nothing else is said.",
+    "optimizer": "Edge values are the first moves of parameters of 0, unless said otherwise, in multiples of the rate.",
     "loss": "Edge values are the cost of one example and its slope by the first output.",
     "activation": "Edge values are those at the first number of a row, and the slope there.",
     "normalization": "Edge values are of a batch of six examples and five units in training.",
@@ -25,9 +25,14 @@ EDGES = {
     "schedule": "Edge values are rates; `step 1000` is past the end of every schedule that has one.",
 }
 FAULT = "fault"
+DEFAULT = "default "  # before the name of an argument
+FAR = 0.05  # away on average, as a share: what comes no nearer says nothing
 DIGITS = "digits in float64, float32"
 FACTS = ("formulation", DIGITS, "rounded to float32", "defaults", "no effect seen", "to be known")
 _NEVER_MARKED = (DIGITS, "defaults", "no effect seen", "to be known")  # differ by nature
+
+
+_WITHOUT_RATE = re.compile(r"(, )?learning_rate=[^,)]*(?(1)|(?:, )?)")
 
 
 class Cell(NamedTuple):
@@ -72,6 +77,8 @@ def value_of(each: Evidence, row: str) -> str:
         return each.written_digits
     if row == "rounded to float32":
         return ", ".join(each.rounded) or ("none" if each.formulation else "")
+    if row.startswith(DEFAULT):
+        return each.defaults.get(row.removeprefix(DEFAULT), "")
     if row == "defaults":
         return each.written_defaults
     if row == "no effect seen":
@@ -89,8 +96,9 @@ def formulation_of(each: Evidence) -> str:
         return GONE
     if each.formulation:
         return each.formulation
-    if each.distance is not None and each.nearest:
-        return f"{NONE_KNOWN}; nearest {each.nearest}, {each.distance:.0e} away"
+    if each.nearest and each.distance is not None and each.distance < FAR:
+        nearest = re.sub(r"\d\.\d{6,}(e-?\d+)?", lambda found: f"{float(found[0]):.3g}", each.nearest)
+        return f"{NONE_KNOWN}; nearest {nearest}, {each.distance:.0e} away"
     return f"{NONE_KNOWN}: {each.reason}" if each.reason else NONE_KNOWN
 
 
@@ -108,10 +116,10 @@ def _rows(columns: Sequence[Evidence]) -> Iterator[tuple[str, list[Cell]]]:
     for row in (*FACTS, *situations):
         texts = [value_of(each, row) for each in columns]
         if any(texts):
-            first = next(filter(None, texts))
-            marked = row not in _NEVER_MARKED
-            cells = zip(texts, columns, strict=True)
-            yield row, [Cell(text, marked and bool(text) and text != first, anchor(e.call)) for text, e in cells]
+            compared = [_WITHOUT_RATE.sub("", text) if row == "formulation" else text for text in texts]
+            first, marked = next(filter(None, compared)), row not in _NEVER_MARKED
+            differs = [marked and bool(text) and text != first for text in compared]
+            yield row, [Cell(*cell) for cell in zip(texts, differs, (anchor(e.call) for e in columns), strict=True)]
 
 
 def unknown(atlas: Atlas) -> list[Evidence]:

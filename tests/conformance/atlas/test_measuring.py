@@ -114,11 +114,11 @@ def test_arguments_without_a_name_are_given_their_names():
     ("target", "situation", "outcome"),
     [
         ("torch.optim:SGD(lr=0.5)", "gradient 0 (weight 1, bias 1)", "both stay"),
-        ("torch.optim:SGD(lr=0.5)", "gradient 1", "-0.5"),
-        ("torch.optim:AdamW(lr=0.1, weight_decay=0.1)", "gradient 0 (weight 1, bias 1)", "weight -0.01, bias -0.01"),
-        ("torch.optim:Adam(lr=0.1)", "gradient 1e20 in float32", "-0.1"),
-        ("torch.optim:SGD(lr=0.5)", "gradient NaN, and 1 beside it", "NaN, -0.5"),
-        ("torch.optim:SGD(lr=0.5)", "a parameter without elements", "taken; the other moves by -0.5"),
+        ("torch.optim:SGD(lr=0.5)", "gradient 1", "-1"),
+        ("torch.optim:AdamW(lr=0.1, weight_decay=0.1)", "gradient 0 (weight 1, bias 1)", "weight -0.1, bias -0.1"),
+        ("torch.optim:Adam(lr=0.1)", "gradient 1e20 in float32", "-1"),
+        ("torch.optim:SGD(lr=0.5)", "gradient NaN, and 1 beside it", "NaN, -1"),
+        ("torch.optim:SGD(lr=0.5)", "a parameter without elements", "taken; the other moves by -1"),
     ],
 )
 def test_edges_of_an_optimizer(target, situation, outcome):

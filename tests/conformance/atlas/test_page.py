@@ -13,13 +13,13 @@ from conformance.atlas.comparison import compare, text
 from conformance.atlas.evidence import Atlas
 from conformance.atlas.making import write
 from conformance.atlas.page import html, markdown
-from conformance.atlas.tables import DIGITS, tables
+from conformance.atlas.tables import DIGITS, formulation_of, tables
 from conformance.cli import app
 from conformance.cli.charting import told
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from atlases import HOSTILE, atlas
+from atlases import HOSTILE, atlas, of
 
 NUMBER = re.compile(r"-?\d[\d.]*(?:e[-+]\d+)?")
 MEASURED = re.compile(r"nearest .*? away|off by \S+")
@@ -52,6 +52,20 @@ def test_what_differs_from_the_first_of_its_row_is_marked():
     assert marked["defaults"] == [False, False]
     assert 'class="differs"' in html(atlas())
     assert '**adam(epsilon\\_position="before\\_correction")**' in markdown(atlas())
+
+
+def test_two_that_differ_in_their_rate_alone_are_not_marked():
+    inside = ("learning_rate=0.001", "", "learning_rate=0.01, epsilon=1e-07")
+    (table,) = tables(
+        Atlas({}, [of("torch.optim.Adam", f"adam({keywords})", framework="torch") for keywords in inside])
+    )
+    assert [cell.differs for cell in dict(table.rows)["formulation"]] == [False, False, True]
+
+
+def test_what_is_far_from_everything_has_no_nearest():
+    far, near = (of("x", "", nearest="adam(beta1=0.12345678901)", distance=distance) for distance in (0.3, 0.001))
+    assert formulation_of(far) == "none known"
+    assert formulation_of(near) == "none known; nearest adam(beta1=0.123), 1e-03 away"
 
 
 def test_each_number_has_a_command():
