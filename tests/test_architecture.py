@@ -30,7 +30,7 @@ ROOMS = (
     {"results"},
     {"reports", "diagnosis"},
     {"exchange"},
-    {"parallel"},
+    {"parallel", "converting"},
     {"runs", "vectors"},
     {"audit", "ejecting", "equivalence", "identification", "picking", "testing"},
     {"translation"},

@@ -13,6 +13,7 @@ from conformance.cli import (
     charting,
     checking,
     comparing,
+    converting,
     ejecting,
     exchanging,
     identifying,
@@ -352,6 +353,7 @@ def soak(
 app.add_typer(charting.commands)
 app.add_typer(checking.commands)
 app.add_typer(comparing.commands)
+app.add_typer(converting.commands)
 app.add_typer(ejecting.commands)
 app.add_typer(exchanging.commands)
 app.add_typer(identifying.commands)
