@@ -1,4 +1,4 @@
-"""The command ``python -m benchmarks``: run, publish, check, verify.
+"""The command ``python -m benchmarks``: run, profile, publish, check, verify.
 
 Ends with status 0 where all is well, 1 where something is slower or differs, 2 for what was asked wrongly, 3 where a
 process failed.
@@ -14,8 +14,8 @@ import typer
 
 from benchmarks import checking
 from benchmarks.frames import Measured, is_wide, write_frame
-from benchmarks.measuring import WORKLOADS, Plan, measure
-from benchmarks.page import page
+from benchmarks.measuring import WORKLOADS, Plan, measure, measure_profile
+from benchmarks.page import page, profile_table
 from benchmarks.plot import ratios
 from benchmarks.processes import FRAMEWORKS, ON_DEVICE, WorkerError, findings
 from benchmarks.tasks import AGREEMENT
@@ -47,6 +47,14 @@ def run(
         _write_page(measured, output / "benchmarks.md", output / "figures" / "benchmarks.svg")
     _say(f"{int(is_wide(measured.times).sum())} of {len(measured.times)} ratios have wide quartiles")
     print(output / "benchmarks.md")
+
+
+@app.command()
+def profile(framework: Frameworks = "", workload: Workloads = "", device: Device = "cpu") -> None:
+    """Print what the time of a step goes into, in `fit` and in the best by hand, of dense workloads."""
+    with refusals():
+        found = measure_profile(_plan(framework, workload, device, quick=False), _say)
+    print("\n".join(profile_table(found)))
 
 
 @app.command()

@@ -16,8 +16,10 @@ TIMES = [
     *CELL, "rounds", "microseconds", "microseconds_lower", "microseconds_upper",
     "ratio", "ratio_lower", "ratio_upper", "interval_lower", "interval_upper",
 ]  # fmt: skip
+PROFILE = ["framework", "device", "workload", "contender", "part", "microseconds"]
 COLD = ["framework", "device", "what", "quantity", "processes", "median", "least", "most"]
 
+FRAMES = ("rounds", "times", "cold", "profile")
 WIDE = 0.2  # quartiles of a ratio so far apart, in medians: a busy machine, and not to be relied on
 
 
@@ -27,20 +29,21 @@ class Measured(NamedTuple):
     rounds: pd.DataFrame
     times: pd.DataFrame
     cold: pd.DataFrame
+    profile: pd.DataFrame
     machine: dict[str, Any]
 
     def write(self, folder: Path) -> None:
         """As CSV and JSON."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("rounds", "times", "cold"):
+        for name in FRAMES:
             write_frame(getattr(self, name), folder / f"{name}.csv")
         (folder / "machine.json").write_text(json.dumps(self.machine, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Measured":
         """What :meth:`write` wrote. Raises FileNotFoundError where it did not."""
-        rounds, times, cold = (pd.read_csv(folder / f"{name}.csv") for name in ("rounds", "times", "cold"))
-        return cls(rounds, times, cold, json.loads((folder / "machine.json").read_text(encoding="utf-8")))
+        rounds, times, cold, profile = (pd.read_csv(folder / f"{name}.csv") for name in FRAMES)
+        return cls(rounds, times, cold, profile, json.loads((folder / "machine.json").read_text(encoding="utf-8")))
 
 
 def write_frame(frame: pd.DataFrame, file: Path) -> None:
@@ -89,6 +92,15 @@ def cold_frame(findings: Iterable[tuple[str, str, str, dict[str, float]]]) -> pd
             values.setdefault((framework, device, what, quantity), []).append(value)
     rows = [(*key, len(each), statistics.median(each), min(each), max(each)) for key, each in values.items()]
     return pd.DataFrame(rows, columns=COLD)
+
+
+def profile_frame(findings: Iterable[tuple[str, str, dict[str, Any]]]) -> pd.DataFrame:
+    """A row for each part, from ``(framework, device, finding of the task profile)``: microseconds of a step."""
+    rows = [
+        (framework, device, found["workload"], found["contender"], found["part"], 1e6 * found["seconds"])
+        for framework, device, found in findings
+    ]
+    return pd.DataFrame(rows, columns=PROFILE)
 
 
 def is_wide(times: pd.DataFrame) -> "pd.Series[bool]":

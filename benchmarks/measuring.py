@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import machine
-from benchmarks.frames import Measured, cold_frame, rounds_frame, times_frame
+from benchmarks.frames import Measured, cold_frame, profile_frame, rounds_frame, times_frame
 from benchmarks.processes import FRAMEWORKS, IMPORTS, TRAINERS, findings
 from benchmarks.workloads import DENSE, LAYERED
 
@@ -55,8 +55,21 @@ def measure(plan: Plan, say: Say) -> Measured:
     """Everything that the plan names; ``say`` is told what goes on. Raises WorkerError where a process fails."""
     described = machine.describe(plan.device)
     rounds = measure_rounds(plan, say)
-    cold = cold_frame(_cold(plan, say))
-    return Measured(rounds, times_frame(rounds), cold, described)
+    cold, profile = cold_frame(_cold(plan, say)), measure_profile(plan, say)
+    return Measured(rounds, times_frame(rounds), cold, profile, described)
+
+
+def measure_profile(plan: Plan, say: Say) -> pd.DataFrame:
+    """What the time of a step goes into, of the plan's dense workloads."""
+    dense = [workload.name for workload in DENSE if workload.name in plan.workloads]
+
+    def found() -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for framework in plan.frameworks:
+            say(f"{framework}: profiles")
+            for finding in findings("profile", framework=framework, device=plan.device, workloads=dense):
+                yield framework, plan.device, finding
+
+    return profile_frame(found())
 
 
 def measure_rounds(plan: Plan, say: Say) -> pd.DataFrame:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.frames import WIDE, Measured, is_wide
+from benchmarks.frames import CELL, WIDE, Measured, is_wide
 from benchmarks.processes import KERAS_EPOCHS
+from benchmarks.profiling import CALL, STEPS
 from benchmarks.workloads import COLD, DENSE, LAYERED, DenseWorkload, LayerWorkload
 
+GOAL = 1.1  # of a ratio to the best: cells above are explained
 TEMPLATE = Path(__file__).parent / "template.md"
 # The quantities of what is cold, each with its unit and how many of these a second or a megabyte are.
 QUANTITIES = {"import": ("s", 1), "first step": ("s", 1), "second step": ("ms", 1000), "peak memory": ("MB", 1)}
@@ -27,6 +29,8 @@ def page(measured: Measured) -> str:
         keras_epochs=KERAS_EPOCHS,
         dense="\n".join([*sizes(DENSE), *tables(measured.times, DENSE)]),
         layers="\n".join([*sizes(LAYERED), *tables(measured.times, LAYERED)]),
+        goal=GOAL,
+        profile="\n".join(profile_table(explained(measured))),
         cold_data=round(COLD.inputs().nbytes / 1e6),
         cold="\n".join(cold_table(measured.cold)),
     )
@@ -97,6 +101,26 @@ def cells(by_contender: pd.DataFrame, others: Sequence[str]) -> Iterator[str]:
     for name in others:
         ratio = ranged(*by_contender.loc[name, ["ratio", "interval_lower", "interval_upper"]])
         yield f"~{ratio}" if wide[name] else ratio
+
+
+def explained(measured: Measured) -> pd.DataFrame:
+    """The profiles of the cells in which ``fit`` takes longer than the best by more than the goal."""
+    times = measured.times
+    slow = times[times["contender"].eq("best") & times["ratio"].gt(GOAL)]
+    return measured.profile.merge(slow[CELL[:3]], on=CELL[:3])
+
+
+def profile_table(profile: pd.DataFrame) -> Iterator[str]:
+    """Of every workload ``fit`` beside the best: the time of steps, of the call, and of the longest functions."""
+    rows = []
+    for (framework, workload, contender), own in profile.groupby(["framework", "workload", "contender"], sort=False):
+        by_part = dict(zip(own["part"], own["microseconds"], strict=True))
+        steps, call = by_part.pop(STEPS), by_part.pop(CALL)
+        longest = ", ".join(f"`{part}` {digits(time)}" for part, time in by_part.items())
+        rows.append((framework, workload, contender, digits(steps), digits(max(call, 0.0)), longest))
+    return table(
+        ["framework", "workload", "", "steps, µs each", "the call, µs a step", "longest functions, µs a step"], rows
+    )
 
 
 def cold_table(cold: pd.DataFrame) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import profiling
 from benchmarks.timing import interleave
 from benchmarks.worker import peak_memory
 from benchmarks.workloads import COLD, DENSE, LAYERED, SMALL, DenseWorkload, LayerWorkload, for_framework
@@ -16,6 +17,7 @@ Finding = dict[str, Any]
 
 ROUNDING = 2**-17  # relative: of a cost in float32, whose sums over thousands of terms lose six of its 24 bits
 AGREEMENT = 1e-10  # learning rates, in float64: another place of Adam's epsilon moves more than 1e-6
+PROFILED = ("fit", "best")
 WORKLOADS: Mapping[str, DenseWorkload | LayerWorkload] = {w.name: w for w in (*DENSE, *LAYERED)}
 
 
@@ -91,6 +93,16 @@ def deviation(contender: Any, fit: Any) -> float:
     theirs = contender.parameters()
     largest = max(float(np.abs(value - theirs[name]).max()) for name, value in fit.parameters().items())
     return largest / fit.workload.learning_rate  # type: ignore[no-any-return]
+
+
+def profile(framework: str, device: str, workloads: list[str]) -> Iterator[Finding]:
+    """What the time of a step goes into, for ``fit`` and ``best``, of each dense workload."""
+    module = idioms(framework)
+    module.use(device, "float32")
+    for name in workloads:
+        for contender in PROFILED:
+            for part, seconds in profiling.parts(module.TRAINERS[contender], WORKLOADS[name]):  # type: ignore[arg-type]
+                yield {"workload": name, "contender": contender, "part": part, "seconds": seconds}
 
 
 def cold(framework: str, device: str, contender: str) -> Iterator[Finding]:

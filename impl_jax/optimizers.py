@@ -658,10 +658,9 @@ def _optimizer(
     def init(parameters: Any) -> OptimizerState:
         def filled(value: float) -> Any:
             # By NumPy: jnp.full_like would compile a program for every shape.
-            arrays = jax.tree.map(lambda w: np.full(jnp.shape(w), value, jnp.result_type(w)), parameters)
-            return jax.device_put(arrays)
+            return jax.tree.map(lambda w: np.full(jnp.shape(w), value, jnp.result_type(w)), parameters)
 
-        slots = {slot: filled(value) for slot, value in initial_slots.items()}
+        slots = dict(zip(initial_slots, jax.device_put([*map(filled, initial_slots.values())]), strict=True))
         return OptimizerState(jnp.zeros((), jnp.int32), slots)
 
     def update(

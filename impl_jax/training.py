@@ -45,7 +45,9 @@ from .network import Network
 Array: TypeAlias = jax.Array | NDArray
 PENALTY, OPTIMIZER = ("__call__",), ("init", "update")  # what these have, of which training makes use
 MOST_STEPS, MOST_TAPED_BYTES = 1024, 2**18  # of the epochs that one program makes, one epoch excepted
-LONG = 32  # steps of a training from which its programs make several epochs: that loop takes a while to compile
+# From where on the programs of a training make several epochs, a loop that takes a while to compile: steps, and steps
+# times parameters, which pass from program to program.
+LONG, LARGE = 32, 2**22
 Tensors = dict[str, jax.Array]
 Options = Mapping[str, Any]
 Penalties = Sequence[Callable[[list[Array], int], Any]]
@@ -208,9 +210,10 @@ def fit(
     ``reduction`` is that of the validation cost too. Raises ValueError for arguments that do not fit, a ``resume`` of
     another training among them.
 
-    From ``LONG`` steps on, epochs that nothing is looked at between are one call of one compiled program. A second
-    call with the same ``optimizer`` object and equal model, loss, regularizers and shapes compiles nothing, whatever
-    its number of epochs (but for ``LONG``), nor does one that goes on.
+    From ``LONG`` steps on, or ``LARGE`` steps times parameters, epochs that nothing is looked at between are one call
+    of one compiled program. A second call with the same ``optimizer`` object and equal model, loss, regularizers and
+    shapes compiles nothing, whatever its number of epochs (but for these), nor does one that goes on. Convolutions on a
+    CPU are slow inside of a loop of XLA's: with such each step is a call of its own.
     """
     check_training(x, y, epochs=epochs, batch_size=batch_size)
     update = Update.of(optimizer, OPTIMIZER)
@@ -229,7 +232,10 @@ def fit(
     first_step = _steps_behind(update.optimizer, state)
     steps = -(-len(x) // batch_size)  # of an epoch
     rates = _learning_rates(update, epochs, steps, first_step)
-    passes = _Passes(step, tuple(sampling.augmentations), batch_size, _most_epochs(epochs, steps, sampling.tape))
+    apart = _is_slow_in_a_loop(state.parameters)
+    size = sum(w.size for w in state.parameters.values())
+    most_epochs = 1 if apart else _most_epochs(epochs, steps, size, sampling.tape)
+    passes = _Passes(step, tuple(sampling.augmentations), batch_size, most_epochs, apart)
     draws = _Draws(jax.random.key(sampling.seed), first_step // steps, sampling.tape)
     data = x, y, None if sampling.example_weights is None else jnp.asarray(sampling.example_weights)
     return _train(passes, state, data, draws, rates, epochs, first_step, monitor)
@@ -324,12 +330,16 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Passes:
-    """All of the passes over the data that is no array; a program makes up to ``most_epochs`` of them."""
+    """All of the passes over the data that is no array; a program makes up to ``most_epochs`` of them.
+
+    ``apart``: a program makes a single step.
+    """
 
     step: _Step
     augmentations: tuple[Any, ...]
     batch_size: int
     most_epochs: int
+    apart: bool
 
 
 class _Draws(NamedTuple):
@@ -369,7 +379,8 @@ def _train(
     steps = -(-len(data[0]) // passes.batch_size)  # of an epoch
     epoch = 0  # number of epochs made
     for first, epoch in _spans(epochs, passes.most_epochs, monitor):
-        state, curve = _train_epochs(
+        train = _train_apart if passes.apart else _train_epochs
+        state, curve = train(
             passes, state, data, _tape(passes, draws.tape, first, epoch), _rows(passes, rates, first, epoch), draws.key,
             draws.first_epoch + first, np.int32(epoch - first),
         )  # fmt: skip
@@ -411,16 +422,22 @@ def _spans(epochs: int, most: int, monitor: Monitor) -> Iterator[tuple[int, int]
             first = end
 
 
-def _most_epochs(epochs: int, steps: int, tape: Tape) -> int:
+def _most_epochs(epochs: int, steps: int, size: int, tape: Tape) -> int:
     """The number of epochs that one program has room for: rows of ``steps`` values, and of what is on the tape.
 
-    Programs are compiled for it: it depends on the epochs to train only in whether they are ``LONG``, on looks never.
+    Programs are compiled for it: it depends on the epochs to train only in whether they are ``LONG`` or, with a
+    ``size`` of so many parameters, ``LARGE``; on looks never.
     """
-    if epochs * steps < LONG:
+    if epochs * steps < LONG and epochs * steps * size < LARGE:
         return 1
     held = (tape.batch_order, *(tape.dropout_masks or {}).values(), *(tape.augmentation_draws or ()))
     taped = sum(np.asarray(drawn[0]).nbytes for drawn in held if drawn is not None)
     return max(1, min(MOST_STEPS // steps, MOST_TAPED_BYTES // max(taped, 1)))
+
+
+def _is_slow_in_a_loop(parameters: Tensors) -> bool:
+    """Whether there are kernels of convolutions, which have three axes or more, on a CPU."""
+    return any(w.ndim > 2 and all(device.platform == "cpu" for device in w.devices()) for w in parameters.values())
 
 
 def _rows(passes: _Passes, array: Any, first: int, end: int) -> Any:
@@ -486,10 +503,7 @@ def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: An
     """
 
     def one_step(state: State, drawn: Any) -> tuple[State, Step]:
-        (rows, masks, draws), rate = drawn
-        x, y, weights = data if rows is None else jax.tree.map(lambda a: a[rows], data)
-        x = augment(x, passes.augmentations, draws)
-        return passes.step(state, (x, y, weights), masks, rate)
+        return _train_batch(passes, state, data, *drawn)
 
     examples = len(data[0])
     full = examples // passes.batch_size
@@ -501,6 +515,37 @@ def _train_epoch(passes: _Passes, state: State, data: Any, drawn: Any, rates: An
         state, last = one_step(state, (left, jax.tree.map(lambda r: r[full], rates)))
         curve = jax.tree.map(lambda values, value: jnp.append(values, value), curve, last)
     return state, curve
+
+
+def _train_batch(passes: _Passes, state: State, data: Any, drawn: Any, rate: Any) -> tuple[State, Step]:
+    """One step on the examples that ``drawn`` names, with its masks and augmentation draws."""
+    rows, masks, draws = drawn
+    x, y, weights = data if rows is None else jax.tree.map(lambda a: a[rows], data)
+    x = augment(x, passes.augmentations, draws)
+    return passes.step(state, (x, y, weights), masks, rate)
+
+
+def _train_apart(
+    passes: _Passes, state: State, data: Any, taped: Any, rates: Any, key: jax.Array, epoch: Any, epochs: Any
+) -> tuple[State, Step]:
+    """:func:`_train_epochs` of one epoch, a program for each step."""
+    row, row_of_rates = jax.tree.map(lambda rows: rows[0], (taped, rates))
+    drawn, examples, told = _drawn_apart(passes, data[0].shape, row, key, epoch), len(data[0]), []
+    for step, first in enumerate(range(0, examples, passes.batch_size)):
+        rate = None if row_of_rates is None else row_of_rates[step]
+        size = min(passes.batch_size, examples - first)
+        state, made = _train_batch_apart(passes, size, state, data, drawn, np.int32(first), rate)
+        told.append(made)
+    return state, jax.tree.map(lambda *values: np.stack(values)[None], *jax.device_get(told))
+
+
+@partial(jax.jit, static_argnames=("passes", "size"))
+def _train_batch_apart(
+    passes: _Passes, size: int, state: State, data: Any, drawn: Any, first: Any, rate: Any
+) -> tuple[State, Step]:
+    """:func:`_train_batch` at the places from ``first`` on of what an epoch has drawn."""
+    places = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, size), drawn)
+    return _train_batch(passes, state, data, places, rate)
 
 
 def _row(rows: Array, number: Any) -> jax.Array:
@@ -524,6 +569,9 @@ def _draw_epoch(
             for number, augmentation in enumerate(passes.augmentations)
         ]
     return order, masks, draws
+
+
+_drawn_apart = jax.jit(_draw_epoch, static_argnames=("passes", "shape"))
 
 
 @partial(jax.jit, static_argnames="cost")
@@ -603,7 +651,7 @@ def _copies(model: models.Model, parameters: models.Tensors) -> Tensors:
     """As JAX arrays; those of another model are refused."""
     check_parameters(parameters, model.parameter_shapes)
     # A copy, as jnp.asarray makes: that would compile a program for every shape.
-    return {name: jax.device_put(w, may_alias=False) for name, w in parameters.items()}
+    return dict(zip(parameters, jax.device_put(list(parameters.values()), may_alias=False), strict=True))
 
 
 def _batch(model: models.Model, parameters: Tensors, x: Array, y: Array) -> tuple[jax.Array, jax.Array]:

@@ -146,7 +146,7 @@ def rounded_otherwise(
 
 
 def _total(values: Array, *, axis: int | None = None) -> Any:
-    return values.sum(axis=axis, keepdims=axis is not None)
+    return np.add.reduce(values, axis=axis, keepdims=axis is not None)
 
 
 def _one_minus_power(beta: float, t: int) -> float:

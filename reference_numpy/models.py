@@ -220,6 +220,8 @@ class DenseNetwork:
 
     def updated_statistics(self, statistics: Tensors, values: Tensors) -> Tensors:
         """The running averages of batch norm after a training forward pass with ``values``; {} without batch norm."""
+        if self.normalization != "batch_norm":
+            return {}
         options = {name: value for name, value in self.normalization_options.items() if name != "epsilon"}
         updated: Tensors = {}
         for layer in range(1, self.depth):

@@ -283,10 +283,12 @@ def fit(
     checkpoint_statistics: dict[int, Tensors] = {}
     best: tuple[Tensors, Tensors] | None = None
     generator, draws = np.random.default_rng(0), _draws(model, x, batch_size, sampling)
+    alike = sampling.tape.is_empty and not draws  # the batches of all epochs
+    same = list(_batches(generator, model, x, y, batch_size, 0, sampling)) if alike else None
     for epoch in range(epochs):
         if draws:
             generator = np.random.default_rng((sampling.seed, first_epoch + epoch))
-        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling):
+        for batch in _batches(generator, model, x, y, batch_size, epoch, sampling) if same is None else same:
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
             cost, norm = _step(model, state, batch, objective, update, rate, monitor.gradient_norms)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks import checking, machine, page, processes
-from benchmarks.frames import CELL, Measured, is_wide, times_frame
+from benchmarks import checking, machine, page, processes, profiling
+from benchmarks.frames import CELL, FRAMES, Measured, is_wide, times_frame
 from benchmarks.measuring import WORKLOADS, Plan
 from benchmarks.plot import ratios
 from benchmarks.processes import FRAMEWORKS, WorkerError, findings
@@ -38,7 +39,7 @@ def test_frames_are_read_as_they_were_written(tmp_path):
     made = measured(fit=[2e-6, 4e-6], best=[1e-6, 2e-6])
     made.write(tmp_path)
     read = Measured.read(tmp_path)
-    for name in ("rounds", "times", "cold"):
+    for name in FRAMES:
         pd.testing.assert_frame_equal(getattr(read, name), getattr(made, name), check_dtype=False)
     assert read.machine == made.machine
 
@@ -47,6 +48,8 @@ def test_the_page_has_every_ratio_and_marks_those_that_are_wide():
     text = page.page(measured(fit=[2e-6, 2e-6, 8e-6, 9e-6], best=[1e-6] * 4, scikit=[2e-6, 2e-6, 8e-6, 9e-6]))
     assert "| digits | 5 (2 to 8.25) | ~5 (2 to 9) | 1 (1 to 1) |" in text
     assert "The quartiles of 1 of 3 ratios are more than 20% apart" in text
+    assert "| numpy | digits | best | 2 | 0 | `numpy.matmul` 1 |" in text
+    assert "| numpy | digits | best |" not in page.page(measured(fit=[1.05e-6] * 4, best=[1e-6] * 4))
     assert "| numpy | fit |  | 0.5 (0.5 to 0.5) | 2 (2 to 2) | 120 (120 to 120) |" in text
     assert "| numpy | import numpy | 0.1 (0.1 to 0.1) |  |  | 30 (30 to 30) |" in text
     assert not is_wide(table(fit=[2.0], best=[1.0])).any()
@@ -176,6 +179,35 @@ def test_a_process_tells_what_importing_takes():
     (found,) = findings("imports", modules=["json", "decimal"])
     assert found["import"] > 0
     assert 1 < found["peak memory"] < 1000
+
+
+def test_what_a_call_takes_and_what_a_step_does_are_told_apart():
+    clock = iter(range(10**6))  # a tick for each run
+    assert profiling.name_of("<built-in method numpy.matmul>") == "numpy.matmul"
+    assert profiling.name_of(test_a_process_tells_what_importing_takes.__code__).startswith("test_a_process")
+
+    class Waiting:
+        """Ten ticks a call, and one for each epoch of one step."""
+
+        def __init__(self, workload):
+            self.workload = workload
+
+        def run(self):
+            for _ in range(10 + self.workload.epochs):
+                next(clock)
+
+    def ticks(works, **_):
+        return {name: [taken(work) for _ in range(3)] for name, work in works.items()}
+
+    def taken(work):
+        before = next(clock)
+        work()
+        return next(clock) - before - 1
+
+    one_step = replace(DENSE[0], epochs=5)
+    found = dict(profiling.parts(Waiting, one_step, interleave=ticks))
+    assert (found[profiling.CALL], found[profiling.STEPS]) == (10 / 5, 1.0)
+    assert any(name.endswith("Waiting.run") for name in found)
 
 
 def test_a_process_that_fails_says_why():

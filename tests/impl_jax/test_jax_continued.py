@@ -95,10 +95,11 @@ def test_epochs_in_one_program_are_those_one_by_one_and_compile_once(tape, monke
 
 
 def test_a_program_has_room_for_what_is_bounded():
-    assert training._most_epochs(100, 1, training.Tape()) == training.MOST_STEPS
-    assert training._most_epochs(2, 10**6, training.Tape()) == training._most_epochs(3, 2, training.Tape()) == 1
+    assert training._most_epochs(100, 1, 17, training.Tape()) == training.MOST_STEPS
+    assert training._most_epochs(2, 10**6, 17, training.Tape()) == training._most_epochs(3, 2, 17, training.Tape()) == 1
+    assert training._most_epochs(3, 2, 10**6, training.Tape()) == training.MOST_STEPS // 2
     large = training.Tape(dropout_masks={1: np.zeros((3, 20, 1000), bool)})
-    assert training._most_epochs(20, 2, large) == training.MOST_TAPED_BYTES // 20_000
+    assert training._most_epochs(20, 2, 17, large) == training.MOST_TAPED_BYTES // 20_000
 
 
 @pytest.mark.parametrize(

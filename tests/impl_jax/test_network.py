@@ -213,6 +213,24 @@ def test_a_training_is_that_of_the_reference(double_precision, name):
     assert ours.learning_rates[0] == 0.1
 
 
+def test_convolutions_alone_are_slow_inside_of_a_loop():
+    kernels = {name: models.initialize(on(impl_jax), jax.random.key(0)) for name, (on, _) in MAKERS.items()}
+    assert [name for name, parameters in kernels.items() if training._is_slow_in_a_loop(parameters)] == ["images"]
+
+
+@pytest.mark.slow
+def test_steps_that_are_programs_of_their_own_are_those_of_one_program(monkeypatch):
+    apart = fit("images")
+    drawn = training._drawn_apart._cache_size()
+    monkeypatch.setattr(training, "_is_slow_in_a_loop", lambda parameters: False)
+    together = fit("images")
+    assert training._drawn_apart._cache_size() == drawn > 0
+    assert apart.costs.shape == together.costs.shape
+    np.testing.assert_allclose(apart.costs, together.costs, rtol=1e-5)  # single precision, two compilations
+    for path, array in together.parameters.items():
+        np.testing.assert_allclose(apart.parameters[path], array, rtol=0, atol=1e-5, err_msg=path)
+
+
 def test_early_stopping_goes_back_to_where_the_reference_does(double_precision):
     ours, _ = in_both(
         "features",
