@@ -142,7 +142,7 @@ def _ours(name: str, source: Answer, to: str, trial: Trial) -> Translation:
             against = "the formula, of the two the fewer"
     return Translation(
         name, kind, to, OURS, code, formulation=named.written(kind), digits=digits, against=against,
-        notes=(*_notes(source, name), *_why(kind, named, to)),
+        notes=(*_notes(source, name), *_why(kind, named, to)), component=named.name, keywords=named.keywords,
     )  # fmt: skip
 
 
