@@ -92,13 +92,23 @@ def translate(name: str, settings: Mapping[str, Any], to: str, trial: Trial) -> 
         reason = source.reason or "the catalogue has no such formulation"
         reason += f"; {INSIDE}" if "activation" in call.named else ""
         return Translation(written, KIND, to, REFUSED, reason=reason, nearest=near, apart=apart)
-    sizes = _sizes(call, spelled(framework, builtin))
-    rank = spelled(framework, builtin).rank
+    own = spelled(framework, builtin)
+    return translated(written, source, to, trial, sizes=_sizes(call, own), rank=own.rank)
+
+
+def translated(
+    name: str, source: Answer, to: str, trial: Trial, *, sizes: Mapping[str, Any], rank: int = 0
+) -> Translation:
+    """What was found of a layer, in another framework.
+
+    ``sizes``: those that are known, by what they are in ``layer_spelling.toml``; ``rank``: of space and time, if known.
+    """
+    assert source.found is not None
     for found in _builtins(source.found, to, rank):
-        translated = _exact(written, source, found, to, trial, sizes)
-        if translated is not None:
-            return translated
-    return _ours(written, source, to, sizes)
+        exact = _exact(name, source, found, to, trial, sizes)
+        if exact is not None:
+            return exact
+    return _ours(name, source, to, sizes)
 
 
 def _call(name: str, settings: Mapping[str, Any]) -> Written:
@@ -211,7 +221,8 @@ def _exact(
     if answer.found is None or not any(same(source.found, one) for one in (answer.found, *answer.same)):
         return None
     digits = {d: min(n, source.digits[d]) for d, n in answer.digits.items() if d in source.digits}
-    arrays = {path: (words, answer.arrays.get(path, "")) for path, words in source.arrays.items()}
+    own = source.arrays or {path: path for path in answer.arrays}  # a layer of the reference has its own
+    arrays = {path: (words, answer.arrays.get(path, "")) for path, words in own.items()}
     against = AGAINST if digits else f"both are {written} by their draws, as far as chance tells"
     return Translation(
         name, KIND, to, EXACT, code, formulation=written, digits=digits, against=against, arrays=arrays,
@@ -245,12 +256,24 @@ def _notes(source: Answer, answer: Answer, who: str) -> Iterator[str]:
     """What of the two differs and makes no other layer: the axes of their data, how they start, what they round."""
     for one, other in ((source, answer), (answer, source)):
         yield from (f"{one.target.replace(':', '.')}: {note}" for note in one.notes if note not in other.notes)
-    if source.found is not None and source.found.name == "flatten":
+    assert source.found is not None
+    if source.found.name == "flatten":
         yield FLATTENS
+    if (orders := _orders(source, answer)) is not None:
+        yield f"the gates lie in the order {orders[0]}; in {who} in the order {orders[1]}: their blocks change places"
     for path in source.arrays:
         starts = source.starts.get(path), answer.starts.get(path)
         if starts[0] != starts[1]:
             yield f"{path} starts as {starts[0]}; with {who} as {starts[1]}"
+
+
+def _orders(source: Answer, answer: Answer) -> tuple[str, str] | None:
+    """The orders of gates in the arrays of the two, where they differ."""
+    assert source.found is not None
+    assert answer.found is not None
+    default = _defaults(source.found.name).get("gates", "")
+    first, second = (each.keywords.get("gates", default) for each in (source.found, answer.found))
+    return None if first == second else (first, second)
 
 
 def _ours(name: str, source: Answer, to: str, sizes: Mapping[str, Any]) -> Translation:

@@ -75,6 +75,7 @@ def test_the_order_of_gates_and_the_start_make_no_other_layer_and_are_told():
     assert found.code.splitlines()[-1] == "layer = keras.layers.GRU(units=units, return_sequences=True)"
     assert found.notes == (
         "a.B: its data: steps first",
+        "the gates lie in the order rzn; in keras.layers.GRU in the order zrn: their blocks change places",
         "b starts as uniform; with keras.layers.GRU as all 0",
     )
 
