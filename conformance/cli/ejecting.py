@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.outputs import require_file, require_folder, write_text
+from conformance.cli.outputs import require_file, require_folder, require_new, write_text
 from conformance.data.wording import shown
 
 commands = typer.Typer()
@@ -63,7 +63,8 @@ def eject(
         (require_folder if several else require_file)("--output", output)
     names = [component] if component is not None else recipes
     files = _files(names, output, notebook)
-    _require_new(files.values(), force)
+    for file in files.values():
+        require_new("--output", file, force=force)
     texts = {name: _text(framework, name, component is None, dtype, notebook, keywords) for name in names}
     if recipes and check:
         for name in names:
@@ -154,12 +155,6 @@ def _value(text: str) -> Any:
     except json.JSONDecodeError:
         return text
     return tuple(value) if isinstance(value, list) else value
-
-
-def _require_new(files: Iterable[Path], force: bool) -> None:
-    for file in files:
-        if os.path.lexists(file) and not force:
-            stop(Exit.BAD_INPUT, f"--output={shown(str(file))} is there already: must be another, or --force given")
 
 
 def _write(file: Path, text: str) -> None:

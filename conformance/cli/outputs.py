@@ -20,6 +20,12 @@ def require_folder(option: str, path: Path) -> None:
     _require(option, path, folder=True)
 
 
+def require_new(option: str, file: Path, *, force: bool) -> None:
+    """End the command if there is something at a path that is not to be overwritten."""
+    if os.path.lexists(file) and not force:
+        stop(Exit.BAD_INPUT, f"{option}={shown(str(file))} is there already: must be another, or --force given")
+
+
 def write_text(file: Path, text: str) -> None:
     """Write a file, and the folder that it is in; or end the command where that is not possible."""
     try:

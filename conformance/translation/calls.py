@@ -12,7 +12,7 @@ from conformance.recipes import catalogue_page
 from conformance.recipes.catalogue_page import Builtin
 
 FILE = Path(catalogue_page.__file__).with_name("function_arguments.toml")
-OF = {"torch": "torch", "keras": "tf", "tf": "tf", "jax": "jax", "optax": "jax"}  # whose a module is
+OF = {"torch": "torch", "keras": "tf", "tf": "tf", "jax": "jax", "optax": "jax", "flax": "jax"}  # whose a module is
 _FACTORIES = ("jax.nn.initializers.", "optax.")  # functions that make the function that is meant
 _NO_FACTORIES = ("optax.losses.",)
 # What every such call takes first.
@@ -92,17 +92,29 @@ class Written(NamedTuple):
 
 def read(text: str, settings: Mapping[str, Any] | None = None) -> Written:
     """The call of a text, its function found by the end of its name if need be. Raises ValueError for what is none."""
-    name, bracket, inside = text.strip().partition("(")
+    positional, named = parsed(text)
+    return Written(_function(_dotted(text).partition("(")[0].strip()), positional, named | dict(settings or {}))
+
+
+def parsed(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call without a name, and those with one. Raises ValueError for what is no call of literals.
+
+    >>> parsed("torch.nn:Dropout(0.3, inplace=True)")
+    ((0.3,), {'inplace': True})
+    """
     try:
-        node = ast.parse(name.replace(":", ".", 1) + bracket + inside, mode="eval").body
+        node = ast.parse(_dotted(text), mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
         positional = tuple(map(ast.literal_eval, call.args))
-        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return positional, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(
             f"name={shown(text)} is not allowed: must be a name, or a call with literal arguments"
         ) from error
-    return Written(_function(ast.unparse(call.func)), positional, named | dict(settings or {}))
+
+
+def _dotted(text: str) -> str:
+    return text.strip().replace(":", ".", 1)
 
 
 def _function(name: str) -> str:

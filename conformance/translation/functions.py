@@ -4,6 +4,7 @@ The source is asked which formulation it is, as ``conformance identify`` does, a
 framework that ``builtins.toml`` says is that formulation, with its numbers set by its own arguments.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,22 @@ def translate(name: str, settings: Mapping[str, Any], to: str, trial: Trial) -> 
     kind = asked.kind
     if kind not in _PLURALS:
         raise ValueError(f"name={name!r} is not allowed: it is of the kind {kind}, which is not translated")
+    return translated(name, asked, to, trial)
+
+
+def of_formulation(kind: str, named: Named, to: str, trial: Trial) -> Translation:
+    """A formulation of this project, translated."""
+    return translated(named.written(kind), itself(kind, named), to, trial)
+
+
+def itself(kind: str, named: Named) -> Answer:
+    """The answer for the reference's own formulation, which is the formula to all digits."""
+    return Answer(named.name, kind, named, {"float64": math.inf, "float32": math.inf})
+
+
+def translated(name: str, asked: Answer, to: str, trial: Trial) -> Translation:
+    """What was found of a source, in another framework."""
+    kind = asked.kind
     if asked.found is None:
         near = "" if asked.nearest is None else asked.nearest.written(kind)
         apart = "" if asked.distance is None else f"{asked.distance:.1e} away on average"
@@ -45,9 +62,9 @@ def translate(name: str, settings: Mapping[str, Any], to: str, trial: Trial) -> 
         return Translation(name, kind, to, REFUSED, reason=asked.reason or reason, nearest=near, apart=apart)
     for wanted in (asked.found, *asked.same):
         for found in _builtins(kind, wanted, to):
-            translated = _exact(name, asked, wanted, found, to, trial)
-            if translated is not None:
-                return translated
+            exact = _exact(name, asked, wanted, found, to, trial)
+            if exact is not None:
+                return exact
     return _ours(name, asked, to, trial)
 
 
@@ -142,7 +159,7 @@ def _ours(name: str, source: Answer, to: str, trial: Trial) -> Translation:
             against = "the formula, of the two the fewer"
     return Translation(
         name, kind, to, OURS, code, formulation=named.written(kind), digits=digits, against=against,
-        notes=(*_notes(source, name), *_why(kind, named, to)),
+        notes=(*_notes(source, name), *_why(kind, named, to)), component=named.name, keywords=named.keywords,
     )  # fmt: skip
 
 

@@ -177,7 +177,8 @@ def _ours(source: Source, known: list[Candidate], to: str, trial: Trial) -> Tran
     return Translation(
         source.name, KIND, to, OURS, code.shown, "", source.written,
         {} if held is None else held.digits, _against(source, trial) if held else _missing(to),
-        near, distant, notes=tuple(_why_not(source, known, to)),
+        near, distant, notes=tuple(_why_not(source, known, to)), component=source.formulation.optimizer,
+        keywords=effective(source.formulation.optimizer, source.formulation.keywords),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
 from conformance.recipes.dialects import Dialect
 from conformance.recipes.spelling import Call, parse, placed
 from conformance.runs.answers import Limits
-from conformance.translation import calls, functions, optimizers, unknown
+from conformance.translation import calls, functions, layers, optimizers, regularizers, unknown
 from conformance.translation.code import of_this_project
 from conformance.translation.translated import FRAMEWORKS, Translation
 from conformance.translation.trial import Processes, Trial
@@ -72,6 +72,10 @@ def _translated(name: str, to: str, settings: Mapping[str, Any], trial: Trial) -
     known_as = unknown.framework_of(name)
     if known_as is not None:
         return unknown.refused(name, known_as, to, trial)
+    if regularizers.is_regularizer(name):
+        return regularizers.translate(name, settings, to)
+    if layers.is_layer(name):
+        return layers.translate(name, settings, to, trial)
     if not _is_an_optimizer(name):
         return functions.translate(name, settings, to, trial)
     try:

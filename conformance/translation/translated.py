@@ -19,11 +19,12 @@ class Translation:
     """A built-in of one framework in another.
 
     ``outcome``: ``exact``, ``code`` is a built-in that is the same; ``ours``, it is this project's implementation of
-    the formulation; ``refused``, for ``reason``. ``conditions``: those of ``CONDITIONS`` under which the code is the
-    same. ``scheduled``: the code where the learning rate changes, if it is
-    another. ``digits``: to how many decimal digits the two agreed when both were run, by precision; ``against``: what
-    the code was held against, or why it was not run here. ``nearest``: the nearest built-in where none is
-    exact, and ``apart`` how far it is, in words.
+    the formulation, of which ``component`` is the name and ``keywords`` are the keywords; ``refused``, for ``reason``.
+    ``conditions``: those of ``CONDITIONS`` under which the code is the same. ``scheduled``: the code where the learning
+    rate changes, if it is another. ``digits``: to how many decimal digits the two agreed when both were run, by
+    precision; ``against``: what the code was held against, or why it was not run here. ``nearest``: the nearest
+    built-in where none is exact, and ``apart`` how far it is, in words. ``arrays``: of a layer, for each parameter of
+    the reference which array it is in the source, and which in the code.
     """
 
     name: str
@@ -40,6 +41,9 @@ class Translation:
     reason: str = ""
     notes: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
+    component: str = ""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def found(self) -> bool:
@@ -82,5 +86,6 @@ def _said(translation: Translation) -> list[tuple[str, str]]:
         said.append(("verified", translation.against))
     if translation.nearest:
         said.append(("nearest", f"{translation.nearest}: {translation.apart}"))
+    said += [("array", f"{source} -> {found}") for source, found in translation.arrays.values()]
     said += [("note", note) for note in translation.notes]
     return [(title, words) for title, words in said if words]

@@ -39,6 +39,7 @@ class Processes:
         self._limits = limits
         self._asked: dict[str, Questioned] = {}
         self._made: dict[str, Tensors] = {}  # by what was run
+        self._answers: dict[tuple[str, str, str, str | None], Answer] = {}  # by what was asked
 
     def has(self, framework: str) -> bool:
         """As in :class:`Trial`."""
@@ -58,6 +59,12 @@ class Processes:
 
     def identified(self, framework: str, target: str, module: str, kind: str | None) -> Answer:
         """As in :class:`Trial`. Raises Incomplete too."""
+        key = (framework, target, module, kind)
+        if key not in self._answers:
+            self._answers[key] = self._answer(framework, target, module, kind)
+        return self._answers[key]
+
+    def _answer(self, framework: str, target: str, module: str, kind: str | None) -> Answer:
         asked = self._process(framework)
         if not target:
             name = f"translated_{hashlib.sha256(module.encode()).hexdigest()[:16]}"

@@ -31,6 +31,9 @@ TRIAL = InThisProcess()
 # Where a built-in's own rounding leaves fewer digits: RAdam subtracts numbers that are nearly equal, and NAdam in
 # PyTorch keeps one in float32.
 FEWEST = {"radam": 8.5, "nadam": 6.0}
+# The same in float32: a decay of a millionth is 17 units in the last place of a parameter. What is rounded off of it is
+# alike at every step, another in each of the two, and adds up.
+FEWEST_IN_SINGLE = {"adamw": 4.5}
 FEW_STEPS = 48  # in which an exercise shows all that it has
 
 
@@ -66,7 +69,7 @@ def test_a_built_in_that_is_the_same_is_found_and_agrees(name, to, code):
     assert (found.outcome, found.notes, found.conditions) == (EXACT, (), ())
     assert found.code.endswith(f"optimizer = {code}")
     assert found.digits["float64"] > 13
-    assert found.digits["float32"] > 5.5
+    assert found.digits["float32"] > FEWEST_IN_SINGLE.get(found.formulation.partition("(")[0], 5.5)
 
 
 @pytest.mark.parametrize(("name", "to"), [("radam", "torch"), slow("torch.RAdam", "jax")])
@@ -189,7 +192,7 @@ def test_every_call_in_every_framework_ends_as_a_built_in_or_as_this_projects_ow
     """Which raises for a source that is not what the tables say, and tells only code that was run beside it."""
     pytest.importorskip("keras")
     with Processes() as trial:
-        found = list(rows(trial))
+        found = list(rows("optimizer", trial))
     assert {row.found.outcome for row in found} == {EXACT, OURS}
     for row in found:
         least = 5.0 if IN_FLOAT32 in row.found.conditions else FEWEST.get(row.found.formulation.partition("(")[0], 13.0)
