@@ -1,7 +1,6 @@
 """``conformance eject``: a training or a component as a file that needs nothing of this project."""
 
 import json
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path

@@ -168,7 +168,7 @@ def test_json_is_one_object_that_has_the_documented_fields_with_their_types(fail
     assert {name: type(value) for name, value in found.items()} == {
         "status": str, "exit_status": int, "records": dict, "trainings": int, "kept": int, "require_all": bool,
         "incomplete": str, "offering_nothing": list, "first_failures": list, "folder": str, "report": str,
-        "summary": str, "explain": str, "resume": str,
+        "summary": str, "explain": str, "resume": str, "known": int, "stale": list,
     }  # fmt: skip
     assert sum(found["records"].values()) == len(load_run(failing).records)
     assert [set(failure) for failure in found["first_failures"]] == [set(Failure._fields)] * len(result.first_failures)
