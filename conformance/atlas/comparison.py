@@ -14,6 +14,7 @@ from conformance.data.wording import shown
 COMPARED = ("standing", "formulation", "reason", "rounded", "no_effect")
 DIGITS = ("digits64", "digits32")
 
+DIGIT = 4  # characters of a number of digits that are told
 APART = 1.0  # digits by which two measured numbers of them must differ: less goes with the machine
 MOST_BYTES = 64 * 2**20  # of a table
 # The tables that are compared, and the columns that they must have.
@@ -56,7 +57,7 @@ def text(changes: Sequence[Change]) -> str:
     ordered = sorted(changes, key=lambda change: change[:2])
     for (framework, call), own in groupby(ordered, key=lambda change: change[:2]):
         lines.append(f"{framework}: {call}")
-        lines += [f"  {change.what}: {change.old or 'none'} -> {change.new or 'none'}" for change in own]
+        lines += [f"  {change.what}: {change.old or 'nothing'} -> {change.new or 'nothing'}" for change in own]
     return "\n".join(lines) or "nothing changed"
 
 
@@ -106,7 +107,7 @@ def _builtins(old: Rows, new: Rows) -> Iterator[Change]:
         yield from _defaults(one, other)
         for column in DIGITS:
             if _apart(one[column], other[column]):
-                yield Change(framework, call, column, one[column], other[column])
+                yield Change(framework, call, column, one[column][:DIGIT], other[column][:DIGIT])
 
 
 def _defaults(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[Change]:
