@@ -1,21 +1,25 @@
 """Two atlases, by their tables: what changed between two versions of a framework."""
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from conformance.atlas.edges import REFUSED
 from conformance.atlas.evidence import GONE
 from conformance.data.wording import shown
 
-COMPARED = ("standing", "formulation", "reason", "rounded", "defaults", "no_effect")
+COMPARED = ("standing", "formulation", "reason", "rounded", "no_effect")
 DIGITS = ("digits64", "digits32")
+
+DIGIT = 4  # characters of a number of digits that are told
 APART = 1.0  # digits by which two measured numbers of them must differ: less goes with the machine
 MOST_BYTES = 64 * 2**20  # of a table
 # The tables that are compared, and the columns that they must have.
 TABLES = {
-    "builtins": ("framework", "call", *COMPARED, *DIGITS),
+    "builtins": ("framework", "call", "defaults", *COMPARED, *DIGITS),
     "edges": ("framework", "call", "situation", "outcome"),
     "faults": ("name", "frameworks", "shown", "seen"),
     "versions": ("framework", "package", "version"),
@@ -53,7 +57,7 @@ def text(changes: Sequence[Change]) -> str:
     ordered = sorted(changes, key=lambda change: change[:2])
     for (framework, call), own in groupby(ordered, key=lambda change: change[:2]):
         lines.append(f"{framework}: {call}")
-        lines += [f"  {change.what}: {change.old or 'none'} -> {change.new or 'none'}" for change in own]
+        lines += [f"  {change.what}: {change.old or 'nothing'} -> {change.new or 'nothing'}" for change in own]
     return "\n".join(lines) or "nothing changed"
 
 
@@ -66,7 +70,9 @@ def _read(folder: Path, name: str) -> Rows:
         with file.open(encoding="utf-8", newline="") as held:
             rows = list(csv.DictReader(held, restval=""))
             columns = rows[0].keys() if rows else set(TABLES[name])
-    except (csv.Error, UnicodeDecodeError) as error:
+        for row in rows:
+            json.loads(row.get("defaults") or "{}").items()
+    except (csv.Error, UnicodeDecodeError, json.JSONDecodeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{wanted}: {file.name}: {error}") from error
     lacking = [column for column in TABLES[name] if column not in columns]
     if lacking:
@@ -98,9 +104,19 @@ def _builtins(old: Rows, new: Rows) -> Iterator[Change]:
         for column in COMPARED:
             if one[column] != other[column]:
                 yield Change(framework, call, column.replace("_", " "), one[column], other[column])
+        yield from _defaults(one, other)
         for column in DIGITS:
             if _apart(one[column], other[column]):
-                yield Change(framework, call, column, one[column], other[column])
+                yield Change(framework, call, column, one[column][:DIGIT], other[column][:DIGIT])
+
+
+def _defaults(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[Change]:
+    """Each argument that has another default, or is there in one of the two alone."""
+    before, after = (json.loads(row["defaults"] or "{}") for row in (one, other))
+    for name in dict.fromkeys([*before, *after]):
+        was, now = (str(defaults.get(name, "")) for defaults in (before, after))
+        if was != now:
+            yield Change(one["framework"], one["call"], f"default {name}", was, now)
 
 
 def _apart(one: str, other: str) -> bool:
@@ -112,12 +128,12 @@ def _apart(one: str, other: str) -> bool:
 
 
 def _edges(old: Rows, new: Rows) -> Iterator[Change]:
-    """What came of the situations in which both were looked at."""
+    """What came of the situations in which both were looked at; two refusals are the same, however they are worded."""
     before, after = (_by(rows, "framework", "call", "situation") for rows in (old, new))
     for key in (key for key in before if key in after):
         framework, call, situation = key
         one, other = before[key]["outcome"], after[key]["outcome"]
-        if one != other:
+        if one != other and not (one.startswith(REFUSED) and other.startswith(REFUSED)):
             yield Change(framework, call, situation, one, other)
 
 

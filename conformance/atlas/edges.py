@@ -40,9 +40,12 @@ def said(error: Exception | str, longest: int) -> str:
     return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split())), longest)
 
 
+REFUSED = "refused: "
+
+
 def refused(error: Exception) -> str:
     """That a target refused a situation, and what it said."""
-    return f"refused: {said(error, LONGEST)}"
+    return f"{REFUSED}{said(error, LONGEST)}"
 
 
 def _told(ask: Callable[[], str]) -> str:

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -71,7 +72,7 @@ def _written(default: Any) -> str:
     """A default as Python writes it; a function by its name, without where it lies in memory."""
     if callable(default):
         return str(getattr(default, "__name__", type(default).__name__))
-    return repr(default)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(default))
 
 
 if __name__ == "__main__":

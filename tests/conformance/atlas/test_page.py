@@ -88,14 +88,18 @@ def folders(tmp_path, old, new):
 
 
 def test_what_changed_between_two_atlases_is_told(tmp_path):
-    facts = {"edges": {"gradient 1": "-1", "gone": "0"}, "digits": {"float64": 15.0}, "defaults": {"eps": "1e-08"}}
-    old = atlas(formulation="adam()", **facts)
+    old = atlas(
+        formulation="adam()", digits={"float64": 15.0}, defaults={"eps": "1e-08"},
+        edges={"gradient 1": "-1", "gone": "0", "no elements": "refused: so"},
+    )  # fmt: skip
     new = atlas(
-        formulation="adam(epsilon=1e-07)", **facts | {"edges": {"gradient 1": "-2"}, "digits": {"float64": 8.0}}
-    )
-    found = {(change.what): (change.old, change.new) for change in compare(*folders(tmp_path, old, new))}
+        formulation="adam(epsilon=1e-07)", digits={"float64": 8.0}, defaults={"eps": "1e-08", "nesterov": "False"},
+        edges={"gradient 1": "-2", "no elements": "refused: otherwise"},
+    )  # fmt: skip
+    found = {change.what: (change.old, change.new) for change in compare(*folders(tmp_path, old, new))}
     assert found == {
         "formulation": ("adam()", "adam(epsilon=1e-07)"), "gradient 1": ("-1", "-2"), "digits64": ("15.0", "8.0"),
+        "default nesterov": ("", "False"),
     }  # fmt: skip
     result = command("--compare", tmp_path / "old", tmp_path / "new")
     assert result.exit_code == 1
