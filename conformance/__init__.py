@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.api import run
+    from conformance.converting.convert import Converted, convert
     from conformance.ejecting.eject import eject
     from conformance.equivalence.compare import compare_dialects
     from conformance.equivalence.compared import DialectsComparison
+    from conformance.exchange.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
     from conformance.exchange.pair import PairResult, WeightsComparison, diff, pair, record
     from conformance.identification.identify import identify
     from conformance.picking.pick import pick
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checked",
+    "Checkpoint",
     "Comparison",
+    "Converted",
     "DialectsComparison",
     "History",
     "PairResult",
@@ -57,10 +61,12 @@ __all__ = [
     "check",
     "compare",
     "compare_dialects",
+    "convert",
     "diff",
     "eject",
     "history",
     "identify",
+    "load_checkpoint",
     "load_recipe",
     "load_run",
     "pair",
@@ -68,6 +74,7 @@ __all__ = [
     "plot",
     "record",
     "run",
+    "save_checkpoint",
     "translate",
     "wrap_arrays",
     "wrap_jax",
@@ -76,6 +83,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoint": "exchange.checkpoints",
+    "load_checkpoint": "exchange.checkpoints",
+    "save_checkpoint": "exchange.checkpoints",
+    "Converted": "converting.convert",
+    "convert": "converting.convert",
     "Checked": "testing.checked",
     "check": "testing.checking",
     "Comparison": "results.comparison",

@@ -20,7 +20,8 @@ _VARIABLES = {
     **dict.fromkeys(("simple_rnn", "lstm", "gru"), ("kernel", "recurrent_kernel", "bias")),
 }
 _PLAIN = ("kernel", "bias")
-_IN_FILE = re.compile(r"layers/(?P<layer>[^/]+)/(?:cell/)?vars/(?P<number>\d+)")
+MOST_DIGITS = 9  # of a number in a path; longer ones are text
+_IN_FILE = re.compile(r"layers/(?P<layer>[^/]+)/(?:cell/)?vars/(?P<number>\d{1,3})")
 _RECURRENT = re.compile(r"(?P<leaf>(?:weight|bias)_(?:ih|hh))_l0")
 _SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -65,7 +66,8 @@ class Format:
 
 def _by_number(path: str) -> list[tuple[int, str]]:
     """Numbers by their size: ``dense`` before ``dense_2`` before ``dense_10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[._/]|(?<=\D)(?=\d)", path)]
+    parts = re.split(r"[._/]|(?<=\D)(?=\d)", path)
+    return [(int(part), "") if part.isdecimal() and len(part) <= MOST_DIGITS else (-1, part) for part in parts]
 
 
 def snake(kind: str) -> str:

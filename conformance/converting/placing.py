@@ -8,7 +8,7 @@ import numpy as np
 from conformance.converting.formats import Format
 from conformance.converting.model_layers import ModelLayer
 from conformance.data.files import DataError
-from conformance.data.wording import listed
+from conformance.data.wording import cut, listed
 from conformance.problems.tensors import Array, Tensors
 from conformance.wrappers.layouts import (
     AS_IT_IS,
@@ -30,6 +30,7 @@ _BACK: dict[Turn, Callable[[Shape], Shape]] = {  # the shape of an own tensor, o
     INPUTS_LAST: lambda s: (s[0], s[-1], *s[1:-1]),
     OUTPUTS_FIRST: lambda s: (*s[1:], s[0]),
 }
+MOST_SHOWN = 12  # tensors of a file in a message
 _RECURRENT = ("simple_rnn", "lstm", "gru")
 CONVERTED = ("dense", "convolution", "batch_norm", "layer_norm", "embedding", *_RECURRENT)
 
@@ -68,7 +69,9 @@ def placed_in(form: Format, layers: list[ModelLayer], tensors: Tensors, file: st
     over = [name for leaves in free.values() for name in leaves.values()]
     over += [name for name in tensors if form.normal(name) and not any(name in g.values() for g in groups.values())]
     if over:
-        raise DataError(f"{file}: {listed(over)} is of no layer of the recipe's; allowed: {_asked(layers)}")
+        raise DataError(
+            f"{file}: {listed(over[:MOST_SHOWN])} is of no layer of the recipe's; allowed: {_asked(layers)}"
+        )
     return [found[each.place] for each in layers]
 
 
@@ -219,9 +222,9 @@ def _untold(form: Format, file: str, alike: list[ModelLayer], fitting: list[str]
         f"{form.title}'s {kind} {reason}" for kind, layout in form.layouts.items()
         if layout.layer == layer.name and (reason := _refusal(form, kind, layout, layer))
     ]  # fmt: skip
-    there = ", ".join(f"{name} {value.shape}" for name, value in tensors.items())
+    there = listed([f"{cut(name)} {value.shape}" for name, value in tensors.items()][:MOST_SHOWN])
     why = f" ({'; '.join(reasons)})" if reasons and not fitting else ""
     return (
         f"{file}: has {len(fitting)} layers like {layer.name} {dict(layer.parameters)}; allowed: {len(alike)}, as the"
-        f" recipe has{why}. The file has {there[:2000]}"
+        f" recipe has{why}. The file has {there}"
     )

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +21,22 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import conformance
+from conformance.adapters.session import State
 from conformance.cli.app import app
+from conformance.converting.formats import FORMATS
+from conformance.converting.model_layers import ModelLayer, model_layers
+from conformance.converting.placing import placed_in
 from conformance.data import hdf5
 from conformance.data.archives import read_npz
 from conformance.data.hdf5 import read_course_hdf5
 from conformance.data.images import read_image_folder
+from conformance.exchange.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from conformance.exchange.files import read_tensors
 from conformance.exchange.recording import record
 from conformance.exchange.trace import load_trace
 from conformance.exchange.weights import load_weights
+from conformance.problems.preparation import prepare
+from conformance.recipes.choosing import find
 from conformance.recipes.files import load_recipe
 from conformance.recipes.suites import suite
 from conformance.recipes.writing import as_toml
@@ -134,6 +143,32 @@ def weights(suffix: str) -> Callable[[Path], list[Path]]:
     return write
 
 
+def checkpoint(folder: Path) -> list[Path]:
+    parameters = {"W1": np.linspace(0, 1, 12).reshape(3, 4), "b1": np.ones(3)}
+    state = State(3, {"velocity": parameters})
+    save_checkpoint(folder / "checkpoint.safetensors", Checkpoint(parameters, state, {"running_mean1": np.ones(3)}))
+    return [folder / "checkpoint.safetensors"]
+
+
+def state_dict(folder: Path) -> list[Path]:
+    generator = np.random.default_rng(0)
+    shapes = {
+        "0.weight": (8, 2),
+        "0.bias": (8,),
+        "2.weight": (5, 8),
+        "2.bias": (5,),
+        "4.weight": (1, 5),
+        "4.bias": (1,),
+    }
+    save_file({name: generator.standard_normal(shape) for name, shape in shapes.items()}, folder / "net.safetensors")
+    return [folder / "net.safetensors"]
+
+
+@cache
+def layers_of_net() -> list[ModelLayer]:
+    return model_layers(prepare(find("moons-deep-relu-momentum"), "float64"))
+
+
 def trace(folder: Path) -> list[Path]:
     return record(suite("quick")[0], "float32", folder)[1:]
 
@@ -192,6 +227,13 @@ READERS = {
     "weights safetensors": Reader(weights(".safetensors"), lambda folder: load_weights(folder / "weights.safetensors")),
     "weights npz": Reader(weights(".npz"), lambda folder: load_weights(folder / "weights.npz")),
     "weights HDF5": Reader(weights(".h5"), lambda folder: load_weights(folder / "weights.h5")),
+    "checkpoint": Reader(checkpoint, lambda folder: load_checkpoint(folder / "checkpoint.safetensors")),
+    "state_dict": Reader(
+        state_dict,
+        lambda folder: placed_in(
+            FORMATS["torch"], layers_of_net(), read_tensors(folder / "net.safetensors"), str(folder / "net.safetensors")
+        ),
+    ),
     "trace": Reader(trace, load_trace),
     "vectors and answers": Reader(answers, lambda folder: judge(folder / "answers.json", folder / "vectors")),
     "known differences": Reader(known_differences, lambda folder: load_known(folder / "known.toml")),
