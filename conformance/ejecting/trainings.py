@@ -11,7 +11,7 @@ from conformance.ejecting.packages import Package, full_name
 from conformance.ejecting.program import Program
 from conformance.ejecting.writing import LINE_LENGTH, written
 from conformance.recipes.recipe import Recipe
-from reference_numpy import models
+from reference_numpy import models, regularizers
 
 _LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
 _COMMENTS = {
@@ -52,7 +52,28 @@ def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
         constants,
         'if __name__ == "__main__":\n    torch__main()'.replace("torch__", f"{framework}__"),
     )
-    return text.replace("MODEL_DESCRIPTION", _model(recipe)).replace("ARRAYS_HELP", _arrays(recipe))
+    for name, said in _said(recipe, framework).items():
+        text = text.replace(name, said)
+    return text
+
+
+def _said(recipe: Recipe, framework: str) -> dict[str, str]:
+    """What a skeleton leaves open in words."""
+    names = recipe.named(*regularizers.PENALTIES)
+    penalties = "" if not names else " and the penalty" if len(names) == 1 else " and the penalties"
+    beside = ""
+    if framework == "numpy":
+        beside = " Its gradients and all layers' values, too."
+    elif framework in ("jax", "tf") and recipe.model.normalization and recipe.model.normalization.name == "batch_norm":
+        beside = " With it the batch's means and variances, by name."
+    stops = ", and the validation cost of every epoch" if recipe.named("early_stopping") else ""
+    return {
+        "MODEL_DESCRIPTION": _model(recipe),
+        "ARRAYS_HELP": _arrays(recipe),
+        "LOSS_DESCRIPTION": f"The {recipe.reduction} of the examples' losses.",
+        "HISTORY_DESCRIPTION": f"The cost, the learning rate and the gradient's norm of every step{stops}.",
+        "COST_DESCRIPTION": f"What training minimises: the data loss{penalties}.{beside}",
+    }
 
 
 def _head(recipe: Recipe, framework: str, command: str) -> str:

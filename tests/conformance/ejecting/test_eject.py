@@ -148,6 +148,24 @@ def test_every_training_gives_the_packages_numbers_to_the_bit(framework, recipe,
         assert_trains_as_the_package(framework, recipe, dtype, tmp_path, text)
 
 
+# The types of the packages are checked so (mypy's overrides in pyproject.toml).
+AS_THE_PACKAGES = (
+    "--no-warn-return-any", "--allow-untyped-calls", "--allow-untyped-decorators", "--allow-untyped-defs",
+    "--allow-incomplete-defs", "--allow-subclassing-any", "--allow-any-generics",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_types_are_right_where_those_of_the_packages_are(tmp_path):
+    for framework in PACKAGES:
+        text = eject(framework, "digits-batch-norm")
+        (tmp_path / f"typed_{framework}.py").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *AS_THE_PACKAGES]
+    ended = subprocess.run([*command, *map(str, tmp_path.glob("*.py"))], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
 def test_what_makes_a_training_long_is_what_tensorflows_package_says():
     text = (ROOT / "impl_tf" / "training.py").read_text(encoding="utf-8")
     assert f"XLA_WORK, STEP_WORK = {XLA_WORK:_}, {STEP_WORK}" in text
