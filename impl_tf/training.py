@@ -208,8 +208,12 @@ def fit(
         tuple(sampling.augmentations), batch_size, monitor.gradient_norms, compiled,
     )  # fmt: skip
     generator = tf.random.Generator.from_state(np.zeros(3, np.int64), "philox")
-    draw = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
-    first_drawn = draw(0)
+    draw_anew = functools.partial(_draw_epoch, generator, model, x.shape, sampling, batch_size, first_step // steps)
+    first_drawn = draw_anew(0)
+
+    def draw(epoch: int) -> Drawn:
+        return draw_anew(epoch) if epoch > 0 else first_drawn
+
     most_epochs = _most_epochs(steps, first_drawn) if compiled else 1
     costs: list[np.ndarray] = []
     rates: list[float] = []

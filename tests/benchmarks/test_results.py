@@ -181,6 +181,14 @@ def test_a_process_tells_what_importing_takes():
     assert 1 < found["peak memory"] < 1000
 
 
+def test_a_profile_is_printed(monkeypatch):
+    made = measured(fit=[2e-6], best=[1e-6]).profile
+    monkeypatch.setattr(command, "measure_profile", lambda plan, say: made[made["workload"].isin(plan.workloads)])
+    ended = asked("profile", "--framework", "numpy", "--workload", "digits")
+    assert (ended.exit_code, ended.output.count("`numpy.matmul` 1")) == (0, 2)
+    assert asked("profile", "--workload", "digit").exit_code == 2
+
+
 def test_what_a_call_takes_and_what_a_step_does_are_told_apart():
     clock = iter(range(10**6))  # a tick for each run
     assert profiling.name_of("<built-in method numpy.matmul>") == "numpy.matmul"
