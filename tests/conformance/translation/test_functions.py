@@ -138,6 +138,7 @@ def test_every_function_of_the_table_of_arguments_is_in_the_catalogue_and_has_it
 
 
 def test_a_call_is_read_by_the_end_of_its_name_and_written_with_what_it_needs():
+    assert read("optax:piecewise_constant_schedule(0.1, {10: 0.5})").positional == (0.1, {10: 0.5})
     assert (
         str(read("keras.BinaryCrossentropy(from_logits=True)")) == "keras.losses.BinaryCrossentropy(from_logits=True)"
     )
