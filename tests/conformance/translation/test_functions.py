@@ -91,7 +91,7 @@ def test_what_the_catalogue_has_not_is_refused_with_the_nearest():
     [
         ("torch.nn.functional.reluu", "did you mean 'relu'"),
         ("torch.gellu", "did you mean 'torch.gelu'"),
-        ("torch.nn.Conv3d", "of the kind layer, which is not translated"),
+        ("torch.nn.Conv3d", "the layer takes none of the inputs that were tried"),
         ("torch.sigmoid(x=y)", "must be a name, or a call with literal arguments"),
         ("numpy.tanh", "must be"),
     ],
