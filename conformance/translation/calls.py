@@ -114,7 +114,9 @@ def parsed(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _dotted(text: str) -> str:
-    return text.strip().replace(":", ".", 1)
+    """A call whose function is named with dots alone; a colon in its arguments stays."""
+    function, opening, arguments = text.strip().partition("(")
+    return function.replace(":", ".", 1) + opening + arguments
 
 
 def _function(name: str) -> str:

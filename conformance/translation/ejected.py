@@ -8,6 +8,7 @@ from conformance.ejecting.eject import eject
 from conformance.translation.translated import Translation
 
 RATE = "learning_rate"
+LAYERS = ("normalization", "layer")  # kinds whose component is a function of arrays that the layer needs others beside
 LOOP = "keras.Model.compile takes it by way of impl_tf.keras_optimizer alone: the file is for a loop of one's own"
 
 
@@ -19,12 +20,13 @@ def ejected(found: Translation, module: str) -> tuple[str, Translation]:
     """
     if not module.isidentifier():
         raise ValueError(f"file={shown(module)} is not allowed: its name must be one that can be imported, as mine.py")
-    if found.component not in COMPONENTS:
+    if found.component not in COMPONENTS or found.kind in LAYERS:
         raise ValueError(f"{found.component} cannot be ejected alone: take the import, or eject a recipe that has it")
     keywords = dict(found.keywords)
     rate = keywords.pop(RATE, None) if found.kind == "schedule" else None
     text = eject(found.to, found.component, **keywords)
-    inside = {"schedule": repr(rate), "optimizer": "params" if found.to == "torch" else ""}.get(found.kind)
+    optimizer = "params" if found.to == "torch" else ""
+    inside = {"schedule": repr(rate), "optimizer": optimizer, "penalty": "", "clipping": ""}.get(found.kind)
     made = found.component if inside is None else f"{found.component}({inside})"
     notes = (*found.notes, LOOP) if (found.kind, found.to) == ("optimizer", "tf") else found.notes
     code = f"from {module} import {found.component}\n\n{found.kind} = {made}"

@@ -21,7 +21,8 @@ from conformance.recipes.components import keyword_defaults
 from conformance.recipes.layer_dialects import MODULES, LayerDialect
 from conformance.runs.outcome import BadInput
 from conformance.translation.calls import Written, functions, parsed
-from conformance.translation.translated import EXACT, FRAMEWORKS, OURS, REFUSED, Translation
+from conformance.translation.optimizers import MANY_DIGITS
+from conformance.translation.translated import EXACT, FRAMEWORKS, IN_FLOAT32, OURS, REFUSED, Translation
 from conformance.translation.trial import Trial
 from reference_numpy.layers import LAYERS
 
@@ -39,6 +40,7 @@ STARTS = ("initializer", "initializer_options", "recurrent_initializer", "recurr
 UNTOLD = (*STARTS, *SIZES, "gates")
 TWO_BIASES = "one bias that is the sum of two gives the same outputs; in training two biases move the sum twice as far"
 INSIDE = "an activation inside a layer is a layer of its own: translate each of the two"
+ADDING = ("simple_rnn", "lstm")  # layers that do nothing with their two biases but add them
 FLATTENS = "it flattens axes in the order in which they lie: with channels elsewhere the features come in another order"
 ROLES = {"channels": "units"}  # sizes that are called otherwise in the table of spellings
 AGAINST = "the formula, of the two the fewer"
@@ -48,13 +50,15 @@ AGAINST = "the formula, of the two the fewer"
 class Spelled:
     """How a function spells sizes and keywords.
 
-    ``rank``: of space and time, 0 where it may have any; ``within``: the layer that runs it, of a cell.
+    ``rank``: of space and time, 0 where it may have any; ``within``: the layer that runs it, of a cell; ``always``:
+    what else it is told.
     """
 
     sizes: Mapping[str, str]
     keywords: Mapping[str, Any]
     rank: int
     within: str
+    always: Mapping[str, Any]
 
 
 def is_layer(name: str) -> bool:
@@ -93,7 +97,9 @@ def translate(name: str, settings: Mapping[str, Any], to: str, trial: Trial) -> 
         reason += f"; {INSIDE}" if "activation" in call.named else ""
         return Translation(written, KIND, to, REFUSED, reason=reason, nearest=near, apart=apart)
     own = spelled(framework, builtin)
-    return translated(written, source, to, trial, sizes=_sizes(call, own), rank=own.rank)
+    sizes = _sizes(call, own) | dict.fromkeys(_unsaid(framework, call, own))
+    window = source.found.keywords.get("kernel") or source.found.keywords.get("window") or ()
+    return translated(written, source, to, trial, sizes=sizes, rank=own.rank or len(window))
 
 
 def translated(
@@ -101,7 +107,8 @@ def translated(
 ) -> Translation:
     """What was found of a layer, in another framework.
 
-    ``sizes``: those that are known, by what they are in ``layer_spelling.toml``; ``rank``: of space and time, if known.
+    ``sizes``: those that are known, by what they are in ``layer_spelling.toml``, and keywords that nobody said, with
+    None; ``rank``: of space and time, if known.
     """
     assert source.found is not None
     for found in _builtins(source.found, to, rank):
@@ -131,7 +138,10 @@ def _asked(call: Written, trial: Trial) -> Answer:
 def spelled(framework: str, builtin: str) -> Spelled:
     """How a function is spelled; nothing of one that the table does not have."""
     table: dict[str, Any] = _file().get(framework, {}).get(builtin, {})
-    return Spelled(table.get("sizes", {}), table.get("keywords", {}), table.get("rank", 0), table.get("within", ""))
+    return Spelled(
+        table.get("sizes", {}), table.get("keywords", {}), table.get("rank", 0), table.get("within", ""),
+        table.get("always", {}),
+    )  # fmt: skip
 
 
 @cache
@@ -142,6 +152,20 @@ def _file() -> dict[str, dict[str, Any]]:
 def _sizes(call: Written, own: Spelled) -> dict[str, Any]:
     """The sizes that a call says, by what they are."""
     return {role: call.named[argument] for role, argument in own.sizes.items() if argument in call.named}
+
+
+def _unsaid(framework: str, call: Written, own: Spelled) -> list[str]:
+    """Keywords of a layer that come of what it was asked with, where the call does not say them."""
+    table = layer_dialects.lines()[framework]
+    function = _split(call.function)[1]
+    asked = {
+        keyword
+        for line, told in table.items()
+        if line.partition("(")[0] == function
+        for keyword in told.get("asked", ())
+    }
+    said = {keyword for keyword, argument in own.keywords.items() if str(argument).rpartition(" ")[2] in call.named}
+    return sorted(asked - said)
 
 
 def _builtins(wanted: Named, to: str, rank: int) -> Iterator[Written]:
@@ -226,6 +250,7 @@ def _exact(
     against = AGAINST if digits else f"both are {written} by their draws, as far as chance tells"
     return Translation(
         name, KIND, to, EXACT, code, formulation=written, digits=digits, against=against, arrays=arrays,
+        conditions=(IN_FLOAT32,) if digits.get("float64", MANY_DIGITS) < MANY_DIGITS else (),
         notes=tuple(_notes(source, answer, found.function)),
     )  # fmt: skip
 
@@ -235,7 +260,10 @@ def _code(found: Written, to: str, sizes: Mapping[str, Any]) -> str:
     framework, function = _split(found.function)
     own = spelled(framework, function)
     given = {argument: sizes.get(role, _Name(argument)) for role, argument in own.sizes.items()}
-    inside = [f"{argument}={value!r}" for argument, value in {**given, **found.named}.items()]
+    names = [own.keywords.get(name) for name, value in sizes.items() if value is None]
+    unsaid = {name.removeprefix("1 - ") for name in names if isinstance(name, str)}
+    told = {name: _Name(name) if name in unsaid else value for name, value in found.named.items()}
+    inside = [f"{argument}={value!r}" for argument, value in {**given, **told, **own.always}.items()]
     inside += ["rngs=nnx.Rngs(0)"] if to == "jax" else []
     module, imports = MADE_BY[to]
     made = f"{module}.{function}({', '.join(inside)})"
@@ -284,6 +312,7 @@ def _ours(name: str, source: Answer, to: str, sizes: Mapping[str, Any]) -> Trans
     names = [name for name in inspect.signature(LAYERS[found.name]).parameters if name in SIZES]
     needed = {k: sizes.get(ROLES.get(k, k), _Name(k)) for k in names if k not in defaults}
     told = {k: v for k, v in found.keywords.items() if k not in SIZES and _plain(defaults.get(k)) != _plain(v)}
+    told |= {name: _Name(name) for name, value in sizes.items() if value is None and name in told}
     imported = [found, *(value for value in told.values() if isinstance(value, Named))]
     inside = ", ".join(f"{keyword}={_as_code(value)}" for keyword, value in (needed | told).items())
     imports = [f"from {PACKAGES[to]}.{_module(each)} import {each.name}" for each in imported]
@@ -322,7 +351,7 @@ def _why(wanted: Named, to: str) -> Iterator[str]:
         own = spelled(dialect.framework, dialect.builtin.partition("(")[0])
         for keyword, value in wants.items():
             differs = keyword not in UNTOLD and keyword in has and _plain(has[keyword]) != _plain(value)
-            if differs and keyword == "biases" and {value, has[keyword]} == {1, 2}:
+            if differs and keyword == "biases" and {value, has[keyword]} == {1, 2} and wanted.name in ADDING:
                 yield TWO_BIASES
             if differs and _argument(own.keywords.get(keyword), value) is None:
                 yield f"{dialect.name} has {keyword}={has.get(keyword)!r}, not {value!r}, and no argument for it"

@@ -33,8 +33,8 @@ class Source(NamedTuple):
 def penalty(l1: float = 0.0, l2: float = 0.0) -> Named:
     """The formulation of ``l1 sum |W| + l2 sum W^2``.
 
-    >>> penalty(l2=0.1).written("regularizer"), penalty(l1=0.3, l2=0.1).keywords["l1_ratio"]
-    ('l2(strength=0.1, convention="full")', 0.75)
+    >>> penalty(l2=0.1).written("regularizer"), penalty(l1=0.25, l2=0.75).keywords["l1_ratio"]
+    ('l2(strength=0.1, convention="full")', 0.25)
     """
     if not (l1 and l2):
         return Named("l1" if l1 else "l2", {"strength": l1 or l2, "convention": "full"})

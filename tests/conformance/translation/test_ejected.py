@@ -35,6 +35,7 @@ def test_the_file_is_the_formulation_with_its_numbers_and_the_code_imports_it():
     [
         (ours("optimizer", "lion", "torch", learning_rate=0.5), "optimizer = lion(params)"),
         (ours("activation", "gelu", "jax", approximate=True), "activation = gelu"),
+        (ours("penalty", "l2", "torch", strength=0.1, convention="full"), "penalty = l2()"),
         (ours("schedule", "exponential", "torch", learning_rate=0.1, base=0.5), "schedule = exponential(0.1)"),
     ],
 )

@@ -91,7 +91,7 @@ def test_what_the_catalogue_has_not_is_refused_with_the_nearest():
     [
         ("torch.nn.functional.reluu", "did you mean 'relu'"),
         ("torch.gellu", "did you mean 'torch.gelu'"),
-        ("torch.nn.Conv3d", "of the kind layer, which is not translated"),
+        ("torch.nn.Conv3d", "the layer takes none of the inputs that were tried"),
         ("torch.sigmoid(x=y)", "must be a name, or a call with literal arguments"),
         ("numpy.tanh", "must be"),
     ],
@@ -138,6 +138,7 @@ def test_every_function_of_the_table_of_arguments_is_in_the_catalogue_and_has_it
 
 
 def test_a_call_is_read_by_the_end_of_its_name_and_written_with_what_it_needs():
+    assert read("optax:piecewise_constant_schedule(0.1, {10: 0.5})").positional == (0.1, {10: 0.5})
     assert (
         str(read("keras.BinaryCrossentropy(from_logits=True)")) == "keras.losses.BinaryCrossentropy(from_logits=True)"
     )

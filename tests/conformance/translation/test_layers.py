@@ -1,5 +1,6 @@
 """Layers translated: by what their arguments can say, with which array is which, or by this project's own."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from conformance.runs.outcome import BadInput
 from conformance.translation import layers
 from conformance.translation.page import part, rows
 from conformance.translation.translate import translate
-from conformance.translation.translated import EXACT, OURS, REFUSED
+from conformance.translation.translated import EXACT, IN_FLOAT32, OURS, REFUSED
 from conformance.translation.trial import Processes
 from reference_numpy.layers import LAYERS
 
@@ -65,6 +66,23 @@ def test_a_size_that_was_not_said_is_a_name_and_a_cell_stands_in_what_runs_it():
     )
 
 
+def test_what_a_layer_was_asked_with_and_nobody_said_is_a_name():
+    trial = Told(MaxPool1d=answer("max_pool", window=(3,)), MaxPooling1D=answer("max_pool", window=3))
+    found = translate("torch.nn.MaxPool1d", to="tf", trial=trial)
+    assert found.code.splitlines()[-1] == "layer = keras.layers.MaxPooling1D(pool_size=pool_size)"
+    assert trial.asked[-1] == "keras.layers:MaxPooling1D(pool_size=(3,))"
+    found = translate("torch.nn.MaxPool1d(kernel_size=3)", to="tf", trial=trial)
+    assert found.code.splitlines()[-1] == "layer = keras.layers.MaxPooling1D(pool_size=(3,))"
+    found = translate("torch.nn.MaxPool1d", to="numpy", trial=trial)
+    assert found.code.splitlines()[-1] == "layer = max_pool(window=window)"
+
+
+def test_agreement_in_few_digits_is_told_as_a_condition():
+    few = dataclasses.replace(answer("flatten"), digits={"float64": 6.4, "float32": 6.6})
+    found = translate("torch.nn.Flatten", to="tf", trial=Told(Flatten=few))
+    assert (found.outcome, found.conditions, found.notes) == (EXACT, (IN_FLOAT32,), (layers.FLATTENS,))
+
+
 def test_the_order_of_gates_and_the_start_make_no_other_layer_and_are_told():
     alike = {"return_sequences": True, "biases": 2}
     source = answer("gru", {"b": "bias_ih"}, {"b": "uniform"}, ("its data: steps first",), **alike)
@@ -91,6 +109,13 @@ def test_what_no_argument_can_say_is_this_projects_own_and_it_is_told_why():
     assert (found.outcome, found.component) == (OURS, "lstm")
     assert found.code == "from impl_tf.recurrent import lstm\n\nlayer = lstm(units=16, biases=2)"
     assert found.notes == (layers.TWO_BIASES, "keras.LSTM has biases=1, not 2, and no argument for it")
+
+
+def test_two_biases_of_a_gru_are_no_sum():
+    found = translate(
+        "torch.nn.GRU(hidden_size=16)", to="jax", trial=Told(GRU=answer("gru", biases=2, return_sequences=True))
+    )
+    assert found.notes == ("flax.GRUCell has biases=1, not 2, and no argument for it",)
 
 
 def test_what_the_catalogue_has_not_is_refused_with_the_nearest():
