@@ -16,10 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from conformance.identification.frameworks import parameters_of
-from conformance.identification.frameworks.discovery import NEEDS, discover
+from conformance.wrappers.discovering import walked
 
+NEEDS = {"torch": ("torch",), "keras": ("keras", "tensorflow"), "jax": ("jax", "optax"), "optax": ("jax", "optax")}
 FRAMEWORKS = tuple(NEEDS)
 KINDS = ("optimizer", "loss", "activation", "normalization", "initializer", "schedule")
+# Which of the harness's frameworks has a framework's built-ins, and how their names begin.
+HELD_BY = {
+    "torch": ("torch", ("torch.",)), "keras": ("tf", ("keras.", "tf.")), "jax": ("jax", ("jax.",)),
+    "optax": ("jax", ("optax.",)),
+}  # fmt: skip
 DISTRIBUTIONS = {
     "torch": ("torch",), "keras": ("keras", "tensorflow", "tensorflow-cpu"), "jax": ("jax", "jaxlib", "flax"),
     "optax": ("optax", "jax"),
@@ -34,10 +40,30 @@ def look(framework: str, calls: Sequence[str]) -> dict[str, Any]:
             import_module(package)
     except ImportError:
         return {"versions": {}, "found": {}, "taken": {}}
-    found = {kind: discover(framework, kind) for kind in KINDS}
+    found = _found(framework, calls)
     names = dict.fromkeys([*calls, *(name for own in found.values() for name in own)])
     taken = {name: signature for name in names if (signature := _taken(name)) is not None}
     return {"versions": {**versions, "python": platform.python_version()}, "found": found, "taken": taken}
+
+
+def _found(framework: str, calls: Sequence[str]) -> dict[str, list[str]]:
+    """The built-ins by kind, as ``namespaces.toml`` calls kinds, without those that are ``calls`` by other names."""
+    harness, beginnings = HELD_BY[framework]
+    known = {id(_thing(call)) for call in calls} | {id(None)}
+    found: dict[str, list[str]] = {}
+    for name, kind in walked(harness):
+        if name.startswith(beginnings) and id(_thing(name)) not in known:
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def _thing(name: str) -> Any:
+    """What a dotted name stands for; None of what is not there."""
+    module, _, own = (f"tensorflow.{name[3:]}" if name.startswith("tf.") else name).rpartition(".")
+    try:
+        return getattr(import_module(module), own)
+    except (ImportError, AttributeError, ValueError):
+        return None
 
 
 def _version(distribution: str) -> str:
@@ -49,12 +75,8 @@ def _version(distribution: str) -> str:
 
 def _taken(name: str) -> dict[str, Any] | None:
     """What a dotted name takes; None of what is not there, and empty of what does not say."""
-    module, _, own = (
-        name.replace("tf.", "tensorflow.", 1).rpartition(".") if name.startswith("tf.") else name.rpartition(".")
-    )
-    try:
-        thing = getattr(import_module(module), own)
-    except (ImportError, AttributeError):
+    thing = _thing(name)
+    if thing is None:
         return None
     try:
         parameters = parameters_of(thing).values()

@@ -6,13 +6,15 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from conformance.data.wording import one_line
 from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput
+from conformance.translation.calls import KINDS
 
 SECONDS = 300.0
+SINGULAR = {"optimizers": "optimizer", **KINDS}
 
 
 class Signature(NamedTuple):
@@ -44,8 +46,11 @@ def survey(framework: str, calls: Sequence[str], interpreter: Interpreter) -> Su
         if done.returncode or not answer.exists():
             said = done.stderr.strip().splitlines() or ["it said nothing"]
             raise BadInput(f"{interpreter.python} cannot be asked for {framework}: {one_line(said[-1])}")
-        held = json.loads(answer.read_text(encoding="utf-8"))
-    signatures = {
-        name: Signature(tuple(given["needed"]), given["defaults"]) for name, given in held.pop("taken").items()
-    }
-    return Survey(held["versions"], held["found"], signatures)
+        return told(json.loads(answer.read_text(encoding="utf-8")))
+
+
+def told(held: Mapping[str, Any]) -> Survey:
+    """What ``conformance.atlas.survey`` answered."""
+    signatures = {name: Signature(tuple(given["needed"]), given["defaults"]) for name, given in held["taken"].items()}
+    found = {SINGULAR[kind]: names for kind, names in held["found"].items() if kind in SINGULAR}
+    return Survey(held["versions"], found, signatures)

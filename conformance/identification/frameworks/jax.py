@@ -126,11 +126,6 @@ def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) ->
     return np.asarray(value), np.asarray(gradient)
 
 
-def shaped(function: Any, z: Array) -> tuple[int, ...]:
-    """The shape of what a function makes of an array, which is not computed for it."""
-    return tuple(jax.eval_shape(function, jnp.asarray(z)).shape)
-
-
 def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
     """What a function of a key and a shape draws."""
     if not callable(function) or next(iter(inspect.signature(function).parameters), "") not in ("key", "rng"):

@@ -16,7 +16,7 @@ from conformance.atlas.faults import known
 from conformance.atlas.snippets import run
 from conformance.atlas.surprises import surprises
 from conformance.atlas.survey import KINDS, look
-from conformance.atlas.surveying import Signature, Survey
+from conformance.atlas.surveying import Signature, told
 from conformance.atlas.tables import FAULT, questions
 from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
@@ -30,9 +30,8 @@ from in_process import InProcess as Here
 @pytest.fixture(scope="module")
 def torch_now():
     """The survey of PyTorch, without a process of its own."""
-    held = look("torch", [entry.name for kind in KINDS for entry in of_tables(kind) if entry.framework == "torch"])
-    signatures = {name: Signature(tuple(one["needed"]), one["defaults"]) for name, one in held["taken"].items()}
-    return Survey(held["versions"], held["found"], signatures)
+    names = [entry.name for kind in KINDS for entry in of_tables(kind) if entry.framework == "torch"]
+    return told(look("torch", names))
 
 
 @pytest.fixture
