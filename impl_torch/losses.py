@@ -10,7 +10,7 @@ is ``sum_i w_i loss_i / sum_i w_i``, as in ``F.cross_entropy(weight=..., reducti
 """
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,17 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._common import check_decay
-
-
-def _of_labels(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The loss after a look at the values of the labels, which waits for the device; ``__wrapped__`` takes none."""
-
-    @wraps(loss)
-    def checked(outputs: Tensor, labels: Tensor, *given: Any, **options: Any) -> Tensor:
-        _check_labels(outputs, labels)
-        return loss(outputs, labels, *given, **options)
-
-    return checked
 
 
 def binary_cross_entropy(
@@ -57,7 +46,6 @@ def binary_cross_entropy(
     return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
-@_of_labels
 def categorical_cross_entropy(
     logits: Tensor,
     labels: Tensor,
@@ -73,6 +61,7 @@ def categorical_cross_entropy(
     ``F.cross_entropy`` with three of its habits taken away: it silently skips the label -100, a floating-point target
     means class probabilities to it, and its class weights go inside the smoothing's sum over the classes.
     """
+    _check_labels(logits, labels)
     check_decay("label_smoothing", label_smoothing)
     per_example = F.cross_entropy(logits, labels.long(), reduction="none", label_smoothing=label_smoothing)
     weights = _class_weights(labels, logits.shape[1], logits.dtype, example_weights, class_weights, weight_denominator)
@@ -101,7 +90,6 @@ def binary_cross_entropy_from_probabilities(
     return _weighted(_over_outputs(per_output, output_reduction), weights)
 
 
-@_of_labels
 def categorical_cross_entropy_from_probabilities(
     probabilities: Tensor,
     labels: Tensor,
@@ -116,6 +104,7 @@ def categorical_cross_entropy_from_probabilities(
     ``probabilities``: ``(m, K)``, not normalised again; ``labels``: ``(m,)``. ``F.nll_loss`` takes their logarithms.
     Raises ValueError unless ``0 < clip < 1/2``.
     """
+    _check_labels(probabilities, labels)
     log_q = _clip(probabilities, clip).log()
     weights = _class_weights(
         labels, probabilities.shape[1], probabilities.dtype, example_weights, class_weights, weight_denominator
@@ -151,6 +140,23 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 # The losses that take logits; the others take the model's activated output A[L].
 FROM_LOGITS = ("binary_cross_entropy", "categorical_cross_entropy")
+
+
+# Whether somebody has looked at the values of all labels before, which waits for the device.
+_looked_at: ContextVar[bool] = ContextVar("looked_at", default=False)
+
+
+def _of_known_labels(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss of labels that were looked at before, in which nothing waits for the device."""
+
+    def trusting(*given: Any, **options: Any) -> Tensor:
+        before = _looked_at.set(True)
+        try:
+            return loss(*given, **options)
+        finally:
+            _looked_at.reset(before)
+
+    return trusting
 
 
 def _weighted(per_example: Tensor, weights: Tensor | None) -> Tensor:
@@ -252,7 +258,7 @@ def _check_labels(logits: Tensor, labels: Tensor) -> None:
     classes = logits.shape[1]
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"labels has dtype {_name(labels.dtype)}: must be integers 0 .. {classes - 1}")
-    if labels.numel():
+    if labels.numel() and not _looked_at.get():
         lowest, highest = (bound.item() for bound in labels.aminmax())
         if not (lowest >= 0 and highest < classes):
             raise ValueError(f"labels span {lowest} .. {highest}: must be in 0 .. {classes - 1}")

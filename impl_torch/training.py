@@ -4,7 +4,6 @@ The cost of a batch of ``m`` examples is ``1/m sum_i loss_i + penalties(W)``, or
 the mean.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -222,8 +221,8 @@ def fit(
     early_stopping = monitor.early_stopping
     parameters = update.trained(model.parameter_dict(), model.depth)
     cost_of = _Cost.of(model, objective)
-    unseen = cost_of._replace(loss=inspect.unwrap(cost_of.loss))  # does not look at labels, as was done just now
-    made_of = _Training(unseen, parameters, update, monitor.gradient_norms)
+    of_known_labels = cost_of._replace(loss=losses._of_known_labels(cost_of.loss))
+    made_of = _Training(of_known_labels, parameters, update, monitor.gradient_norms)
     first_step = start(model, update, resume=resume)
     batch_size = batch_size or len(x)
     first_epoch = first_step // math.ceil(len(x) / batch_size)

@@ -146,7 +146,8 @@ def rounded_otherwise(
 
 
 def _total(values: Array, *, axis: int | None = None) -> Any:
-    return np.add.reduce(values, axis=axis, keepdims=axis is not None)
+    kept: Any = axis is not None
+    return np.add.reduce(values, axis=axis, keepdims=kept)  # as values.sum, without its detour
 
 
 def _one_minus_power(beta: float, t: int) -> float:

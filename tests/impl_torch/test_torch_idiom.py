@@ -67,6 +67,25 @@ def test_weight_decay_is_the_half_penalty_where_biases_are_kept_out_of_it():
         torch.testing.assert_close(named[name], w, rtol=TRAINING * UNIT, atol=TRAINING * UNIT)
 
 
+def test_labels_are_looked_at_once_a_training(monkeypatch):
+    looks, (x, y), look = [], blobs(), torch.Tensor.aminmax
+    monkeypatch.setattr(torch.Tensor, "aminmax", lambda labels: looks.append(len(labels)) or look(labels))
+    train(classifier(), x, y)
+    assert looks == [len(y)]
+    with pytest.raises(ValueError, match=r"labels span .*: must be in 0 \.\. 2"):
+        train(classifier(), x, torch.where(torch.arange(len(y)) == len(y) - 1, 3, y))
+
+
+def test_one_logarithm_of_targets_that_are_0_or_1_gives_the_bits_of_two():
+    x = torch.linspace(-200, 200, 401, dtype=torch.float64)[:, None].requires_grad_()
+    y = (torch.arange(401) % 2)[:, None]
+    whole, real = (losses.binary_cross_entropy(x, targets) for targets in (y, y.to(x.dtype)))
+    assert torch.equal(whole, real)
+    assert torch.equal(*(torch.autograd.grad(loss.sum(), x)[0] for loss in (whole, real)))
+    for sure in (0, 399):  # far in its own tail no digit of a loss is lost
+        assert whole[sure].item() == pytest.approx(math.exp(-abs(x[sure].item())), rel=1e-12)
+
+
 def test_fit_is_the_loop_that_pytorch_users_write():
     x, y = blobs()
     model, same = classifier(), classifier()
