@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -180,4 +181,5 @@ def steady(page):
 @pytest.mark.timeout(3000)
 def test_the_page_of_the_documentation_is_what_is_measured_now():
     committed = (Path(__file__).parents[3] / "docs" / "atlas.md").read_text(encoding="utf-8")
-    assert steady(markdown(making.make(progress=told))) == steady(committed)
+    now = steady(markdown(making.make(progress=told)))
+    assert [pair for pair in zip_longest(now, steady(committed)) if pair[0] != pair[1]] == []
