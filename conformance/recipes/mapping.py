@@ -44,7 +44,7 @@ def _row(subject: Subject) -> Mapped:
 
 
 def _without_recipe() -> dict[str, Sequence[Mapped]]:
-    """What the tables have that is no subject, by its function: other rows of the catalogue, and layers without a dialect."""
+    """What the tables have that is no subject, by its function: rows of the catalogue, and layers without a dialect."""
     rows = [
         Mapped(row.call, row.kind, f"{row.function or row.component}" + (" (differs)" if row.differs else ""), "")
         for row in builtins()
