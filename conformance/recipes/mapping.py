@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from conformance.recipes.catalogue_page import builtins
-from conformance.recipes.layer_dialects import MODULES, layer_dialects
+from conformance.recipes.layer_dialects import MODULES, lines
 from conformance.recipes.subjects import Subject, call_of, subjects
 
 NOT_MAPPED = "not mapped"
@@ -44,13 +44,18 @@ def _row(subject: Subject) -> Mapped:
 
 
 def _without_recipe() -> dict[str, Sequence[Mapped]]:
-    """What the tables have that is no subject, by its function: other rows of the catalogue, and layers."""
+    """What the tables have that is no subject, by its function: rows of the catalogue, and layers without a dialect."""
     rows = [
         Mapped(row.call, row.kind, f"{row.function or row.component}" + (" (differs)" if row.differs else ""), "")
         for row in builtins()
         if row.call not in subjects()
     ]
-    rows += [Mapped(f"{MODULES[each.framework]}.{each.builtin}", "layers", each.layer, "") for each in layer_dialects()]
+    rows += [
+        Mapped(f"{MODULES[framework]}.{call}", "layers", line["name"], "")
+        for framework, calls in lines().items()
+        for call, line in calls.items()
+        if "no_dialect" in line
+    ]
     found: dict[str, list[Mapped]] = {}
     for row in rows:
         found.setdefault(row.subject.partition("(")[0], []).append(row)

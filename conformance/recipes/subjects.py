@@ -21,15 +21,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.data.wording import nearest, shown
+from conformance.recipes import subject_layers
 from conformance.recipes.catalogue_page import Builtin, builtins
 from conformance.recipes.dialects import Dialect, dialects
+from conformance.recipes.layer_dialects import MODULES as MODULES_OF_LAYERS
+from conformance.recipes.layer_dialects import LayerDialect, layer_dialects
 from conformance.recipes.subject_recipes import changes, is_trained
 
 ALIASES = Path(__file__).with_name("subject_aliases.toml")
 # The implementations that subjects are parts of, with the framework that each needs, as the harness calls it.
 IMPLEMENTATIONS = {"builtins.torch": "torch", "builtins.tf": "tf", "builtins.jax": "jax"}
 MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"}  # of optimizers
-SUITE = "builtins"  # of all their recipes
+SUITE, SUITE_OF_LAYERS = "builtins", "builtin-layers"  # of their recipes; those of layers take longest
 RATE = 0.01  # of an optimizer that has no learning rate by itself
 LONGEST = 80  # characters of a recipe's name
 
@@ -124,6 +127,7 @@ def subjects() -> dict[str, Subject]:
     """Every subject by name, in the order of the tables."""
     found = [*map(_of_optimizer, dialects()), *(_of_a_row(row) for row in builtins() if is_trained(row))]
     own = {each.name: each for each in found}
+    own = {each.name: each for each in map(_of_layer, layer_dialects())} | own  # a normalisation is one already
     aliases = tomllib.loads(ALIASES.read_text(encoding="utf-8"))
     return own | {name: own[other]._replace(name=name) for name, other in aliases.items()}
 
@@ -191,6 +195,11 @@ def _of_a_row(row: Builtin) -> Subject:
     """The subject of a row of ``builtins.toml``; numbers that it rounds to float32 are float32's."""
     own = {name: _in_float32(value) if row.precision == "float32" else value for name, value in row.keywords.items()}
     return Subject(row.call, row.kind, row.component, own, changes(row, own), row.differs)
+
+
+def _of_layer(dialect: LayerDialect) -> Subject:
+    name = f"{MODULES_OF_LAYERS[dialect.framework]}.{dialect.builtin}"
+    return Subject(name, "layers", dialect.layer, dialect.differences, subject_layers.changes(dialect))
 
 
 def _in_float32(value: Any) -> Any:

@@ -11,7 +11,7 @@ from conformance.recipes.networks import OF_IMAGES, WITHOUT_ORDER
 from conformance.recipes.networks_of_sequences import OF_SEQUENCES
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.showcases import NETWORK_SHOWCASES
-from conformance.recipes.subjects import SUITE, subjects
+from conformance.recipes.subjects import SUITE, SUITE_OF_LAYERS, subjects
 
 _flower = {"name": "flower", "scaling": "none"}
 _cancer = {"name": "breast_cancer"}
@@ -365,7 +365,8 @@ SUITES = {
     "showcases": _SHOWCASES + NETWORK_SHOWCASES,
     "hand_over": HAND_OVER,
     "data_parallel": DATA_PARALLEL,
-    SUITE: tuple(found.recipe for found in subjects().values()),
+    SUITE: tuple(found.recipe for found in subjects().values() if found.kind != "layers"),
+    SUITE_OF_LAYERS: tuple(found.recipe for found in subjects().values() if found.kind == "layers"),
 }
 
 MADE_TO_COVER = ("quick", "default", "full", "layers", "showcases")  # of which `list coverage` tells
@@ -379,6 +380,7 @@ SUITE_DESCRIPTIONS = {
     "hand_over": "trainings that one implementation begins and another goes on with: every ordered pair of those named",
     "data_parallel": "trainings whose batches two replicas share, evenly and not, by each framework's own machinery",
     SUITE: "a small training for each built-in of the frameworks (`conformance list subjects`), in its formulation",
+    SUITE_OF_LAYERS: "a small network for each layer of the frameworks, in its formulation",
 }
 
 

@@ -29,7 +29,7 @@ FAILING = (DIFFERS, STALE)
 # of several where something was compared; optax's schedules, which are inside an optimizer, do not show their rates.
 OF_DIGITS: Mapping[str, Sequence[tuple[str, str]]] = {
     "optimizers": [("update", "*")], "losses": [("loss", "*")], "activations": [("forward", "*")],
-    "normalizations": [("forward", "*")], "regularizers": [("teacher_forced", "*")],
+    "normalizations": [("forward", "*")], "layers": [("forward", "*")], "regularizers": [("teacher_forced", "*")],
     "schedules": [("free_running", "learning rate"), ("update", "*")],
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.subjects import IMPLEMENTATIONS as FRAMEWORK_OF
-from conformance.recipes.subjects import SUITE, Subject, choose, does
+from conformance.recipes.subjects import SUITE, SUITE_OF_LAYERS, Subject, choose, does
 from conformance.recipes.suites import names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
@@ -77,7 +77,7 @@ def plan_of(
     if select is not None:
         kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
-    by_default = _of_subjects(named) if named or suite == SUITE else installed()
+    by_default = _of_subjects(named) if named or suite in (SUITE, SUITE_OF_LAYERS) else installed()
     asked_for = _resolved(manner.targets(by_default if implementations is None else implementations))
     found = [(name, recipe) for name, recipe in found if any(does(own, recipe.name) for own in asked_for)]
     _require_work(asked_for, [recipe for _, recipe in found])

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from conformance.adapters.session import Unsupported
 from conformance.problems.problem import Problem
 from conformance.recipes.subjects import Subject, call_of
 from conformance.wrappers.builtins import Builtins, final_of, sizes_of
@@ -45,6 +46,13 @@ class JaxBuiltins(Builtins):
         rates = [rate] if "learning_rate" in inspect.signature(function).parameters else []
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in called.keywords}
         return function(*rates, *map(ast.literal_eval, called.args), **named)
+
+    def _layers(self, subject: Subject) -> dict[str, Any]:
+        try:
+            from conformance.wrappers import jax_builtin_layers
+        except ImportError as error:
+            raise Unsupported(f"Flax cannot be imported: {error}") from error
+        return jax_builtin_layers.parts(subject)
 
     def _losses(self, subject: Subject) -> dict[str, Any]:
         found = self.found(subject.name)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from conformance.problems.problem import Problem
 from conformance.recipes.subjects import Subject, call_of
+from conformance.wrappers import keras_builtin_layers
 from conformance.wrappers.builtins import Builtins, Size, final_of, sizes_of
 from conformance.wrappers.keras import KerasSession, wrap_keras
 from conformance.wrappers.subject import Subject as Wrapped
@@ -36,6 +37,10 @@ class KerasBuiltins(Builtins):
     def _optimizers(self, subject: Subject) -> dict[str, Any]:
         call = call_of(subject.name)
         return {"optimizer": partial(self.found(call.function), **call.named)}
+
+    def _layers(self, subject: Subject) -> dict[str, Any]:
+        self.found(call_of(subject.name).function)
+        return keras_builtin_layers.parts(subject)
 
     def _losses(self, subject: Subject) -> dict[str, Any]:
         call = call_of(subject.name)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from conformance.problems.problem import Problem
 from conformance.recipes.subjects import Subject, call_of
+from conformance.wrappers import torch_builtin_layers
 from conformance.wrappers.builtins import Builtins, final_of, sizes_of
 from conformance.wrappers.subject import Subject as Wrapped
 from conformance.wrappers.torch import TorchSession, wrap_torch
@@ -34,6 +35,10 @@ class TorchBuiltins(Builtins):
         call = call_of(subject.name)
         maker = self.found(call.function)
         return {"optimizer": partial(OneEvaluation if maker is torch.optim.LBFGS else maker, **call.named)}
+
+    def _layers(self, subject: Subject) -> dict[str, Any]:
+        self.found(call_of(subject.name).function)
+        return torch_builtin_layers.parts(subject)
 
     def _losses(self, subject: Subject) -> dict[str, Any]:
         call = call_of(subject.name)

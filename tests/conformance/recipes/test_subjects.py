@@ -28,7 +28,8 @@ def test_every_optimizer_of_the_dialects_is_a_subject_with_a_recipe_of_its_formu
 
 def test_every_subject_is_told_from_the_others_by_its_recipe_s_name_and_of_one_implementation():
     found = subjects.subjects()
-    assert len(subjects.by_recipe()) == len(found) == len(SUITES[subjects.SUITE])
+    of_suites = [*SUITES[subjects.SUITE], *SUITES[subjects.SUITE_OF_LAYERS]]
+    assert len(subjects.by_recipe()) == len(found) == len(of_suites)
     for each in found.values():
         assert re.fullmatch("[a-z0-9-]{1,80}", each.recipe_name)
         assert [name for name in subjects.IMPLEMENTATIONS if subjects.does(name, each.recipe_name)] == [

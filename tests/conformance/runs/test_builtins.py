@@ -2,7 +2,7 @@
 
 import pytest
 
-from conformance.recipes.subjects import IMPLEMENTATIONS
+from conformance.recipes.subjects import IMPLEMENTATIONS, SUITE, SUITE_OF_LAYERS
 from conformance.results.run import load_run
 from conformance.runs.order import plan_of
 from conformance.runs.run import carry_out
@@ -56,9 +56,10 @@ def test_an_implementation_of_built_ins_without_any_is_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suite", [SUITE, SUITE_OF_LAYERS])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
-def test_every_built_in_is_equal_to_its_formulation_or_a_known_difference(name, tmp_path):
+def test_every_built_in_is_equal_to_its_formulation_or_a_known_difference(name, suite, tmp_path):
     pytest.importorskip({"torch": "torch", "tf": "tensorflow", "jax": "jax"}[IMPLEMENTATIONS[name]])
-    run = ran(tmp_path, suite="builtins", implementations=[name])
+    run = ran(tmp_path, suite=suite, implementations=[name])
     wrong = run.subjects[~run.subjects["verdict"].isin(["equal", "known difference"])]
     assert wrong.empty, wrong[["subject", "verdict", "reason"]].to_string()

@@ -60,8 +60,8 @@ def test_what_is_in_no_table_is_not_mapped_and_what_is_has_its_formulation():
 
 
 def test_a_built_in_without_a_recipe_has_its_component():
-    (row, *_) = mapped([("torch.nn.GRU", "layers")], "builtins.torch")
-    assert row == ("torch.nn.GRU", "layers", "gru", "")
+    (row, *_) = mapped([("tf.clip_by_norm", "regularizers")], "builtins.tf")
+    assert row == ("tf.clip_by_norm(clip_norm=0.5)", "regularizers", "clip_by_norm", "")
 
 
 def test_every_framework_of_the_subjects_is_walked():
