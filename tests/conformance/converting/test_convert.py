@@ -227,6 +227,7 @@ def test_keras_files_have_numbers_for_variables():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_framework_computes_the_same_with_what_is_converted(tmp_path, catalogue, name):
     around = ["catalogue", "torch", "keras", "flax", "keras", "torch", "flax", "catalogue"]

@@ -161,6 +161,7 @@ def test_the_suite_is_run_by_every_ordered_pair_of_those_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_ordered_pair_of_the_four_passes_the_suite(tmp_path):
     ended = CliRunner().invoke(app, ["run", "--suite", "hand_over", "--output", str(tmp_path / "run"), "--quiet"])
     assert ended.exit_code == 0, ended.output

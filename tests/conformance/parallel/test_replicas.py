@@ -156,6 +156,7 @@ def test_pytorchs_sampler_repeats_examples_so_that_parts_are_even():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_framework_trains_on_two_replicas_as_on_one_device(tmp_path):
     folder = tmp_path / "run"
     ended = CliRunner().invoke(app, ["run", "--suite", "data_parallel", "--output", str(folder), "--quiet"])
