@@ -74,12 +74,7 @@ else
 endif
 
 # Whether some ratio has become worse than the table's by more than the spread: exit status 1.
-benchmarks-# The atlas of the pinned versions: about ten minutes.
-atlas: install
-	$(BIN)/conformance atlas --output build/atlas
-	cp build/atlas/atlas.md docs/atlas.md
-
-check: install
+benchmarks-check: install
 	$(BIN)/python -m benchmarks check
 
 # Explicit loops against vectorised code.
