@@ -79,7 +79,8 @@ def plan_of(
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
     by_default = _of_subjects(named) if named or suite in (SUITE, SUITE_OF_LAYERS) else installed()
     asked_for = _resolved(manner.targets(by_default if implementations is None else implementations))
-    found = [(name, recipe) for name, recipe in found if any(does(own, recipe.name) for own in asked_for)]
+    if asked_for:  # there are none where an object of this process is looked at
+        found = [(name, recipe) for name, recipe in found if any(does(own, recipe.name) for own in asked_for)]
     _require_work(asked_for, [recipe for _, recipe in found])
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]

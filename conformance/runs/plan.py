@@ -97,10 +97,14 @@ class Plan:
         """Every recipe in every precision that it and the plan name."""
         return [Task(suite, recipe, d) for suite, recipe in self.recipes for d in self.dtypes if d in recipe.dtypes]
 
+    def doing(self, task: Task) -> list[str]:
+        """The implementations that do a task: one of built-ins does the recipes of its own subjects only."""
+        return [name for name in self.implementations if does(name, task.recipe.name)]
+
     @property
     def units(self) -> list[tuple[str, Task]]:
-        """Every task of every implementation; one of built-ins does the recipes of its own subjects only."""
-        return [(name, task) for task in self.tasks for name in self.implementations if does(name, task.recipe.name)]
+        """Every task with every implementation that does it."""
+        return [(name, task) for task in self.tasks for name in self.doing(task)]
 
     @property
     def subjects(self) -> dict[str, dict[str, Any]]:

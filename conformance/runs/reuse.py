@@ -154,10 +154,8 @@ class KeptCases:
         Yields each with its informative steps and its steps. Raises OSError.
         """
         done = store.done()
-        units = self.plan.units
         for task in self.plan.tasks:
-            names = [name for name, other in units if other is task]
-            wanted = [(*task.name, name, check) for name in names for check in self.plan.checks]
+            wanted = [(*task.name, name, check) for name in self.plan.doing(task) for check in self.plan.checks]
             if (*task.name, ORACLE, CASE) not in done and not done.keys() >= set(wanted):
                 reach = self._take(store, task)
                 if reach is not None:

@@ -106,13 +106,17 @@ def test_a_keyed_generator_depends_on_seed_purpose_and_index_alone(seed, index):
     assert first != keyed_generator(seed + 1, "masks", index).integers(2**62)
 
 
-@given(seed=st.integers(0, 10**6))
-def test_the_background_stands_out_from_lit_and_shaded_skin(seed):
-    generator = keyed_generator(seed, "a wall")
-    skin = draw_skin(generator)
-    background = draw_background(skin, generator).reshape(-1, 1, 3)
-    shades = np.stack([0.45 * skin, 0.7 * skin, skin])
-    assert np.abs(background - shades).mean(axis=2).min(axis=1).mean() > 20.0  # bytes; at least 26 in 400 draws
+def test_the_background_stands_out_from_lit_and_shaded_skin():
+    """By bytes, a mean over the image; it is the best of six colours, and so no bound holds for every draw."""
+    distances = []
+    for seed in range(400):
+        generator = keyed_generator(seed, "a wall")
+        skin = draw_skin(generator)
+        background = draw_background(skin, generator).reshape(-1, 1, 3)
+        shades = np.stack([0.45 * skin, 0.7 * skin, skin])
+        distances.append(np.abs(background - shades).mean(axis=2).min(axis=1).mean())
+    assert min(distances) > 20.0  # of 6000 draws one had less, 17
+    assert np.median(distances) > 60.0
 
 
 def test_skin_tone_and_background_vary_between_images():
