@@ -30,7 +30,13 @@ def test_there_is_one_example_for_each_package(examples):
     assert [next(p for p in PACKAGES if p in example) for example in examples] == list(PACKAGES)
 
 
-@pytest.mark.parametrize("example", TRAININGS, ids=PACKAGES)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=package, marks=[pytest.mark.slow] if package == "impl_tf" else [])
+        for example, package in zip(TRAININGS, PACKAGES, strict=True)
+    ],
+)
 def test_an_example_runs_alone_and_learns(example):
     run(example + "\nassert history.costs[-1] < 0.75 * history.costs[0], history.costs\n")
 

@@ -78,7 +78,7 @@ def test_a_training_in_two_halves_is_the_whole(schedule, tape):
     assert type(second.optimizer_state.step) is int
 
 
-@pytest.mark.parametrize("tape", [False, True], ids=["seeds", "tape"])
+@pytest.mark.parametrize("tape", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["seeds", "tape"])
 def test_epochs_in_one_program_are_those_one_by_one_and_compile_once(tape, monkeypatch):
     drawn = TAPE if tape else {}
     short = train(**drawn)
@@ -240,6 +240,7 @@ def test_frozen_biases_stay_and_have_no_part_in_norm_clipping_and_state():
 _descent = optimizers.gradient_descent(1.0)
 
 
+@pytest.mark.slow
 def test_frozen_biases_and_frozen_layers_go_together():
     history = train(frozen_layers=1, frozen_biases=True, epochs=1)
     assert set(history.optimizer_state.slots["first_moment"]) == {"W2", "gamma2", "beta2", "W3"}

@@ -184,9 +184,13 @@ CASES = {
         attention,
     ),
 }  # fmt: skip
+# Each has another of its kind that does not take as long.
+LONG = ("OptimizedLSTMCell, reverse", "LSTMCell, last state, masked", "MultiHeadDotProductAttention, causal")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
+)
 def test_flax_has_the_same_outputs_and_gradients_of_the_input(double_precision, name):
     layer, theirs, shape, variables, mask = CASES[name]
     generator = np.random.default_rng(1)

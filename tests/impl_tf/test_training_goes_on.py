@@ -102,7 +102,7 @@ def test_two_halves_equal_the_whole_to_the_last_bit(draws, schedule, name, dtype
     assert_the_end_is_the_same(second, whole)
 
 
-@pytest.mark.parametrize("draws", [seeds, tape])
+@pytest.mark.parametrize("draws", [tape, pytest.param(seeds, marks=pytest.mark.slow)])
 def test_epochs_in_one_call_are_those_one_by_one(draws, monkeypatch):
     monkeypatch.setattr(training, "XLA_WORK", 0)
     monkeypatch.setattr(training, "_compiled", tf.function)  # as XLA is given them, without the time that it takes

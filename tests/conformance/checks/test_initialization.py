@@ -195,7 +195,7 @@ def test_every_initializer_passes_whatever_the_seed(initializer, gain):
                 assert failures(session, case, expectations) == set(), (implementation, dtype, seed)
 
 
-@dtypes
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mutant", FAULTS, ids=lambda mutant: mutant.name)
 def test_an_injected_fault_is_seen_by_the_statistics_that_it_moves(mutant, dtype):
     problem = prepare(recipe_with(mutant.where, **mutant.settings), dtype)
@@ -207,7 +207,7 @@ def test_an_injected_fault_is_seen_by_the_statistics_that_it_moves(mutant, dtype
         assert SEEN_BY[mutant.name] <= {tensor for _, tensor in seen}
 
 
-@dtypes
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mutant", FAULTS_OF_LAYERS, ids=lambda mutant: mutant.name)
 def test_an_injected_fault_of_a_layer_is_seen(mutant, dtype):
     problem = prepare(recipe_with(mutant.where, **mutant.settings), dtype)

@@ -176,6 +176,7 @@ def test_independent_differences_are_each_named_with_the_checks_that_they_explai
     assert f"    {loss}: loss, gradients, gradient_check\n    {optimizer}: update" in text(found)
 
 
+@pytest.mark.slow
 def test_a_known_difference_is_named_beside_one_that_nothing_explains() -> None:
     found = explained(DIGITS, "numpy", *WITHOUT_SMOOTHING, ODD_STEP)
     assert (found.causes, found.nearest, found.explained) == ([], None, False)

@@ -251,6 +251,7 @@ def test_of_a_device_it_is_said_who_does_not_have_it_and_who_has(place):
     assert "plugin:OnAnything can be had on it" in result.stderr
 
 
+@pytest.mark.slow
 def test_numpy_has_no_device_but_the_cpu(place):
     result = conformance(place, "run", "--recipe", "small.toml", "--implementation", "numpy", "--device", "gpu")
     assert result.returncode == 2

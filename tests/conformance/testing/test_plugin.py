@@ -127,10 +127,12 @@ def test_the_decorator_makes_a_test_of_each_check_of_an_object(session):
     ("arguments", "message"),
     [
         (["--conformance-recipe", "smal.json"], "ERROR: --conformance: smal.json: cannot be read: No such file"),
-        (["--conformance-recipe", "small.json", "--conformance-dtype", "f32"], "--conformance: dtype='f32' is not"),
-        (
-            ["--conformance-recipe", "small.json", "--conformance-recipe", "small.json"],
-            "--conformance: recipe name 'small' is used twice",
+        *(
+            pytest.param(["--conformance-recipe", "small.json", *more], message, marks=pytest.mark.slow)
+            for more, message in [
+                (["--conformance-dtype", "f32"], "--conformance: dtype='f32' is not"),
+                (["--conformance-recipe", "small.json"], "--conformance: recipe name 'small' is used twice"),
+            ]
         ),
     ],
 )

@@ -120,7 +120,7 @@ class NeverInfinite(NumpySession):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_training_that_diverges_fails_nobody_who_does_as_the_reference(name, dtype):
     problem = prepare(Recipe.model_validate(BASE | RECIPES[name]), dtype)

@@ -53,7 +53,7 @@ def adapter(text, folder, name):
     return load(resolve(str(path)))
 
 
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("framework", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
 def test_an_ejected_file_passes_every_check_of_its_recipe(framework, ejected, judged, tmp_path):
     found = judged(adapter(ejected(framework), tmp_path, f"whole_{framework}"), SMALL)
     assert found.wrong == {}, found.causes
