@@ -231,7 +231,9 @@ def test_help_and_list_import_no_framework(arguments):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("package", FRAMEWORKS)
+@pytest.mark.parametrize(
+    "package", [pytest.param(name, marks=pytest.mark.slow) if name == "impl_tf" else name for name in FRAMEWORKS]
+)
 def test_an_implementation_works_where_no_other_framework_and_nothing_else_of_the_project_is(package):
     files = (
         "activations initializers losses normalization regularizers layers convolution recurrent attention models"

@@ -39,6 +39,7 @@ def test_a_compiled_program_is_kept_and_gives_the_same_bits(tmp_path):
     assert _run(tmp_path) == (kept, 0, values)
 
 
+@pytest.mark.slow
 def test_a_damaged_program_is_compiled_again(tmp_path):
     _, _, values = _run(tmp_path)
     for file in (tmp_path / "framework-conformance" / "jax").glob("*-cache"):

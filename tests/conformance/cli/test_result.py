@@ -260,6 +260,7 @@ def test_a_run_on_a_terminal_has_a_live_table_and_ends_in_a_panel(on_terminal):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_on_a_terminal_ends_in_a_panel_too(place):
     command = ["run", "--recipe", "small.toml", "--implementation", "numpy,plug:Hangs", "--output", "hung"]
     text, status = on_a_terminal(command, place, answer=("begins", "\x03"))

@@ -208,7 +208,7 @@ def test_a_worker_that_takes_too_much_memory_is_stopped(place):
     assert "took more than 400 MiB of memory" in err
 
 
-@pytest.mark.parametrize("name", ["Forks", "Chatters"])
+@pytest.mark.parametrize("name", ["Forks", pytest.param("Chatters", marks=pytest.mark.slow)])
 def test_a_worker_with_children_or_stray_output_ends_and_passes(place, name):
     status, _, err = place.run(*place.begin(f"plug:{name}", recipes=("s1",)))
     assert status == 0, err
