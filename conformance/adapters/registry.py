@@ -5,7 +5,7 @@ named on the command line as ``package.module:Class``.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -59,6 +59,17 @@ def resolve(name: str) -> str:
         f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH, or an ejected FILE.py"
         f"{nearest(name, available())}"
     )
+
+
+def require_available(names: Iterable[str], manner: str, others: Iterable[str]) -> None:
+    """Raise ValueError unless all are implementations by name; ``others`` are what may be named besides."""
+    known = [*available(), *others]
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"implementation={shown(name)} is not allowed where trainings {manner}: must be one of"
+                f" {', '.join(known)}{nearest(name, known)}"
+            )
 
 
 def pair_named(name: str) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from conformance.atlas.collecting import Progress, of_framework
-from conformance.atlas.entries import OF
+from conformance.atlas.entries import OF, tabled
 from conformance.atlas.evidence import Evidence
 from conformance.atlas.faults import known, seen
 from conformance.atlas.page import facts
@@ -68,5 +68,8 @@ def _measured(name: str, interpreter: Interpreter, progress: Progress) -> Eviden
     if not versions:
         raise BadInput(f"{name} cannot be shown: {framework} is not installed there")
     if not found:
-        raise ValueError(f"show={quoted(name)} is not allowed: no built-in of {framework} is called so in the atlas")
+        raise ValueError(
+            f"show={quoted(name)} is not allowed: no built-in of {framework} is called so in the atlas"
+            f"{nearest(name, [entry.call for entry in tabled(framework)])}"
+        )
     return found[0]

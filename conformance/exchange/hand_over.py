@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from conformance.adapters.guarded import Malformed
-from conformance.adapters.registry import available, load, pair_named
+from conformance.adapters.registry import JOINT, OWN, available, load, pair_named, require_available
 from conformance.adapters.session import Adapter, Session, Training, TrainingState, Unsupported
 from conformance.data.files import DataError
 from conformance.exchange.checkpoints import SUFFIX, load_checkpoint, require_of
@@ -33,11 +33,14 @@ class Source(Protocol):
 def ordered_pairs(names: Iterable[str]) -> list[str]:
     """Every ordered pair of implementations, each with itself too; what is a pair already stays.
 
+    Raises ValueError for any other name.
+
     >>> ordered_pairs(["numpy", "torch"])
     ['numpy-to-numpy', 'numpy-to-torch', 'torch-to-numpy', 'torch-to-torch']
     """
     given = list(dict.fromkeys(names))
     single = [name for name in given if pair_named(name) is None]
+    require_available(single, "are handed over", [a + JOINT + b for a in OWN for b in OWN])
     return [name for name in given if name not in single] + [f"{a}-to-{b}" for a in single for b in single]
 
 

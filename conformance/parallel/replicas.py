@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.adapters.registry import PLAIN, REPLICAS, pair_named, replicas_named
+from conformance.adapters.registry import OWN, PLAIN, REPLICAS, pair_named, replicas_named, require_available
 from conformance.adapters.session import DeviceNotFound, Session, State, Training, TrainingState, Unsupported
 from conformance.checks.case import initial_state, learning_rate, take_step
 from conformance.problems.problem import Batch, Problem
@@ -31,10 +31,14 @@ def on_replicas(names: Iterable[str]) -> list[str]:
 
     >>> on_replicas(["numpy", "torch"])
     ['numpy-replicas', 'torch-replicas', 'torch-replicas-plain']
+
+    Raises ValueError for any other name.
     """
     found: list[str] = []
     for name in dict.fromkeys(names):
         single = replicas_named(name) is None and pair_named(name) is None and ":" not in name
+        if single:
+            require_available([name], "are divided among replicas", [each + REPLICAS for each in OWN])
         own = [name + REPLICAS, *([] if name in WITHOUT_PLAIN else [name + PLAIN])]
         found += own if single else [name]
     return found

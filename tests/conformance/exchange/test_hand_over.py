@@ -149,6 +149,11 @@ def test_what_a_process_answers_is_the_training(adam, tmp_path):
     assert all((left[name] == value).all() for name, value in other.items())
 
 
+def test_a_name_of_no_pair_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match=r"'torch-to-jex' is not allowed where .*; did you mean 'torch-to-jax'"):
+        ordered_pairs(["torch-to-jex"])
+
+
 def test_the_suite_is_run_by_every_ordered_pair_of_those_named(tmp_path):
     plan = plan_of(suite="hand_over", implementations=["numpy", "torch"], output=tmp_path / "run")
     assert list(plan.implementations) == ordered_pairs(["numpy", "torch"])
@@ -156,7 +161,7 @@ def test_the_suite_is_run_by_every_ordered_pair_of_those_named(tmp_path):
     assert plan.checks == ("free_running",)
     only = plan_of(suite="hand_over", implementations=["tf-to-jax"], output=tmp_path / "run", checks=["free_running"])
     assert list(only.implementations) == ["tf-to-jax"]
-    with pytest.raises(ValueError, match="A-to-B of two of these"):
+    with pytest.raises(ValueError, match="did you mean .torch-to-jax."):
         plan_of(suite="hand_over", implementations=["torch-to-jaxx"], output=tmp_path / "run")
 
 

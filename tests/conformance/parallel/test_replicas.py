@@ -140,6 +140,11 @@ def test_what_is_no_sum_over_the_parts_is_told():
         require_cpu("gpu")
 
 
+def test_a_name_that_has_no_replicas_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match=r"'torch-replica' is not allowed where .*; did you mean 'torch-replicas'"):
+        on_replicas(["torch-replica"])
+
+
 def test_the_suite_is_run_on_replicas_of_those_named(tmp_path):
     plan = plan_of(suite="data_parallel", implementations=["numpy", "jax"], output=tmp_path / "run")
     assert list(plan.implementations) == on_replicas(["numpy", "jax"])
