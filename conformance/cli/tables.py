@@ -70,13 +70,14 @@ def _suites() -> Rows:
 
 
 def _recipes() -> Rows:
-    """Every recipe of every suite, each once."""
+    """Every recipe of every suite, each once, but for those of built-ins, which `list subjects` has."""
+    named = [name for name in suites.SUITES if name not in suites.OF_SUBJECTS]
     held: dict[str, list[str]] = {}
-    for name in suites.SUITES:
+    for name in named:
         for recipe in suites.suite(name):
             held.setdefault(recipe.name, []).append(name)
     rows = []
-    for recipe in {recipe.name: recipe for name in suites.SUITES for recipe in suites.suite(name)}.values():
+    for recipe in {recipe.name: recipe for name in named for recipe in suites.suite(name)}.values():
         size = estimate(recipe)
         rows.append({
             "name": recipe.name, "suites": held[recipe.name], "model": recipe.model.name,

@@ -369,6 +369,7 @@ SUITES = {
     SUITE_OF_LAYERS: tuple(found.recipe for found in subjects().values() if found.kind == "layers"),
 }
 
+OF_SUBJECTS = (SUITE, SUITE_OF_LAYERS)  # whose recipes are told by `list subjects`
 MADE_TO_COVER = ("quick", "default", "full", "layers", "showcases")  # of which `list coverage` tells
 
 SUITE_DESCRIPTIONS = {
