@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 FILE = Path(__file__).with_name("namespaces.toml")
 SECONDS = 120.0  # for a framework to be imported
-NO_BUILTINS = ("deserialize", "get", "serialize")  # functions of Keras's modules that find what these hold
+# Functions beside built-ins: of Keras's modules those that find what these hold, of torch.nn.init one of a number.
+NO_BUILTINS = ("deserialize", "get", "serialize", "calculate_gain")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 

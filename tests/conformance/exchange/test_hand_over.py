@@ -161,7 +161,7 @@ def test_the_suite_is_run_by_every_ordered_pair_of_those_named(tmp_path):
     assert plan.checks == ("free_running",)
     only = plan_of(suite="hand_over", implementations=["tf-to-jax"], output=tmp_path / "run", checks=["free_running"])
     assert list(only.implementations) == ["tf-to-jax"]
-    with pytest.raises(ValueError, match="did you mean .torch-to-jax."):
+    with pytest.raises(ValueError, match="did you mean 'torch-to-jax'"):
         plan_of(suite="hand_over", implementations=["torch-to-jaxx"], output=tmp_path / "run")
 
 
