@@ -10,6 +10,7 @@ replicas' means, in which each part counts the same, or take even parts alone. O
 far off that is, and count as not offering it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ def why_not(recipe: Recipe) -> Iterator[str]:
         yield "a training on replicas is one call, and ends with its last epoch"
 
 
-class Replicated(Session):
+class Replicated(Session, ABC):
     """Two replicas of the model of ``own``, a session of the same implementation on one device."""
 
     plain = False
@@ -111,9 +112,9 @@ class Replicated(Session):
             raise Unsupported(reason)
         self.problem, self.own = problem, own
 
+    @abstractmethod
     def divided(self, parameters: Tensors, batch: Batch, *, plain: bool) -> Tensors:
         """What a session's ``gradients`` returns. ``plain``: of the mean of the replicas' means."""
-        raise NotImplementedError
 
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         batch = Batch(x, y, masks or {}, weights)
