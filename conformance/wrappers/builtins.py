@@ -3,7 +3,7 @@
 All that is not the subject is made of the framework's plainest parts: dense layers, a cross-entropy, gradient descent.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,7 +15,7 @@ from conformance.wrappers.subject import Subject as Wrapped
 from reference_numpy import losses
 
 
-class Builtins:
+class Builtins(ABC):
     """The adapter of one framework's built-ins; called with a device. Raises DeviceNotFound.
 
     A framework's class says how a subject becomes the parts of a training.
