@@ -9,7 +9,7 @@ import ast
 import importlib
 import re
 import sys
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,7 +135,7 @@ class Watched:
         return 0 if self.stopping is None else int(self.stopping.best_epoch)
 
 
-class FileSession(Session):
+class FileSession(Session, ABC):
     """The functions of an ejected file for one problem; a framework's class converts and calls."""
 
     def __init__(self, module: ModuleType, problem: Problem) -> None:

@@ -4,7 +4,7 @@ A framework's session overrides the hooks, which know nothing of the recipe's na
 paths and in its own layouts, as NumPy arrays. Those of the model are called with the model loaded.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NoReturn
@@ -28,7 +28,7 @@ from reference_numpy import losses, models, optimizers
 WITHOUT = "is not given to the wrapper"
 
 
-class WrappedSession(Session):
+class WrappedSession(Session, ABC):
     """A user's parts for one problem.
 
     A framework's class overrides ``versions``, ``settings`` and the hooks below them; those that need a part that was
