@@ -22,6 +22,7 @@ This file needs PyTorch and ``_common.py`` only, and can be copied out together 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -60,7 +61,7 @@ SLOT_NAMES = {
 }
 
 # Functions of this file that the other frameworks' files do not have.
-TORCH_ONLY = ("named_state", "load_named_state", "reset_state")
+TORCH_ONLY = ("named_state", "load_named_state", "reset_state", "computes_on_device", "capturable")
 
 
 class OptimizerState(NamedTuple):
@@ -910,6 +911,35 @@ def reset_state(optimizer: optim.Optimizer) -> None:
         start = optimizer.defaults["initial_accumulator_value"]
         groups = [dict(group) for group in optimizer.param_groups]
         optimizer.state.update(optim.Adagrad(groups, initial_accumulator_value=start).state)
+
+
+def computes_on_device(optimizer: optim.Optimizer) -> bool:
+    """Whether a step is of tensors and of numbers that never change, so that a graph of it is right at every step.
+
+    It is for the fused built-ins, which count their steps in a tensor; the others, and the classes here, count in
+    Python. Hooks of somebody else's, which a graph would not call, and a rate in a tensor are reasons against it.
+    """
+    hooks = [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+    groups = optimizer.param_groups
+    return (
+        type(optimizer) in (optim.SGD, optim.Adam)
+        and all(group["fused"] and not torch.is_tensor(group["lr"]) for group in groups)
+        and all(hook is _lay_out for hook in hooks)
+    )
+
+
+@contextmanager
+def capturable(optimizer: optim.Optimizer) -> Iterator[None]:
+    """Within this the optimizer takes a step in a graph, which PyTorch refuses to one that is not made for it alone."""
+    groups = [group for group in optimizer.param_groups if "capturable" in group]
+    before = [group["capturable"] for group in groups]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, before, strict=True):
+            group["capturable"] = value
 
 
 _BUILT_IN = (optim.SGD, optim.RMSprop, optim.Adagrad, optim.Adadelta, optim.Adam, optim.Adamax)

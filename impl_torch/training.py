@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from . import activations, losses, models, optimizers
+from . import activations, graphs, losses, models, optimizers
 from ._common import Monitor as Monitor
 from ._common import Objective as Objective
 from ._common import Progress as Progress
@@ -99,6 +99,71 @@ class _Batch(NamedTuple):
     y: Tensor
     masks: Masks | None
     example_weights: Tensor | None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors of it."""
+        weights = [] if self.example_weights is None else [self.example_weights]
+        return [self.x, self.y, *(self.masks or {}).values(), *weights]
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What batches have in common that one graph can be of."""
+        return (*(self.masks or ()), *((tensor.shape, tensor.dtype) for tensor in self.tensors))
+
+    def of(self, x: Tensor, y: Tensor, *others: Tensor) -> "_Batch":
+        """A batch of this shape of other tensors, in the order of :attr:`tensors`."""
+        masks = None if self.masks is None else dict(zip(self.masks, others, strict=False))
+        return _Batch(x, y, masks, None if self.example_weights is None else others[-1])
+
+
+class _Steps:
+    """The steps of one :func:`fit`; on a GPU graphs of them, one for each shape of a batch. See ``graphs``.
+
+    A graph is of a whole step where the optimizer's may be in one and the rate stays; else of all up to the gradients.
+    """
+
+    def __init__(self, training: _Training, device: torch.device) -> None:
+        self._training, self._device = training, device
+        self._whole = training.update.schedule is None and optimizers.computes_on_device(training.update.optimizer)
+        recordable = device.type in graphs.RECORDERS and _is_recordable(training)
+        self._recorder = graphs.RECORDERS[device.type] if recordable else None
+        self._recorded: dict[tuple[Any, ...], graphs.Recorded] = {}
+
+    def take(self, batch: _Batch, learning_rate: float | None) -> Step:
+        """One step, as :func:`_step` takes it."""
+        if self._recorder is None:
+            return _step(self._training, batch, learning_rate)
+        if batch.shape not in self._recorded:
+            self._recorded[batch.shape] = self._to_record(batch, self._recorder(self._device))
+        cost, *rest = self._recorded[batch.shape](*batch.tensors)
+        norm = rest.pop(0).clone() if self._training.with_norm else None
+        for w, gradient in zip(self._training.parameters.values(), rest, strict=True):
+            w.grad = gradient
+        if not self._whole:
+            _update(self._training, learning_rate)
+        return Step(cost.clone(), norm)
+
+    def _to_record(self, like: _Batch, recorder: graphs.Recorder) -> graphs.Recorded:
+        """What a batch's tensors give: the cost, its gradient's norm if asked for, and the gradients."""
+
+        def step(*tensors: Tensor) -> list[Tensor]:
+            cost, norm = _gradients(self._training, like.of(*tensors))
+            if self._whole:
+                _update(self._training, None)
+            gradients: list[Any] = [w.grad for w in self._training.parameters.values()]
+            return [cost, *([] if norm is None else [norm]), *gradients]
+
+        return graphs.Recorded(
+            step, self._changed, recorder, lambda: optimizers.capturable(self._training.update.optimizer)
+        )
+
+    def _changed(self) -> list[Tensor]:
+        """What a step changes in place."""
+        kept = [value for state in self._training.update.optimizer.state.values() for value in state.values()]
+        statistics = self._training.cost.model.statistics_dict()
+        tensors = [value for value in kept if torch.is_tensor(value)] if self._whole else []
+        return [*self._training.parameters.values(), *statistics.values(), *tensors]
 
 
 def loss_and_gradients(
@@ -233,6 +298,7 @@ def fit(
     checkpoint_states, checkpoint_statistics = {}, {}
     generator, draws = torch.Generator(x.device), _draws(model, x, batch_size, sampling)
     alike = sampling.tape.is_empty and not draws  # the batches of all epochs
+    steps = _Steps(made_of, x.device)
     same = list(_batches(generator, model, x, y, batch_size, 0, sampling)) if alike else None
     for epoch in range(epochs):
         if draws:
@@ -240,7 +306,7 @@ def fit(
         for batch in _batches(generator, model, x, y, batch_size, epoch, sampling) if same is None else same:
             rate = _rate(update, first_epoch + epoch, first_step + len(costs))
             update.check_rate(rate)
-            cost, norm = _step(made_of, batch, rate)
+            cost, norm = steps.take(batch, rate)
             costs.append(cost)
             rates.append(update.optimizer.param_groups[0]["lr"] if rate is None else rate)
             if monitor.gradient_norms:
@@ -295,6 +361,13 @@ def _start(
 
 def _step(training: _Training, batch: _Batch, learning_rate: float | None) -> Step:
     """:func:`train_step` of arguments that are checked."""
+    step = _gradients(training, batch)
+    _update(training, learning_rate)
+    return step
+
+
+def _gradients(training: _Training, batch: _Batch) -> Step:
+    """The first half of a step: the cost, and the clipped gradients in ``w.grad``; running averages are moved."""
     (model, objective, _, averages), parameters, update, with_norm = training
     _forget_gradients(update.optimizer)
     data_loss, penalty, values = _data_loss_and_penalty(training.cost, batch)
@@ -306,14 +379,29 @@ def _step(training: _Training, batch: _Batch, learning_rate: float | None) -> St
     norm = _norm([w.grad for w in parameters.values()]) if with_norm else None
     if update.clipping is not None:
         _clip(parameters, update.clipping)
+    return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
+
+
+def _update(training: _Training, learning_rate: float | None) -> None:
+    """The second half of a step: the optimizer's own, at this rate, and the constraint."""
+    update = training.update
     if learning_rate is None:
         update.optimizer.step()
     else:
         with _at_rate(update.optimizer, learning_rate):
             update.optimizer.step()
     if update.constraint is not None:
-        _constrain(parameters, update.constraint)
-    return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
+        _constrain(training.parameters, update.constraint)
+
+
+def _is_recordable(training: _Training) -> bool:
+    """Whether the gradients are of this package's own code: what others wrote may do something else at every step."""
+    (model, objective, _, _), _, update, _ = training
+    modules = [type(module) for module in model.modules()]
+    own = [*modules, *objective.penalties, *filter(None, (update.clipping, update.constraint))]
+    package = __name__.rpartition(".")[0]
+    parts = "torch.nn.modules.container", "torch.nn.modules.linear"  # of which the models of dense layers are made
+    return all(part.__module__ in parts or part.__module__.rpartition(".")[0] == package for part in own)
 
 
 def _forget_gradients(optimizer: optim.Optimizer) -> None:

@@ -21,6 +21,7 @@ NUMPY_TABLES = {"BACKWARD", "GRADIENTS"}
 # What goes on around training works on labels and numbers of any framework, so it is there once; and the reference says
 # in one place what the harness may have rounded otherwise.
 NUMPY_FILES = {"metrics", "diagnosis", "search", "gradient_checking", "vectorization", "arithmetic"}
+OWN_FILES = {"reference_numpy": NUMPY_FILES, "impl_tf": {"keras_optimizer"}, "impl_torch": {"graphs"}}
 
 
 def public_functions(module):
@@ -77,8 +78,8 @@ def test_the_packages_mirror_the_reference(package, file):
 
 @pytest.mark.parametrize("package", ["reference_numpy", *PACKAGES])
 def test_a_package_has_these_files_what_they_share_and_no_other(package):
-    around = {"reference_numpy": NUMPY_FILES, "impl_tf": {"keras_optimizer"}}.get(package, set())
-    assert {path.stem for path in (ROOT / package).glob("*.py")} == {"__init__", "_common", "_layer", *FILES, *around}
+    expected = {"__init__", "_common", "_layer", *FILES, *OWN_FILES.get(package, set())}
+    assert {path.stem for path in (ROOT / package).glob("*.py")} == expected
 
 
 @pytest.mark.parametrize("package", PACKAGES)
