@@ -25,7 +25,9 @@ WORKER_ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # two of JAX's workers share a GPU: neither takes all of its memory
+    # Two workers share a GPU: neither takes all of its memory, as JAX and TensorFlow by default do.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "PYTHONWARNINGS": "ignore",
 }
 
