@@ -23,7 +23,7 @@ from conformance.reports.page import number_of
 from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
-from conformance.runs.folders import point_latest_to
+from conformance.runs.folders import as_latest
 from conformance.runs.order import plan_of
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.pace import Forecast, forecast
@@ -64,9 +64,8 @@ def begin(asked: Asked, manner: Manner) -> Exit:
         say(_how_much(forecast(plan)), error=manner.as_json, fold=True)
 
     def work(progress: Progress, watch: Watch) -> None:
-        if asked.options["output"] is None:
-            point_latest_to(plan.folder)
-        run.carry_out(plan, progress, watch, scheduler=scheduler)
+        with as_latest(plan.folder) if asked.options["output"] is None else contextlib.nullcontext():
+            run.carry_out(plan, progress, watch, scheduler=scheduler)
 
     return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
 
