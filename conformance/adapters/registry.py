@@ -58,8 +58,15 @@ def resolve(name: str) -> str:
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())}, or A{JOINT}B of two of"
         f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH, or an ejected FILE.py"
-        f"{nearest(name, available())}"
+        f"{nearest(name, _named())}"
     )
+
+
+def _named() -> list[str]:
+    """All implementations that have a name, those of two and on replicas among them."""
+    known = list(available())
+    pairs = [f"{first}{JOINT}{second}" for first in known for second in known]
+    return [*known, *pairs, *(f"{name}{REPLICAS}" for name in OWN), *BUILTINS]
 
 
 def require_available(names: Iterable[str], manner: str, others: Iterable[str]) -> None:
