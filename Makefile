@@ -31,9 +31,10 @@ test: install
 sweep: install
 	$(BIN)/conformance run --suite full
 
-# The long tests, in two processes: the course's results on the course's own files, many random recipes, every mutant.
+# The long tests, in two processes, a file's together: the course's results on the course's own files, many random recipes, every
+# mutant.
 slow: install
-	$(TESTING) $(BIN)/python -m pytest -m slow -n 2
+	$(TESTING) $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 # The tester tested: every known fault is injected into every implementation, and must be caught.
 mutants: install

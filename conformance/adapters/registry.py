@@ -5,6 +5,7 @@ named on the command line as ``package.module:Class``.
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -57,8 +58,15 @@ def resolve(name: str) -> str:
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())}, or A{JOINT}B of two of"
         f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH, or an ejected FILE.py"
-        f"{nearest(name, available())}"
+        f"{nearest(name, _named())}"
     )
+
+
+def _named() -> list[str]:
+    """All implementations that have a name, those of two and on replicas among them."""
+    known = list(available())
+    pairs = [f"{first}{JOINT}{second}" for first in known for second in known]
+    return [*known, *pairs, *(f"{name}{REPLICAS}" for name in OWN), *BUILTINS]
 
 
 def require_available(names: Iterable[str], manner: str, others: Iterable[str]) -> None:
@@ -115,12 +123,21 @@ def load(target: str) -> Callable[[str], Adapter]:
     try:
         adapter = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        own = module.removeprefix("conformance.adapters.")
-        hint = f" ({install_command(own)})" if own in OWN else ""
-        raise ValueError(f"implementation {target!r} cannot be loaded: {error}{hint}") from error
+        raise ValueError(f"implementation {target!r} cannot be loaded: {error}{_remedy(module, error)}") from error
     require_adapter(adapter, target)
     found: Callable[[str], Adapter] = adapter
     return found
+
+
+def _remedy(module: str, error: Exception) -> str:
+    """What helps where one of the project's own cannot be imported: its framework is missing, or a file hides it."""
+    own = module.removeprefix("conformance.adapters.")
+    if own not in OWN or not isinstance(error, ImportError):
+        return ""
+    package = sys.modules.get(FRAMEWORKS[own])
+    if package is not None and not hasattr(package, "__path__"):
+        return f" ({package.__file__} hides it: must have another name)"
+    return f" ({install_command(own)})" if isinstance(error, ModuleNotFoundError) else ""
 
 
 def require_adapter(adapter: object, target: str) -> None:

@@ -169,12 +169,14 @@ def run(
     end.
     """
     from conformance.cli import running
+    from conformance.cli.naming import require_alone
     from conformance.cli.result import Manner
     from conformance.recipes.subjects import separated
 
     manner = Manner(require_all, quiet, as_json)
     if resume is not None:
-        running.require_alone("resume", context, beside=("require_all", "quiet", "as_json", "scheduler"))
+        beside = ("require_all", "quiet", "as_json", "scheduler")
+        require_alone("resume", context, beside, "a run goes on as it was begun")
         raise typer.Exit(running.go_on(resume, manner, scheduler))
     asked = running.Asked(
         recipes=recipe or [],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, say, stop
+from conformance.cli.naming import require_alone
 from conformance.cli.outputs import require_folder
 from conformance.data.wording import listed, nearest, shown
 
@@ -26,6 +27,7 @@ def told(line: str) -> None:
 
 @commands.command()
 def atlas(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="The folder for the page and the tables behind it.")] = Path("atlas"),
     framework: Annotated[
         str | None, typer.Option(help="torch, keras, jax or optax, separated by commas; by default all.")
@@ -59,6 +61,7 @@ def atlas(
 
     try:
         if compare is not None:
+            require_alone("compare", context, ("as_json",), "two atlases are compared as they are")
             _compare(*compare, as_json)
         frameworks = _chosen("framework", framework, FRAMEWORKS)
         kinds = _chosen("kind", kind, KINDS)
@@ -66,6 +69,8 @@ def atlas(
         if beside is not None and show is None:
             raise ValueError("beside is not allowed without show: name the other built-in with --show")
         if show is not None:
+            beside_show = ("beside", "python", "as_json")
+            require_alone("show", context, beside_show, "one built-in is measured, and nothing is written")
             _show(show, beside, asked, as_json)
         _make(output, frameworks, kinds, asked, as_json)
     except (ValueError, BadInput) as error:

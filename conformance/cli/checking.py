@@ -1,6 +1,7 @@
 """``conformance check``: one subject held against the oracle, told check by check, with the causes."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -72,7 +73,7 @@ def check(
     from conformance.cli import naming, running
     from conformance.recipes.files import RecipeError
     from conformance.results.run import Run
-    from conformance.runs.folders import point_latest_to
+    from conformance.runs.folders import as_latest
     from conformance.runs.outcome import BadInput
     from conformance.testing import checking
     from conformance.testing.checked import Checked
@@ -94,9 +95,8 @@ def check(
         stop(Exit.BAD_INPUT, naming.brief(error, target or ""))
 
     def work(progress: "Progress", watch: "Watch") -> None:
-        if output is None:
-            point_latest_to(asked.plan.folder)
-        asked.carry_out(progress, watch)
+        with as_latest(asked.plan.folder) if output is None else nullcontext():
+            asked.carry_out(progress, watch)
 
     def show(folder: Path) -> "Result":
         return show_checked(Checked(Run(folder), known), quiet=quiet, as_json=as_json)

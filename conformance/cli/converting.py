@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, say, show_table, stop
-from conformance.cli.outputs import require_file
+from conformance.cli.outputs import require_file, require_new
 
 if TYPE_CHECKING:
     from conformance.converting.convert import Converted
@@ -24,6 +24,7 @@ def convert(
     target: Annotated[str, typer.Option("--to", help="torch, keras, flax or catalogue.")],
     recipe: Annotated[str, typer.Option(help="Whose model it is: a recipe's name, or a file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors or .npz; of Keras also .weights.h5.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Write the weights of a catalogue's model as another framework keeps them.
@@ -38,6 +39,7 @@ def convert(
     from conformance.exchange.subjects import SubjectError
 
     require_file("--output", output)
+    require_new("--output", output, force=force)
     try:
         found = carry_out(checkpoint, source=source, target=target, recipe=recipe, output=output)
     except Refused as error:

@@ -48,12 +48,18 @@ def refuse_beside_runs(context: typer.Context, sides: Sequence[str]) -> None:
 
 
 def nearest_dialect(sides: Sequence[str]) -> str:
-    """What ends a refusal of what is no run: the dialect that the first of them is like, if there is one."""
+    """What ends a refusal of what is no run: the dialect that the first of them is like, if there is one.
+
+    Of an optimizer without a framework it is told what it must have.
+    """
     from conformance.data.wording import nearest
     from conformance.recipes.spelling import builtin_names
+    from reference_numpy.optimizers import OPTIMIZERS
 
-    missing = [side for side in sides if not Path(side).exists() and "." in side and "/" not in side]
-    return next(filter(None, (nearest(side, builtin_names()) for side in missing)), "")
+    missing = [side for side in sides if not Path(side).exists() and "/" not in side]
+    if any(side in OPTIMIZERS for side in missing):
+        return "; an optimizer without a framework is no dialect: must be a built-in, as keras.Adam"
+    return next(filter(None, (nearest(side, builtin_names()) for side in missing if "." in side)), "")
 
 
 def compare(sides: Sequence[str], settings: Sequence[str], asked: dict[str, Any], outputs: Outputs) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.outputs import require_file, require_folder, require_new, write_text
+from conformance.cli.outputs import require_file, require_folder, require_module, require_new, write_text
 from conformance.data.wording import shown
 
 commands = typer.Typer()
@@ -60,6 +60,8 @@ def eject(
         stop(Exit.BAD_INPUT, "--output is missing: must be a folder for several recipes")
     if output is not None:
         (require_folder if several else require_file)("--output", output)
+        if not several:
+            require_module("--output", output, (".py", ".ipynb"))
     names = [component] if component is not None else recipes
     files = _files(names, output, notebook)
     for file in files.values():
@@ -85,7 +87,13 @@ def _files(names: list[str], output: Path | None, notebook: bool) -> dict[str, P
     if len(names) == 1:
         return {names[0]: output}
     suffix = ".ipynb" if notebook else ".py"
-    return {name: output / f"{_module_name(name)}{suffix}" for name in names}
+    files: dict[str, Path] = {}
+    for name in dict.fromkeys(names):
+        file = output / f"{_module_name(name)}{suffix}"
+        if file in files.values():
+            stop(Exit.BAD_INPUT, f"recipe={shown(name)} is not allowed: another one is written as {file.name}, too")
+        files[name] = file
+    return files
 
 
 def _text(

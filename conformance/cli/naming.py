@@ -8,6 +8,7 @@ import typer
 
 from conformance.adapters.installation import FRAMEWORKS
 from conformance.adapters.registry import TRACE, available
+from conformance.cli.display import Exit, stop
 from conformance.data.wording import one_line, shown
 
 # Names by which somebody may call an implementation of this project.
@@ -75,3 +76,10 @@ def options_given(context: typer.Context, beside: Collection[str]) -> list[str]:
             no = context.params[str(parameter.name)] is False and parameter.secondary_opts
             given.append((no or parameter.opts)[0])
     return given
+
+
+def require_alone(option: str, context: typer.Context, beside: Collection[str], why: str) -> None:
+    """End the command if another option is given than ``option`` and those that may stand beside it."""
+    given = options_given(context, beside=(option, *beside))
+    if given:
+        stop(Exit.BAD_INPUT, f"--{option} and {', '.join(given)} exclude each other: {why}")

@@ -2,12 +2,17 @@
 
 import contextlib
 import os
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.adapters.installation import FRAMEWORKS
 from conformance.cli.display import Exit, stop
 from conformance.cli.streams import OF_THE_DISK
 from conformance.data.wording import cut, shown
+
+_BESIDE_FRAMEWORKS = ("keras", "optax", "flax")  # which their programs import too
 
 
 def require_file(option: str, path: Path) -> None:
@@ -24,6 +29,15 @@ def require_new(option: str, file: Path, *, force: bool) -> None:
     """End the command if there is something at a path that is not to be overwritten."""
     if os.path.lexists(file) and not force:
         stop(Exit.BAD_INPUT, f"{option}={shown(str(file))} is there already: must be another, or --force given")
+
+
+def require_module(option: str, file: Path, endings: Sequence[str]) -> None:
+    """End the command unless a file ends as a program does, and hides no module that a program beside it imports."""
+    if file.suffix not in endings:
+        stop(Exit.BAD_INPUT, f"{option}={shown(str(file))} is not allowed: must end in {' or '.join(endings)}")
+    if file.stem in {*sys.stdlib_module_names, *FRAMEWORKS.values(), *_BESIDE_FRAMEWORKS}:
+        given = f"{option}={shown(str(file))}"
+        stop(Exit.BAD_INPUT, f"{given} is not allowed: would hide the module {file.stem}: must have another name")
 
 
 def write_text(file: Path, text: str) -> None:

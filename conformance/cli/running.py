@@ -3,17 +3,15 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from conformance.adapters.installation import FRAMEWORKS, install_command, installed
 from conformance.cli.board import Board
 from conformance.cli.display import Exit, plain_progress, say, span, stop, terminal, untold
-from conformance.cli.naming import implementations, options_given
+from conformance.cli.naming import implementations
 from conformance.cli.outputs import require_folder
 from conformance.cli.result import Manner, Result, show_result
 from conformance.data.wording import shown
@@ -23,7 +21,7 @@ from conformance.reports.page import number_of
 from conformance.results.paths import short
 from conformance.results.store import StoreError
 from conformance.runs import run
-from conformance.runs.folders import point_latest_to
+from conformance.runs.folders import as_latest
 from conformance.runs.order import plan_of
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.runs.pace import Forecast, forecast
@@ -64,9 +62,8 @@ def begin(asked: Asked, manner: Manner) -> Exit:
         say(_how_much(forecast(plan)), error=manner.as_json, fold=True)
 
     def work(progress: Progress, watch: Watch) -> None:
-        if asked.options["output"] is None:
-            point_latest_to(plan.folder)
-        run.carry_out(plan, progress, watch, scheduler=scheduler)
+        with as_latest(plan.folder) if asked.options["output"] is None else contextlib.nullcontext():
+            run.carry_out(plan, progress, watch, scheduler=scheduler)
 
     return carry_out(work, plan, lambda folder: show_result(folder, manner), quiet=manner.quiet)
 
@@ -82,13 +79,6 @@ def _pythons(texts: list[str]) -> dict[str, str]:
             raise ValueError(f"python={shown(text)} is not allowed: {name} has one already, {found[name]}")
         found[name] = path
     return found
-
-
-def require_alone(option: str, context: typer.Context, beside: Collection[str]) -> None:
-    """End the command if another option is given than ``option`` and those that may stand beside it."""
-    given = options_given(context, beside=(option, *beside))
-    if given:
-        stop(Exit.BAD_INPUT, f"--{option} and {', '.join(given)} exclude each other: a run goes on as it was begun")
 
 
 def _scheduler(text: str | None) -> Scheduler | None:

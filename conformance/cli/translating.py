@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.outputs import require_file, require_new, write_text
+from conformance.cli.outputs import require_file, require_module, require_new, write_text
 
 if TYPE_CHECKING:
     from conformance.recipes.recipe import Recipe
@@ -51,6 +51,7 @@ def translate(
 
     if eject is not None:
         require_file("--eject", eject)
+        require_module("--eject", eject, (".py",))
         require_new("--eject", eject, force=force)
     try:
         given = dict(map(setting, settings or []))

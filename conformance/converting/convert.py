@@ -115,6 +115,9 @@ def _require_kind(output: Path, target: str) -> None:
 def _read(file: Path, source: str, layers: list[ModelLayer]) -> tuple[Side, list[str]]:
     """A file's tensors as a side, and the names of those that are no part of a model's weights."""
     tensors = {name: value for name, value in read_tensors(file).items() if value.dtype.kind == "f"}
+    wild = next((name for name, value in tensors.items() if not np.isfinite(value).all()), None)
+    if wild is not None:
+        raise DataError(f"{file}: {cut(wild)} holds NaN or an infinity; allowed: finite numbers, by which it is tried")
     if source != CATALOGUE:
         form = FORMATS[source]
         over = [name for name in tensors if not form.normal(name)]

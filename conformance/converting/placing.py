@@ -223,6 +223,7 @@ def _untold(form: Format, file: str, alike: list[ModelLayer], fitting: list[str]
         if layout.layer == layer.name and (reason := _refusal(form, kind, layout, layer))
     ]  # fmt: skip
     there = listed([f"{cut(name)} {value.shape}" for name, value in tensors.items()][:MOST_SHOWN])
+    there = there or "no tensor of floating-point numbers with such a name"
     why = f" ({'; '.join(reasons)})" if reasons and not fitting else ""
     return (
         f"{file}: has {len(fitting)} layers like {layer.name} {dict(layer.parameters)}; allowed: {len(alike)}, as the"

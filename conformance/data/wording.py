@@ -7,7 +7,9 @@ from typing import Any
 LONGEST_VALUE = 80  # characters of a value in a message
 LONGEST_LINE = 1000  # of what somebody's code says
 LONGEST_COMPARED = 100  # difflib's time grows with the square of a name's length
-LEAST_LIKENESS = 0.5  # "l3" is as like "l2"
+LEAST_LIKENESS = 0.6  # "torch" is 0.55 like "nosuch"
+SHORT, LEAST_OF_SHORT = 3, 0.5  # characters of a short name; "l3" is 0.5 like "l2"
+LEAST_CONTAINED = 3  # characters of a name that is a part of others
 ABOUT_AS_LIKE = 0.1  # as the nearest, and named beside it
 NAMES_SHOWN = 40  # of a long list of what is allowed
 
@@ -66,14 +68,26 @@ def nearest(name: str, known: Collection[str]) -> str:
     "; did you mean 'adam'?"
     >>> nearest("sgd", ["adam"]), nearest("gru", ["RNN", "GRU"])
     ('', "; did you mean 'GRU'?")
+    >>> nearest("nosuch", ["torch"]), nearest("xor", ["moons-twice", "xor-mse-half"])
+    ('', "; did you mean 'xor-mse-half'?")
     """
     if len(name) > LONGEST_COMPARED:
         return ""
+    least = LEAST_OF_SHORT if len(name) <= SHORT else LEAST_LIKENESS
     found = [other for other in known if other.casefold() == name.casefold()]
-    found = found or difflib.get_close_matches(name, known, n=3, cutoff=LEAST_LIKENESS)
+    found = found or difflib.get_close_matches(name, known, n=3, cutoff=least)
+    found = found or _containing(name, known)
     likeness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
     near = [other for other, ratio in zip(found, likeness, strict=True) if ratio > likeness[0] - ABOUT_AS_LIKE]
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _containing(name: str, known: Collection[str]) -> list[str]:
+    """Of the known names that have ``name`` as a part the three most like it; none if that is short."""
+    if len(name) < LEAST_CONTAINED:
+        return []
+    found = [other for other in known if name.casefold() in other.casefold()]
+    return sorted(found, key=len)[:3]
 
 
 def listed(names: Collection[Any]) -> str:

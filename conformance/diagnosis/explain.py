@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.checks.observation import Seen
+from conformance.data.wording import listed, nearest, shown
 from conformance.diagnosis.evidence import Evidence, First
 from conformance.diagnosis.explanation import Explanation, as_row
 from conformance.diagnosis.inquiry import Inquiry
@@ -49,7 +50,9 @@ def explain(folder: Path, recipe: str | None = None, implementation: str | None 
     for column, wanted in (("recipe", recipe), ("implementation", implementation)):
         known = [name for (name,) in store.select(f"SELECT DISTINCT {column} FROM records")]
         if wanted is not None and wanted not in known:
-            raise StoreError(f"{column}={wanted!r} is not in this run: must be one of {', '.join(map(repr, known))}")
+            raise StoreError(
+                f"{column}={shown(wanted)} is not in this run: must be one of {listed(known)}{nearest(wanted, known)}"
+            )
     recipes = recipes_of(store)
     return [
         explain_one(store, recipes, each)

@@ -40,6 +40,12 @@ TRAINING: dict[str, Any] = {
 }
 
 
+def is_default(recipe: Recipe) -> bool:
+    """Whether a recipe is what is trained where none is named, by whichever optimizer."""
+    default = Recipe.model_validate(TRAINING)
+    return all(getattr(recipe, field) == getattr(default, field) for field in TRAINING if field != "optimizer")
+
+
 class Situation(NamedTuple):
     """One way to compare: a title, and the training with each of the two dialects."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conformance.equivalence.asking import MARGIN, SEEDS, Asked, ask
+from conformance.equivalence.asking import MARGIN, SEEDS, Asked, ask, is_default
 from conformance.equivalence.compared import DialectsComparison, outcome_of
 from conformance.equivalence.process import SECONDS, train_all
 from conformance.recipes.recipe import Recipe
@@ -63,7 +63,8 @@ def described(asked: Asked) -> str:
     recipe, seeds = asked.recipe, asked.seeds
     batches = "" if recipe.batch_size is None else f" in batches of {recipe.batch_size}"
     many = f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
+    named = "by default" if is_default(recipe) else f"recipe {recipe.name}"
     return (
-        f"recipe {recipe.name}: {recipe.model.name} on {recipe.dataset.name}{batches}, {recipe.epochs} epochs, by"
+        f"{named}: {recipe.model.name} on {recipe.dataset.name}{batches}, {recipe.epochs} epochs, by"
         f" {asked.implementation} in {asked.dtype}, {many}"
     )

@@ -13,21 +13,19 @@ of it before anything goes on: a missing, further or misshapen array is a DataEr
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from conformance.adapters.installation import project_version
 from conformance.adapters.session import State, TrainingState
-from conformance.adapters.whole_files import part_of
 from conformance.checks.case import initial_state
 from conformance.data.files import DataError, reading
 from conformance.data.wording import cut, listed, nearest, shown
-from conformance.exchange.files import KINDS, read_tensors
+from conformance.exchange.files import KINDS, read_tensors, write_tensors
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Array, Tensors
 from conformance.recipes.recipe import Recipe
@@ -40,6 +38,7 @@ NAMES = (
 RECIPE, HASH, DTYPE, VERSION, WRITER = "recipe", "recipe hash", "dtype", "project version", "written by"
 PRECISIONS = ("float32", "float64")
 MOST_STEPS = 2**53
+FIELDS = ("parameters", "optimizer_state", "statistics")  # of a training that is written
 
 _PART = r"[^/]+"
 _NAME = re.compile(
@@ -85,6 +84,12 @@ def save_checkpoint(path: str | Path, training: Any, *, recipe: Recipe | None = 
     """
     path = Path(path)
     _require_suffix(path)
+    lacking = [field for field in FIELDS if not hasattr(training, field)]
+    if lacking:
+        raise DataError(
+            f"{path}: training={shown(training)} has no {', '.join(lacking)}; allowed: a history of a fit, or a"
+            " Checkpoint"
+        )
     step, slots = training.optimizer_state
     counted = np.asarray(_array(step), np.int64)
     arrays = {
@@ -97,12 +102,7 @@ def save_checkpoint(path: str | Path, training: Any, *, recipe: Recipe | None = 
     facts = {} if recipe is None else {RECIPE: recipe.name, HASH: recipe.hash}
     dtype = _checked(str(path), arrays, {}).dtype
     facts |= {DTYPE: dtype, VERSION: project_version(), **({WRITER: writer} if writer else {})}
-    part = part_of(path)
-    try:
-        save_file(arrays, part, facts)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(path, arrays, facts)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -177,8 +177,9 @@ def _checked(source: str, arrays: Mapping[str, Array], facts: Mapping[str, str])
     if not parameters:
         raise DataError(f"{source}: holds no {PARAMETERS}/NAME; allowed: a checkpoint, with a model's parameters")
     _require_one_precision(source, arrays, facts)
+    trained = {name for own in slots.values() for name in own}
     for slot, found_slot in slots.items():
-        _require_slot(source, f"{OPTIMIZER}/{slot}", found_slot, parameters, next(iter(slots.values())))
+        _require_slot(source, f"{OPTIMIZER}/{slot}", found_slot, parameters, trained)
     return Checkpoint(parameters, State(step, slots), statistics, facts)
 
 
@@ -213,9 +214,9 @@ def _require_one_precision(source: str, arrays: Mapping[str, Array], facts: Mapp
             raise DataError(f"{source}: {cut(name)} has type {dtype}; allowed: {cut(allowed)}, one for all of it")
 
 
-def _require_slot(source: str, group: str, slot: Tensors, parameters: Tensors, first: Tensors) -> None:
-    """Raise DataError unless a slot has an array like each of the parameters that the first slot has one of."""
-    _require_names(source, group, slot, {name: w for name, w in parameters.items() if name in first})
+def _require_slot(source: str, group: str, slot: Tensors, parameters: Tensors, trained: Collection[str]) -> None:
+    """Raise DataError unless a slot has an array like each of the parameters that some slot has one of."""
+    _require_names(source, group, slot, [name for name in parameters if name in trained])
     for name, value in slot.items():
         if value.shape != parameters[name].shape:
             raise DataError(
@@ -233,4 +234,4 @@ def _require_names(source: str, group: str, found: Iterable[str], expected: Iter
             )
     for name in wanted:
         if name not in there:
-            raise DataError(f"{source}: {group} has no {shown(name)}{nearest(name, there)}; allowed: {listed(wanted)}")
+            raise DataError(f"{source}: {group} has no {shown(name)}; allowed: {listed(wanted)}")

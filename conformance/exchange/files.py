@@ -6,13 +6,14 @@ What a header declares is looked at before anything is read. Whatever is wrong w
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from conformance.adapters.whole_files import part_of
@@ -33,6 +34,7 @@ KINDS = {
     ".hdf5": "an HDF5 file of arrays",
 }
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib")
+_OF_THE_SYSTEM = re.compile(r"\(os error (\d+)\)")
 _DTYPES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4,
            "U64": 8, "BOOL": 1}  # fmt: skip
 
@@ -65,12 +67,17 @@ def read_tensors(path: Path) -> Tensors:
         return dict(readers[suffix](path) if suffix in readers else read_all(path).items())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write named arrays as safetensors; the file appears whole or not at all. Raises OSError."""
     part = part_of(path)
+    arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
     try:
-        save_file({name: np.array(value, order="C") for name, value in tensors.items()}, part)
+        save_file(arrays, part, None if metadata is None else dict(metadata))
         part.replace(path)
+    except SafetensorError as error:  # which says of the system's errors no more than their number
+        found = _OF_THE_SYSTEM.search(str(error))
+        reason = os.strerror(int(found[1])) if found else str(error)
+        raise OSError(f"{path}: cannot be written: {reason}") from error
     finally:
         part.unlink(missing_ok=True)
 

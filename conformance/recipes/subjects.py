@@ -150,8 +150,8 @@ def choose(patterns: Iterable[str]) -> list[Subject]:
         found = [pattern] if pattern in subjects() else [name for name in subjects() if fnmatchcase(name, pattern)]
         if not found:
             raise ValueError(
-                f"subject={shown(pattern)} matches none of {len(subjects())} built-ins that `conformance list subjects`"
-                f" shows{nearest(pattern, subjects())}"
+                f"subject={shown(pattern)} matches none of {len(subjects())} built-ins that have a recipe in"
+                f" `conformance list subjects`{nearest(pattern, subjects())}"
             )
         chosen.update(found)
     return [found for name, found in subjects().items() if name in chosen]

@@ -153,7 +153,9 @@ def over_seeds(table: pd.DataFrame, names: Sequence[str], margin: float, unit: s
             _draw_band(above, values, names[place], look, place)
         above.set(title=_wrapped(title), ylabel="cost")
         below.axhspan(-margin, margin, color=ALLOWANCE, linewidth=0, label="margin")
-        _draw_band(below, second - first, f"{names[1]} - {names[0]}", {"color": "black"})
+        difference = f"{names[1]} - {names[0]}"
+        is_short = len(difference) + len("margin") + 2 * HANDLE <= LINE
+        _draw_band(below, second - first, difference if is_short else "the second - the first", {"color": "black"})
         below.set(ylabel="difference")
         below.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderpad=0)
         _count_along(below, unit)

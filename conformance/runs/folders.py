@@ -3,8 +3,8 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,23 +25,52 @@ def new_folder(root: Path) -> Path:
     raise Incomplete(f"{root}: holds a hundred runs of this second")
 
 
-def latest(root: Path) -> Path:
-    """The folder that the link below ``root`` points to; the link itself where there is none."""
-    return (root / LATEST).resolve()
+def missing_above(folder: Path) -> list[Path]:
+    """The folders above one that are not there, the nearest first."""
+    return [each for each in folder.parents if not each.exists()]
 
 
-def point_latest_to(folder: Path) -> None:
-    """Let ``latest`` beside the folder point to it. Raises Incomplete."""
-    link, fresh = folder.parent / LATEST, folder.parent / f".latest-{os.getpid()}"
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of some folders that are there and hold nothing."""
+    for each in folders:
+        with suppress(OSError):
+            each.rmdir()
+
+
+@contextmanager
+def as_latest(folder: Path) -> Iterator[None]:
+    """``latest`` beside the folder points to it; where then there is no run, to what it pointed to before.
+
+    Raises Incomplete.
+    """
+    link = folder.parent / LATEST
     if link.exists() and not link.is_symlink():
         raise Incomplete(f"{link}: is in the way: must be a symbolic link, or nothing")
+    above, before = missing_above(folder), link.readlink() if link.is_symlink() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(folder.name)
-        fresh.replace(link)
+        _point(link, Path(folder.name))
     except OSError as error:
         raise Incomplete(f"{link}: cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        remove_empty([folder])
+        if not folder.exists():
+            with suppress(OSError):
+                _point(link, before)
+            remove_empty(above)
+
+
+def _point(link: Path, to: Path | None) -> None:
+    """Let a link point to a path at once, or be no more. Raises OSError."""
+    if to is None:
+        link.unlink()
+        return
+    fresh = link.parent / f".latest-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(to)
+    fresh.replace(link)
 
 
 @contextmanager

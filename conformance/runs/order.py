@@ -80,7 +80,7 @@ def plan_of(
     by_default = _of_subjects(named) if named or suite in (SUITE, SUITE_OF_LAYERS) else installed()
     asked_for = _resolved(manner.targets(by_default if implementations is None else implementations))
     if asked_for:  # there are none where an object of this process is looked at
-        found = [(name, recipe) for name, recipe in found if any(does(own, recipe.name) for own in asked_for)]
+        found = _done(found, asked_for)
     _require_work(asked_for, [recipe for _, recipe in found])
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
@@ -116,6 +116,23 @@ def _of_subjects(named: Sequence[Subject]) -> list[str]:
         commands = ", ".join(install_command(FRAMEWORK_OF[name]) for name in sorted(of))
         raise ValueError(f"subject={shown(named[0].name)} cannot be run: its framework is not installed ({commands})")
     return there
+
+
+def _done(found: Iterable[tuple[str, Recipe]], implementations: Iterable[str]) -> list[tuple[str, Recipe]]:
+    """The recipes that some implementation does; those of built-ins that nobody asked for are left out.
+
+    Raises ValueError for another one that none does.
+    """
+    names, done = list(implementations), []
+    for origin, recipe in found:
+        if any(does(own, recipe.name) for own in names):
+            done.append((origin, recipe))
+        elif origin not in (SUITE, SUITE_OF_LAYERS):
+            raise ValueError(
+                f"recipe={shown(recipe.name)} is not allowed with {', '.join(names)} alone, which does the recipes of"
+                " its built-ins: name with --implementation who else is to do it, or run it without --subject"
+            )
+    return done
 
 
 def _require_work(implementations: Iterable[str], recipes: Sequence[Recipe]) -> None:

@@ -15,7 +15,7 @@ from conformance.runs import pace
 from conformance.runs.cluster import opened
 from conformance.runs.environment import environment, state
 from conformance.runs.explaining import explain_failures
-from conformance.runs.folders import claimed, latest
+from conformance.runs.folders import claimed, missing_above, remove_empty
 from conformance.runs.inside import NOBODY, MakeAdapter
 from conformance.runs.launching import Launcher, LocalLauncher
 from conformance.runs.outcome import BadInput, Incomplete
@@ -39,7 +39,7 @@ def carry_out(
 ) -> None:
     """Carry out a plan in its new folder. Raises BadInput or Incomplete; whatever was finished by then is kept.
 
-    Of a run that is refused before anything was done no folder is left, unless it is the latest of those beside it.
+    Of a run that is refused before anything was done no folder is left.
 
     ``inside``: of the plan's implementations those that are objects of this process, by name. ``scheduler``: whose
     workers do the tasks; without one they are processes that this one starts.
@@ -47,6 +47,7 @@ def carry_out(
     if not plan.tasks:
         raise BadInput(f"dtype={','.join(plan.dtypes)}: no recipe of this run allows it")
     _require_reachable(plan, scheduler)
+    above = missing_above(plan.folder)
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         plan.write()
@@ -54,7 +55,11 @@ def carry_out(
         raise BadInput(f"{plan.folder}: another run was begun in it: must be a new or an empty folder") from None
     except OSError as error:
         raise Incomplete(f"{plan.folder}: cannot be written: {error}") from error
-    _work(plan, progress, watch, inside, scheduler, new=True)
+    try:
+        _work(plan, progress, watch, inside, scheduler, new=True)
+    finally:
+        if not plan.folder.exists():
+            remove_empty(above)
 
 
 def resume(folder: Path, progress: Progress, watch: Watch = unwatched, scheduler: Scheduler | None = None) -> Plan:
@@ -149,9 +154,8 @@ def _launcher(
 
 
 def _discard(plan: Plan, store: Store) -> None:
-    """Let a folder in which nothing was done not be in the way of what is asked for next, but for the latest's."""
-    seen = [name for _, _, name, _ in store.done() if name != ORACLE]
-    if not seen and plan.folder.resolve() != latest(plan.folder.parent):
+    """Let a folder in which nothing was done not be in the way of what is asked for next."""
+    if all(name == ORACLE for _, _, name, _ in store.done()):
         shutil.rmtree(plan.folder, ignore_errors=True)
 
 

@@ -1,6 +1,7 @@
 """This project's implementation of a formulation as a file that needs the framework alone, and code that uses it."""
 
 from dataclasses import replace
+from keyword import iskeyword
 
 from conformance.data.wording import shown
 from conformance.ejecting.components import COMPONENTS
@@ -18,7 +19,7 @@ def ejected(found: Translation, module: str) -> tuple[str, Translation]:
     Raises ValueError for what is no module's name or cannot be ejected alone, NoFormatter (of
     ``conformance.ejecting.writing``) where ruff is not installed.
     """
-    if not module.isidentifier():
+    if not module.isidentifier() or iskeyword(module):
         raise ValueError(f"file={shown(module)} is not allowed: its name must be one that can be imported, as mine.py")
     if found.component not in COMPONENTS or found.kind in LAYERS:
         raise ValueError(f"{found.component} cannot be ejected alone: take the import, or eject a recipe that has it")

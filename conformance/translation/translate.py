@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.data.wording import nearest, shown
+from conformance.data.wording import listed, shown
 from conformance.faults.injection import PACKAGES
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults, not_allowed
 from conformance.recipes.dialects import Dialect
@@ -58,9 +58,11 @@ def framework_of(to: str) -> str:
     """
     found = ALIASES.get(to, to)
     if found not in FRAMEWORKS:
-        near = f"; did you mean {_CALLED[to.lower()]!r}?" if to.lower() in _CALLED else ""
+        allowed = (*FRAMEWORKS, *ALIASES)
+        if to.lower() not in _CALLED:
+            raise ValueError(not_allowed("to", to, allowed))
         raise ValueError(
-            not_allowed("to", to, (*FRAMEWORKS, *ALIASES)) if not near else f"to={shown(to)} is not allowed{near}"
+            f"to={shown(to)} is not allowed: must be one of {listed(allowed)}; did you mean {_CALLED[to.lower()]!r}?"
         )
     return found
 
@@ -81,7 +83,7 @@ def _translated(name: str, to: str, settings: Mapping[str, Any], trial: Trial) -
     try:
         call = parse(name)
     except ValueError as error:
-        raise ValueError(f"{error}{_nearest_formulation(name)}") from error
+        raise ValueError(unknown.told(name) or str(error)) from error
     given = Call(call.framework, call.builtin, call.arguments | placed(settings))
     return optimizers.of_a_call(str(given) if settings else name, given, to, trial)
 
@@ -97,11 +99,6 @@ def _is_an_optimizer(name: str) -> bool:
         return True
     of_optimizers = found.function.startswith(("torch.optim.", "keras.optimizers."))
     return of_optimizers and ".lr_scheduler." not in found.function and ".schedules." not in found.function
-
-
-def _nearest_formulation(name: str) -> str:
-    """What a refusal of a name without a framework ends with: the formulation of this project that is like it."""
-    return "" if "." in name else nearest(name, OPTIMIZERS)
 
 
 def _of_this_project(name: str) -> tuple[str, str] | None:

@@ -1,13 +1,15 @@
-"""Optimizers of the frameworks that are no formulation of this project: refused, with what comes nearest."""
+"""What is no formulation of this project, and what nobody knows: refused, with what comes nearest."""
 
 import contextlib
 
+from conformance.data.wording import nearest, shown
 from conformance.identification.answer import Answer
 from conformance.identification.identify import identify
 from conformance.identification.page import MODULES, OTHERS
 from conformance.identification.process import Declined
 from conformance.recipes.dialects import Dialect
-from conformance.recipes.spelling import forms, read, without_module
+from conformance.recipes.spelling import builtin_names, forms, read, without_module
+from conformance.recipes.subjects import subjects
 from conformance.runs.outcome import BadInput, Incomplete
 from conformance.translation.agreement import distance
 from conformance.translation.code import of_a_builtin, of_this_project
@@ -15,6 +17,8 @@ from conformance.translation.optimizers import KIND, apart
 from conformance.translation.translated import REFUSED, Translation
 from conformance.translation.trial import Trial
 from reference_numpy.optimizers import OPTIMIZERS
+
+MOST_NAMED = 3  # built-ins of one name
 
 
 def framework_of(name: str) -> str | None:
@@ -27,6 +31,37 @@ def framework_of(name: str) -> str | None:
     if framework is None or any(form.call.builtin == text.partition("(")[0] for form in forms(framework)):
         return None
     return framework if text.partition("(")[0] in OTHERS[framework] else None
+
+
+def told(name: str) -> str:
+    """The refusal of a name that no built-in has, with those that are like it; nothing where one has it.
+
+    >>> told("torch.GELU").rpartition("; ")[2]
+    "did you mean 'torch.nn.functional.gelu' or 'torch.nn.GELU'?"
+    >>> told("keras.Adam(beta=")
+    ''
+    """
+    function = name.partition("(")[0].strip()
+    framework, text = without_module(function)
+    if framework is not None and text in {form.call.builtin for form in forms(framework)}:
+        return ""
+    return (
+        f"name={shown(name)} is not allowed: must be a built-in with its framework, as keras.Adam or torch.nn.GELU, one"
+        f" that `conformance list optimizers` shows, or a recipe{_like(function)}"
+    )
+
+
+def _like(function: str) -> str:
+    """What a refusal ends with: the built-ins of the framework, or the formulations, that are called alike."""
+    root, _, own = function.rpartition(".")
+    if not root and (near := nearest(own, OPTIMIZERS)):
+        return near
+    known = dict.fromkeys([*builtin_names(), *(name.partition("(")[0] for name in subjects())])
+    pool = [name for name in known if name.partition(".")[0] == function.partition(".")[0]] or list(known)
+    same = [name for name in pool if name.rpartition(".")[2].casefold() == own.casefold()]
+    if same:
+        return f"; did you mean {' or '.join(map(repr, same[:MOST_NAMED]))}?"
+    return nearest(function, pool) if nearest(own, [name.rpartition(".")[2] for name in pool]) else ""
 
 
 def refused(name: str, framework: str, to: str, trial: Trial) -> Translation:

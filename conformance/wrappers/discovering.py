@@ -75,6 +75,8 @@ def _kind(name: str, thing: Any, kinds: Mapping[str, Mapping[str, Any]]) -> str 
 
 
 def _fits(name: str, thing: Any, rule: Mapping[str, Any]) -> bool:
+    if name.endswith("_") and not rule.get("in_place", True):
+        return False
     if "classes" in rule:
         base = _resolved(rule["classes"])
         alike = inspect.isclass(thing) and issubclass(thing, base) and thing is not base

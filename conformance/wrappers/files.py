@@ -85,7 +85,7 @@ def recipe_of(path: Path) -> Recipe | str | None:
 def framework_of(path: Path) -> str:
     """The framework that a file imports. Raises ValueError for what is no Python or was not ejected."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8"), path.name)
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"{path.name} cannot be read as Python: {error}") from error
     defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from conformance.atlas import making
+from conformance.atlas import making, showing
 from conformance.atlas.comparison import compare, text
 from conformance.atlas.evidence import Atlas
 from conformance.atlas.making import write
@@ -17,6 +17,7 @@ from conformance.atlas.page import html, markdown
 from conformance.atlas.tables import DIGITS, formulation_of, tables
 from conformance.cli import app
 from conformance.cli.charting import told
+from conformance.runs.interpreter import Interpreter
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -129,6 +130,9 @@ def test_an_atlas_is_the_same_as_itself(tmp_path):
         (["--beside", "optax.adam"], "beside is not allowed without show"),
         (["--show", "no-such-thing"], "show='no-such-thing' is not allowed"),
         (["--compare", ".", "."], "compare='.' is not allowed: must be a folder"),
+        (["--compare", ".", ".", "--show", "optax.adam"], "--compare and --show exclude each other"),
+        (["--show", "optax.adam", "--output", "x", "--kind", "loss"], "--show and --output, --kind exclude each other"),
+        (["--show", "optax.adam", "--beside", "no-such"], "beside='no-such' is not allowed: must be a call that the"),
         (["--output", __file__], "--output"),
     ],
 )
@@ -137,6 +141,37 @@ def test_bad_usage_is_said(arguments, said, tmp_path, monkeypatch):
     result = command(*arguments)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_a_call_is_found_however_it_is_spaced_and_quoted(monkeypatch):
+    asked = []
+
+    def found(framework, kinds, interpreter, progress, only):
+        asked.append(only)
+        return {"torch": "2"}, []
+
+    monkeypatch.setattr(showing, "of_framework", found)
+    for call in (
+        "torch.optim.SGD(momentum=0.9,nesterov=True)",
+        'torch.nn.functional.gelu(approximate="tanh")',
+        "torch.x(",
+    ):
+        with pytest.raises(ValueError, match="no built-in of torch is called so"):
+            showing.of_name(call, Interpreter(), print)
+    assert asked == [
+        "torch.optim.SGD(momentum=0.9, nesterov=True)", "torch.nn.functional.gelu(approximate='tanh')", "torch.x(",
+    ]  # fmt: skip
+
+
+def test_of_a_pair_it_is_told_what_the_change_is_a_share_of(monkeypatch):
+    def found(framework, kinds, interpreter, progress, only):
+        keywords = {"learning_rate": 0.1, "epsilon": 1e-8 if framework == "torch" else 1e-3}
+        return {framework: "2"}, [of(only, "adam()", keywords=keywords)]
+
+    monkeypatch.setattr(showing, "of_framework", found)
+    told = showing.of_pair("torch.optim.Adam", "keras.optimizers.Adam", Interpreter(), print)
+    assert re.search(r"adam: change \S+ \(of how far the parameters moved\), last costs", told.text)
+    assert told.as_dict["pairs"][0]["change"] > 0
 
 
 def test_a_damaged_table_is_said(tmp_path):

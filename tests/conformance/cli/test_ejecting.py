@@ -55,11 +55,21 @@ def test_several_recipes_are_a_folder(tmp_path):
         (("numpy", "--recipe", "moons-twice", "--beta", "0.9"), "'--beta' is not allowed"),
         (("numpy", "--recipe", "moons-twice", "--recipe", "xor-mse-half"), "--output is missing"),
         (("numpy", "adam", "-o", "/none/mine.py"), "must be a file that can be written"),
+        (("numpy", "adam", "-o", "mine.txt"), "must end in .py or .ipynb"),
+        (("torch", "adam", "-o", "torch.py"), "would hide the module torch: must have another name"),
+        (("numpy", "adam", "-o", "random.py"), "would hide the module random"),
     ],
 )
 def test_what_cannot_be_ejected_ends_with_status_2(arguments, said):
     ended = invoke(*arguments)
     assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+
+
+def test_two_recipes_that_would_be_one_file_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("conformance.cli.ejecting._text", lambda *given: "pass\n")
+    ended = invoke("numpy", "--recipe", "a/my-own.toml", "--recipe", "b/my_own.toml", "-o", tmp_path / "mine")
+    assert (ended.exit_code, "another one is written as my_own.py, too" in ended.output) == (2, True), ended.output
+    assert not (tmp_path / "mine").exists()
 
 
 def test_without_ruff_it_says_what_to_install(monkeypatch):

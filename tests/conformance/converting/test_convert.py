@@ -1,6 +1,7 @@
 """Files of weights from one framework to another: each layer computes the same, or it is said why it cannot."""
 
 import json
+import re
 from itertools import pairwise
 
 import h5py
@@ -204,6 +205,35 @@ def test_the_command_tells_what_is_wrong_with_what_it_is_given(tmp_path, catalog
     ):  # fmt: skip
         ended = run(*arguments)
         assert (ended.exit_code, told in " ".join(ended.output.split())) == (2, True), ended.output
+
+
+def test_a_file_that_is_there_is_overwritten_only_by_force(tmp_path, catalogue, at_once, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_file(weights_of(find("moons-deep-relu-momentum")), "c.safetensors")
+    before = (tmp_path / "c.safetensors").read_bytes()
+    asked = ("c.safetensors", "--from", "catalogue", "--to", "torch", "--recipe", "moons-deep-relu-momentum")
+    ended = run(*asked, "-o", "c.safetensors")
+    assert (ended.exit_code, "is there already: must be another, or --force given" in ended.output) == (2, True)
+    assert (tmp_path / "c.safetensors").read_bytes() == before
+    assert run(*asked, "-o", "c.safetensors", "--force").exit_code == 0
+    assert "0.weight" in load_file("c.safetensors")
+
+
+def test_numbers_that_are_none_are_told_with_their_tensor(tmp_path, catalogue):
+    weights = weights_of(RECIPES["images"])
+    name = next(iter(weights))
+    weights[name].flat[0] = np.nan
+    save_file(weights, tmp_path / "c.safetensors")
+    with pytest.raises(DataError, match=rf"{re.escape(name)} holds NaN or an infinity; allowed: finite numbers"):
+        convert(tmp_path / "c.safetensors", source="catalogue", target="torch", recipe=RECIPES["images"],
+                output=tmp_path / "o.npz")  # fmt: skip
+
+
+def test_a_file_without_numbers_of_a_model_is_told(tmp_path):
+    save_file({"0.weight": np.zeros((10, 4), np.int64)}, tmp_path / "t.safetensors")
+    with pytest.raises(DataError, match="The file has no tensor of floating-point numbers"):
+        convert(tmp_path / "t.safetensors", source="torch", target="keras", recipe=RECIPES["images"],
+                output=tmp_path / "o.npz")  # fmt: skip
 
 
 def test_the_command_says_what_went_where(tmp_path, catalogue, at_once, monkeypatch):

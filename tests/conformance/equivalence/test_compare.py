@@ -128,6 +128,7 @@ def test_equivalent_has_status_0_and_the_json_has_every_number(small):
         (["keras.Adam", "nowhere"], "dialect='nowhere' is not allowed: must be an optimizer of torch, keras or optax"),
         (["kears.Adam", "trch.Adam"], "kears.Adam: is not the folder of a run: it has no run.sqlite; did you mean 'k"),
         ([".", ".", "--seeds", "4"], "--seeds is not allowed for runs: it is for two dialects"),
+        (["momentum", "adam"], "has no run.sqlite; an optimizer without a framework is no dialect: must be a built-in"),
         (["keras.Adam", "torch.Adam", "--set", "x"], "must be ARGUMENT=VALUE"),
         (["keras.Adam", "torch.Adam", "--recipe", "moonss"], "recipe='moonss' is not known"),
         (["keras.Adam", "torch.Adam", "--figure", "a.txt"], "must be one of '.svg', '.png', '.pdf'"),

@@ -71,6 +71,7 @@ WRONG = {
     "a step of halves": (changed("optimizer/step", np.array(1.5)), r"optimizer/step is 1.5 \(float64\)"),
     "several steps": (changed("optimizer/step", np.zeros(2, int)), r"optimizer/step is of shape \(2,\)"),
     "half a slot": (without("optimizer/second/b1"), "optimizer/second has no 'b1'"),
+    "half the first slot": (without("optimizer/first/W1"), "optimizer/first has no 'W1'; allowed: 'W1', 'b1'"),
     "a slot of no parameter": (changed("optimizer/first/W11", np.ones(1)), "optimizer/first has 'W11'.*mean 'W1'"),
     "a transposed moment": (
         changed("optimizer/second/W1", np.ones((3, 1))),
@@ -87,6 +88,13 @@ def test_what_is_wrong_is_told(file, wrong):
     save_file(damage(load_file(file)), file)
     with pytest.raises(DataError, match=told):
         load_checkpoint(file)
+
+
+def test_what_is_no_training_and_where_nothing_can_be_written_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"training={'W1': 1} has no parameters, optimizer_state, statistics; allowed"):
+        save_checkpoint(tmp_path / "c.safetensors", {"W1": 1})
+    with pytest.raises(OSError, match=r"nowhere/c\.safetensors: cannot be written: No such file or directory"):
+        save_checkpoint(tmp_path / "nowhere" / "c.safetensors", checkpoint())
 
 
 def test_a_damaged_file_and_another_kind_of_file_are_refused(file, tmp_path):

@@ -173,6 +173,11 @@ def test_an_exercise_in_one_array_has_the_same_numbers():
     [
         ("torch.Adm", "jax", {}, "did you mean 'torch.Adam'"),
         ("adamm", "jax", {}, "did you mean 'adam'"),
+        ("torch.GELU", "jax", {}, "must be a built-in with its framework, .* 'torch.nn.GELU'"),
+        ("Dense", "torch", {}, "did you mean 'keras.layers.Dense'"),
+        ("torch.load", "jax", {}, "or a recipe$"),
+        ("", "jax", {}, "name='' is not allowed: must be a built-in"),
+        ("torch.Adam", "pytorch", {}, "must be one of 'torch', .*; did you mean 'torch'"),
         ("torch.Adam", "tensorflow", {}, "did you mean 'tf'"),
         ("torch.Adam", "jux", {}, "did you mean 'jax'"),
         ("torch.Adam", "jax", {"beta_1": 0.8}, "it is the spelling of keras.*here it is 'betas"),

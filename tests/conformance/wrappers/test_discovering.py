@@ -45,6 +45,19 @@ def test_public_subclasses_and_functions_are_found_once_and_nothing_else():
     assert list(discovering.walked("made")) == [("madeup.Known", "optimizers"), ("madeup.squared_loss", "losses")]
 
 
+def test_what_changes_its_argument_is_another_form_and_no_built_in_of_its_own(monkeypatch):
+    module = ModuleType("madeup")
+    vars(module).update(relu=squared_loss, relu_=squared_loss, fill_=squared_loss)
+    rules = {"activations": {"functions": True, "of": ["*elu"], "in_place": False}}
+    monkeypatch.setitem(sys.modules, "madeup", module)
+    monkeypatch.setattr(discovering, "tables", lambda: {"made": {"madeup": rules}})
+    assert [each.name for each in discovering.walked("made")] == ["madeup.relu"]
+    monkeypatch.setattr(
+        discovering, "tables", lambda: {"made": {"madeup": {"initializers": {"functions": True, "of": ["*fill"]}}}}
+    )
+    assert [each.name for each in discovering.walked("made")] == ["madeup.fill_"]
+
+
 def test_what_cannot_be_looked_into_says_why(tmp_path):
     with pytest.raises(discovering.NotFound, match=r"nothing: cannot be looked into: .*nothing"):
         discovering.discover("nothing")
