@@ -74,4 +74,4 @@ class _Averaged(Stepwise):
             return found
         (own, of_part), (whole, of_batch) = (penalised(self.session, parameters, len(each)) for each in (rows, x))
         kept = {name: found[name] - of_part[name] + of_batch[name] for name in of_part}
-        return found | kept | {"cost": found["cost"] - own + whole}
+        return {**found, **kept, "cost": np.asarray(found["cost"] - own + whole)}
