@@ -20,8 +20,8 @@ def convert(
     checkpoint: Annotated[
         Path, typer.Argument(help="A .safetensors, .npz or .weights.h5 of weights, or a catalogue's checkpoint.")
     ],
-    source: Annotated[str, typer.Option("--from", help="torch, keras, flax or catalogue.")],
-    target: Annotated[str, typer.Option("--to", help="torch, keras, flax or catalogue.")],
+    source: Annotated[str, typer.Option("--from", help="torch, keras, flax (linen), nnx or catalogue.")],
+    target: Annotated[str, typer.Option("--to", help="torch, keras, flax (linen), nnx or catalogue.")],
     recipe: Annotated[str, typer.Option(help="Whose model it is: a recipe's name, or a file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors or .npz; of Keras also .weights.h5.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --output.")] = False,
@@ -59,4 +59,6 @@ def _show(found: "Converted", source: str, target: str) -> None:
     show_table(["tensor", "shape", source, target], rows)
     for name in found.left_out:
         say(f"left out: {name}")
+    for first, second in found.added:
+        say(f"added: {first} and {second}, of which {target} keeps the sum alone; back, all of it is {first}")
     say(f"{found.file}: written; outputs of every layer are the same to {found.error:.1e}")

@@ -13,9 +13,10 @@ import numpy as np
 
 from conformance.adapters.whole_files import part_of
 from conformance.converting.asking import Asked, inputs_of, request
-from conformance.converting.formats import FORMATS, in_file_of_keras
+from conformance.converting.formats import FORMATS
+from conformance.converting.keras_files import in_file_of_keras
 from conformance.converting.model_layers import ModelLayer, model_layers
-from conformance.converting.placing import Placed, from_file, place_for, placed_in, to_file
+from conformance.converting.placing import Placed, from_file, place_for, placed_in, sums, to_file
 from conformance.data.files import DataError
 from conformance.data.wording import cut, listed, nearest, shown
 from conformance.exchange.checkpoints import OPTIMIZER, PARAMETERS, SCHEDULE, STATISTICS
@@ -33,8 +34,14 @@ CATALOGUE = "catalogue"
 SIDES = (*FORMATS, CATALOGUE)
 KERAS_FILE = ".weights.h5"
 WRITTEN = (".safetensors", ".npz")
-# Half of the digits: a number in another place changes more of them, and no rounding of a layer does.
-MOST_ERROR = float(np.sqrt(np.finfo(np.float64).eps))
+
+
+def _half_of_digits(dtype: Any) -> float:
+    """What is allowed: a number in another place changes more of the digits, and no rounding of a layer does."""
+    return float(np.sqrt(np.finfo(dtype).eps))
+
+
+MOST_ERROR = _half_of_digits(np.float64)
 
 
 class Refused(ValueError):
@@ -51,11 +58,15 @@ class Row(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """What was written: the file, its tensors, what was left out, and how far any layer's outputs are apart."""
+    """What was written: the file, its tensors, what was left out, and how far any layer's outputs are apart.
+
+    ``added``: the pairs of biases of which the file has the sums alone, by the recipe's names.
+    """
 
     file: Path
     rows: list[Row]
     left_out: list[str]
+    added: list[tuple[str, str]]
     error: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,7 +75,7 @@ class Converted(NamedTuple):
 
 
 class Side(NamedTuple):
-    """A model's tensors as one side has them; ``placed`` says where, but for the catalogue's."""
+    """A model's tensors as one side has them; ``placed`` says where, by direction, but for the catalogue's."""
 
     name: str
     tensors: Tensors
@@ -73,10 +84,27 @@ class Side(NamedTuple):
     def where(self, name: str) -> str:
         """The tensors of a file that one of the recipe's is in."""
         for each in self.placed:
-            for match in each.matches:
-                if each.model.names[match.name] == name:
-                    return ", ".join(match.paths) + (f" ({match.form})" if match.form else "")
+            for own, of_model in each.model.names.items():
+                if of_model == name:
+                    return each.tensors_of(own)
         return name
+
+    def rounds(self, layer: ModelLayer) -> bool:
+        """Whether its framework's layer computes something in float32 whatever it is given."""
+        kinds = {each.kind for each in self.placed if each.model.place == layer.place}
+        return bool(kinds) and not kinds.isdisjoint(FORMATS[self.name].rounding)
+
+    def asked(self, layers: list[ModelLayer], inputs: list[Array]) -> list[Asked]:
+        """What its framework is asked for: each layer, of one in both directions with the tensors of both."""
+        found = []
+        for layer, x in zip(layers, inputs, strict=True):
+            there = [each for each in self.placed if each.model.place == layer.place]
+            tensors = {
+                ".".join(filter(None, (each.model.direction, leaf))): self.tensors[name]
+                for each in there for leaf, name in each.names.items()
+            }  # fmt: skip
+            found.append(Asked(str(layer.layer), there[0].kind, layer.layer.keywords, tensors, x))
+        return found
 
 
 def convert(file: str | Path, *, source: str, target: str, recipe: Recipe | str, output: str | Path) -> Converted:
@@ -84,7 +112,7 @@ def convert(file: str | Path, *, source: str, target: str, recipe: Recipe | str,
 
     Args:
         file: ``.safetensors``, ``.npz`` or Keras's ``.weights.h5``; of the catalogue also a checkpoint.
-        source, target: ``torch``, ``keras``, ``flax`` or ``catalogue``: by whose names and layouts tensors go.
+        source, target: ``torch``, ``keras``, ``flax`` (linen), ``nnx`` or ``catalogue``: whose names and layouts.
         recipe: whose model it is; a name, a file, or the recipe.
         output: the file to be written, of the same kinds; ``.weights.h5`` for Keras alone.
 
@@ -98,11 +126,13 @@ def convert(file: str | Path, *, source: str, target: str, recipe: Recipe | str,
     chosen = find(recipe) if isinstance(recipe, str) else recipe
     layers = model_layers(prepare(chosen, chosen.dtypes[0]))
     given, left_out = _read(file, source, layers)
-    made = _made(target, layers, _of_model(given))
-    error = max(_distances(layers, [given, made, Side(CATALOGUE, _of_model(given), [])]), default=0.0)
+    held = _of_model(given)
+    made = _made(target, layers, held)
+    added = sums(made.placed, held)
+    error = max(_distances(layers, [given, made, Side(CATALOGUE, held, [])], added), default=0.0)
     _write(output, target, made.tensors)
-    rows = [Row(n, w.shape, given.where(n), made.where(n)) for n, w in _of_model(given).items()]
-    return Converted(output, rows, left_out, error)
+    rows = [Row(name, w.shape, given.where(name), made.where(name)) for name, w in held.items()]
+    return Converted(output, rows, left_out, added, error)
 
 
 def _require_kind(output: Path, target: str) -> None:
@@ -153,22 +183,30 @@ def _made(target: str, layers: list[ModelLayer], tensors: Tensors) -> Side:
         return Side(target, tensors, [])
     try:
         placed = place_for(FORMATS[target], layers)
+        return Side(target, to_file(FORMATS[target], placed, tensors), placed)
     except DataError as error:
         raise Refused(str(error)) from error
-    return Side(target, to_file(placed, tensors), placed)
 
 
-def _distances(layers: list[ModelLayer], sides: list[Side]) -> list[float]:
-    """How far the outputs of each layer are apart between the sides. Raises Refused where it is no rounding."""
+def _distances(layers: list[ModelLayer], sides: list[Side], added: list[tuple[str, str]]) -> list[float]:
+    """How far the outputs of each layer are apart between the sides. Raises Refused where it is no rounding.
+
+    Numbers are moved as they are; sums alone, ``added``, are rounded to the precision of the file.
+    """
     inputs = [inputs_of(each.layer) for each in layers]
     outputs = {side.name: _outputs(side, layers, inputs) for side in sides}
     (first, expected), *others = outputs.items()
+    summed = {name for pair in added for name in pair}
     found = []
     for place, each in enumerate(layers):
+        rounded = [np.dtype(np.float32)] if any(side.rounds(each) for side in sides) else []
+        if not summed.isdisjoint(each.names.values()):
+            rounded += [value.dtype for value in sides[0].tensors.values()]
+        allowed = max([MOST_ERROR, *map(_half_of_digits, rounded)])
         for name, values in others:
             error = _distance(values[place], expected[place])
             found.append(error)
-            if not error <= MOST_ERROR:
+            if not error <= allowed:
                 raise Refused(
                     f"{each.layer} computes something else in {name} than in {first}: its outputs are {error:.1e} of"
                     " their size apart"
@@ -186,10 +224,7 @@ def _outputs(side: Side, layers: list[ModelLayer], inputs: list[Array]) -> list[
     """The outputs of every layer, by the side's own framework."""
     if side.name == CATALOGUE:
         return [_of_catalogue(each, side.tensors, x) for each, x in zip(layers, inputs, strict=True)]
-    asked = [
-        Asked(placed.kind, placed.model.layer.keywords, {leaf: side.tensors[n] for leaf, n in placed.names.items()}, x)
-        for placed, x in zip(side.placed, inputs, strict=True)
-    ]
+    asked = side.asked(layers, inputs)
     with contextlib.closing(Away(f"conformance.converting.frameworks.{FORMATS[side.name].module}:forward")) as process:
         try:
             found = process.run(None, request(asked))
@@ -203,7 +238,12 @@ def _of_catalogue(each: ModelLayer, tensors: Tensors, x: Array) -> Array:
     held = {own: np.asarray(value, np.float64) for own, value in each.of(tensors).items()}
     statistics = {own: value for own, value in held.items() if own.startswith("running_")}
     parameters = {own: value for own, value in held.items() if own not in statistics}
-    made = LAYERS[each.layer.name](**each.layer.keywords)
+    keywords = dict(each.layer.keywords)
+    if each.layer.directions:
+        join = keywords.pop("join")
+        made = LAYERS["bidirectional"](LAYERS[each.layer.name](**keywords), join=join)
+    else:
+        made = LAYERS[each.layer.name](**keywords)
     return made.forward(parameters, x, statistics=statistics)[0]
 
 

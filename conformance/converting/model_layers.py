@@ -1,12 +1,14 @@
 """The layers of a catalogue's model that have parameters, the same for a network of layers and for a dense one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conformance.problems.problem import Problem
 from conformance.problems.tensors import Tensors, named
 from conformance.wrappers.recipe_layers import RecipeLayer, Shape, recipe_layers, wanted_shapes
+
+RECURRENT = ("simple_rnn", "lstm", "gru")
 
 
 @dataclass(frozen=True)
@@ -14,12 +16,25 @@ class ModelLayer:
     """A layer with parameters: what the recipe says of it, and how the model calls each of its tensors.
 
     ``names``: by the tensor's name within the layer, running averages among them. ``place``: its number in a series
-    that counts every layer from 0, joined by dots where it stands in a layer of layers.
+    that counts every layer from 0, joined by dots where it stands in a layer of layers. ``direction``: which one of a
+    layer in both this is, or nothing.
     """
 
     layer: RecipeLayer
     names: Mapping[str, str]
     place: str
+    direction: str = ""
+
+    @property
+    def in_each_direction(self) -> "list[ModelLayer]":
+        """A layer in both directions as one in each; any other alone."""
+        return [self._in(direction) for direction in self.layer.directions] or [self]
+
+    def _in(self, direction: str) -> "ModelLayer":
+        before = f"{direction}."
+        names = {own.removeprefix(before): name for own, name in self.names.items() if own.startswith(before)}
+        shapes = {own: self.layer.parameters[before + own] for own in names}
+        return ModelLayer(replace(self.layer, directions=(), parameters=shapes), names, self.place, direction)
 
     def of(self, tensors: Tensors) -> Tensors:
         """Its own tensors among a model's."""

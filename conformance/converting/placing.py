@@ -1,44 +1,28 @@
 """Where the tensors of a model's layers are in a file, by the tables of how frameworks' layers keep them."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from conformance.converting.formats import Format
-from conformance.converting.model_layers import ModelLayer
+from conformance.converting.biases import OF_CANDIDATE, Kept, added, is_lost, kept_of, parted
+from conformance.converting.formats import Format, plain, without_numbers
+from conformance.converting.model_layers import RECURRENT, ModelLayer
 from conformance.data.files import DataError
 from conformance.data.wording import cut, listed
-from conformance.problems.tensors import Array, Tensors
-from conformance.wrappers.layouts import (
-    AS_IT_IS,
-    INPUTS_LAST,
-    OUTPUTS_FIRST,
-    TRANSPOSED,
-    LayerLayout,
-    OwnLayer,
-    Source,
-    Turn,
-    sources,
-)
+from conformance.problems.tensors import Tensors
+from conformance.wrappers.layouts import LayerLayout, OwnLayer, Source, sources
 from conformance.wrappers.matching import Match, made
 from conformance.wrappers.recipe_layers import RecipeLayer, Shape
 
-_BACK: dict[Turn, Callable[[Shape], Shape]] = {  # the shape of an own tensor, of that of the recipe's
-    AS_IT_IS: lambda s: s,
-    TRANSPOSED: lambda s: s[::-1],
-    INPUTS_LAST: lambda s: (s[0], s[-1], *s[1:-1]),
-    OUTPUTS_FIRST: lambda s: (*s[1:], s[0]),
-}
 MOST_SHOWN = 12  # tensors of a file in a message
-_RECURRENT = ("simple_rnn", "lstm", "gru")
-CONVERTED = ("dense", "convolution", "batch_norm", "layer_norm", "embedding", *_RECURRENT)
 
 
 class Placed(NamedTuple):
-    """A layer as a framework keeps it: its kind there, its tensors by leaf, and where the recipe's are in them.
+    """A layer, in one direction, as a framework keeps it: its kind there, its tensors by leaf, the recipe's in them.
 
-    ``shapes`` are those of the framework's tensors, by their names in the file.
+    ``shapes`` are those of the framework's tensors, by their names in the file; ``kept`` what it keeps of the recipe's.
     """
 
     model: ModelLayer
@@ -46,87 +30,149 @@ class Placed(NamedTuple):
     names: Mapping[str, str]
     shapes: Mapping[str, Shape]
     matches: tuple[Match, ...]
+    kept: Kept
+
+    @property
+    def layer(self) -> RecipeLayer:
+        """The recipe's."""
+        return self.model.layer
+
+    def tensors_of(self, name: str) -> str:
+        """The tensors of the file that a parameter of the recipe's layer is in, and how it is turned."""
+        names = ("b", OF_CANDIDATE) if name == "b_h" and self.kept.is_added else (name,)
+        found = [match for match in self.matches if match.name in names]
+        words = [found[0].form, "b and b_h added" if self.kept.is_added and name in ("b", "b_h") else ""]
+        said = ", ".join(filter(None, words))
+        return ", ".join(path for match in found for path in match.paths) + (f" ({said})" if said else "")
 
 
 def placed_in(form: Format, layers: list[ModelLayer], tensors: Tensors, file: str) -> list[Placed]:
-    """Each of the layers among the tensors of a file: by leaf and shape, those alike in their order.
+    """Each of the layers, in each direction, among the tensors of a file.
 
+    By the names that a plain series of the framework's layers has, else by leaf and shape, those alike in their order.
     Raises DataError where it cannot be told, and for a tensor of none.
     """
-    groups, found = form.grouped(tensors), dict[str, Placed]()
-    free, left = dict(groups), list(layers)
-    while left:
-        first = left[0].layer
-        alike = [each for each in left if (each.layer.name, each.layer.parameters) == (first.name, first.parameters)]
-        fitting = [path for path in free if _as_layer(form, alike[0], free[path], tensors)]
-        if len(fitting) != len(alike):
-            raise DataError(_untold(form, file, alike, fitting, tensors))
-        for each, path in zip(alike, fitting, strict=True):
-            placed = _as_layer(form, each, free.pop(path), tensors)
-            assert placed is not None
-            found[each.place] = placed
-        left = [each for each in left if each not in alike]
-    over = [name for leaves in free.values() for name in leaves.values()]
-    over += [name for name in tensors if form.normal(name) and not any(name in g.values() for g in groups.values())]
+    layers = [one for layer in layers for one in layer.in_each_direction]
+    groups = form.grouped(tensors)
+    found = list(_of_plain_names(form, layers, groups, tensors))
+    if not len(found) == len(layers) == len(groups):
+        found = _of_any_names(form, layers, groups, tensors, file)
+    taken = {name for each in found for name in each.shapes}
+    over = [name for name in tensors if form.normal(name) and name not in taken]
     if over:
         raise DataError(
             f"{file}: {listed(over[:MOST_SHOWN])} is of no layer of the recipe's; allowed: {_asked(layers)}"
         )
-    return [found[each.place] for each in layers]
+    return found
+
+
+def _of_any_names(
+    form: Format, layers: list[ModelLayer], groups: Mapping[str, Mapping[str, str]], tensors: Tensors, file: str
+) -> list[Placed]:
+    """The layers by leaf and shape, those alike in their order."""
+    found, free, left = dict[int, Placed](), dict(groups), dict(enumerate(layers))
+    while left:
+        first = next(iter(left.values())).layer
+        alike = {place: one for place, one in left.items() if _are_alike(one.layer, first)}
+        fitting = {path: _as_layer(form, next(iter(alike.values())), free[path], tensors) for path in free}
+        paths = [path for path, placed in fitting.items() if placed]
+        if len(paths) != len(alike):
+            raise DataError(_untold(form, file, list(alike.values()), free, paths, tensors))
+        _check_order(file, paths, first)
+        for (place, one), path in zip(alike.items(), paths, strict=True):
+            placed = _as_layer(form, one, free.pop(path), tensors)
+            assert placed is not None
+            found[place] = placed
+            del left[place]
+    return [found[place] for place in range(len(layers))]
+
+
+def _are_alike(one: RecipeLayer, other: RecipeLayer) -> bool:
+    return (one.name, one.parameters) == (other.name, other.parameters)
+
+
+def _check_order(file: str, paths: list[str], layer: RecipeLayer) -> None:
+    """Raise DataError for layers that are alike and have no numbers, so that nothing says which is first."""
+    if len({without_numbers(path) for path in paths}) > 1:
+        raise DataError(
+            f"{file}: has {listed(paths[:MOST_SHOWN])}, all like {layer.name} {dict(layer.parameters)}: which is which"
+            " cannot be told; allowed: paths that differ in numbers alone, as 0 and 2 do"
+        )
+
+
+def _of_plain_names(
+    form: Format, layers: list[ModelLayer], groups: Mapping[str, Mapping[str, str]], tensors: Tensors
+) -> Iterator[Placed]:
+    """The layers whose tensors are called as those of a plain series of the framework's layers are."""
+    counts: Counter[str] = Counter()
+    by_path = {plain(path): leaves for path, leaves in groups.items()}
+    for model in layers:
+        for kind, layout in form.layouts.items():
+            if not _refusal(form, kind, layout, model.layer):
+                leaves = by_path.get(plain(form.path(kind, model, counts)), {})
+                placed = _as_layer(form, model, leaves, tensors)
+                if placed is not None:
+                    yield placed
+                break
 
 
 def _as_layer(form: Format, model: ModelLayer, leaves: Mapping[str, str], tensors: Tensors) -> Placed | None:
     """A group of tensors as a layer, if all of it is that and nothing else."""
+    placed = _with_shapes(form, model, leaves, tensors)
+    return placed if placed and not _not_taken(placed, tensors) else None
+
+
+def _with_shapes(form: Format, model: ModelLayer, leaves: Mapping[str, str], tensors: Tensors) -> Placed | None:
+    """A group of tensors as the first kind of layer whose leaves and shapes it has."""
     shapes = {name: tensors[name].shape for name in leaves.values()}
     for kind, layout in form.layouts.items():
         if _refusal(form, kind, layout, model.layer):
             continue
-        own = OwnLayer("", kind, leaves, kind)
-        where = _fitting(layout, own, shapes, model.layer)
-        if where is None:
+        kept, expected = kept_of(model.layer, layout), _own_shapes(layout, model.layer, may_lack_biases=False)
+        if any(shapes[name] != expected.get(leaf) for leaf, name in leaves.items()):
             continue
-        matches = tuple(made(name, model.layer.parameters[name], source, shapes, "") for name, source in where.items())
-        if _is_all(matches, leaves, tensors):
-            return Placed(model, kind, leaves, shapes, matches)
+        where = _sources(layout, model.layer, leaves, shapes)
+        if {name: source.places.shape for name, source in where.items() if name in kept.parameters} == kept.parameters:
+            return _placed(model, kind, leaves, shapes, where, kept)
     return None
 
 
-def _is_all(matches: tuple[Match, ...], leaves: Mapping[str, str], tensors: Tensors) -> bool:
-    """Whether what the recipe takes of a layer's tensors is all of them; a number that is 0 may be left."""
+def _sources(
+    layout: LayerLayout, layer: RecipeLayer, leaves: Mapping[str, str], shapes: Mapping[str, Shape]
+) -> dict[str, Source]:
+    return sources(layout, OwnLayer("", "", leaves, ""), shapes, layer)
+
+
+def _placed(
+    model: ModelLayer, kind: str, leaves: Mapping[str, str], shapes: Mapping[str, Shape],
+    where: Mapping[str, Source], kept: Kept,
+) -> Placed:  # fmt: skip
+    matches = tuple(made(name, shape, where[name], shapes, "") for name, shape in kept.parameters.items())
+    return Placed(model, kind, leaves, shapes, matches, kept)
+
+
+def _not_taken(placed: Placed, tensors: Tensors) -> list[str]:
+    """The tensors of a layer that the recipe has no place for; a number that is 0 may be left."""
     taken: Tensors = {}
-    for match in matches:
+    for match in placed.matches:
         match.put(np.ones(match.shape), taken)
-    return all(not tensors[n][taken.get(n, np.zeros(tensors[n].shape)) == 0].any() for n in leaves.values())
-
-
-def _fitting(
-    layout: LayerLayout, own: OwnLayer, shapes: Mapping[str, Shape], layer: RecipeLayer
-) -> dict[str, Source] | None:
-    """Where a recipe's parameters are in an own layer's, if they are all there and of their shapes."""
-    try:
-        found = sources(layout, own, shapes, layer)
-    except (ValueError, IndexError):  # turned so, it is no such tensor
-        return None
-    where = {name: source for name, source in found.items() if name in layer.parameters}
-    same = {name: source.places.shape for name, source in where.items()} == dict(layer.parameters)
-    return where if same else None
+    left = {name: tensors[name][taken.get(name, np.zeros(shape)) == 0] for name, shape in placed.shapes.items()}
+    return [name for name, numbers in left.items() if numbers.any()]
 
 
 def place_for(form: Format, layers: list[ModelLayer]) -> list[Placed]:
-    """Each of the layers as a framework would keep it. Raises DataError for one that it has no counterpart of."""
-    counts: dict[str, int] = {}
+    """Each of the layers, in each direction, as a framework keeps it. Raises DataError where it has no counterpart."""
+    counts: Counter[str] = Counter()
     found = []
-    for model in layers:
+    for model in (one for layer in layers for one in layer.in_each_direction):
         kind = _kind_for(form, model.layer)
-        shapes = _own_shapes(form.layouts[kind], model.layer)
-        path = form.path(kind, model.place, counts.get(kind, 0))
-        counts[kind] = counts.get(kind, 0) + 1
-        leaves = {leaf: form.written(path, leaf) for leaf in shapes}
-        own = OwnLayer(path, kind, leaves, kind)
-        by_name = {leaves[leaf]: shape for leaf, shape in shapes.items()}
-        where = sources(form.layouts[kind], own, by_name, model.layer)
-        matches = tuple(made(name, shape, where[name], by_name, "") for name, shape in model.layer.parameters.items())
-        found.append(Placed(model, kind, leaves, by_name, matches))
+        layout = form.layouts[kind]
+        path = form.path(kind, model, counts)
+        own = _own_shapes(layout, model.layer, may_lack_biases=form.may_lack_biases)
+        leaves = {leaf: form.written(path, leaf) for leaf in own}
+        shapes = {leaves[leaf]: shape for leaf, shape in own.items()}
+        where = _sources(layout, model.layer, leaves, shapes)
+        found.append(_placed(model, kind, leaves, shapes, where, kept_of(model.layer, layout)))
     return found
 
 
@@ -147,81 +193,103 @@ def _refusal(form: Format, kind: str, layout: LayerLayout, layer: RecipeLayer) -
     """Why a framework's layer cannot be a recipe's, or nothing."""
     if layout.layer != layer.name:
         return "is another layer"
-    if layer.name not in CONVERTED:
-        return "is not converted here"
-    if layout.refused:
-        return layout.refused
-    if layer.directions:
-        return "is converted in one direction alone"
-    lacking = [name for name in layer.parameters if name not in layout.parameters]
+    if layer.name == "convolution":
+        return _refused_kernel(kind, layer.parameters["W"])
+    lacking = [name for name in kept_of(layer, layout).parameters if name not in layout.parameters]
     if lacking:
         return f"keeps no {', '.join(lacking)}"
-    axes = _axes(kind)
-    if layer.name == "convolution" and axes and axes != len(layer.parameters["W"]) - 2:
-        return f"has a kernel of {axes} axes"
-    if kind.startswith("Depthwise"):
-        return "keeps a kernel by channel"
     own = "before" if kind == "GRU(reset_after=False)" else "after"
     if layer.name == "gru" and own != layer.keywords["reset"]:
         return f"applies its reset gate {own} the product, the recipe {layer.keywords['reset']}"
+    if kind == "MultiheadAttention" and len(set(layer.parameters["W_q"])) > 1:
+        inner, width = layer.parameters["W_q"]
+        return f"has heads of {width} numbers together, as many as it takes, the recipe {inner}"
     return ""
 
 
-def _axes(kind: str) -> int:
-    """The axes that a kernel has by the name of its layer, ``Conv2D``; 0 where that does not say."""
-    return next((int(letter) for letter in kind if letter.isdecimal()), 0)
+def _refused_kernel(kind: str, kernel: Shape) -> str:
+    """Why a convolution is not of a ``kernel``, or nothing."""
+    axes = next((int(letter) for letter in kind if letter.isdecimal()), len(kernel) - 2)  # by name, as Conv2D
+    if axes != len(kernel) - 2:
+        return f"has a kernel of {axes} axes"
+    return "takes each channel alone" if kind.startswith("Depthwise") and kernel[-1] != 1 else ""
 
 
-def _own_shapes(layout: LayerLayout, layer: RecipeLayer) -> dict[str, Shape]:
-    """The shapes of a framework's own tensors by leaf; of a recurrent layer also of biases that the recipe lacks."""
+def _own_shapes(layout: LayerLayout, layer: RecipeLayer, *, may_lack_biases: bool) -> dict[str, Shape]:
+    """The shapes of a framework's own tensors by leaf; of a recurrent layer also of biases that the recipe lacks.
+
+    ``may_lack_biases``: if the recipe has none at all, there are none.
+    """
     found: dict[str, Shape] = {}
-    rows = layer.parameters["W"][:1] if "W" in layer.parameters else ()
+    shapes = kept_of(layer, layout).parameters
+    parts = int(layer.keywords.get("heads", layer.keywords.get("groups", 1)))
+    if layer.name in RECURRENT and ("b" in shapes or not may_lack_biases):
+        rows, units = layer.parameters["U"]
+        shapes = {"b": (rows,), "b_h": (rows,), OF_CANDIDATE: (units,), **shapes}
     for name, (leaf, turn) in layout.parameters.items():
-        if name not in layer.parameters and layer.name not in _RECURRENT:
-            continue
-        shape = layer.parameters.get(name, rows)
-        gates = str(layer.keywords.get("gates", "")) if "{}" in leaf else ""
-        for gate in gates or [""]:
-            found[leaf.format(gate)] = _own_shape(turn, (shape[0] // len(gates), *shape[1:]) if gates else shape)
+        if name in shapes:
+            gates = str(layer.keywords.get("gates", "")) if "{}" in leaf else ""
+            rows, *columns = shapes[name]
+            for gate in gates or [""]:
+                found[leaf.format(gate)] = turn.own((rows // max(1, len(gates)), *columns), parts)
     return found
 
 
-def _own_shape(turn: Turn, shape: Shape) -> Shape:
-    """The shape of a tensor that ``turn`` makes one of ``shape`` of; a row is one of two."""
-    return _BACK[turn](shape) if turn in _BACK else (2, *shape)
+def to_file(form: Format, placed: list[Placed], tensors: Tensors) -> Tensors:
+    """A model's tensors as those of a file; what the recipe lacks of a layer is 0.
 
-
-def to_file(placed: list[Placed], tensors: Tensors) -> Tensors:
-    """A model's tensors as those of a file; what the recipe lacks of a layer is 0."""
+    Raises DataError for a second bias that is no part of a sum.
+    """
     found: Tensors = {}
     for each in placed:
+        given = each.model.of(tensors)
+        if is_lost(each.layer, each.kept, given):
+            raise DataError(
+                f"{each.layer} has no counterpart: its second bias is not 0 for the candidate n, where the reset gate"
+                f" is applied to it, and {form.title}'s {each.kind} keeps none there"
+            )
+        own = added(each.layer, each.kept, given)
         for match in each.matches:
-            match.put(np.asarray(tensors[each.model.names[match.name]]), found)
+            match.put(np.asarray(own[match.name]), found)
         dtype = found[each.matches[0].path].dtype
         found |= {name: np.zeros(shape, dtype) for name, shape in each.shapes.items() if name not in found}
     return found
 
 
+def sums(placed: list[Placed], tensors: Tensors) -> list[tuple[str, str]]:
+    """The two biases of each layer that are added and are not 0, by the recipe's names."""
+    found = []
+    for each in placed:
+        given = each.model.of(tensors)
+        if each.kept.is_added and (added(each.layer, each.kept, given)["b"] != given["b"]).any():
+            found.append((each.model.names["b"], each.model.names["b_h"]))
+    return found
+
+
 def from_file(placed: list[Placed], tensors: Tensors) -> Tensors:
     """The tensors of a file as a model's, by the recipe's names."""
-    return {each.model.names[match.name]: _whole(match.of(tensors)) for each in placed for match in each.matches}
-
-
-def _whole(value: Array) -> Array:
-    return np.ascontiguousarray(value)
+    found: Tensors = {}
+    for each in placed:
+        own = parted(each.layer, each.kept, {match.name: match.of(tensors) for match in each.matches})
+        found |= {name: np.ascontiguousarray(own[own_name]) for own_name, name in each.model.names.items()}
+    return found
 
 
 def _asked(layers: list[ModelLayer]) -> str:
     return ", ".join(f"{each.layer.name} {dict(each.layer.parameters)}" for each in layers)
 
 
-def _untold(form: Format, file: str, alike: list[ModelLayer], fitting: list[str], tensors: Tensors) -> str:
+def _untold(
+    form: Format, file: str, alike: list[ModelLayer], free: Mapping[str, Mapping[str, str]], fitting: list[str],
+    tensors: Tensors,
+) -> str:  # fmt: skip
     """What is said where a file has more or fewer layers of a kind than the recipe."""
     layer = alike[0].layer
     reasons = [
         f"{form.title}'s {kind} {reason}" for kind, layout in form.layouts.items()
         if layout.layer == layer.name and (reason := _refusal(form, kind, layout, layer))
     ]  # fmt: skip
+    reasons += list(_second_biases(form, alike[0], free, tensors))
     there = listed([f"{cut(name)} {value.shape}" for name, value in tensors.items()][:MOST_SHOWN])
     there = there or "no tensor of floating-point numbers with such a name"
     why = f" ({'; '.join(reasons)})" if reasons and not fitting else ""
@@ -229,3 +297,14 @@ def _untold(form: Format, file: str, alike: list[ModelLayer], fitting: list[str]
         f"{file}: has {len(fitting)} layers like {layer.name} {dict(layer.parameters)}; allowed: {len(alike)}, as the"
         f" recipe has{why}. The file has {there}"
     )
+
+
+def _second_biases(
+    form: Format, model: ModelLayer, free: Mapping[str, Mapping[str, str]], tensors: Tensors
+) -> Iterator[str]:
+    """What a group of tensors has more of than a layer that it is otherwise."""
+    for leaves in free.values():
+        placed = _with_shapes(form, model, leaves, tensors)
+        if placed:
+            more = f": biases = {model.layer.keywords['biases'] + 1} has" if model.layer.name in RECURRENT else ""
+            yield f"{listed(_not_taken(placed, tensors))} is not 0, and the recipe has no place for it{more}"

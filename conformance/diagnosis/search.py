@@ -16,6 +16,7 @@ import numpy as np
 
 from conformance.checks import CHECKS
 from conformance.checks.observation import Key
+from conformance.diagnosis.averaging import averaged
 from conformance.diagnosis.candidates import Candidate, Path, pair, singles
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.explanation import EXPLAINED, NOTHING, SHOWN, Cause, Found
@@ -101,7 +102,7 @@ class Search:
         yield from misread(self.evidence.recipe)
         if self.evidence.dtype == "float64":
             yield from rounded_numbers(self.evidence.recipe)
-        for source in (started, reordered, ported):
+        for source in (started, reordered, ported, averaged):
             yield from source(self.fits)
 
     def _is_whole(self, candidate: Candidate, fit: Fit) -> bool:

@@ -9,7 +9,16 @@ what matters is whether they can share the last one evenly.
 from typing import Any
 
 from conformance.data.tokens import LETTER_VOCABULARY
-from conformance.recipes.networks import IN_FLOAT64, activation, classifier, convolution, dense, layer, optimizer
+from conformance.recipes.networks import (
+    IN_FLOAT64,
+    activation,
+    classifier,
+    convolution,
+    dense,
+    layer,
+    optimizer,
+    residual,
+)
 
 _moons = {"name": "moons", "examples": 97, "test_examples": 40, "scaling": "none"}
 _digits = {"name": "digits", "scaling": "unit", "examples": 80, "test_examples": 40}
@@ -65,6 +74,18 @@ HAND_OVER: tuple[dict[str, Any], ...] = (
             layer("embedding", entries=LETTER_VOCABULARY, units=4, mask_zero=True), layer("gru", units=5), dense(3),
         ]},
         loss="categorical_cross_entropy", **optimizer("adadelta", 1.0),
+    ),
+    _moved(
+        "layers", "LSTMs in both directions, attention, dropout, both norms; Adam, and a rate that falls by step.",
+        **IN_FLOAT64, dataset={"name": "words", "examples": 42, "test_examples": 21}, batch_size=14,
+        model={"name": "network", "layers": [
+            layer("embedding", entries=LETTER_VOCABULARY, units=4),
+            layer("bidirectional", layers=[layer("lstm", units=3, biases=2, return_sequences=True)]),
+            layer("dropout", keep_probability=0.8), residual(layer("attention", heads=2, bias=False)),
+            "layer_norm", activation("tanh"), "global_average_pool", "batch_norm", dense(3),
+        ]},
+        loss="categorical_cross_entropy", **optimizer("adam", 0.01),
+        schedule={"name": "exponential", "unit": "step", "base": 0.95},
     ),
 )  # fmt: skip
 

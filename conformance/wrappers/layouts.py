@@ -19,10 +19,14 @@ Counts = NDArray[np.intp]
 
 
 class Turn(NamedTuple):
-    """How an own tensor becomes the reference's: in ``words``, and as a function of its counts."""
+    """How an own tensor becomes the reference's: in ``words``, and as a function of its counts.
+
+    ``own``: the shape of the own tensor, of that of the reference's and the number of heads or groups.
+    """
 
     words: str
     of: Callable[[Counts], Counts]
+    own: Callable[[Shape, int], Shape]
 
 
 class Source(NamedTuple):
@@ -40,8 +44,9 @@ class Source(NamedTuple):
 class LayerLayout:
     """How a kind of layer keeps the parameters of the recipe's ``layer``.
 
-    ``parameters``: by the reference's name the own leaf, and how it is turned. ``gates``: the order of its gates, which
-    go along the first axis of what was turned. ``refused``: why no recipe has this kind of layer, or nothing.
+    ``parameters``: by the reference's name the own leaf, and how it is turned; a name such as ``b_h[n]`` is of one gate
+    alone. ``gates``: the order of its gates, which go along the first axis of what was turned. ``refused``: why no
+    recipe has this kind of layer, or nothing.
     """
 
     layer: str
@@ -91,11 +96,12 @@ def sources(layout: LayerLayout, own: OwnLayer, shapes: Mapping[str, Shape], lay
     for direction in layer.directions or ("",):
         before = f"{direction}." if direction else ""
         for name, (leaf, turn) in layout.parameters.items():
-            order = str(layer.keywords.get("gates", "")) if layout.gates else ""
+            order = str(layer.keywords.get("gates", "")) if layout.gates and "[" not in name else ""
             leaves = [before + leaf.format(gate) for gate in order] if "{}" in leaf else [before + leaf]
             if all(each in own.leaves for each in leaves):
                 paths = tuple(own.leaves[each] for each in leaves)
-                found[before + name] = _source(paths, shapes, turn, "" if "{}" in leaf else layout.gates, order)
+                gates = layout.gates if order and "{}" not in leaf else ""
+                found[before + name] = _source(paths, shapes, turn, gates, order)
     return found
 
 
@@ -128,26 +134,37 @@ def counted(shapes: Sequence[Shape]) -> Iterator[Counts]:
 
 # ---------------------------------------------------------------------- how tensors are turned
 
-AS_IT_IS = Turn("", lambda w: w)
-FLAT = Turn("flat", np.ravel)
-TRANSPOSED = Turn("transposed", lambda w: w.T)
-INPUTS_LAST = Turn("inputs last", lambda w: np.moveaxis(w, 1, -1))  # (outputs, inputs, *kernel)
-OUTPUTS_FIRST = Turn("outputs first", lambda w: np.moveaxis(w, -1, 0))  # (*kernel, inputs, outputs)
-_BY_CHANNEL = Turn(  # (*kernel, channels, multiplier) as (channels * multiplier, *kernel, 1)
-    "channel by channel", lambda w: np.moveaxis(w.reshape(*w.shape[:-2], -1), -1, 0)[..., None]
+AS_IT_IS = Turn("", lambda w: w, lambda s, _: s)
+FLAT = Turn("flat", np.ravel, lambda s, _: s)
+TRANSPOSED = Turn("transposed", lambda w: w.T, lambda s, _: s[::-1])
+INPUTS_LAST = Turn(  # (outputs, inputs, *kernel)
+    "inputs last", lambda w: np.moveaxis(w, 1, -1), lambda s, _: (s[0], s[-1], *s[1:-1])
 )
-_OF_HEADS = Turn("heads joined, transposed", lambda w: w.reshape(len(w), -1).T)  # (n, heads, key_units)
-_FROM_HEADS = Turn("heads joined, transposed", lambda w: w.reshape(-1, w.shape[-1]).T)  # (heads, key_units, n)
-_JOINED = Turn("heads joined", np.ravel)
+OUTPUTS_FIRST = Turn(  # (*kernel, inputs, outputs)
+    "outputs first", lambda w: np.moveaxis(w, -1, 0), lambda s, _: (*s[1:], s[0])
+)
+_BY_CHANNEL = Turn(  # (*kernel, channels, multiplier) as (channels * multiplier, *kernel, 1)
+    "channel by channel", lambda w: np.moveaxis(w.reshape(*w.shape[:-2], -1), -1, 0)[..., None],
+    lambda s, groups: (*s[1:-1], groups, s[0] // groups),
+)  # fmt: skip
+_OF_HEADS = Turn(  # (n, heads, key_units)
+    "heads joined, transposed", lambda w: w.reshape(len(w), -1).T, lambda s, heads: (s[1], heads, s[0] // heads)
+)
+_FROM_HEADS = Turn(  # (heads, key_units, n)
+    "heads joined, transposed", lambda w: w.reshape(-1, w.shape[-1]).T, lambda s, heads: (heads, s[1] // heads, s[0])
+)
+_JOINED = Turn("heads joined", np.ravel, lambda s, heads: (heads, s[0] // heads))
 
 
 def _part(place: int, count: int) -> Turn:
     """One of ``count`` equal parts along the first axis."""
-    return Turn(f"part {place + 1} of {count}", lambda w: np.split(w, count)[place])
+    words = f"part {place + 1} of {count}"
+    return Turn(words, lambda w: np.split(w, count)[place], lambda s, _: (count * s[0], *s[1:]))
 
 
 def _row(place: int) -> Turn:
-    return Turn(f"row {place + 1}", lambda w: w[place])
+    """A row of two."""
+    return Turn(f"row {place + 1}", lambda w: w[place], lambda s, _: (2, *s))
 
 
 # ---------------------------------------------------------------------- the frameworks' layers
@@ -269,7 +286,12 @@ LINEN = _FLAX | {
     "OptimizedLSTMCell": _FLAX_LSTM,
     "GRUCell": LayerLayout(
         "gru",
-        {"W": ("i{}.kernel", TRANSPOSED), "U": ("h{}.kernel", TRANSPOSED), "b": ("i{}.bias", AS_IT_IS)},
+        {
+            "W": ("i{}.kernel", TRANSPOSED),
+            "U": ("h{}.kernel", TRANSPOSED),
+            "b": ("i{}.bias", AS_IT_IS),
+            "b_h[n]": ("hn.bias", AS_IT_IS),
+        },
         gates="rzn",
         refused="has of its two biases the recurrent one for the gate n alone, and no recipe says that",
     ),

@@ -16,12 +16,27 @@ def forward(given: Mapping[str, Array]) -> Tensors:
 
 
 def _run(asked: Asked) -> Array:
-    x = padded(asked)[0] if asked.kind.startswith("Conv") else asked.x
+    x = _padded(asked)[0] if "Conv" in asked.kind else asked.x
     layer = _made(asked)
-    layer(x)  # which makes its variables
+    given = (x, x) if asked.kind == "MultiHeadAttention" else (x,)
+    more = {"use_causal_mask": asked.keywords["causal"]} if len(given) > 1 else {}
+    layer(*given, **more)  # which makes its variables
     for variable in layer.weights:
-        variable.assign(asked.tensors[variable.name])
-    return np.asarray(layer(x))
+        variable.assign(asked.tensors[_leaf(asked, variable)])
+    return np.asarray(layer(*given, **more))
+
+
+def _padded(asked: Asked) -> tuple[Array, Any]:
+    """The inputs and the padding of a convolution."""
+    return padded(asked, *asked.tensors["kernel"].shape[:-2])
+
+
+def _leaf(asked: Asked, variable: Any) -> str:
+    """What the tables call a variable: by its own name, and of what it is in."""
+    _, *inner, own = variable.path.split("/")
+    if asked.directions:
+        return f"{inner[0].partition('_')[0]}.{own}"
+    return f"{inner[0]}.{own}" if asked.kind == "MultiHeadAttention" else str(own)
 
 
 def _made(asked: Asked) -> Any:
@@ -33,16 +48,35 @@ def _made(asked: Asked) -> Any:
     if kind.startswith("Conv"):
         return made(
             tensors["kernel"].shape[-1], tensors["kernel"].shape[:-2], strides=tuple(keywords["stride"]),
-            padding=padded(asked)[1], dilation_rate=tuple(keywords["dilation"]), groups=keywords["groups"],
+            padding=_padded(asked)[1], dilation_rate=tuple(keywords["dilation"]), groups=keywords["groups"],
             use_bias="bias" in tensors, **double,
         )  # fmt: skip
+    if kind.startswith("Depthwise"):
+        return made(
+            tensors["kernel"].shape[:-2], depth_multiplier=tensors["kernel"].shape[-1], use_bias="bias" in tensors,
+            strides=tuple(keywords["stride"]), padding=_padded(asked)[1], dilation_rate=tuple(keywords["dilation"]),
+            **double,
+        )  # fmt: skip
+    if kind == "MultiHeadAttention":
+        _, heads, units = tensors["query.kernel"].shape
+        return made(heads, units, use_bias="query.bias" in tensors, **double)
     if kind == "Embedding":
         return made(*tensors["embeddings"].shape, **double)
     if kind.endswith("Normalization"):
         return made(epsilon=keywords["epsilon"], **double)
+    return _recurrent(asked, made, kind, option)
+
+
+def _recurrent(asked: Asked, made: Any, kind: str, option: str) -> Any:
+    """A recurrent layer, or the one in both directions."""
+    keywords, tensors, double = asked.keywords, asked.tensors, {"dtype": "float64"}
     more: dict[str, Any] = {"activation": keywords["activation"]} if kind == "SimpleRNN" else {}
     more |= {"reset_after": not option} if kind == "GRU" else {}
-    units = tensors["recurrent_kernel"].shape[0]
-    return made(
-        units, use_bias="bias" in tensors, return_sequences=keywords["return_sequences"], **more, **double
+    held = asked.directions[0].tensors if asked.directions else tensors
+    layer = made(
+        held["recurrent_kernel"].shape[0], use_bias="bias" in held, return_sequences=keywords["return_sequences"],
+        **more, **double,
     )  # fmt: skip
+    if not asked.directions:
+        return layer
+    return keras.layers.Bidirectional(layer, {"concatenate": "concat"}.get(keywords["join"], "sum"), **double)

@@ -1,6 +1,8 @@
 """What ports have been seen to do is named: in the cost, the loop, the start, the order of the inputs; and together."""
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from conformance.adapters.numpy import NumpyAdapter, NumpySession
 from conformance.adapters.session import State
 from conformance.audit.recognition import inquiry_into
+from conformance.diagnosis.averaging import Averaged
 from conformance.diagnosis.candidates import singles
 from conformance.diagnosis.explanation import Explanation
 from conformance.diagnosis.independent import penalties_changed
@@ -18,6 +21,7 @@ from conformance.diagnosis.porting import AddingUp, ByOutputs, Negated, OfCost, 
 from conformance.diagnosis.starts import STARTS, TORCH_LINEAR, TORCH_MODULES, Start, TorchModules
 from conformance.diagnosis.substitutes import decaying, substitutes
 from conformance.faults.mutants import reference_with
+from conformance.parallel.replicas import fit_in_steps
 from conformance.problems.preparation import prepare
 from conformance.recipes.recipe import Recipe
 from reference_numpy import losses
@@ -117,6 +121,26 @@ def another_norm(problem: Any) -> Any:
     return Scaled(replace(problem, recipe=problem.recipe.model_copy(update={"model": model})))
 
 
+class OnReplicas(NumpySession):
+    """Takes the mean of what its replicas have of the parts of a batch, as frameworks do by default."""
+
+    count = 2
+
+    def gradients(self, parameters: Any, x: Any, y: Any, masks: Any, weights: Any) -> Any:
+        ends = [-(-each * len(x) // self.count) for each in range(self.count + 1)]
+        parts = [slice(*pair) for pair in pairwise(ends)]
+        found = [super(OnReplicas, self).gradients(parameters, x[part], y[part], {}, None) for part in parts]
+        mean = {name: sum(each[name] for each in found) / self.count for name in ("cost", *parameters)}
+        return mean | {"A0": np.concatenate([each["A0"] for each in found]) / self.count}
+
+    def fit(self, problem: Any, checkpoint_epochs: Any, start: Any = None) -> Any:
+        return fit_in_steps(self, problem, checkpoint_epochs)
+
+
+class OnThreeReplicas(OnReplicas):
+    count = 3
+
+
 class Scaled(NumpySession):
     def optimizer_step(self, parameters: Any, gradients: Any, state: Any, learning_rate: float) -> Any:
         updated, after = super().optimizer_step(parameters, gradients, state, learning_rate)
@@ -179,6 +203,37 @@ def test_what_is_not_known_does_not_hide_two_differences_of_one_check():
 def test_it_is_named(values, change, name):
     first, *_ = said(values, changed(change))
     assert first.startswith(name)
+
+
+UNEVEN = PRICES | {"dataset": PRICES["dataset"] | {"examples": 11}, "batch_size": 6, "epochs": 1}
+OF_COURSE = UNEVEN | {"regularizers": [{"name": "l2", "strength": 0.3}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "session", "words"),
+    [
+        (UNEVEN, OnReplicas, "the mean of the means of 2 parts of a batch, .* though they are uneven"),
+        pytest.param(UNEVEN, OnThreeReplicas, "the mean of the means of 3 parts of a batch", marks=SLOW),
+        pytest.param(OF_COURSE, OnReplicas, ".* 2 parts .*, and penalties over the examples of a part", marks=SLOW),
+    ],
+    ids=["two", "three", "penalties"],
+)
+def test_replicas_that_are_averaged_alike_are_named(values, session, words):
+    causes = said(values, session)
+    assert re.fullmatch(f"{words}.*", causes[0]), causes
+
+
+def test_even_replicas_are_the_batch():
+    problem = prepare(Recipe.model_validate(UNEVEN), "float64")
+    session = Averaged(2).applied(NumpySession(problem), problem)
+    at, batch = problem.tape.initial_parameters, problem.batch(0)
+    found, whole = session.gradients(at, *batch), NumpySession(problem).gradients(at, *batch)
+    assert found.keys() == whole.keys()
+    assert max(np.abs(found[name] - value).max() for name, value in whole.items()) < 1e-14
+    uneven = problem.batch(1)
+    assert (
+        np.abs(session.gradients(at, *uneven)["W1"] - NumpySession(problem).gradients(at, *uneven)["W1"]).max() > 0.01
+    )
 
 
 def test_an_order_without_a_name_is_read_from_the_gradient():

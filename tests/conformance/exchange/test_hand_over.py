@@ -1,6 +1,7 @@
 """Trainings that one implementation begins and another goes on with: what is lost on the way is seen."""
 
 import json
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -128,6 +129,54 @@ def test_a_transposed_square_moment_is_seen_by_its_numbers(tmp_path):
     name = "optimizer/second_moment/W2"
     failures = amsgrad.failures("torch", "numpy", lambda a: a | {name: a[name].T.copy()})
     assert {c.key.stage for c in failures} >= {"curve", "parameter", "optimizer state"}
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    return Situation("hand-over-layers", tmp_path_factory.mktemp("layers"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("numpy", "torch"), pytest.param("torch", "numpy", marks=pytest.mark.slow)]
+)
+def test_a_network_of_layers_moves_with_all_that_they_keep(layers, first, second):
+    assert not layers.failures(first, second)
+
+
+class BeginsDropoutAnew(NumpySession):
+    """Goes on with everything but the position in dropout's draws."""
+
+    def fit(self, problem, checkpoint_epochs, start=None):
+        if start is not None:
+            before = RECIPES["hand-over-layers"].epochs // 2
+            whole = prepare(RECIPES["hand-over-layers"], "float64").tape.dropout_masks
+            masks = {layer: mask[:before] for layer, mask in whole.items()}
+            problem = replace(problem, tape=replace(problem.tape, dropout_masks=masks))
+        return super().fit(problem, checkpoint_epochs, start)
+
+
+def test_one_that_begins_its_dropout_anew_is_seen_from_the_hand_over_on(layers):
+    found = layers.failures("numpy", BeginsDropoutAnew(layers.problem))
+    assert found[0].step == layers.problem.steps // 2 + 1
+
+
+U = "optimizer/first_moment/2.backward.U"
+FAULTS_OF_LAYERS = {
+    "a direction's moment that is the other's": lambda a: a | {U: a[U.replace("backward", "forward")]},
+    "gates in another order": lambda a: a | {U: np.roll(a[U], 3, axis=0)},
+    "two biases that are one": lambda a: a | {
+        f"parameters/2.forward.{name}": (a["parameters/2.forward.b"] + a["parameters/2.forward.b_h"]) * (name == "b")
+        for name in ("b", "b_h")
+    },
+    "averages in another order": lambda a: a | {
+        "statistics/8.running_mean": a["statistics/8.running_mean"][::-1].copy()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_LAYERS)
+def test_what_a_layer_loses_on_the_way_is_seen(layers, fault):
+    assert layers.failures("numpy", "numpy", FAULTS_OF_LAYERS[fault])
 
 
 def test_a_training_that_is_asked_for_in_one_call_is_not_handed_over(adam, tmp_path):
