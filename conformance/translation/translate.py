@@ -6,9 +6,10 @@ from typing import Any
 
 from conformance.data.wording import nearest, shown
 from conformance.faults.injection import PACKAGES
+from conformance.recipes import layer_dialects
 from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults, not_allowed
 from conformance.recipes.dialects import Dialect
-from conformance.recipes.spelling import Call, parse, placed
+from conformance.recipes.spelling import Call, builtin_names, parse, placed, without_module
 from conformance.runs.answers import Limits
 from conformance.translation import calls, functions, layers, optimizers, regularizers, unknown
 from conformance.translation.code import of_this_project
@@ -78,10 +79,9 @@ def _translated(name: str, to: str, settings: Mapping[str, Any], trial: Trial) -
         return layers.translate(name, settings, to, trial)
     if not _is_an_optimizer(name):
         return functions.translate(name, settings, to, trial)
-    try:
-        call = parse(name)
-    except ValueError as error:
-        raise ValueError(f"{error}{_nearest_formulation(name)}") from error
+    if without_module(name.strip())[0] is None:
+        raise ValueError(_of_no_framework(name))
+    call = parse(name)
     given = Call(call.framework, call.builtin, call.arguments | placed(settings))
     return optimizers.of_a_call(str(given) if settings else name, given, to, trial)
 
@@ -99,9 +99,14 @@ def _is_an_optimizer(name: str) -> bool:
     return of_optimizers and ".lr_scheduler." not in found.function and ".schedules." not in found.function
 
 
-def _nearest_formulation(name: str) -> str:
-    """What a refusal of a name without a framework ends with: the formulation of this project that is like it."""
-    return "" if "." in name else nearest(name, OPTIMIZERS)
+def _of_no_framework(name: str) -> str:
+    """Why a name that is no formulation of this project and begins with no framework is refused, with the nearest."""
+    layers_of = (f"{layer_dialects.MODULES[one.framework]}.{one.builtin}" for one in layer_dialects.layer_dialects())
+    known = [*builtin_names(), *calls.functions(), *layers_of] if "." in name else OPTIMIZERS
+    return (
+        f"name={shown(name)} is not allowed: must be a built-in with its framework, as torch.optim.Adam, keras.LSTM or"
+        f" optax.adam, or an optimizer of this project{nearest(name, known)}"
+    )
 
 
 def _of_this_project(name: str) -> tuple[str, str] | None:
