@@ -76,6 +76,7 @@ def test_a_misspelt_implementation_of_built_ins_is_refused_with_the_nearest(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("suite", [SUITE, SUITE_OF_LAYERS])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_every_built_in_is_equal_to_its_formulation_or_a_known_difference(name, suite, tmp_path):
