@@ -57,8 +57,8 @@ def resolve(name: str) -> str:
         return f"conformance.wrappers.files:{Path(name).resolve()}"
     raise ValueError(
         f"implementation={shown(name)} is not allowed: must be one of {', '.join(available())}, or A{JOINT}B of two of"
-        f" these, or A{REPLICAS}, or package.module:Class, or trace:PATH, or an ejected FILE.py"
-        f"{nearest(name, _named())}"
+        f" these, or A{REPLICAS}, or one of {', '.join(BUILTINS)}, or package.module:Class, or trace:PATH, or an"
+        f" ejected FILE.py{nearest(name, _named())}"
     )
 
 

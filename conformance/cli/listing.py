@@ -42,7 +42,9 @@ def made() -> dict[str, Rows]:
 
 
 def as_cells(what: str, rows: Rows) -> list[dict[str, str]]:
-    """The rows as they are shown in a table."""
+    """The rows as they are shown in a table; of a built-in's recipe, whose name is long, whether there is one."""
+    if what == "subjects":
+        rows = [row | {"recipe": bool(row["recipe"])} for row in rows]
     return [{column: _cell(what, value) for column, value in row.items()} for row in rows]
 
 

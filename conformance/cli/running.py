@@ -58,7 +58,7 @@ def begin(asked: Asked, manner: Manner) -> Exit:
         stop(Exit.BAD_INPUT, str(error))
     if not manner.quiet:
         if asked.implementations is None:
-            say(_what_is_installed(), error=manner.as_json)
+            say(_who(plan), error=manner.as_json)
         say(_how_much(forecast(plan)), error=manner.as_json, fold=True)
 
     def work(progress: Progress, watch: Watch) -> None:
@@ -181,12 +181,12 @@ def _interruptible(board: Board) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _what_is_installed() -> str:
-    """A line on which implementations there are, and how the others are installed."""
+def _who(plan: Plan) -> str:
+    """A line on which implementations were chosen, and how those of frameworks that are not here are installed."""
     there = installed()
     absent = [name for name in FRAMEWORKS if name not in there]
     hint = f"; not installed: {', '.join(absent)} ({install_command(','.join(absent))})" if absent else ""
-    return f"implementations: {', '.join(there)}{hint}"
+    return f"implementations: {', '.join(plan.implementations)}{hint}"
 
 
 def _how_much(found: Forecast) -> str:

@@ -72,11 +72,14 @@ def translate(
 
 
 def _recipe(name: str, settings: dict[str, Any]) -> "Recipe | None":
-    """The recipe of a name or a file; None of what is none. Raises ValueError for settings beside it."""
-    from conformance.recipes.choosing import catalogue, find
+    """The recipe of a name or a file; None of what is none. Raises ValueError for settings beside it.
+
+    A name with a hyphen and no bracket is a recipe's, if any.
+    """
+    from conformance.recipes.choosing import find
     from conformance.recipes.files import KINDS
 
-    if name not in catalogue() and Path(name).suffix.lower() not in KINDS:
+    if Path(name).suffix.lower() not in KINDS and ("-" not in name or "(" in name):
         return None
     if settings:
         raise ValueError("--set is not allowed for a recipe: say it in the recipe")

@@ -7,8 +7,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from conformance.data.wording import listed
-from conformance.identification.frameworks import RATES, Framework
+from conformance.data.wording import listed, nearest, shown
+from conformance.identification.frameworks import RATES, Framework, parameters_of
 from conformance.identification.target import KINDS, Target, load
 
 # Of each framework's module beside this file: the packages whose things it can ask.
@@ -30,6 +30,7 @@ class Subject(NamedTuple):
 def subject(target: Target, kind: str | None) -> Subject:
     """Load a target and find its kind, unless it is said. Raises ValueError where it cannot be had or told."""
     thing, keywords, before = load(target), target.keywords, None
+    _require_known(target, thing)
     for _ in range(_MOST_FACTORIES):
         frameworks = tuple(_frameworks(thing))
         found = _recognised(thing, frameworks) or _by_arguments(thing, keywords)
@@ -47,6 +48,22 @@ def subject(target: Target, kind: str | None) -> Subject:
         f"target {target.module}:{target.attribute}: its kind cannot be told; say it: one of {listed(KINDS)};"
         f" it needs {listed(missing(thing, keywords) or ['nothing'])}"
     )
+
+
+def _require_known(target: Target, thing: Any) -> None:
+    """Raise ValueError, with the nearest, for an argument that a class or a function which says its own has not."""
+    try:
+        known = parameters_of(thing)
+    except (ValueError, TypeError):  # of what is written in C, or is not called
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name in target.keywords:
+        if name not in known:
+            raise ValueError(
+                f"argument={shown(name)} of {target.module}:{target.attribute} is not allowed: must be one of"
+                f" {listed(known)}{nearest(name, known)}"
+            )
 
 
 def _recognised(thing: Any, frameworks: tuple[Framework, ...]) -> str | None:

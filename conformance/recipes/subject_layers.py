@@ -64,6 +64,15 @@ def has_own_start(dialect: LayerDialect) -> bool:
     return not dialect.start and dialect.name != "flax.Bidirectional"
 
 
+def inside(dialect: LayerDialect) -> dict[str, Any]:
+    """The keyword that says what a layer in both directions holds; nothing of any other."""
+    if dialect.layer != "bidirectional":
+        return {}
+    if dialect.inside is None:
+        return {"layers": [{"dialect": _INSIDE[dialect.framework]}]}
+    return {"layers": [{"name": dialect.inside["name"], **dialect.differences_inside}]}
+
+
 def _layers(dialect: LayerDialect) -> list[dict[str, Any]]:
     given = kind(dialect)
     by_name = {"initializer": "xavier_uniform"} if dialect.framework == "flax" and dialect.layer in RECURRENT else {}

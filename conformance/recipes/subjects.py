@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.data.wording import nearest, shown
+from conformance.data.wording import listed, nearest, shown
 from conformance.recipes import subject_layers
 from conformance.recipes.catalogue_page import Builtin, builtins
 from conformance.recipes.dialects import Dialect, dialects
@@ -149,12 +149,27 @@ def choose(patterns: Iterable[str]) -> list[Subject]:
     for pattern in patterns:
         found = [pattern] if pattern in subjects() else [name for name in subjects() if fnmatchcase(name, pattern)]
         if not found:
-            raise ValueError(
-                f"subject={shown(pattern)} matches none of {len(subjects())} built-ins that have a recipe in"
-                f" `conformance list subjects`{nearest(pattern, subjects())}"
-            )
+            raise ValueError(_unknown(pattern))
         chosen.update(found)
     return [found for name, found in subjects().items() if name in chosen]
+
+
+def _unknown(pattern: str) -> str:
+    """Why a name or a pattern that matches nothing is refused, with what may be meant.
+
+    >>> _unknown("flax.nnx.Linear(bias=False)")
+    "subject='flax.nnx.Linear(bias=False)' is not allowed: of this function there is 'flax.nnx.Linear'"
+    """
+    if not pattern:
+        return "subject='' is not allowed: must be the name of a built-in or a pattern"
+    function, opening, _ = pattern.partition("(")
+    calls = [name for name in subjects() if name.partition("(")[0] == function]
+    if opening and calls:
+        return f"subject={shown(pattern)} is not allowed: of this function there is {listed(calls)}"
+    return (
+        f"subject={shown(pattern)} matches none of the {len(subjects())} built-ins that have a recipe"
+        f" (`conformance list subjects` shows them, and what has none){nearest(pattern, subjects())}"
+    )
 
 
 def separated(text: str) -> list[str]:
@@ -199,7 +214,8 @@ def _of_a_row(row: Builtin) -> Subject:
 
 def _of_layer(dialect: LayerDialect) -> Subject:
     name = f"{MODULES_OF_LAYERS[dialect.framework]}.{dialect.builtin}"
-    return Subject(name, "layers", dialect.layer, dialect.differences, subject_layers.changes(dialect))
+    own = dialect.differences | subject_layers.inside(dialect)
+    return Subject(name, "layers", dialect.layer, own, subject_layers.changes(dialect))
 
 
 def _in_float32(value: Any) -> Any:

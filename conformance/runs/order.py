@@ -17,8 +17,8 @@ from conformance.recipes import choosing
 from conformance.recipes.components import choose_all
 from conformance.recipes.recipe import DTYPES, Recipe
 from conformance.recipes.subjects import IMPLEMENTATIONS as FRAMEWORK_OF
-from conformance.recipes.subjects import SUITE, SUITE_OF_LAYERS, Subject, choose, does
-from conformance.recipes.suites import names
+from conformance.recipes.subjects import SUITE, Subject, by_recipe, choose, does
+from conformance.recipes.suites import OF_SUBJECTS, names
 from conformance.recipes.suites import suite as recipes_of
 from conformance.runs.folders import new_folder
 from conformance.runs.plan import DEVICES, FILE, Plan
@@ -72,16 +72,16 @@ def plan_of(
     named = choose(subjects) if subjects is not None else []
     suites = [suite] if suite is not None else [] if asked or named else ["default"]
     found = [(name, recipe) for name in suites for recipe in recipes_of(name)] + asked
-    found += [(SUITE, Recipe.model_validate(each.recipe)) for each in named]
+    whole = {recipe.name for name, recipe in found if name in OF_SUBJECTS}
+    found += [(SUITE, Recipe.model_validate(each.recipe)) for each in named if each.recipe_name not in whole]
     names(recipe for _, recipe in found)
     if select is not None:
         kept = {recipe.name for recipe in choosing.select((recipe for _, recipe in found), select)}
         found = [(name, recipe) for name, recipe in found if recipe.name in kept]
-    by_default = _of_subjects(named) if named or suite in (SUITE, SUITE_OF_LAYERS) else installed()
+    by_default = _of_subjects(named) if named or suite in OF_SUBJECTS else installed()
     asked_for = _resolved(manner.targets(by_default if implementations is None else implementations))
     if asked_for:  # there are none where an object of this process is looked at
-        found = _done(found, asked_for)
-    _require_work(asked_for, [recipe for _, recipe in found])
+        found = _done(list(asked_for), found)
     precise = in_precisions((recipe for _, recipe in found), dtypes)
     found = [(name, recipe) for (name, _), recipe in zip(found, precise, strict=True)]
     needed: list[str] = [dtype for dtype in DTYPES if any(dtype in recipe.dtypes for recipe in precise)]
@@ -118,31 +118,26 @@ def _of_subjects(named: Sequence[Subject]) -> list[str]:
     return there
 
 
-def _done(found: Iterable[tuple[str, Recipe]], implementations: Iterable[str]) -> list[tuple[str, Recipe]]:
-    """The recipes that some implementation does; those of built-ins that nobody asked for are left out.
+def _done(implementations: Sequence[str], found: Sequence[tuple[str, Recipe]]) -> list[tuple[str, Recipe]]:
+    """The recipes, each with its suite, that some implementation does: those of built-ins do their own alone.
 
-    Raises ValueError for another one that none does.
+    Raises ValueError for an implementation of built-ins that has nothing to do, and for a recipe of no built-in that
+    nobody does.
     """
-    names, done = list(implementations), []
-    for origin, recipe in found:
-        if any(does(own, recipe.name) for own in names):
-            done.append((origin, recipe))
-        elif origin not in (SUITE, SUITE_OF_LAYERS):
-            raise ValueError(
-                f"recipe={shown(recipe.name)} is not allowed with {', '.join(names)} alone, which does the recipes of"
-                " its built-ins: name with --implementation who else is to do it, or run it without --subject"
-            )
-    return done
-
-
-def _require_work(implementations: Iterable[str], recipes: Sequence[Recipe]) -> None:
-    """Raise ValueError for an implementation of built-ins that has nothing to do."""
     for name in implementations:
-        if not any(does(name, recipe.name) for recipe in recipes):
+        if not any(does(name, recipe.name) for _, recipe in found):
             raise ValueError(
                 f"implementation={shown(name)} is not allowed: does the recipes of its built-ins alone, and none of"
                 " them is asked for; name them with --subject"
             )
+    done = [(suite, recipe) for suite, recipe in found if any(does(name, recipe.name) for name in implementations)]
+    for suite, recipe in found:
+        if recipe.name not in by_recipe() and (suite, recipe) not in done:
+            raise ValueError(
+                f"recipe {recipe.name!r} is of no built-in, and {listed(implementations)} can do none but theirs:"
+                " name another implementation, too"
+            )
+    return done
 
 
 def _executables(pythons: Mapping[str, str], implementations: Iterable[str]) -> dict[str, str]:

@@ -45,6 +45,12 @@ def test_a_table_in_a_pipe_has_every_cell_whole_on_one_line_a_row(what):
         assert all(cell in line for cell in row.values())
 
 
+def test_of_built_ins_a_table_says_whether_there_is_a_recipe_and_json_which():
+    rows = [{"subject": "a.B(c=1)", "recipe": "a-b-c-1"}, {"subject": "a.C", "recipe": ""}]
+    assert [row["recipe"] for row in listing.as_cells("subjects", rows)] == ["yes", "no"]
+    assert rows[0]["recipe"] == "a-b-c-1"
+
+
 def test_json_has_numbers_lists_and_nothing_as_what_they_are():
     recipes = json.loads(conformance("list", "recipes", "--json").stdout)
     assert [row["name"] for row in recipes if "quick" in row["suites"]] == [r.name for r in suite("quick")]

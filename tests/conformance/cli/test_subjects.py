@@ -3,7 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
+from conformance.cli import running
 from conformance.cli.app import app
+from conformance.runs.order import plan_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,9 @@ def test_what_cannot_be_is_refused_and_no_folder_is_left(arguments, told, tmp_pa
     assert ended.exit_code == 2
     assert told in ended.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_implementations_that_are_told_are_those_of_the_run(tmp_path):
+    pytest.importorskip("torch")
+    plan = plan_of(subjects=["torch.optim.SGD"], output=tmp_path / "new")
+    assert running._who(plan).partition(";")[0] == "implementations: builtins.torch"

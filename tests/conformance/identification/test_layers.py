@@ -229,6 +229,21 @@ def test_an_argument_that_no_convention_gives_is_asked_for(mine):
         InProcess("mine_layers:Gated")
 
 
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("torch.nn:Linear(bais=False)", "argument='bais' of torch.nn:Linear is not allowed.*did you mean 'bias'"),
+        (
+            "reference_numpy.activations:leaky_relu(slop=0.1)",
+            "must be one of 'z', 'slope', 'out'; did you mean 'slope'",
+        ),
+    ],
+)
+def test_an_argument_that_is_none_is_refused_with_the_nearest(target, said):
+    with pytest.raises(BadInput, match=said):
+        InProcess(target)
+
+
 def test_every_layer_of_the_table_is_one_that_the_reference_makes():
     for one in table():
         if one.layer is not None:

@@ -46,7 +46,8 @@ def test_a_pattern_names_subjects_and_an_exact_name_itself_alone():
     ("pattern", "told"),
     [
         ("torch.optim.Adm", "did you mean 'torch.optim.Adam'"),
-        ("", "subject='' matches none of"),
+        ("", "subject='' is not allowed: must be the name of a built-in or a pattern"),
+        ("torch.optim.RAdam(lr=0.5)", "there is 'torch.optim.RAdam', 'torch.optim.RAdam(weight_decay=0.1)'"),
         ("torch.nothing.*", "subject='torch.nothing.*' matches none of"),
     ],
 )
@@ -58,3 +59,14 @@ def test_what_names_no_subject_is_refused_with_the_nearest(pattern, told):
 @given(st.lists(st.sampled_from(sorted(subjects.subjects())), min_size=1))
 def test_names_come_apart_at_the_commas_between_them_alone(names):
     assert subjects.separated(",".join(names)) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("torch.nn.LSTM(bidirectional=True)", {"name": "lstm", "return_sequences": True, "biases": 2}),
+        ("keras.layers.Bidirectional", {"dialect": "keras.GRU"}),
+    ],
+)
+def test_of_a_layer_in_both_directions_it_is_said_what_it_holds(name, inside):
+    assert subjects.subject(name).formulation == f"bidirectional(layers=[{inside}])"

@@ -55,7 +55,28 @@ def test_an_implementation_of_built_ins_without_any_is_refused(tmp_path):
         plan_of(subjects=["torch.optim.SGD"], implementations=["builtins.tf"], output=tmp_path / "new")
 
 
+def test_a_built_in_of_the_suite_that_is_named_too_is_done_once(tmp_path):
+    pytest.importorskip("torch")
+    plan = plan_of(suite=SUITE, subjects=["torch.optim.SGD"], output=tmp_path / "new")
+    assert [recipe.name for _, recipe in plan.recipes].count("torch-optim-sgd") == 1
+
+
+def test_a_recipe_that_nobody_does_is_refused(small_recipe, tmp_path):
+    pytest.importorskip("torch")
+    asked = {"recipes": [small_recipe], "subjects": ["torch.optim.SGD"], "output": tmp_path / "new"}
+    with pytest.raises(ValueError, match=f"recipe '{small_recipe.name}' is of no built-in, and 'builtins.torch' can"):
+        plan_of(**asked)
+    plan = plan_of(**asked, implementations=["builtins.torch", "numpy"])
+    assert ("numpy", small_recipe.name) in {(name, task.recipe.name) for name, task in plan.units}
+
+
+def test_a_misspelt_implementation_of_built_ins_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match=r"did you mean 'builtins.torch'"):
+        plan_of(subjects=["torch.optim.SGD"], implementations=["builtin.torch"], output=tmp_path / "new")
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("suite", [SUITE, SUITE_OF_LAYERS])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_every_built_in_is_equal_to_its_formulation_or_a_known_difference(name, suite, tmp_path):

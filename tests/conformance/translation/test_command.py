@@ -18,6 +18,7 @@ from conformance.translation.translated import EXACT, REFUSED, Translation
         (["adm", "--to", "numpy"], 2, "did you mean 'adam'"),
         (["adam", "--to", "numpy", "--set", "rate"], 2, "must be ARGUMENT=VALUE"),
         (["keras.Adam", "--to", "torch", "--set", "beta1=0.8"], 2, "did you mean 'beta_1'"),
+        (["moons-twise", "--to", "numpy"], 2, "did you mean 'moons-twice'"),
     ],
 )
 def test_the_command_ends_with_its_status(arguments, status, said):

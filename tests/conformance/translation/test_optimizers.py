@@ -178,6 +178,8 @@ def test_an_exercise_in_one_array_has_the_same_numbers():
         ("torch.load", "jax", {}, "or a recipe$"),
         ("", "jax", {}, "name='' is not allowed: must be a built-in"),
         ("torch.Adam", "pytorch", {}, "must be one of 'torch', .*; did you mean 'torch'"),
+        ("tourch.optim.Adam", "jax", {}, "must be a built-in with its framework.*did you mean 'torch.Adam'"),
+        ("foo.Linear", "jax", {}, "did you mean 'torch.nn.Linear'"),
         ("torch.Adam", "tensorflow", {}, "did you mean 'tf'"),
         ("torch.Adam", "jux", {}, "did you mean 'jax'"),
         ("torch.Adam", "jax", {"beta_1": 0.8}, "it is the spelling of keras.*here it is 'betas"),
