@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from conformance.atlas import making
 from conformance.atlas.comparison import compare, text
-from conformance.atlas.evidence import Atlas
+from conformance.atlas.evidence import NOT_ASKED, Atlas
 from conformance.atlas.making import write
 from conformance.atlas.page import html, markdown
-from conformance.atlas.tables import DIGITS, formulation_of, tables
+from conformance.atlas.tables import DECAY, DIGITS, formulation_of, tables
 from conformance.cli import app
 from conformance.cli.charting import told
 
@@ -46,13 +46,49 @@ def test_every_link_of_the_page_leads_somewhere():
 
 
 def test_what_differs_from_the_first_of_its_row_is_marked():
-    table, _ = tables(atlas())
+    table, *_ = tables(atlas())
     marked = {row: [cell.differs for cell in cells] for row, cells in table.rows}
     assert marked["formulation"] == [False, True]
     assert marked["gradient 1"] == [False, True]
     assert marked["defaults"] == [False, False]
     assert 'class="differs"' in html(atlas())
     assert '**adam(epsilon\\_position="before\\_correction")**' in markdown(atlas())
+
+
+def layer(call, **facts):
+    return of(call, f"{facts.get('component', 'gru')}()", kind="layer", component="gru", **facts)
+
+
+def test_layers_are_rows_and_those_that_were_not_asked_are_listed():
+    torch = layer("torch.nn.GRU", edges={"reset gate": "after"}, defaults={"bias": "True", "device": "None"})
+    keras = layer("keras.layers.GRU", edges={"reset gate": "before"})
+    other = of("torch.nn.Fold", "", kind="layer", component="", reason=NOT_ASKED)
+    found = Atlas({"torch": {"torch": "1.0"}}, [torch, keras, other])
+    page = markdown(found)
+    assert "| `torch.nn.GRU` | gru() | bias=True | after |" in page
+    assert "| `keras.layers.GRU` | gru() |  | **before** |" in page
+    assert "- PyTorch: `torch.nn.Fold`" in page
+    assert 'class="table turned"' in html(found)
+    assert 'id="torch-nn-fold"' not in html(found)
+
+
+def test_optimizers_with_a_weight_decay_stand_beside_the_penalties():
+    coupled = of("torch.optim.SGD(weight_decay=0.1)", "sgd()", keywords={"weight_decay": 0.1})
+    other = of(
+        "keras.optimizers.SGD(weight_decay=0.1)",
+        "sgd()",
+        keywords={"weight_decay": 0.1, "decoupled_weight_decay": True},
+    )
+    without = of("torch.optim.SGD", "sgd()")
+    *_, table = tables(Atlas({}, [coupled, other, without]))
+    assert (table.component, [each.call for each in table.columns]) == (DECAY, [coupled.call, other.call])
+    assert [cell.text.partition(":")[0] for cell in dict(table.rows)[DECAY]] == ["coupled", "decoupled"]
+
+
+def test_the_contents_lead_to_every_component():
+    page = markdown(atlas())
+    assert "- [Optimizers](#optimizers): [adam](#adam-optimizer), [adamw](#adamw-optimizer)" in page
+    assert "### adam (optimizer)" in page
 
 
 def test_two_that_differ_in_their_rate_alone_are_not_marked():
