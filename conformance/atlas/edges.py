@@ -35,9 +35,14 @@ def number(value: Any) -> str:
     return "NaN" if np.isnan(found) else f"{found:.6g}"
 
 
+# What Keras puts around an error: where it came, and with which arguments.
+_WRAPPED = r"Exception encountered when calling \S+ |\{\{.*?\}\} |(\[Op:\w+\] name: )?Arguments received by .*$"
+
+
 def said(error: Exception | str, longest: int) -> str:
     """What a target said, without what is another each time."""
-    return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split())), longest)
+    told = re.sub(_WRAPPED, "", " ".join(str(error).split()))
+    return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", told), longest)
 
 
 REFUSED = "refused: "

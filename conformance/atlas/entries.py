@@ -1,5 +1,6 @@
 """What is asked: the built-ins that the tables name, and those of the installed version that no table has."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -9,13 +10,13 @@ from conformance.identification import layer_table
 from conformance.identification.answer import Named
 from conformance.identification.page import MODULES
 from conformance.identification.target import parse
-from conformance.recipes.catalogue_page import builtins
+from conformance.recipes.catalogue_page import Builtin, builtins
 from conformance.recipes.dialects import dialects
 from conformance.translation.calls import parsed
 
 OF = {"torch": "torch", "keras": "keras", "tf": "keras", "jax": "jax", "optax": "optax", "flax": "jax"}
 NORMALIZATIONS = ("batch_norm", "layer_norm")  # which are layers too
-LAYERS = "keras.layers."  # of which a regularizer is a layer
+LAYERS = "keras.layers."  # of which a regularizer is one
 NOT_ASKED = ("early_stopping", "random_flip", "gaussian_noise")  # regularizers of Keras alone
 
 
@@ -66,14 +67,19 @@ def of_tables(kind: str) -> Iterator[Entry]:
     if kind == "optimizer":
         yield from _optimizers()
     for row in builtins():
-        if SINGULAR.get(row.kind) == kind and row.component not in NOT_ASKED:
+        if SINGULAR.get(row.kind) == kind and not _stands_elsewhere(row):
             expected = None if row.differs else Named(row.component, _tuples(row.keywords))
             yield Entry(
                 kind, row.component, OF[row.call.partition(".")[0]], row.call, expected, row.differs, row.until,
-                row.precision, row.note, row.function, row.call.startswith(LAYERS) and kind == "regularizer",
+                row.precision, row.note, row.function,
             )  # fmt: skip
     if kind in ("normalization", "layer"):
         yield from (entry for entry in _layers() if entry.kind == kind)
+
+
+def _stands_elsewhere(row: Builtin) -> bool:
+    """Whether a regularizer is a layer, which stands with these, or is not asked."""
+    return row.kind == "regularizers" and (row.component in NOT_ASKED or row.call.startswith(LAYERS))
 
 
 def _optimizers() -> Iterator[Entry]:
@@ -138,6 +144,6 @@ def target_of(entry: Entry, signature: Signature) -> str:
     names = [*signature.needed, *signature.defaults]
     arguments = dict(zip(names, positional, strict=False)) | named
     module, _, own = entry.name.rpartition(".")
-    module = module.replace("tf.", "tensorflow.", 1) if module.startswith("tf.") else module
+    module = re.sub(r"^tf(?=\.|$)", "tensorflow", module)
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return f"{module}:{own}({inside})" if inside else f"{module}:{own}"

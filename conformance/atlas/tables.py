@@ -40,7 +40,8 @@ DIGITS = "digits in float64, float32"
 FACTS = ("formulation", DIGITS, "rounded to float32", "defaults", "no effect seen", "to be known")
 _NEVER_MARKED = (DIGITS, "defaults", "no effect seen", "to be known")  # differ by nature
 TURNED = ("regularizer", "layer")  # kinds of whose tables a built-in is a row
-NO_DEFAULTS = ("None", "False")  # of a layer that are not told: nothing is done
+NO_DEFAULTS = ("None", "False")  # of what is a row that are not told: nothing is done
+NO_NUMBERS = ("dtype", "metadata", "rngs", "dot_general", "dilated")  # ends of arguments that are no part of a formula
 DECAY = "weight decay"  # of optimizers, told beside the penalties
 _DECOUPLED, _COUPLED = "decoupled: off the weight, times the rate", "coupled: part of the gradient"
 _DECAYS = ("adamw", "lion")  # whose weight decay is always decoupled
@@ -111,7 +112,7 @@ def value_of(each: Evidence, row: str) -> str:
     if row.startswith(DEFAULT):
         return each.defaults.get(row.removeprefix(DEFAULT), "")
     if row == "defaults":
-        return ", ".join(f"{n}={v}" for n, v in each.defaults.items() if each.kind != "layer" or _is_told(n, v))
+        return ", ".join(f"{n}={v}" for n, v in each.defaults.items() if each.kind not in TURNED or _is_told(n, v))
     if row == DECAY:
         decoupled = each.component in _DECAYS or each.keywords.get("decoupled_weight_decay", False)
         return _DECOUPLED if decoupled else _COUPLED
@@ -125,8 +126,8 @@ def value_of(each: Evidence, row: str) -> str:
 
 
 def _is_told(name: str, default: str) -> bool:
-    """Whether a default of a layer says something of its formula."""
-    return default not in NO_DEFAULTS and name not in NO_FORMULA and not name.endswith("dtype")
+    """Whether a default says something of a formula."""
+    return default not in NO_DEFAULTS and name not in NO_FORMULA and not name.endswith(NO_NUMBERS)
 
 
 def formulation_of(each: Evidence) -> str:
