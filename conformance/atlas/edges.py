@@ -36,12 +36,16 @@ def number(value: Any) -> str:
 
 
 # What Keras puts around an error: where it came, and with which arguments.
-_WRAPPED = r"Exception encountered when calling \S+ |\{\{.*?\}\} |(\[Op:\w+\] name: )?Arguments received by .*$"
+_WRAPPED = r"\x1b\[\d*m|Exception encountered when calling \S+ |\{\{.*?\}\} | \[Op:\w+\].*$|Arguments received by .*$"
 
 
 def said(error: Exception | str, longest: int) -> str:
-    """What a target said, without what is another each time."""
-    told = re.sub(_WRAPPED, "", " ".join(str(error).split()))
+    """What a target said, without what is another each time.
+
+    >>> said("Error: Exception encountered when calling Embedding.call(). indices[0] = 6 [Op:Gather] name: x", 99)
+    'Error: indices[0] = 6'
+    """
+    told = re.sub(_WRAPPED, "", " ".join(str(error).split())).strip()
     return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", told), longest)
 
 
