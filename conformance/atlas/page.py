@@ -48,13 +48,13 @@ LISTED = "Layers in no table, which are listed and not asked; `conformance atlas
 
 def html(atlas: Atlas) -> str:
     """The page. Whatever a framework named is escaped."""
-    asked = [each for each in atlas.evidence if each.reason != NOT_ASKED]
+    asked, found = [each for each in atlas.evidence if each.reason != NOT_ASKED], list(tables(atlas))
     once = {each.call: each for each in asked}  # a call may stand with two components
     return render(
-        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=list(tables(atlas)), questions=answered(atlas),
+        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=found, questions=answered(atlas),
         unknown=unknown(atlas), listed=listed(atlas), about_listed=LISTED,
-        frameworks=TITLES, titles=[TITLES[name] for name, found in atlas.versions.items() if found],
-        headings=HEADINGS, kinds={each.kind for each in atlas.evidence}, edges=EDGES, rate=RATE, anchor=anchor,
+        frameworks=TITLES, titles=[TITLES[name] for name, own in atlas.versions.items() if own],
+        headings=HEADINGS, kinds={table.kind for table in found}, edges=EDGES, rate=RATE, anchor=anchor,
         formulation_of=formulation_of, shown=shown, facts=facts, coded=coded,
     )  # fmt: skip
 
@@ -69,8 +69,8 @@ def coded(text: str) -> Markup:
 
 
 def facts(each: Evidence) -> list[tuple[str, str]]:
-    """All that is known of a built-in, by name."""
-    rows = [(row, value_of(each, row)) for row in FACTS]
+    """All that is known of a built-in, by name; all defaults, of which a table may tell a few."""
+    rows = [(row, each.written_defaults if row == "defaults" else value_of(each, row)) for row in FACTS]
     rows += [("the same here", "; ".join(each.same)), ("notes", "; ".join(each.notes)), *each.edges.items()]
     return [(name, text) for name, text in rows if text]
 

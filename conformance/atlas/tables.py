@@ -41,7 +41,14 @@ FACTS = ("formulation", DIGITS, "rounded to float32", "defaults", "no effect see
 _NEVER_MARKED = (DIGITS, "defaults", "no effect seen", "to be known")  # differ by nature
 TURNED = ("regularizer", "layer")  # kinds of whose tables a built-in is a row
 NO_DEFAULTS = ("None", "False")  # of what is a row that are not told: nothing is done
-NO_NUMBERS = ("dtype", "metadata", "rngs", "dot_general", "dilated")  # ends of arguments that are no part of a formula
+NO_NUMBERS = (
+    "dtype",
+    "metadata",
+    "rngs",
+    "dot_general",
+    "dilated",
+    "cudnn",
+)  # ends of arguments that are no part of a formula
 DECAY = "weight decay"  # of optimizers, told beside the penalties
 _DECOUPLED, _COUPLED = "decoupled: off the weight, times the rate", "coupled: part of the gradient"
 _DECAYS = ("adamw", "lion")  # whose weight decay is always decoupled
@@ -111,6 +118,8 @@ def value_of(each: Evidence, row: str) -> str:
         return ", ".join(each.rounded) or (NONE_ROUNDED if each.formulation else "")
     if row.startswith(DEFAULT):
         return each.defaults.get(row.removeprefix(DEFAULT), "")
+    if row == "defaults" and each.kind == "layer" and not each.plain:  # they stand with the plain call
+        return ""
     if row == "defaults":
         return ", ".join(f"{n}={v}" for n, v in each.defaults.items() if each.kind not in TURNED or _is_told(n, v))
     if row == DECAY:
