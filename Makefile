@@ -107,7 +107,7 @@ pages: install
 	$(BIN)/python -m typer conformance.cli.app utils docs --name conformance --title "Command line" \
 		> docs/reference/command_line.md
 
-# The atlas of the pinned versions: about three minutes.
+# The atlas of the pinned versions: five minutes or more.
 atlas: install
 	$(BIN)/conformance atlas --output build/atlas
 	cp build/atlas/atlas.md docs/atlas.md

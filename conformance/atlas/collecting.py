@@ -1,13 +1,16 @@
 """The evidence of every built-in, collected framework by framework, each in a process of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from conformance.atlas import edges
 from conformance.atlas.arguments import without_effect
-from conformance.atlas.edges import OF_KIND, loss_near, said
+from conformance.atlas.edges import loss_near, said
 from conformance.atlas.entries import Entry, entries, gone, tabled, target_of
-from conformance.atlas.evidence import GONE, TABLED, UNMAPPED, Evidence
+from conformance.atlas.evidence import GONE, NOT_ASKED, TABLED, UNMAPPED, Evidence
+from conformance.atlas.layer_edges import of_layer, traits
+from conformance.atlas.regularizer_edges import of_regularizer
 from conformance.atlas.survey import KINDS
 from conformance.atlas.surveying import Survey, survey
 from conformance.identification.answer import Answer, Named
@@ -23,9 +26,22 @@ from conformance.translation.functions import same
 
 Progress = Callable[[str], None]
 FIRST = ("numpy:abs", "activation")  # what a process is asked for before there is anything
+WITHOUT_EFFECT = ("layer", "regularizer")  # of which no argument is tried for whether it has an effect
 OTHER_LOSS = "it is none of the catalogue's losses at one example"
 LONGEST = 300  # characters of why nothing is known
 SECONDS = 120.0  # that one answer may take
+
+
+OF_KIND: dict[str, Callable[[Questioned, str], Mapping[str, str]]] = {
+    "optimizer": edges.of_optimizer,
+    "activation": edges.of_activation,
+    "loss": edges.of_loss,
+    "normalization": edges.of_normalization,
+    "initializer": edges.of_initializer,
+    "schedule": edges.of_schedule,
+    "regularizer": of_regularizer,
+    "layer": of_layer,
+}
 
 
 class Collector:
@@ -55,6 +71,11 @@ class Collector:
         except Exception as error:  # a built-in that nobody knew may answer what no kind expects
             return replace(plain, reason=said(f"its answers cannot be read: {type(error).__name__}: {error}", LONGEST))
 
+    def listed(self, entry: Entry) -> Evidence:
+        """A built-in by its name, without being asked."""
+        version = next(iter(self.found.versions.values()), "")
+        return Evidence(entry.kind, "", entry.framework, version, entry.call, "", UNMAPPED, reason=NOT_ASKED)
+
     def _measured(self, entry: Entry, plain: Evidence) -> Evidence:
         asked = self._process()
         asked.turn_to(plain.target, entry.asked_as)
@@ -65,8 +86,8 @@ class Collector:
         told = replace(plain, component=component, **_of_answer(entry, answer))
         if entry.asked_as != entry.kind or not (answer.known or entry.component):
             return told
-        told = replace(told, edges=OF_KIND[entry.kind](asked, component))
-        if not entry.plain:
+        told = replace(told, edges={**told.edges, **OF_KIND[entry.kind](asked, component)})
+        if not entry.plain or entry.kind in WITHOUT_EFFECT:
             return told
         signature = self.found.signatures[entry.name]
         return replace(told, no_effect=without_effect(asked, entry.kind, component, signature))
@@ -97,6 +118,7 @@ def _of_answer(entry: Entry, answer: Answer) -> dict[str, Any]:
         "distance": answer.distance,
         "reason": said(answer.reason, LONGEST),
         "notes": answer.notes,
+        "edges": traits(answer) if entry.kind == "layer" else {},
     }
 
 
@@ -114,6 +136,8 @@ def says(entry: Entry, found: Named) -> bool:
         known = dialect(entry.framework, entry.call.removeprefix(f"{MODULES[entry.framework]}."))
         return found.name == known.optimizer and not differences(found, known)
     expected = entry.expected
+    if entry.kind == "layer":
+        return found.written("layer") == expected.written("layer")
     if entry.kind == "loss" and "class_weights" not in found.keywords:  # by which a weight's denominator is seen
         expected = Named(expected.name, {n: v for n, v in expected.keywords.items() if n != "weight_denominator"})
     return same(entry.kind, expected, found)
@@ -147,7 +171,7 @@ def _evidence(
         asked = [entry for entry in entries(framework, kind, found) if only in ("", entry.call)]
         for place, entry in enumerate(asked, start=1):
             progress(f"{framework} {kind} {place}/{len(asked)}: {entry.call}")
-            yield collector.evidence(entry)
+            yield collector.listed(entry) if entry.is_only_listed and not only else collector.evidence(entry)
         version = next(iter(found.versions.values()))
         for entry in gone(framework, kind, found):
             if only in ("", entry.call):

@@ -39,7 +39,10 @@ class Change(NamedTuple):
 
 
 def compare(old: Path, new: Path) -> list[Change]:
-    """What changed of the frameworks that both atlases have. Raises ValueError for a folder that holds no atlas."""
+    """What changed of the frameworks that both atlases have, the built-ins of a package of one of them alone left out.
+
+    Raises ValueError for a folder that holds no atlas.
+    """
     before, after = ({name: _read(folder, name) for name in TABLES} for folder in (old, new))
     shared = {row["framework"] for row in before["versions"]} & {row["framework"] for row in after["versions"]}
     found = [
@@ -48,7 +51,13 @@ def compare(old: Path, new: Path) -> list[Change]:
         *_edges(before["edges"], after["edges"]),
         *_faults(before["faults"], after["faults"]),
     ]
-    return [change for change in found if change.framework in shared]
+    first, second = ({row["package"] for row in each["versions"]} for each in (before, after))
+    alone = first ^ second  # as Flax, which JAX does without
+    return [
+        change
+        for change in found
+        if change.framework in shared and ("." not in change.call or change.call.partition(".")[0] not in alone)
+    ]
 
 
 def text(changes: Sequence[Change]) -> str:

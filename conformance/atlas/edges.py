@@ -35,9 +35,18 @@ def number(value: Any) -> str:
     return "NaN" if np.isnan(found) else f"{found:.6g}"
 
 
+# What Keras puts around an error: where it came, and with which arguments.
+_WRAPPED = r"\x1b\[\d*m|Exception encountered when calling \S+ |\{\{.*?\}\} | \[Op:\w+\].*$|Arguments received by .*$"
+
+
 def said(error: Exception | str, longest: int) -> str:
-    """What a target said, without what is another each time."""
-    return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(str(error).split())), longest)
+    """What a target said, without what is another each time.
+
+    >>> said("Error: Exception encountered when calling Embedding.call(). indices[0] = 6 [Op:Gather] name: x", 99)
+    'Error: indices[0] = 6'
+    """
+    told = re.sub(_WRAPPED, "", " ".join(str(error).split())).strip()
+    return cut(re.sub(r"0x[0-9a-fA-F]+", "0x...", told), longest)
 
 
 REFUSED = "refused: "
@@ -48,7 +57,8 @@ def refused(error: Exception) -> str:
     return f"{REFUSED}{said(error, LONGEST)}"
 
 
-def _told(ask: Callable[[], str]) -> str:
+def told(ask: Callable[[], str]) -> str:
+    """What came of asking, or that it was refused."""
     try:
         return ask()
     except Declined as error:
@@ -61,13 +71,13 @@ def _told(ask: Callable[[], str]) -> str:
 def of_optimizer(asked: Questioned, component: str) -> Edges:
     """The first moves of a weight and a bias, as multiples of the optimizer's rate."""
     return {
-        "gradient 0 (weight 1, bias 1)": _told(lambda: _both(asked)),
-        "gradient 1": _told(lambda: _first_move(asked, 1.0)),
-        "gradient 1e-10": _told(lambda: _first_move(asked, 1e-10)),
-        "gradient 1e20 in float32": _told(lambda: _first_move(asked, 1e20, "float32")),
-        "gradient inf, and 1 beside it": _told(lambda: _two_moves(asked, np.inf)),
-        "gradient NaN, and 1 beside it": _told(lambda: _two_moves(asked, np.nan)),
-        "a parameter without elements": _told(lambda: _without_elements(asked)),
+        "gradient 0 (weight 1, bias 1)": told(lambda: _both(asked)),
+        "gradient 1": told(lambda: _first_move(asked, 1.0)),
+        "gradient 1e-10": told(lambda: _first_move(asked, 1e-10)),
+        "gradient 1e20 in float32": told(lambda: _first_move(asked, 1e20, "float32")),
+        "gradient inf, and 1 beside it": told(lambda: _two_moves(asked, np.inf)),
+        "gradient NaN, and 1 beside it": told(lambda: _two_moves(asked, np.nan)),
+        "a parameter without elements": told(lambda: _without_elements(asked)),
     }
 
 
@@ -135,7 +145,7 @@ def of_activation(asked: Questioned, component: str) -> Edges:
         found["100 in float32"] = at(np.array([[100.0, 1.0, 0.0, 0.5]], np.float32))[0]
     except (Declined, IndexError, ValueError) as error:
         return {"a row of four": refused(error)}
-    found["no elements"] = _told(lambda: f"shape {asked.ask('evaluate', {'a0': np.zeros((0, 4))})['value'].shape}")
+    found["no elements"] = told(lambda: f"shape {asked.ask('evaluate', {'a0': np.zeros((0, 4))})['value'].shape}")
     if component != "softmax":
         del found["a tie of four"]
     return found
@@ -151,11 +161,11 @@ def of_loss(asked: Questioned, component: str) -> Edges:
         return {}
     targets = _targets(question, 1)
     edges = {
-        name: _told(lambda outputs=outputs: _cost(asked, outputs, targets))  # type: ignore[misc]
+        name: told(lambda outputs=outputs: _cost(asked, outputs, targets))  # type: ignore[misc]
         for name, outputs in _outputs(question)
     }
     empty = np.zeros((0, question.columns))
-    edges["no examples"] = _told(lambda: _cost(asked, empty, _targets(question, 0)))
+    edges["no examples"] = told(lambda: _cost(asked, empty, _targets(question, 0)))
     return edges
 
 
@@ -261,11 +271,11 @@ def of_normalization(asked: Questioned, component: str) -> Edges:
         return f"{int(np.isnan(made(z)).sum())} of 30 outputs"
 
     return {
-        "all numbers 3": _told(lambda: largest(np.full((6, 5), 3.0))),
-        "one example": _told(lambda: largest(np.arange(5.0)[np.newaxis])),
-        "no examples": _told(lambda: largest(np.zeros((0, 5)))),
-        "mean 1e4, deviation 1, in float32": _told(off),
-        "one NaN makes NaN of": _told(not_a_number),
+        "all numbers 3": told(lambda: largest(np.full((6, 5), 3.0))),
+        "one example": told(lambda: largest(np.arange(5.0)[np.newaxis])),
+        "no examples": told(lambda: largest(np.zeros((0, 5)))),
+        "mean 1e4, deviation 1, in float32": told(off),
+        "one NaN makes NaN of": told(not_a_number),
     }
 
 
@@ -277,7 +287,7 @@ def of_initializer(asked: Questioned, component: str) -> Edges:
         return f"shape {found.shape}" + ("" if np.isfinite(found).all() else ", not all finite")
 
     shapes = {"shape (5,)": (5,), "shape (0, 3)": (0, 3), "shape (3, 0)": (3, 0)}
-    return {name: _told(lambda shape=shape: drawn(*shape)) for name, shape in shapes.items()}  # type: ignore[misc]
+    return {name: told(lambda shape=shape: drawn(*shape)) for name, shape in shapes.items()}  # type: ignore[misc]
 
 
 def of_schedule(asked: Questioned, component: str) -> Edges:
@@ -291,19 +301,9 @@ def of_schedule(asked: Questioned, component: str) -> Edges:
         return [number(values[step] if asked.target.startswith("torch") else values[n]) for n, step in enumerate(steps)]
 
     edges = {
-        "steps 0 and 1": _told(lambda: ", ".join(rates(0, 1))),
-        f"step {LATE}": _told(lambda: rates(LATE)[0]),
+        "steps 0 and 1": told(lambda: ", ".join(rates(0, 1))),
+        f"step {LATE}": told(lambda: rates(LATE)[0]),
     }
     if not asked.target.startswith("torch"):
-        edges["step -1"] = _told(lambda: rates(-1)[0])
+        edges["step -1"] = told(lambda: rates(-1)[0])
     return edges
-
-
-OF_KIND: dict[str, Callable[[Questioned, str], Edges]] = {
-    "optimizer": of_optimizer,
-    "activation": of_activation,
-    "loss": of_loss,
-    "normalization": of_normalization,
-    "initializer": of_initializer,
-    "schedule": of_schedule,
-}

@@ -1,28 +1,31 @@
 """What is asked: the built-ins that the tables name, and those of the installed version that no table has."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from conformance.atlas.survey import KINDS
-from conformance.atlas.surveying import Signature, Survey
+from conformance.atlas.surveying import SINGULAR, Signature, Survey
+from conformance.identification import layer_table
 from conformance.identification.answer import Named
 from conformance.identification.page import MODULES
 from conformance.identification.target import parse
-from conformance.recipes.catalogue_page import builtins
+from conformance.recipes.catalogue_page import Builtin, builtins
 from conformance.recipes.dialects import dialects
-from conformance.translation.calls import KINDS as SINGULAR
-from conformance.translation.calls import Written, read
+from conformance.translation.calls import parsed
 
 OF = {"torch": "torch", "keras": "keras", "tf": "keras", "jax": "jax", "optax": "optax", "flax": "jax"}
-# Flax's normalisations, which are layers: the component, and how it is called.
-OF_FLAX = {"batch_norm": "flax.nnx.BatchNorm", "layer_norm": "flax.nnx.LayerNorm"}
+NORMALIZATIONS = ("batch_norm", "layer_norm")  # which are layers too
+LAYERS = "keras.layers."  # of which a regularizer is one
+NOT_ASKED = ("early_stopping", "random_flip", "gaussian_noise")  # regularizers of Keras alone
 
 
 class Entry(NamedTuple):
     """A built-in to be asked.
 
     ``component`` is the catalogue's that the tables hold it against, "" where it is in none. ``expected``: what they
-    say that it is; None where nothing equals it, and then ``differs`` may say why.
+    say that it is; None where nothing equals it, and then ``differs`` may say why. ``layer``: whether it is asked as
+    one; ``known``: of a layer whether a table has it, be it as one that is none of the catalogue's.
     """
 
     kind: str
@@ -35,6 +38,8 @@ class Entry(NamedTuple):
     precision: str = "float64"
     note: str = ""
     function: str = ""
+    layer: bool = False
+    known: bool = False
 
     @property
     def name(self) -> str:
@@ -47,9 +52,14 @@ class Entry(NamedTuple):
         return self.call.partition("(")[2] in ("", ")")
 
     @property
+    def is_only_listed(self) -> bool:
+        """Whether it is a layer that no table has."""
+        return self.kind == "layer" and not self.component and not self.known
+
+    @property
     def asked_as(self) -> str:
         """The kind that ``conformance identify`` knows it by."""
-        return "layer" if self.name in OF_FLAX.values() else self.kind
+        return "layer" if self.layer else self.kind
 
 
 def of_tables(kind: str) -> Iterator[Entry]:
@@ -57,15 +67,19 @@ def of_tables(kind: str) -> Iterator[Entry]:
     if kind == "optimizer":
         yield from _optimizers()
     for row in builtins():
-        if SINGULAR.get(row.kind) == kind:
+        if SINGULAR.get(row.kind) == kind and not _stands_elsewhere(row):
             expected = None if row.differs else Named(row.component, _tuples(row.keywords))
             yield Entry(
                 kind, row.component, OF[row.call.partition(".")[0]], row.call, expected, row.differs, row.until,
                 row.precision, row.note, row.function,
             )  # fmt: skip
-    if kind == "normalization":
-        for component, call in OF_FLAX.items():
-            yield Entry(kind, component, "jax", call)
+    if kind in ("normalization", "layer"):
+        yield from (entry for entry in _layers() if entry.kind == kind)
+
+
+def _stands_elsewhere(row: Builtin) -> bool:
+    """Whether a regularizer is a layer, which stands with these, or is not asked."""
+    return row.kind == "regularizers" and (row.component in NOT_ASKED or row.call.startswith(LAYERS))
 
 
 def _optimizers() -> Iterator[Entry]:
@@ -79,6 +93,17 @@ def _optimizers() -> Iterator[Entry]:
         yield Entry(
             "optimizer", dialect.optimizer, dialect.framework, call, expected, note=" ".join(dialect.note.split())
         )
+
+
+def _layers() -> Iterator[Entry]:
+    """The frameworks' layers; of a normalisation those that no row of ``builtins.toml`` is, and which are asked so."""
+    others = {row.call.partition("(")[0] for row in builtins()}
+    for one in layer_table.table():
+        call = one.target.replace(":", ".", 1)
+        component = one.layer.name if one.layer is not None else ""
+        kind = "normalization" if component in NORMALIZATIONS else "layer"
+        if kind == "layer" or call not in others:
+            yield Entry(kind, component, OF[call.partition(".")[0]], call, one.layer, layer=True, known=True)
 
 
 def _tuples(keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +120,11 @@ def entries(framework: str, kind: str, found: Survey) -> list[Entry]:
     named = [entry for entry in of_tables(kind) if entry.framework == framework]
     there = [entry for entry in named if entry.name in found.signatures]
     known = {entry.name for each in KINDS for entry in of_tables(each)}
-    others = [Entry(kind, "", framework, name) for name in found.found.get(kind, ()) if name not in known]
+    others = [
+        Entry(kind, "", framework, name, layer=kind == "layer")
+        for name in found.found.get(kind, ())
+        if name not in known
+    ]
     return there + others
 
 
@@ -111,20 +140,10 @@ def target_of(entry: Entry, signature: Signature) -> str:
     >>> target_of(adam, Signature(("value",), {}))
     'optax:constant_schedule(value=0.1)'
     """
-    call = _call(entry)
+    positional, named = parsed(entry.call)
     names = [*signature.needed, *signature.defaults]
-    arguments = dict(zip(names, call.positional, strict=False)) | call.named
-    module, _, own = call.function.rpartition(".")
-    module = module.replace("tf.", "tensorflow.", 1) if module.startswith("tf.") else module
+    arguments = dict(zip(names, positional, strict=False)) | named
+    module, _, own = entry.name.rpartition(".")
+    module = re.sub(r"^tf(?=\.|$)", "tensorflow", module)
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return f"{module}:{own}({inside})" if inside else f"{module}:{own}"
-
-
-def _call(entry: Entry) -> Written:
-    """The call taken apart."""
-    module, _, own = entry.name.rpartition(".")
-    arguments = entry.call.removeprefix(entry.name)
-    try:
-        return Written(entry.name, (), parse(f"{module}:{own}{arguments}").keywords)
-    except ValueError:  # some have no name
-        return read(entry.call)

@@ -10,6 +10,7 @@ import pandas as pd
 TITLES = {"torch": "PyTorch", "keras": "Keras and TensorFlow", "jax": "JAX and Flax", "optax": "optax"}
 TABLED, UNMAPPED, GONE = "in the tables", "not mapped", "not in this version"
 NONE_KNOWN = "none known"
+NOT_ASKED = "not asked"  # of a layer in no table: they are many, and to look for one takes seconds
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Evidence:
     ``standing``: whether a table has it. ``formulation``: which it was found to equal, with all keywords that are not
     the reference's own; "" where none is known, and then ``reason`` or ``nearest`` say more. ``digits``: by precision.
     ``agrees``: whether that is what the tables say; None where they say nothing. ``defaults``: as Python writes them.
-    ``edges``: what came of each situation. ``no_effect``: arguments that moved nothing on the exercises. ``differs``,
-    ``until`` and ``note``: what the tables say. ``command`` shows all of it anew.
+    ``edges``: what came of each situation, and of a layer how it starts and the order of its gates. ``no_effect``:
+    arguments that moved nothing on the exercises. ``differs``, ``until`` and ``note``: what the tables say.
+    ``command`` shows all of it anew.
     """
 
     kind: str

@@ -5,16 +5,18 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup, escape
 
-from conformance.atlas.evidence import GONE, TITLES, Atlas, Evidence
+from conformance.atlas.evidence import GONE, NOT_ASKED, TITLES, Atlas, Evidence
 from conformance.atlas.surprises import RATE
 from conformance.atlas.tables import (
     EDGES,
     FACTS,
     HEADINGS,
+    Cell,
     Table,
     anchor,
     answered,
     formulation_of,
+    listed,
     shown,
     tables,
     unknown,
@@ -37,18 +39,22 @@ which writes the page with a link from every cell to its evidence (`atlas.html`)
 behind them as CSV and Parquet. What is told of a built-in is measured anew by `conformance atlas --show CALL`, with the
 call as it heads its column; every other number has its command beside it. **Bold** differs from the first of its row.
 "No effect seen" are arguments that, changed by themselves, moved nothing on
-the exercises.
+the exercises; those of regularizers and layers are not tried.
 """
+
+
+LISTED = "Layers in no table, which are listed and not asked; `conformance atlas --show CALL` asks one."
 
 
 def html(atlas: Atlas) -> str:
     """The page. Whatever a framework named is escaped."""
-    once = {each.call: each for each in atlas.evidence}  # a call may stand with two components
+    asked, found = [each for each in atlas.evidence if each.reason != NOT_ASKED], list(tables(atlas))
+    once = {each.call: each for each in asked}  # a call may stand with two components
     return render(
-        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=list(tables(atlas)), questions=answered(atlas),
-        unknown=unknown(atlas),
-        frameworks=TITLES, titles=[TITLES[name] for name, found in atlas.versions.items() if found],
-        headings=HEADINGS, kinds={each.kind for each in atlas.evidence}, edges=EDGES, rate=RATE, anchor=anchor,
+        "atlas.html", atlas=atlas, evidence=list(once.values()), tables=found, questions=answered(atlas),
+        unknown=unknown(atlas), listed=listed(atlas), about_listed=LISTED,
+        frameworks=TITLES, titles=[TITLES[name] for name, own in atlas.versions.items() if own],
+        headings=HEADINGS, kinds={table.kind for table in found}, edges=EDGES, rate=RATE, anchor=anchor,
         formulation_of=formulation_of, shown=shown, facts=facts, coded=coded,
     )  # fmt: skip
 
@@ -63,20 +69,21 @@ def coded(text: str) -> Markup:
 
 
 def facts(each: Evidence) -> list[tuple[str, str]]:
-    """All that is known of a built-in, by name."""
-    rows = [(row, value_of(each, row)) for row in FACTS]
+    """All that is known of a built-in, by name; all defaults, of which a table may tell a few."""
+    rows = [(row, each.written_defaults if row == "defaults" else value_of(each, row)) for row in FACTS]
     rows += [("the same here", "; ".join(each.same)), ("notes", "; ".join(each.notes)), *each.edges.items()]
     return [(name, text) for name, text in rows if text]
 
 
 def markdown(atlas: Atlas) -> str:
     """The page for the documentation."""
-    parts = [INTRODUCTION, *_versions(atlas), *_questions(atlas), *_surprises(atlas), *_faults(atlas)]
     found = list(tables(atlas))
+    parts = [INTRODUCTION, *_versions(atlas), *_contents(found)]
+    parts += [*_questions(atlas), *_surprises(atlas), *_faults(atlas)]
     for kind, heading in HEADINGS.items():
         own = [table for table in found if table.kind == kind]
         if own:
-            parts += [f"## {heading}\n", EDGES[kind] + "\n", *(line for table in own for line in _side_by_side(table))]
+            parts += [f"## {heading}\n", EDGES[kind] + "\n", *(line for table in own for line in _shown(table))]
     return "\n".join([*parts, *_unknown(atlas)])
 
 
@@ -85,6 +92,22 @@ def _versions(atlas: Atlas) -> Iterator[str]:
     for name, found in atlas.versions.items():
         yield _line([TITLES[name], ", ".join(f"{p} {v}" for p, v in found.items()) or "not installed"])
     yield ""
+
+
+def _contents(found: Sequence[Table]) -> Iterator[str]:
+    """Where each component stands."""
+    yield "[Questions it answers](#questions-it-answers), [surprises](#surprises), [known faults](#known-faults),"
+    yield "[not mapped](#not-mapped), and by component:\n"
+    for kind, heading in HEADINGS.items():
+        own = [_link(table) for table in found if table.kind == kind]
+        if own:
+            yield f"- [{heading}](#{heading.lower()}): {', '.join(own)}"
+    yield ""
+
+
+def _link(table: Table) -> str:
+    """To a component's heading, by the identifier that Markdown gives it."""
+    return f"[{_plain(table.component)}](#{table.component.replace(' ', '-')}-{table.kind})"
 
 
 def _questions(atlas: Atlas) -> Iterator[str]:
@@ -119,13 +142,21 @@ def _faults(atlas: Atlas) -> Iterator[str]:
     yield ""
 
 
-def _side_by_side(table: Table) -> Iterator[str]:
+def _shown(table: Table) -> Iterator[str]:
+    """A table: the built-ins side by side, or beneath each other."""
     yield f"### {table.component} ({table.kind})\n"
-    yield _line(["", *(_code(each.call) + _standing(each) for each in table.columns)])
-    yield "|" + "---|" * (len(table.columns) + 1)
-    for row, cells in table.rows:
-        yield _line([row, *(f"**{_plain(c.text)}**" if c.differs else _plain(c.text) for c in cells)])
+    names = [_code(each.call) + _standing(each) for each in table.columns]
+    yield _line(["", *([row for row, _ in table.rows] if table.turned else names)])
+    yield "|" + "---|" * (len(table.rows if table.turned else names) + 1)
+    if table.turned:
+        yield from (_line([name, *map(_cell, cells)]) for name, (_, cells) in zip(names, table.lines, strict=True))
+    else:
+        yield from (_line([row, *map(_cell, cells)]) for row, cells in table.rows)
     yield ""
+
+
+def _cell(cell: Cell) -> str:
+    return f"**{_plain(cell.text)}**" if cell.differs else _plain(cell.text)
 
 
 def _standing(each: Evidence) -> str:
@@ -138,6 +169,12 @@ def _unknown(atlas: Atlas) -> Iterator[str]:
     yield "| kind | built-in | what is known |\n|---|---|---|"
     for each in unknown(atlas):
         yield _line([each.kind, _code(each.call), _plain(formulation_of(each))])
+    yield ""
+    found = listed(atlas)
+    if found:
+        yield f"{LISTED}\n"
+    for framework, calls in found.items():
+        yield f"- {TITLES[framework]}: {', '.join(map(_code, calls))}"
     yield ""
 
 

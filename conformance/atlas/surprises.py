@@ -20,6 +20,7 @@ from conformance.data.randomness import keyed_generator
 from reference_numpy.losses import LOSSES
 from reference_numpy.models import Tensors, initialize, multi_task_network, softmax_classifier
 from reference_numpy.optimizers import OPTIMIZERS, adam
+from reference_numpy.regularizers import PENALTIES
 from reference_numpy.training import Objective, Sampling, fit
 
 SIZES = (5, 8, 3)
@@ -53,20 +54,33 @@ def surprises(evidence: Sequence[Evidence]) -> list[Surprise]:
 def pairs(evidence: Sequence[Evidence]) -> Iterator[tuple[Evidence, Evidence]]:
     """Built-ins of one component and two frameworks, called with their own defaults; optimizers of one name.
 
+    Penalties have no strength by themselves that is alike: those are pairs that are given the same number.
+
     Of a framework's built-ins of one formulation the first stands for all.
     """
     first: dict[tuple[str, str, str, str], Evidence] = {}
     for each in evidence:
-        if each.plain and each.standing == TABLED and trained_as(each):
+        if (each.plain or each.component in PENALTIES) and each.standing == TABLED and trained_as(each):
             first.setdefault((each.kind, each.component, each.framework, formula(each)), each)
     for one, other in itertools.combinations(first.values(), 2):
         alike = (one.kind, one.component) == (other.kind, other.component) and one.framework != other.framework
-        if alike and (one.kind != "optimizer" or _own_name(one) == _own_name(other)):
+        if alike and _ALIKE.get(one.kind, _nothing)(one) == _ALIKE.get(other.kind, _nothing)(other):
             yield one, other
 
 
 def _own_name(each: Evidence) -> str:
     return each.call.partition("(")[0].rpartition(".")[2].lower()
+
+
+def _nothing(each: Evidence) -> str:
+    return ""
+
+
+def _strength(each: Evidence) -> Any:
+    return each.keywords.get("strength")
+
+
+_ALIKE = {"optimizer": _own_name, "regularizer": _strength}  # what two of a kind must have in common
 
 
 def compared(one: Evidence, other: Evidence) -> Iterator[Surprise]:
@@ -114,7 +128,8 @@ def formula(each: Evidence) -> str:
 
 def trained_as(each: Evidence) -> bool:
     """Whether the reference trains what was found."""
-    return each.formulation.startswith(f"{each.component}(") and (each.kind in _TRAIN or each.kind == "initializer")
+    known = each.component in PENALTIES if each.kind == "regularizer" else each.kind in (*_TRAIN, "initializer")
+    return known and each.formulation.startswith(f"{each.component}(")
 
 
 def _rate(each: Evidence) -> Any:
@@ -197,6 +212,13 @@ def _of_initializer(name: str, keywords: Mapping[str, Any], seed: int) -> Traine
     return _fitted(model, _cross_entropy(), adam(RATE), start=start)
 
 
+def _of_penalty(name: str, keywords: Mapping[str, Any]) -> Trained:
+    options = {n: v for n, v in keywords.items() if n != "learning_rate"}
+    objective = Objective("categorical_cross_entropy", penalties=[PENALTIES[name](**options)])
+    return _fitted(softmax_classifier(SIZES, activation="tanh"), objective, adam(RATE))
+
+
 _TRAIN = {
     "optimizer": _of_optimizer, "activation": _of_activation, "normalization": _of_normalization, "loss": _of_loss,
+    "regularizer": _of_penalty,
 }  # fmt: skip

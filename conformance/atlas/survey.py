@@ -20,7 +20,7 @@ from conformance.wrappers.discovering import walked
 
 NEEDS = {"torch": ("torch",), "keras": ("keras", "tensorflow"), "jax": ("jax", "optax"), "optax": ("jax", "optax")}
 FRAMEWORKS = tuple(NEEDS)
-KINDS = ("optimizer", "loss", "activation", "normalization", "initializer", "schedule")
+KINDS = ("optimizer", "loss", "activation", "normalization", "initializer", "schedule", "regularizer", "layer")
 # Which of the harness's frameworks has a framework's built-ins, and how their names begin.
 HELD_BY = {
     "torch": ("torch", ("torch.",)), "keras": ("tf", ("keras.", "tf.")), "jax": ("jax", ("jax.",)),

@@ -14,7 +14,7 @@ from conformance.runs.outcome import BadInput
 from conformance.translation.calls import KINDS
 
 SECONDS = 300.0
-SINGULAR = {"optimizers": "optimizer", **KINDS}
+SINGULAR = {"optimizers": "optimizer", "regularizers": "regularizer", "layers": "layer", **KINDS}
 
 
 class Signature(NamedTuple):

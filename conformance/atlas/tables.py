@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conformance.atlas.evidence import GONE, NONE_KNOWN, TABLED, TITLES, Atlas, Evidence
+from conformance.atlas.arguments import NO_FORMULA
+from conformance.atlas.evidence import GONE, NONE_KNOWN, NOT_ASKED, TABLED, TITLES, Atlas, Evidence
 from conformance.atlas.survey import KINDS
 
 FILE = Path(__file__).with_name("questions.toml")
 HEADINGS = {
     "optimizer": "Optimizers", "loss": "Losses", "activation": "Activations", "normalization": "Normalizations",
-    "initializer": "Initializers", "schedule": "Schedules",
+    "initializer": "Initializers", "schedule": "Schedules", "regularizer": "Regularizers", "layer": "Layers",
 }  # fmt: skip
 # What is told of each kind's edge values.
 EDGES = {
@@ -22,17 +23,40 @@ EDGES = {
     "activation": "Edge values are those at the first number of a row, and the slope there.",
     "normalization": "Edge values are of a batch of six examples and five units in training.",
     "initializer": "Edge values are the shapes that are drawn.",
+    "regularizer": "A built-in is a row here. Penalties: what a weight adds to the cost, and to its gradient. None of "
+    "these is told the size of a batch, so none divides by it. Limits: what becomes of a gradient, or of the weights "
+    "into a unit, of two numbers; where the limit is 0.5 the pair 0.3, 0.4 is at it. Early stopping, flips and noise, "
+    "which Keras alone has ready made, are not asked.",
+    "layer": "A built-in is a row here, with the sizes that its axes need. Digits are of outputs and all gradients, "
+    "with the same numbers in all arrays, and of what training leaves. `W` is of the inputs, `U` of the state. Batch "
+    "and layer normalisation stand above. Edge values are of inference, unless said.",
     "schedule": "Edge values are rates; `step 1000` is past the end of every schedule that has one.",
 }
 FAULT = "fault"
+NONE_ROUNDED = "none"
 DEFAULT = "default "  # before the name of an argument
 FAR = 0.05  # away on average, as a share: what comes no nearer says nothing
 DIGITS = "digits in float64, float32"
 FACTS = ("formulation", DIGITS, "rounded to float32", "defaults", "no effect seen", "to be known")
 _NEVER_MARKED = (DIGITS, "defaults", "no effect seen", "to be known")  # differ by nature
+TURNED = ("regularizer", "layer")  # kinds of whose tables a built-in is a row
+NO_DEFAULTS = ("None", "False")  # of what is a row that are not told: nothing is done
+NO_NUMBERS = (
+    "dtype",
+    "metadata",
+    "rngs",
+    "dot_general",
+    "dilated",
+    "cudnn",
+)  # ends of arguments that are no part of a formula
+DECAY = "weight decay"  # of optimizers, told beside the penalties
+_DECOUPLED, _COUPLED = "decoupled: off the weight, times the rate", "coupled: part of the gradient"
+_DECAYS = ("adamw", "lion")  # whose weight decay is always decoupled
+_OF_DECAY = ("formulation", "default weight_decay", "gradient 0 (weight 1, bias 1)")
 
 
-_WITHOUT_RATE = re.compile(r"(, )?learning_rate=[^,)]*(?(1)|(?:, )?)")
+# A learning rate and a size of a window, by which formulations are not told apart.
+_BESIDE_FORMULA = re.compile(r"(, )?(?:learning_rate=[^,)]*|window=\([^)]*\))(?(1)|(?:, )?)")
 
 
 class Cell(NamedTuple):
@@ -50,6 +74,21 @@ class Table(NamedTuple):
     component: str
     columns: list[Evidence]
     rows: list[tuple[str, list[Cell]]]
+
+    @property
+    def turned(self) -> bool:
+        """Whether a built-in is a row of it as it is shown: where they are many, and little is told of each."""
+        return self.kind in TURNED
+
+    @property
+    def anchor(self) -> str:
+        """Its identifier in a page."""
+        return anchor(f"{self.kind}-{self.component}")
+
+    @property
+    def lines(self) -> list[tuple[Evidence, list[Cell]]]:
+        """The built-ins, each with what is told of it in the order of the rows."""
+        return [(each, [cells[place] for _, cells in self.rows]) for place, each in enumerate(self.columns)]
 
 
 class Answered(NamedTuple):
@@ -76,11 +115,16 @@ def value_of(each: Evidence, row: str) -> str:
     if row == DIGITS:
         return each.written_digits
     if row == "rounded to float32":
-        return ", ".join(each.rounded) or ("none" if each.formulation else "")
+        return ", ".join(each.rounded) or (NONE_ROUNDED if each.formulation else "")
     if row.startswith(DEFAULT):
         return each.defaults.get(row.removeprefix(DEFAULT), "")
+    if row == "defaults" and each.kind == "layer" and not each.plain:  # they stand with the plain call
+        return ""
     if row == "defaults":
-        return each.written_defaults
+        return ", ".join(f"{n}={v}" for n, v in each.defaults.items() if each.kind not in TURNED or _is_told(n, v))
+    if row == DECAY:
+        decoupled = each.component in _DECAYS or each.keywords.get("decoupled_weight_decay", False)
+        return _DECOUPLED if decoupled else _COUPLED
     if row == "no effect seen":
         return ", ".join(each.no_effect)
     if row == "to be known":
@@ -88,6 +132,11 @@ def value_of(each: Evidence, row: str) -> str:
         disagrees = "The tables say otherwise." if each.agrees is False else ""
         return " ".join(part for part in (each.differs, until, each.note, disagrees) if part)
     return each.edges.get(row, "")
+
+
+def _is_told(name: str, default: str) -> bool:
+    """Whether a default says something of a formula."""
+    return default not in NO_DEFAULTS and name not in NO_FORMULA and not name.endswith(NO_NUMBERS)
 
 
 def formulation_of(each: Evidence) -> str:
@@ -109,14 +158,24 @@ def tables(atlas: Atlas) -> Iterator[Table]:
         for component in dict.fromkeys(each.component for each in own):
             columns = [e for name in TITLES for e in own if e.component == component and e.framework == name]
             yield Table(kind, component, columns, list(_rows(columns)))
+        if kind == "regularizer" and (decaying := [each for each in atlas.evidence if _decays(each)]):
+            yield Table(kind, DECAY, decaying, list(_rows(decaying, (DECAY, *_OF_DECAY))))
 
 
-def _rows(columns: Sequence[Evidence]) -> Iterator[tuple[str, list[Cell]]]:
+def _decays(each: Evidence) -> bool:
+    """Whether an optimizer takes something off its weights, as it is called."""
+    return each.kind == "optimizer" and bool(each.formulation) and (
+        bool(each.keywords.get("weight_decay")) or each.component == "adamw"
+    )  # fmt: skip
+
+
+def _rows(columns: Sequence[Evidence], names: Sequence[str] = ()) -> Iterator[tuple[str, list[Cell]]]:
+    """The rows of some names, else all of which something is to be told."""
     situations = dict.fromkeys(name for each in columns for name in each.edges)
-    for row in (*FACTS, *situations):
+    for row in names or (*FACTS, *situations):
         texts = [value_of(each, row) for each in columns]
-        if any(texts):
-            compared = [_WITHOUT_RATE.sub("", text) if row == "formulation" else text for text in texts]
+        if set(texts) - ({"", NONE_ROUNDED} if columns[0].kind in TURNED else {""}):
+            compared = [_BESIDE_FORMULA.sub("", text) if row == "formulation" else text for text in texts]
             first, marked = next(filter(None, compared)), row not in _NEVER_MARKED
             differs = [marked and bool(text) and text != first for text in compared]
             yield row, [Cell(*cell) for cell in zip(texts, differs, (anchor(e.call) for e in columns), strict=True)]
@@ -124,7 +183,13 @@ def _rows(columns: Sequence[Evidence]) -> Iterator[tuple[str, list[Cell]]]:
 
 def unknown(atlas: Atlas) -> list[Evidence]:
     """Built-ins that are of no component: they are in no table, and no formulation of the catalogue is them."""
-    return [each for each in atlas.evidence if not each.component]
+    return [each for each in atlas.evidence if not each.component and each.reason != NOT_ASKED]
+
+
+def listed(atlas: Atlas) -> dict[str, list[str]]:
+    """By framework the layers that were found in the installed version and are in no table, which are not asked."""
+    found = [each for each in atlas.evidence if each.reason == NOT_ASKED]
+    return {name: calls for name in TITLES if (calls := [e.call for e in found if e.framework == name])}
 
 
 def unmapped(atlas: Atlas) -> list[Evidence]:

@@ -34,7 +34,10 @@ def atlas(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="optimizer, loss, activation, normalization, initializer or schedule, separated by commas."),
+        typer.Option(
+            help="optimizer, loss, activation, normalization, initializer, schedule, regularizer or layer, separated by"
+            " commas."
+        ),
     ] = None,
     python: Annotated[
         Path | None, typer.Option(help="The interpreter of another environment, whose frameworks are asked.")
@@ -50,7 +53,7 @@ def atlas(
 ) -> None:
     """Measure what the built-ins of the installed frameworks do, side by side, and write it as a page.
 
-    All four take 10 to 15 minutes on two cores; progress goes to the standard error. Of another environment's Python
+    All four take 5 to 15 minutes on two cores; progress goes to the standard error. Of another environment's Python
     nothing is needed but NumPy and the frameworks. Status 0 if it was made or nothing changed, 1 if something differs
     between OLD and NEW, 2 for bad usage or input, 3 if it did not come to its end.
     """

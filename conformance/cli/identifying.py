@@ -18,7 +18,8 @@ def identify(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="optimizer, loss, activation, normalization, schedule, initializer or layer; by itself it is found."
+            help="optimizer, loss, activation, normalization, schedule, initializer, layer or regularizer; by itself it"
+            " is found, but for a regularizer."
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one answer of the target may take.")] = 300.0,
@@ -26,6 +27,8 @@ def identify(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Say which formulation an optimizer, loss, activation, normalisation, schedule, initializer or layer is.
+
+    With --kind regularizer a penalty, a clipping, a max-norm or a dropout.
 
     Status 0 if it is one of the catalogue, 1 if none is known, 2 for bad usage or input, 3 if its process did not come
     to its end.

@@ -19,7 +19,9 @@ class Asked:
         self.subject = subject
         self.optimizing = _optimizing(subject) if subject.kind == "optimizer" else None
         self.opened = Opened(subject) if subject.kind == "layer" else None
-        made_here = subject.kind not in ("optimizer", "normalization", "schedule") or not _needed(subject)
+        made_here = subject.kind not in ("optimizer", "normalization", "schedule", "regularizer") or not _needed(
+            subject
+        )
         made = isinstance(subject.thing, type) and subject.kind != "optimizer"
         self.function: Callable[..., Any] = (
             _function(subject, made) if made_here and not (self.optimizing or self.opened) else _unmade
@@ -39,7 +41,8 @@ class Asked:
         }
 
     def answer(self, ask: str, arrays: Tensors) -> Tensors:
-        """The arrays that answer ``ask``: ``optimize``, ``evaluate``, ``schedule``, ``normalize`` or ``initialize``.
+        """The arrays that answer ``ask``: ``optimize``, ``evaluate``, ``schedule``, ``normalize``, ``initialize`` or
+        ``regularize``.
 
         A layer has questions of its own.
         """
@@ -47,7 +50,7 @@ class Asked:
             return self.opened.answer(ask, arrays)
         answers = {
             "optimize": self._optimize, "evaluate": self._evaluate, "schedule": self._schedule,
-            "normalize": self._normalize, "initialize": self._initialize,
+            "normalize": self._normalize, "initialize": self._initialize, "regularize": self._regularize,
         }  # fmt: skip
         return answers[ask](arrays)
 
@@ -87,6 +90,17 @@ class Asked:
         draws = [self._first("initialized", self.function, shape, int(seed)) for seed in arrays["seeds"]]
         return {"value": np.stack([np.asarray(draw) for draw in draws])}
 
+    def _regularize(self, arrays: Tensors) -> Tensors:
+        weights, gradients = (
+            {name[2:]: value for name, value in arrays.items() if name.startswith(f"{part}/")} for part in "wg"
+        )
+        found: Tensors | None = self._first(
+            "regularized", self.subject.thing, self.subject.keywords, weights, gradients
+        )
+        if found is None:
+            raise Refused("it is a function of one array")
+        return found
+
     def _first(self, offer: str, *arguments: Any) -> Any:
         """What the first framework that offers it makes of the target; None if none does."""
         for framework in self.subject.frameworks:
@@ -122,7 +136,7 @@ def _unmade(*arguments: Any) -> Any:
 
 def _function(subject: Subject, made: bool) -> Callable[..., Any]:
     """What is called: an object that a class makes with the keywords, or a function with the keywords beside."""
-    thing, keywords = subject.thing, dict(subject.keywords)
+    thing, keywords = subject.thing, _arguments(subject)
     if made:
         try:
             found: Callable[..., Any] = thing(**keywords)
@@ -132,6 +146,13 @@ def _function(subject: Subject, made: bool) -> Callable[..., Any]:
     if not keywords:
         return thing  # type: ignore[no-any-return]
     return partial(thing, **keywords)
+
+
+def _arguments(subject: Subject) -> dict[str, Any]:
+    """The keywords, those made arrays that the framework has as arrays."""
+    made = (getattr(framework, "arguments", None) for framework in subject.frameworks)
+    offered = next(filter(None, made), None)
+    return dict(subject.keywords if offered is None else offered(subject.thing, subject.keywords))
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.checks import chance
 from conformance.identification.answer import Answer, Named, builtins_of
 from conformance.identification.exercises import Array
 from conformance.identification.fitting import Manner, nearness
@@ -13,6 +14,7 @@ from conformance.identification.searching import Match, nearest
 from conformance.verdicts.rerounding import AnotherLibrary
 from reference_numpy.arithmetic import rounded_otherwise
 
+SCALED = 1e-6  # by how much the factors of what is kept may differ
 Look = Callable[[Match], dict[str, float] | None]
 
 
@@ -69,14 +71,15 @@ def answer_of(
     look: Look,
     notes: tuple[str, ...] = (),
     rename: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda keywords: keywords,
+    called: Callable[[Match], Named] | None = None,
 ) -> Answer:
     """The answer: of those found the ones that agree on other inputs too, else what is nearest.
 
-    ``rename`` turns the keywords of a formulation into those of the catalogue.
+    ``rename`` turns the keywords of a formulation into those of the catalogue; ``called`` its name too.
     """
 
     def named(match: Match) -> Named:
-        return Named(match.form.name, rename(match.form.keywords(match.numbers)))
+        return called(match) if called else Named(match.form.name, rename(match.form.keywords(match.numbers)))
 
     verified, digits = looked_at_again(found, look)
     if not verified:
@@ -87,6 +90,19 @@ def answer_of(
         asked.target, asked.kind, one, digits, rounded(first), tuple(map(named, others)),
         builtins_of(asked.kind, one), notes=notes,
     )  # fmt: skip
+
+
+def dropped(x: Array, drawn: Array) -> float | None:
+    """The share that is kept by what makes zeros of some numbers and divides the others by it; None of anything else.
+
+    ``x``: what was given, without zeros; ``drawn``: what was made of it, of its shape.
+    """
+    kept = x[drawn != 0] / drawn[drawn != 0]
+    if not len(kept) or np.ptp(kept) > SCALED or not 0 < kept[0] < 1:
+        return None
+    keep = float(f"{kept[0]:.6g}")
+    low, high = chance.share(drawn.size, keep)
+    return keep if low <= len(kept) / drawn.size <= high else None
 
 
 def rounded(match: Match) -> tuple[str, ...]:

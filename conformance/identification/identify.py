@@ -3,7 +3,16 @@
 from collections.abc import Callable
 
 from conformance.data.wording import listed, nearest, shown
-from conformance.identification import activations, initializers, layers, losses, normalizations, optimizers, schedules
+from conformance.identification import (
+    activations,
+    initializers,
+    layers,
+    losses,
+    normalizations,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from conformance.identification.answer import Answer
 from conformance.identification.process import Questioned
 from conformance.identification.target import KINDS, parse
@@ -16,6 +25,7 @@ _KINDS: dict[str, Callable[[Questioned], Answer]] = {
     "loss": losses.identify,
     "normalization": normalizations.identify,
     "optimizer": optimizers.identify,
+    "regularizer": regularizers.identify,
     "schedule": schedules.identify,
 }
 
@@ -27,8 +37,8 @@ def identify(target: str, *, kind: str | None = None, seconds: float = 300.0, me
         target: ``package.module:attribute``, looked for in the current folder too, with arguments by name if there are
             any: ``"torch.optim:SGD(momentum=0.9)"``. A class, an object, or a function; it is imported and asked in a
             process of its own.
-        kind: ``optimizer``, ``loss``, ``activation``, ``normalization``, ``schedule``, ``initializer`` or ``layer``,
-            where that cannot be told.
+        kind: ``optimizer``, ``loss``, ``activation``, ``normalization``, ``schedule``, ``initializer``, ``layer`` or
+            ``regularizer``, where that cannot be told.
         seconds: how long one answer of the target may take.
         memory: bytes that its process may take; 0: any.
 

@@ -46,6 +46,15 @@ class Target:
         x, arrays = self.given.drawn(0, "float64"), self._arrays(0, "float64")
         return [self._run(x, arrays, "float64", None, training=True)["output/0"] for _ in range(times)]
 
+    def outputs(self, x: Array, *, training: bool = False) -> Array:
+        """Its outputs for other inputs than it draws. Raises Declined where it takes none such."""
+        return self._run(x, self._arrays(0, "float64"), "float64", None, training=training)["output/0"]
+
+    def slopes(self, x: Array) -> Array | None:
+        """The gradient of the sum of its outputs by its inputs; None where it has none. Raises Declined as above."""
+        upstream = np.ones_like(self.outputs(x))
+        return self._run(x, self._arrays(0, "float64"), "float64", upstream, training=False).get("dx")
+
     def _arrays(self, seed: int, dtype: str) -> Tensors:
         """Numbers for its arrays; those that are not trained are positive, as variances are."""
         generator = keyed_generator(seed, "arrays of a layer")

@@ -20,7 +20,7 @@ from conformance.identification.target import load, parse
 
 EXAMPLES, STEPS, SPACE, ENTRIES = 3, 7, (7, 6), 5
 CHANNELS = (5, 4)  # the second is a multiple of two heads and of two groups
-SECONDS = 30.0  # at most, in which a layer is made anew as often as is asked
+SECONDS = 90.0  # at most, in which a layer is made anew as often as is asked
 LARGEST = 64  # of a number that is taken for one of features
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

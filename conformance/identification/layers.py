@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.checks import chance
 from conformance.identification import layer_starts, layer_table
 from conformance.identification.answer import Answer, Named
-from conformance.identification.elementary import rounded
+from conformance.identification.elementary import dropped, rounded
 from conformance.identification.fitting import Fit, Manner, nearness
 from conformance.identification.layer_arrays import Assigned, assignments, in_usual_order
 from conformance.identification.layer_forms import GATES, Asked, proposals
@@ -74,13 +73,8 @@ def _dropout(target: Target, seen: Seen) -> Answer | None:
     if target.held.trained or target.given.integers or not np.array_equal(seen.x, seen.y):
         return None
     x, drawn = target.given.drawn(0, "float64"), np.stack(target.training(DRAWS))
-    factors = np.broadcast_to(x, drawn.shape)[drawn != 0]
-    kept = factors / drawn[drawn != 0]
-    if not len(kept) or np.ptp(kept) > 1e-6 or not 0 < kept[0] < 1:
-        return None
-    keep = float(f"{kept[0]:.6g}")
-    low, high = chance.share(drawn.size, keep)
-    if not low <= len(kept) / drawn.size <= high:
+    keep = dropped(np.broadcast_to(x, drawn.shape), drawn)
+    if keep is None:
         return None
     one = Named("dropout", {"keep_probability": keep})
     return Answer(

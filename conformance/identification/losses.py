@@ -21,6 +21,7 @@ from conformance.identification.exercises import Array
 from conformance.identification.fitting import Form, Manner, nearness
 from conformance.identification.process import Declined, Questioned
 from conformance.identification.searching import Match, best, closest, solved
+from conformance.identification.target import parse
 from reference_numpy.losses import GRADIENTS, LOSSES
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -198,10 +199,10 @@ def identify(asked: Questioned) -> Answer:
         if best(found):
             notes = (_heard(question), _reduced(seen[-1]["value"]))
             look = partial(_digits, asked, question, shape, dtype)
-            return answer_of(asked, best(found), found, look, notes, rename=_renamed)
+            return answer_of(asked, best(found), found, look, notes, rename=partial(_renamed, asked))
     if not tried:
         return Answer(asked.target, asked.kind, None, reason=f"it takes no outputs and targets: {said}")
-    return answer_of(asked, [], matches, lambda match: None, rename=_renamed)
+    return answer_of(asked, [], matches, lambda match: None, rename=partial(_renamed, asked))
 
 
 def _asked(asked: Questioned, question: Question, seed: int, dtype: str) -> list[dict[str, Array]]:
@@ -247,13 +248,29 @@ def _digits(asked: Questioned, question: Question, shape: str, dtype: str, match
     return digits
 
 
-def _renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The class weights as the catalogue has them, and no reduction that is the usual one."""
+def _renamed(asked: Questioned, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The class weights as the catalogue has them, and no reduction that is the usual one.
+
+    Weights by whose sum the cost is divided are known up to a factor: they are as the target's arguments say them.
+    """
     weights = tuple(keywords[name] for name in WEIGHT_NAMES if name in keywords)
+    if keywords.get("weight_denominator") == "weights":
+        weights = next(filter(partial(_proportional, weights), _lists(asked.target)), weights)
     found = {name: value for name, value in keywords.items() if name not in WEIGHT_NAMES}
     if found.get("reduction") == "mean":
         del found["reduction"]
     return found | ({"class_weights": weights} if weights else {})
+
+
+def _lists(target: str) -> Iterator[tuple[float, ...]]:
+    """The lists of numbers among a target's arguments."""
+    for value in parse(target).keywords.values():
+        if isinstance(value, list | tuple) and all(isinstance(number, int | float) for number in value):
+            yield tuple(map(float, value))
+
+
+def _proportional(weights: tuple[float, ...], said: tuple[float, ...]) -> bool:
+    return len(said) == len(weights) > 0 and np.allclose(np.multiply(said, weights[0]), np.multiply(weights, said[0]))
 
 
 def _heard(question: Question) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from conformance.data.wording import nearest, shown
 
-KINDS = ("optimizer", "loss", "activation", "normalization", "schedule", "initializer", "layer")
+KINDS = ("optimizer", "loss", "activation", "normalization", "schedule", "initializer", "layer", "regularizer")
 
 
 class Target(NamedTuple):

@@ -18,7 +18,9 @@ _NOT_SHOWN = ("models", "early_stopping", "random_flip", "gaussian_noise")
 _NOT_GIVEN = (
     "torch.optim.SGD(weight_decay=0.3)", "optax.add_decayed_weights(0.3)", "tf.clip_by_value", "tf.clip_by_norm",
     "tf.clip_by_global_norm", "tf.nn.dropout", "torch.nn.functional.dropout",
-    "torch.nn.functional.cross_entropy(weight", "jax.nn.standardize",
+    "torch.nn.functional.cross_entropy(weight", "torch.nn.functional.nll_loss(weight", "jax.nn.standardize",
+    "torch.nn.functional.binary_cross_entropy_with_logits(pos_weight=[",
+    "torch.nn.functional.binary_cross_entropy_with_logits(weight",
 )  # fmt: skip
 
 

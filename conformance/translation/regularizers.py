@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from conformance.data.wording import nearest, shown
 from conformance.faults.injection import PACKAGES
 from conformance.identification.answer import Named
+from conformance.identification.regularizers import penalty
 from conformance.translation.calls import parsed
 from conformance.translation.translated import EXACT, FRAMEWORKS, OURS, REFUSED, Translation
 
@@ -28,17 +29,6 @@ class Source(NamedTuple):
 
     arguments: Mapping[str, float | None]
     make: Callable[..., Named]
-
-
-def penalty(l1: float = 0.0, l2: float = 0.0) -> Named:
-    """The formulation of ``l1 sum |W| + l2 sum W^2``.
-
-    >>> penalty(l2=0.1).written("regularizer"), penalty(l1=0.25, l2=0.75).keywords["l1_ratio"]
-    ('l2(strength=0.1, convention="full")', 0.25)
-    """
-    if not (l1 and l2):
-        return Named("l1" if l1 else "l2", {"strength": l1 or l2, "convention": "full"})
-    return Named("elastic_net", {"strength": l1 + l2, "l1_ratio": l1 / (l1 + l2), "convention": "full"})
 
 
 def _clipping(name: str, argument: str) -> Source:

@@ -131,3 +131,12 @@ def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | Non
     if not callable(function) or next(iter(inspect.signature(function).parameters), "") not in ("key", "rng"):
         return None
     return np.asarray(function(jax.random.key(seed), shape, jnp.float64))
+
+
+def regularized(thing: Any, keywords: Mapping[str, Any], weights: Tensors, gradients: Tensors) -> Tensors | None:
+    """What a transformation makes of gradients."""
+    if not isinstance(thing, optax.GradientTransformation):
+        return None
+    given, held = ({name: jnp.asarray(value) for name, value in one.items()} for one in (gradients, weights))
+    made, _ = thing.update(given, thing.init(held), held)
+    return {name: np.asarray(value) for name, value in made.items()}

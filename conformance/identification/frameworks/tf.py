@@ -134,3 +134,15 @@ def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | Non
         function.get_config() | ({"seed": seed} if "seed" in function.get_config() else {})
     )
     return np.asarray(again(shape))
+
+
+def regularized(thing: Any, keywords: Mapping[str, Any], weights: Tensors, gradients: Tensors) -> Tensors | None:
+    """What an optimizer's step of rate 1 takes off weights, or what a clipping of a list leaves of gradients."""
+    given = [tf.constant(g) for g in gradients.values()]
+    if isinstance(thing, type) and issubclass(thing, keras.optimizers.Optimizer):
+        held = {name: keras.Variable(w, dtype=w.dtype.name, name=name) for name, w in weights.items()}
+        thing(**{"learning_rate": 1.0, **keywords}).apply(given, list(held.values()))
+        return {name: weights[name] - variable.value.numpy() for name, variable in held.items()}
+    if next(iter(inspect.signature(thing).parameters), "") != "t_list":
+        return None
+    return dict(zip(gradients, (g.numpy() for g in thing(given, **keywords)[0]), strict=True))

@@ -3,13 +3,14 @@
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from conformance.identification.exercises import Array, Exercise, Tensors
-from conformance.identification.frameworks import RATES, Optimizing, Refused
+from conformance.identification.frameworks import RATES, Optimizing, Refused, parameters_of
 from conformance.identification.frameworks.layers.torch import layered as layered
 
 _NORMS = ("BatchNorm1d", "LayerNorm", "GroupNorm", "RMSNorm", "InstanceNorm1d")
@@ -119,6 +120,9 @@ def evaluated(function: Any, arrays: Sequence[Array], upstream: Array | None) ->
     """The value of a module or function of tensors, and its gradient in the first."""
     if isinstance(function, torch.nn.Module):
         function = function.to(torch.tensor(arrays[0]).dtype)
+    if isinstance(function, partial):
+        own = {name: v.to(torch.tensor(arrays[0]).dtype) for name, v in function.keywords.items() if torch.is_tensor(v)}
+        function = partial(function, **own)
     first = torch.tensor(arrays[0], requires_grad=arrays[0].dtype.kind == "f")
     value = function(first, *(torch.tensor(each) for each in arrays[1:]))
     if not isinstance(value, torch.Tensor):
@@ -167,3 +171,27 @@ def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | Non
         return None
     torch.manual_seed(seed)
     return np.asarray(function(torch.empty(shape, dtype=torch.float64)))
+
+
+def arguments(thing: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords, of which those are made tensors that PyTorch says are some."""
+    try:
+        known = parameters_of(thing)
+    except (ValueError, TypeError):  # what is not written in Python does not say
+        return dict(keywords)
+    tensors = {name for name, parameter in known.items() if "Tensor" in str(parameter.annotation)}
+    return {n: torch.tensor(v, dtype=torch.float64) if n in tensors else v for n, v in keywords.items()}
+
+
+def regularized(thing: Any, keywords: Mapping[str, Any], weights: Tensors, gradients: Tensors) -> Tensors | None:
+    """What an optimizer's step of rate 1 takes off weights, or what a clipping leaves of gradients in their place."""
+    held = {name: torch.nn.Parameter(torch.tensor(w)) for name, w in weights.items()}
+    for name, parameter in held.items():
+        parameter.grad = torch.tensor(gradients[name])
+    if isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer):
+        thing(list(held.values()), **{"lr": 1.0, **keywords}).step()
+        return {name: weights[name] - parameter.detach().numpy() for name, parameter in held.items()}
+    if getattr(thing, "__module__", None) != "torch.nn.utils.clip_grad":
+        return None
+    thing(list(held.values()), **keywords)
+    return {name: np.asarray(parameter.grad) for name, parameter in held.items()}

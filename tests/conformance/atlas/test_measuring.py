@@ -11,13 +11,17 @@ from conformance.atlas.arguments import others, without_effect
 from conformance.atlas.collecting import OTHER_LOSS, Collector
 from conformance.atlas.edges import of_activation, of_initializer, of_loss, of_normalization, of_optimizer, of_schedule
 from conformance.atlas.entries import Entry, entries, gone, of_tables, target_of
-from conformance.atlas.evidence import TABLED, UNMAPPED
+from conformance.atlas.evidence import NOT_ASKED, TABLED, UNMAPPED
 from conformance.atlas.faults import known
+from conformance.atlas.layer_edges import GATES, RESET, STARTS, of_layer, traits
+from conformance.atlas.regularizer_edges import of_regularizer
 from conformance.atlas.snippets import run
 from conformance.atlas.surprises import surprises
 from conformance.atlas.survey import KINDS, look
 from conformance.atlas.surveying import Signature, told
 from conformance.atlas.tables import FAULT, questions
+from conformance.identification.answer import Answer, Named
+from conformance.identification.layers import identify as identify_layer
 from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
 
@@ -138,6 +142,78 @@ def test_edges_of_the_other_kinds():
     assert drawn["shape (5,)"].startswith("refused")
     rates = of_schedule(Here("torch.optim.lr_scheduler:CosineAnnealingLR(T_max=100)", "schedule"), "cosine")
     assert rates["step 1000"] == "0.1"  # of 0 at 100, 300, ..., 900
+
+
+@pytest.mark.parametrize(
+    ("target", "component", "edges"),
+    [
+        ("torch.optim:SGD(weight_decay=0.3)", "l2",
+         {"weight 1": "slope 0.3", "bias 1": "slope 0.3", "weight 0": "slope 0"}),
+        ("torch.nn.utils:clip_grad_norm_(max_norm=0.5)", "clip_by_global_norm",
+         {"3, 4": "0.3, 0.4", "0.3, 0.4": "smaller by 2e-06 of it", "0.03, 0.04": "as it was", "NaN, 1": "NaN, NaN"}),
+        ("torch:renorm(p=2, dim=0, maxnorm=0.5)", "max_norm", {"3, 4": "0.3, 0.4", "1e20, 1 in float32": "0, 0"}),
+        ("torch.nn.functional:dropout(p=0.3)", "inverted_dropout", {"inf, in training": "inf, NaN"}),
+    ],
+)  # fmt: skip
+def test_edges_of_a_regularizer(target, component, edges):
+    found = of_regularizer(Here(target, "regularizer"), component)
+    assert {name: found[name] for name in edges} == edges
+
+
+@pytest.mark.parametrize(
+    ("target", "component", "edges"),
+    [
+        ("torch.nn:MaxPool1d", "max_pool",
+         {"gradients of a tie": "0, 1", "NaN in a window": "NaN", "an empty first axis": "taken"}),
+        ("torch.nn:Embedding", "embedding", {"index -1": "refused: IndexError: index out of range in self"}),
+        ("torch.nn:Dropout", "dropout", {"NaN, in training": "NaN"}),
+        ("torch.nn:RNN", "simple_rnn",
+         {"an empty first axis": "refused: RuntimeError: Expected sequence length to be larger than 0 in RNN"}),
+    ],
+)  # fmt: skip
+def test_edges_of_a_layer(target, component, edges):
+    found = of_layer(Here(target, "layer"), component)
+    assert {name: found[name] for name in edges} == edges
+
+
+def test_of_a_layer_its_starts_and_gates_are_told():
+    keywords, starts = {"gates": "rzn", "reset": "after"}, {"W": "orthogonal()", "b": "all 0", "b_h": "all 0"}
+    alone = Answer("a:B", "layer", Named("gru", keywords), starts=starts)
+    both = Answer("a:B", "layer", Named("bidirectional", {"layer": Named("gru", keywords)}), starts=starts)
+    told = {STARTS: "W: orthogonal(); b, b_h: all 0", GATES: "r, z, n", RESET: "after the matrix product"}
+    assert traits(alone) == traits(both) == told
+    assert traits(identify_layer(Here("torch.nn:Flatten", "layer"))) == {}
+
+
+def test_a_layer_of_no_table_is_listed_and_asked_if_it_is_named(collector, torch_now):
+    asked = []
+    collector.evidence = lambda each: asked.append(each.call)
+    unknown = collecting._evidence(collector, "torch", ["layer"], lambda line: None, "")
+    listed = [each.call for each in unknown if each is not None and each.reason == NOT_ASKED]
+    assert "torch.nn.Conv3d" in listed
+    assert "torch.nn.Conv3d" not in asked
+    assert {"torch.nn.GRU", "torch.nn.RMSNorm"} <= set(asked)
+    assert list(collecting._evidence(collector, "torch", ["layer"], lambda line: None, "torch.nn.Conv3d")) == [None]
+
+
+def test_a_normalisation_stands_once(torch_now):
+    of_kind = {kind: [each.call for each in entries("torch", kind, torch_now)] for kind in ("normalization", "layer")}
+    assert of_kind["normalization"].count("torch.nn.BatchNorm1d") == 1
+    assert "torch.nn.BatchNorm2d" in of_kind["normalization"]
+    assert [call for call in of_kind["layer"] if "Norm1d" in call or "LayerNorm" in call] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "formulation"),
+    [
+        ("cross_entropy(weight=[0.5, 2.0, 1.0])",
+         'categorical_cross_entropy(weight_denominator="weights", class_weights=(0.5, 2.0, 1.0))'),
+        ("binary_cross_entropy_with_logits(pos_weight=2.5)", "binary_cross_entropy(class_weights=(1.0, 2.5))"),
+    ],
+)  # fmt: skip
+def test_pytorch_s_losses_take_lists_where_they_want_tensors(collector, torch_now, call, formulation):
+    found = collector.evidence(entry("loss", f"torch.nn.functional.{call}", torch_now))
+    assert (found.formulation, found.agrees) == (formulation, True)
 
 
 class Made:

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from conformance.atlas import making, showing
 from conformance.atlas.comparison import compare, text
-from conformance.atlas.evidence import Atlas
+from conformance.atlas.evidence import NOT_ASKED, Atlas
 from conformance.atlas.making import write
 from conformance.atlas.page import html, markdown
-from conformance.atlas.tables import DIGITS, formulation_of, tables
+from conformance.atlas.tables import DECAY, DIGITS, formulation_of, tables
 from conformance.cli import app
 from conformance.cli.charting import told
 from conformance.runs.interpreter import Interpreter
@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from atlases import HOSTILE, atlas, of
 
 NUMBER = re.compile(r"-?\d[\d.]*(?:e[-+]\d+)?")
-MEASURED = re.compile(r"nearest .*? away|off by \S+")
+MEASURED = re.compile(rf"nearest .*? away|off by \S+|{DIGITS}: `[^`]*`")
+CELLS = re.compile(r"(?<!\\)\|")
 
 
 def command(*arguments):
@@ -47,13 +48,49 @@ def test_every_link_of_the_page_leads_somewhere():
 
 
 def test_what_differs_from_the_first_of_its_row_is_marked():
-    table, _ = tables(atlas())
+    table, *_ = tables(atlas())
     marked = {row: [cell.differs for cell in cells] for row, cells in table.rows}
     assert marked["formulation"] == [False, True]
     assert marked["gradient 1"] == [False, True]
     assert marked["defaults"] == [False, False]
     assert 'class="differs"' in html(atlas())
     assert '**adam(epsilon\\_position="before\\_correction")**' in markdown(atlas())
+
+
+def layer(call, **facts):
+    return of(call, f"{facts.get('component', 'gru')}()", kind="layer", component="gru", **facts)
+
+
+def test_layers_are_rows_and_those_that_were_not_asked_are_listed():
+    torch = layer("torch.nn.GRU", edges={"reset gate": "after"}, defaults={"bias": "True", "device": "None"})
+    keras = layer("keras.layers.GRU", edges={"reset gate": "before"})
+    other = of("torch.nn.Fold", "", kind="layer", component="", reason=NOT_ASKED)
+    found = Atlas({"torch": {"torch": "1.0"}}, [torch, keras, other])
+    page = markdown(found)
+    assert "| `torch.nn.GRU` | gru() | bias=True | after |" in page
+    assert "| `keras.layers.GRU` | gru() |  | **before** |" in page
+    assert "- PyTorch: `torch.nn.Fold`" in page
+    assert 'class="table turned"' in html(found)
+    assert 'id="torch-nn-fold"' not in html(found)
+
+
+def test_optimizers_with_a_weight_decay_stand_beside_the_penalties():
+    coupled = of("torch.optim.SGD(weight_decay=0.1)", "sgd()", keywords={"weight_decay": 0.1})
+    other = of(
+        "keras.optimizers.SGD(weight_decay=0.1)",
+        "sgd()",
+        keywords={"weight_decay": 0.1, "decoupled_weight_decay": True},
+    )
+    without = of("torch.optim.SGD", "sgd()")
+    *_, table = tables(Atlas({}, [coupled, other, without]))
+    assert (table.component, [each.call for each in table.columns]) == (DECAY, [coupled.call, other.call])
+    assert [cell.text.partition(":")[0] for cell in dict(table.rows)[DECAY]] == ["coupled", "decoupled"]
+
+
+def test_the_contents_lead_to_every_component():
+    page = markdown(atlas())
+    assert "- [Optimizers](#optimizers): [adam](#adam-optimizer), [adamw](#adamw-optimizer)" in page
+    assert "### adam (optimizer)" in page
 
 
 def test_two_that_differ_in_their_rate_alone_are_not_marked():
@@ -113,6 +150,12 @@ def test_a_new_built_in_and_one_that_is_gone_are_told(tmp_path):
     new = {change.call for change in changes if change.what == "built-in" and change.new == "there"}
     assert new == {f"torch.optim.{HOSTILE}"}  # Keras is in one of the two alone
     assert f"torch: torch.optim.{HOSTILE}" in text(changes)
+
+
+def test_built_ins_of_a_package_that_one_environment_lacks_are_no_change(tmp_path):
+    jax, flax = of("jax.nn.relu", "relu()", framework="jax"), of("flax.nnx.GRUCell", "gru()", framework="jax")
+    old, new = Atlas({"jax": {"jax": "1"}}, [jax]), Atlas({"jax": {"jax": "1", "flax": "2"}}, [jax, flax])
+    assert [change.call for change in compare(*folders(tmp_path, old, new))] == ["flax"]
 
 
 def test_an_atlas_is_the_same_as_itself(tmp_path):
@@ -202,14 +245,34 @@ def test_the_command_says_what_is_not_installed_and_writes_the_rest(tmp_path, mo
 
 def steady(page):
     """A page without what goes with the machine: digits, distances, what was rounded, and the numbers of trainings."""
-    lines, heading = [], ""
+    lines, heading, place = [], "", None
     for line in page.splitlines():
         heading = line if line.startswith("## ") else heading
+        if line.startswith("|  |") or not line:
+            place = column(line, DIGITS)
+        if place is not None and line.startswith("| `"):
+            line = "|".join("#" if n == place else cell for n, cell in enumerate(CELLS.split(line)))
         if line.startswith(f"| {DIGITS}") or "| python " in line or "versions" in line:
             continue
         numbers = heading in ("## Surprises", "## Known faults")
         lines.append(NUMBER.sub("#", line) if numbers else MEASURED.sub("#", line))
     return lines
+
+
+def column(header, name):
+    """Which cell of a table's rows stands under a name."""
+    names = [cell.strip() for cell in CELLS.split(header)]
+    return names.index(name) if name in names else None
+
+
+def test_what_goes_with_the_machine_is_left_out_of_a_table_of_rows():
+    one, other = (
+        f"|  | formulation | {DIGITS} | 0, 0 |\n|---|---|---|---|\n| `x` | a\\|b | {digits} | {edge} |\n\n| 16, 7 |"
+        for digits, edge in (("16, 7", "0, 0"), ("15, 6", "0, 0"))
+    )
+    assert steady(one) == steady(other)
+    assert steady(one) != steady(one.replace("| 0, 0 |\n\n", "| 0, 1 |\n\n"))
+    assert steady(one) != steady(one.replace("a\\|b", "c"))
 
 
 @pytest.mark.slow
