@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from conformance.ejecting.docstrings import shortened
 from conformance.ejecting.naming import imported, short_names
-from conformance.ejecting.packages import Package, split
+from conformance.ejecting.packages import BLOCKS, MODEL, Package, split
 from conformance.ejecting.program import Program, needed_at_once
 from conformance.ejecting.text import Edit, Source
 
@@ -17,7 +17,7 @@ from conformance.ejecting.text import Edit, Source
 _FORMULAS = (
     "activations", "initializers", "normalization", "losses", "regularizers", "schedules", "optimizers",
 )  # fmt: skip
-_ORDER = ("_common", "arithmetic", *_FORMULAS, "SKELETON", "reading", "TRAIN")
+_ORDER = ("_common", "arithmetic", *_FORMULAS, BLOCKS, MODEL, "SKELETON", "reading", "TRAIN")
 _FULL_NAME = re.compile(r"\b\w+__\w+\b")
 LINE_LENGTH = 120
 

@@ -19,7 +19,7 @@ from conformance.ejecting.packages import PACKAGES, Package
 from conformance.problems.preparation import prepare
 from conformance.recipes.choosing import find
 from conformance.recipes.suites import suite
-from reference_numpy import normalization
+from reference_numpy import models, normalization
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,7 +49,8 @@ def is_clean(text):
 
 
 def train_in_numpy(module, problem, start, outputs):
-    parameters = module.initialize(problem.features, outputs, np.random.default_rng(problem.recipe.seed))
+    sizes = () if problem.recipe.is_network else (problem.features, outputs)
+    parameters = module.initialize(*sizes, np.random.default_rng(problem.recipe.seed))
     drawn = {name: w.copy() for name, w in parameters.items()}
     state, history = module.fit(start(drawn), problem.train_x, problem.train_y, **given(problem, np.asarray))
     return drawn, history, state.parameters
@@ -58,7 +59,8 @@ def train_in_numpy(module, problem, start, outputs):
 def train_in_torch(module, problem, start, outputs):
     import torch
 
-    model = module.Model(problem.features, outputs).to(getattr(torch, problem.dtype.name))
+    sizes = () if problem.recipe.is_network else (problem.features, outputs)
+    model = module.Model(*sizes).to(getattr(torch, problem.dtype.name))
     module.initialize(model, torch.Generator().manual_seed(problem.recipe.seed))
     drawn = {name: w.detach().numpy().copy() for name, w in model.named().items()}
     with torch.no_grad():
@@ -74,7 +76,8 @@ def train_in_tf(module, problem, start, outputs):
 
     from conformance.adapters.tf import graphs_optimized
 
-    model = module.Model(problem.features, outputs, tf.random.Generator.from_seed(problem.recipe.seed))
+    sizes = () if problem.recipe.is_network else (problem.features, outputs)
+    model = module.Model(*sizes, tf.random.Generator.from_seed(problem.recipe.seed))
     drawn = {name: w.numpy() for name, w in model.parameters.items()}
     for name, w in start(drawn).items():
         model.parameters[name].assign(w)
@@ -88,7 +91,8 @@ def train_in_jax(module, problem, start, outputs):
     import jax
 
     with jax.enable_x64(problem.dtype == np.float64):
-        parameters = module.initialize(problem.features, outputs, jax.random.key(problem.recipe.seed))
+        sizes = () if problem.recipe.is_network else (problem.features, outputs)
+        parameters = module.initialize(*sizes, jax.random.key(problem.recipe.seed))
         drawn = {name: np.asarray(w) for name, w in parameters.items()}
         from_here = {name: jax.numpy.asarray(w) for name, w in start(drawn).items()}
         x, y = jax.numpy.asarray(problem.train_x), jax.numpy.asarray(problem.train_y)
@@ -117,7 +121,7 @@ def assert_trains_as_the_package(framework, recipe, dtype, folder, text):
     start = own | (frozen if recipe.transfer else {})
     native = replace(problem, tape=replace(problem.tape, initial_parameters=start))
     expected = session.fit_natively(native, recipe.seed, ())
-    outputs = len(own[max((n for n in own if n.startswith("W")), key=lambda name: int(name[1:]))])
+    outputs = problem.build_model(models).outputs
     drawn, history, parameters = TRAIN[framework](module, problem, lambda drawn: start, outputs)
     assert {n: w.tolist() for n, w in drawn.items()} == {n: w.tolist() for n, w in own.items()}
     assert history.learning_rates == expected.learning_rates.tolist()
