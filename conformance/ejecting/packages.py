@@ -5,6 +5,7 @@ another. No package is imported: its text is read.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from conformance.faults.injection import PACKAGES
 SKELETONS = "conformance.ejecting.skeletons"
 BLOCKS = "blocks"  # what layers compute, for each framework
 MODEL = "model"  # a model that is written for one training
+_MADE_BY = re.compile(r'"""See :func:`(\w+)`\."""')
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
@@ -110,6 +112,13 @@ class Package:
         part = Source("")
         part.data = module.source.data[start:end]
         return part.edited(shifted)
+
+    def documented(self, name: str, text: str) -> str:
+        """A definition with what its docstring refers to: that of the function that makes it."""
+        found = _MADE_BY.search(text)
+        maker = None if found is None else self.module(split(name)[0]).definitions.get(found[1])
+        said = ast.get_docstring(maker, clean=False) if isinstance(maker, ast.FunctionDef) else None
+        return text if found is None or said is None else text.replace(found[0], f'"""{said}"""')
 
     def registry(self, name: str) -> dict[str, str]:
         """A table of functions by their names: their full names; {} for what is no such table."""

@@ -97,7 +97,7 @@ def _sentence(recipe: Recipe, framework: str) -> str:
 
 def _model(recipe: Recipe) -> str:
     if recipe.is_network:
-        return f"Layers in series, with the shape of what each gives; outputs: {_words(recipe.model.output)} of the logits."
+        return f"Layers, with the shape of what each gives; outputs: {_words(recipe.model.output)} of the logits."
     hidden = recipe.model.hidden_units
     activation = _words(recipe.model.activation.name)
     norm = "" if recipe.model.normalization is None else f", normalised by {_words(recipe.model.normalization.name)}"

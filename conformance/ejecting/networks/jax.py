@@ -24,6 +24,7 @@ class JaxWriter(Writer):
     """Functions of parameters by path, ``parameters["2.W"]``."""
 
     imports = IMPORTS
+    variable = "a"
 
     def text(self) -> str:
         parts = [self._initialize()]
@@ -39,7 +40,7 @@ class JaxWriter(Writer):
     def _initialize(self) -> list[str]:
         lines = [
             "def initialize(key: jax.Array) -> Tensors:",
-            '    """Initial parameters by path, the first part of which is a layer\'s place, from 1: weights are drawn."""',
+            f'    """{self.start_documented}"""',
             "    parameters: Tensors = {}",
         ]
         for layer, of_layer in self.by_layer():
@@ -65,10 +66,8 @@ class JaxWriter(Writer):
         return [*lines, "    }"]
 
     def _forward(self) -> list[str]:
-        arguments = ["parameters: Tensors", "x: Array"]
+        arguments = ["parameters: Tensors", "x: Array", "masks: Mapping[str, Array] | None = None"]
         said = self.logits_documented
-        if self.masks:
-            arguments.append("masks: Mapping[str, Array] | None = None")
         if self.batch_norms:
             arguments.append("statistics: Tensors | None = None")
             said += (
@@ -83,9 +82,9 @@ class JaxWriter(Writer):
             f"    {said}",
             '    """',
             *(["    batch_moments: Tensors = {}"] if self.batch_norms else []),
-            "    x = jnp.asarray(x)",
+            "    a = jnp.asarray(x)",
             *self.in_function(self.written()),
-            "    return x, batch_moments" if self.batch_norms else "    return x",
+            "    return a, batch_moments" if self.batch_norms else "    return a",
         ]
 
     def _updated_statistics(self) -> list[str]:
@@ -113,7 +112,7 @@ class JaxWriter(Writer):
             "    return {",
             *(
                 f'        "{path}": regularizers.dropout_mask('
-                f"{_key(path.removesuffix('.mask'))}, (examples, {', '.join(map(str, shape))}), keep_probability={keep}),"
+                f"{_key(path.removesuffix('.mask'))}, {_sizes(shape)}, keep_probability={keep}),"
                 for path, (shape, keep) in self.masks.items()
             ),
             "    }",
@@ -159,7 +158,7 @@ class JaxWriter(Writer):
                 options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
                 self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
             case PositionalEncoding():
-                encoded = f"blocks.positions(*{x}.shape[1:], {layer.base}, layout={layer.layout!r})"
+                encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + jnp.asarray({encoded}, {x}.dtype)")
             case _:
                 self._convolution_or_pool(layer, at)
@@ -203,12 +202,19 @@ class JaxWriter(Writer):
                 raise AssertionError(type(layer).__name__)
 
 
+_DIRECTIONS = {"forward": "1", "backward": "2"}
+
+
 def _key(path: str) -> str:
     """The key of what a layer draws: that of its network, folded in with each part of its path."""
     key = "key"
     for part in path.split("."):
-        key = f"jax.random.fold_in({key}, {dict(forward='1', backward='2').get(part, part)})"
+        key = f"jax.random.fold_in({key}, {_DIRECTIONS.get(part, part)})"
     return key
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return f"(examples, {', '.join(map(str, shape))})"
 
 
 def _start(start: Start, keys: dict[str, str]) -> str:

@@ -43,7 +43,7 @@ class NumpyWriter(Writer):
     def _initialize(self) -> list[str]:
         lines = [
             "def initialize(generator: np.random.Generator) -> Tensors:",
-            '    """Initial parameters by path, the first part of which is a layer\'s place, from 1: weights are drawn."""',
+            f'    """{self.start_documented}"""',
             "    parameters: Tensors = {}",
         ]
         for start in self.starts:
@@ -74,9 +74,11 @@ class NumpyWriter(Writer):
         for layer, at in self.batch_norms:
             running = [f'statistics["{at.path}.running_{kind}"]' for kind in ("mean", "variance")]
             batch = [f'values["{at.path}.batch_{kind}"]' for kind in ("mean", "variance")]
+            given = f"running, batch, {self.averaged(at)}{averaging(layer)}"
             lines += [
-                f"    running, batch = ({', '.join(running)}), ({', '.join(batch)})",
-                f"    mean, variance = normalization.running_average(running, batch, {self.averaged(at)}{averaging(layer)})",
+                f"    running = {', '.join(running)}",
+                f"    batch = {', '.join(batch)}",
+                f"    mean, variance = normalization.running_average({given})",
                 f'    updated |= {{"{at.path}.running_mean": mean, "{at.path}.running_variance": variance}}',
             ]
         return [*lines, "    return updated"]
@@ -168,7 +170,7 @@ class NumpyWriter(Writer):
                 arguments = f"{x}, {', '.join(self.own(at, 'gamma', 'beta'))}, epsilon={layer.epsilon}"
                 self.put(layer, at, f"normalization.layer_norm({arguments})")
             case PositionalEncoding():
-                encoded = f"blocks.positions(*{x}.shape[1:], {layer.base}, layout={layer.layout!r})"
+                encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + {encoded}.astype({x}.dtype)")
             case _:
                 given = f'{_constant(layer, at)}, "{at.path}", parameters, {x}, values'
@@ -197,15 +199,14 @@ class NumpyWriter(Writer):
         for layer, at in self.places:
             if isinstance(layer, (layers.Embedding, layers.Masking)):
                 self.lines += self._begun(layer, at, f'values["{self.given[at]}"]')
-        self._back(self.model.layers, whole(self.model))
+        self._back(self.model.layers, whole(self.model, self.variable))
         return [
             "def backward(",
             "    parameters: Tensors, values: Tensors, output_gradient: Array, masks: Masks | None = None",
             ") -> Tensors:",
-            '    """Gradients of the cost by path from ``output_gradient = d cost / d Z``, ``(m, n)``; ``dx``: that of what',
-            '    a layer was given."""',
+            '    """Gradients of the cost by path from ``output_gradient = d cost / d Z``, ``(m, n)``."""',
             "    gradients: Tensors = {}",
-            "    dx = output_gradient",
+            "    dx = output_gradient  # and, layer by layer, that of what each was given",
             *self.in_function(self.lines),
             "    return gradients",
         ]
@@ -214,11 +215,11 @@ class NumpyWriter(Writer):
     def given(self) -> dict[Place, str]:
         """Under which name what each layer is given is kept."""
         found: dict[Place, str] = {}
-        _keys(self.model.layers, whole(self.model), "A0", found)
+        _keys(self.model.layers, whole(self.model, self.variable), "A0", found)
         return found
 
     def _back(self, layer: Any, at: Place, *, needed: bool = False) -> None:
-        """Write a layer's gradients, and that of what it is given, where it is ``needed``, in the place of its output's."""
+        """Write a layer's gradients; where it is ``needed``, that of what it is given takes its output's place."""
         if not needed and not self._has_parameters(at):
             return
         dy, parts = _gradient(at), list(inside(layer, at))
@@ -277,7 +278,7 @@ class NumpyWriter(Writer):
 
 
 def _keys(layer: Layer, at: Place, key: str, found: dict[Place, str]) -> str:
-    """Under which name what a layer gives is kept; ``found`` is told the ``key`` of what it and those inside are given."""
+    """Under which name what a layer gives is kept; ``found`` is told the ``key`` of what each layer is given."""
     found[at] = key
     parts = list(inside(layer, at))
     if isinstance(layer, Series):

@@ -1,4 +1,4 @@
-"""Where the layers of a network stand, and what their parameters start from; the reference's layers say what they are."""
+"""Where the layers of a network stand, and what their parameters start from: layers are those of the reference."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -89,9 +89,9 @@ def mask_after(layer: Layer, at: Place) -> str | None:
     return at.mask if layer.passes_mask else None
 
 
-def whole(model: Network) -> Place:
-    """The place of a network's own series."""
-    return Place("", model.input_shape, "x", "x", None)
+def whole(model: Network, variable: str) -> Place:
+    """The place of a network's own series, all of which is in one variable."""
+    return Place("", model.input_shape, variable, variable, None)
 
 
 def walk(layer: Layer, at: Place) -> Iterator[tuple[Layer, Place]]:
@@ -103,7 +103,7 @@ def walk(layer: Layer, at: Place) -> Iterator[tuple[Layer, Place]]:
 
 def starts(model: Network) -> list[Start]:
     """The parameters of a network in their order."""
-    return [start for layer, at in walk(model.layers, whole(model)) for start in _own(layer, at)]
+    return [start for layer, at in walk(model.layers, whole(model, "x")) for start in _own(layer, at)]
 
 
 def _own(layer: Layer, at: Place) -> Iterator[Start]:

@@ -33,6 +33,7 @@ class TorchWriter(Writer):
             "class Model(nn.Module):",
             '    """MODEL_DESCRIPTION"""',
             "",
+            *self.in_function(self._buffers()),
             "    def __init__(self) -> None:",
             "        super().__init__()",
             *self.in_function(self._made(), 2),
@@ -61,6 +62,11 @@ class TorchWriter(Writer):
             lines.append(f'self.register_buffer("{at.named("running_mean")}", torch.zeros({at.shape[-1]}))')
             lines.append(f'self.register_buffer("{at.named("running_variance")}", torch.ones({at.shape[-1]}))')
         return lines
+
+    def _buffers(self) -> list[str]:
+        """What running averages are declared as, and an empty line after them."""
+        named = [at.named(f"running_{kind}") for _, at in self.batch_norms for kind in ("mean", "variance")]
+        return [*(f"{name}: Tensor" for name in named), *[""] * bool(named)]
 
     def _initialize(self) -> list[str]:
         lines = [
@@ -129,7 +135,9 @@ class TorchWriter(Writer):
                 self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
             case PositionalEncoding():
                 self.put(
-                    layer, at, f"{x} + blocks.positions(*{x}.shape[1:], {layer.base}, layout={layer.layout!r}).to({x})"
+                    layer,
+                    at,
+                    f"{x} + blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r}).to({x})",
                 )
             case _:
                 self._convolution_or_pool(layer, at)

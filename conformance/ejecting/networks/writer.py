@@ -21,11 +21,12 @@ class Writer(ABC):
     """
 
     imports: str  # the head of the module
+    variable = "x"  # what a layer is given, and gives
     indent = " " * 4
 
     def __init__(self, model: Network) -> None:
         self.model, self.starts = model, starts(model)
-        self.places = list(walk(model.layers, whole(model)))
+        self.places = list(walk(model.layers, whole(model, self.variable)))
         self.lines: list[str] = []
 
     # ------------------------------------------------------------------ what a framework's class has
@@ -49,9 +50,9 @@ class Writer(ABC):
     # ------------------------------------------------------------------ how the layers are written
 
     def written(self) -> list[str]:
-        """The lines that compute the logits, ``x``, of the inputs, ``x``."""
+        """The lines that compute the logits of the inputs, both in the same variable."""
         self.lines = []
-        self.write(self.model.layers, whole(self.model))
+        self.write(self.model.layers, whole(self.model, self.variable))
         return self.lines
 
     def write(self, layer: Layer, at: Place) -> None:
@@ -97,6 +98,11 @@ class Writer(ABC):
     def batch_norms(self) -> list[tuple[layers.BatchNorm, Place]]:
         """The layers that keep running averages."""
         return [(layer, at) for layer, at in self.places if isinstance(layer, layers.BatchNorm)]
+
+    @property
+    def start_documented(self) -> str:
+        """The docstring of what makes the parameters."""
+        return "Initial parameters by path, the first part of which is a layer's place, from 1."
 
     @property
     def logits_documented(self) -> str:
