@@ -4,9 +4,10 @@ import ast
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from conformance.ejecting.declared import default_of, fields_of
 from conformance.ejecting.scopes import arguments
 from conformance.ejecting.text import Edit
-from conformance.ejecting.values import Values, default_of, fields_of
+from conformance.ejecting.values import Values
 
 
 class Parameters:

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from conformance.ejecting.declared import default_of, field_given, fields_of
 from conformance.ejecting.scopes import Scopes, arguments
 from conformance.ejecting.tables import Tables
 from conformance.ejecting.text import Source
@@ -359,33 +360,6 @@ class Values:
             return [function(*each) for each in product(*(values for values in known if values is not None))]
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
-
-
-def default_of(function: ast.FunctionDef, argument: str) -> ast.expr | None:
-    """The default of an argument, None if it has none."""
-    positional = [*function.args.posonlyargs, *function.args.args]
-    defaults = dict(zip([each.arg for each in reversed(positional)], reversed(function.args.defaults), strict=False))
-    named = {
-        each.arg: default for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-    }
-    return (defaults | named).get(argument)
-
-
-def fields_of(held: ast.ClassDef) -> list[str]:
-    """The fields of a dataclass, in their order; [] for any other class."""
-    if not any("dataclass" in ast.dump(decorator) for decorator in held.decorator_list):
-        return []
-    return [
-        each.target.id for each in held.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-    ]
-
-
-def field_given(call: ast.Call, fields: list[str], field: str) -> ast.expr | None:
-    """What a call of a dataclass gives for a field."""
-    place = fields.index(field)
-    if place < len(call.args):
-        return call.args[place]
-    return next((keyword.value for keyword in call.keywords if keyword.arg == field), None)
 
 
 def is_formulation(value: Any) -> bool:

@@ -134,11 +134,8 @@ class TorchWriter(Writer):
                 options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
                 self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
             case PositionalEncoding():
-                self.put(
-                    layer,
-                    at,
-                    f"{x} + blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r}).to({x})",
-                )
+                encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
+                self.put(layer, at, f"{x} + {encoded}.to({x})")
             case _:
                 self._convolution_or_pool(layer, at)
 
