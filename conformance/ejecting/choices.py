@@ -2,11 +2,16 @@
 
 from typing import Any, NamedTuple
 
+from conformance.data.datasets import load_dataset
+from conformance.data.extents import EXTENTS, Extent
+from conformance.ejecting.networks.places import starts
 from conformance.ejecting.packages import full_name
 from conformance.recipes.components import Component
+from conformance.recipes.layers import all_layers
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.size import estimate
-from reference_numpy import losses, regularizers
+from reference_numpy import losses, models, regularizers
+from reference_numpy.network import Network
 
 XLA_WORK, STEP_WORK = 500_000, 1000  # those of impl_tf.training, which is not imported
 _DTYPES = {"numpy": "np.{}", "torch": "torch.{}", "tf": "tf.{}", "jax": "jnp.{}"}
@@ -20,12 +25,15 @@ class Choices(NamedTuple):
 
 
 def choices(recipe: Recipe, framework: str, dtype: str, image_shape: tuple[int, ...] | None) -> Choices:
-    """Those of a recipe whose model is a dense network, trained in a precision on inputs of ``image_shape``."""
+    """Those of a recipe trained in a precision on inputs of ``image_shape``."""
     values: dict[str, Any] = {**_of_model(recipe), **_of_training(recipe)}
+    if recipe.is_network:
+        values |= _of_network(recipe)
     augmentations = [_made(component, image_shape) for component in recipe.named(*regularizers.AUGMENTATIONS)]
     penalties = [_made(component) for component in recipe.named(*regularizers.PENALTIES)]
     expressions = {
         "DTYPE": _DTYPES[framework].format(dtype),
+        "MASK_KEY": "str" if recipe.is_network else "int",
         "ACTIVATION": full_name("activations", recipe.model.activation.name),
         "OUTPUT": full_name("activations", recipe.model.output),
         "INITIALIZER": full_name("initializers", recipe.initializer.name),
@@ -44,7 +52,7 @@ def choices(recipe: Recipe, framework: str, dtype: str, image_shape: tuple[int, 
         found = recipe.named(*table)
         expressions |= {name: _made(found[0])} if found else {}
     normalization = recipe.model.normalization
-    returns_statistics = normalization is not None and normalization.name == "batch_norm"
+    returns_statistics = values["NORMALIZATION"] == "batch_norm"
     of_jax = full_name("jax", "Tensors")
     expressions["FORWARD_TYPE"] = f"tuple[jax.Array, {of_jax}]" if returns_statistics else "jax.Array"
     of_tf = full_name("tf", "Tensors")
@@ -62,6 +70,12 @@ def _of_model(recipe: Recipe) -> dict[str, Any]:
     keep = recipe.keep_probability
     each = keep if isinstance(keep, tuple) else (keep,) * len(hidden)
     return {
+        "NETWORK": False,
+        "TOKENS": False,
+        "FEATURES": 0,
+        "ENTRIES": 0,
+        "OUTPUTS": 0,
+        "STEPS_APART": False,
         "HIDDEN_UNITS": hidden,
         "BIAS": recipe.model.bias,
         "NORMALIZATION": None if recipe.model.normalization is None else recipe.model.normalization.name,
@@ -72,6 +86,46 @@ def _of_model(recipe: Recipe) -> dict[str, Any]:
         "LOSS_NAME": recipe.loss.name,
         "FROM_LOGITS": recipe.loss.name in losses.FROM_LOGITS,
     }
+
+
+def _of_network(recipe: Recipe) -> dict[str, Any]:
+    """What a network of layers has otherwise."""
+    kinds = {layer.name for layer in all_layers(recipe.model.layers)}
+    entries = [layer.keywords["entries"] for layer in all_layers(recipe.model.layers) if layer.name == "embedding"]
+    tokens = extent(recipe).vocabulary is not None
+    model = network(recipe)
+    shapes = [start.shape for start in starts(model)]
+    windows = any(len(shape) > 2 for shape in shapes)  # kernels of convolutions
+    return {
+        "NETWORK": True,
+        "TOKENS": tokens,
+        "FEATURES": model.input_shape[0],
+        "ENTRIES": min(entries, default=0),
+        "OUTPUTS": model.outputs,
+        "NORMALIZATION": "batch_norm" if "batch_norm" in kinds else None,
+        "DROPS": "dropout" in kinds,
+        "STEPS_APART": windows,
+        "COMPILED_BY_XLA": _is_long(recipe) and not windows,
+    } | ({"SCALING": "none"} if tokens else {})
+
+
+def network(recipe: Recipe) -> Network:
+    """A recipe's network of layers in the reference."""
+    of_data = extent(recipe)
+    model: Network = recipe.build_model(
+        models, features=of_data.features, classes=of_data.classes, targets=of_data.targets
+    )
+    return model
+
+
+def extent(recipe: Recipe) -> Extent:
+    """What there is to know of a recipe's data; those in files are read for it."""
+    choice = recipe.dataset
+    if choice.name in EXTENTS:
+        return EXTENTS[choice.name]
+    data = load_dataset(choice.name, path=choice.path, seed=choice.seed, scaling=choice.scaling)
+    sizes = len(data.train_x), len(data.test_x), data.train_x.shape[1], data.n_classes
+    return Extent(*sizes, vocabulary=data.vocabulary, targets=data.targets)
 
 
 def _of_training(recipe: Recipe) -> dict[str, Any]:

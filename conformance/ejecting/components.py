@@ -6,11 +6,11 @@ from textwrap import fill
 from typing import Any
 
 from conformance.data.wording import listed, nearest, shown
+from conformance.ejecting.declared import default_of
 from conformance.ejecting.naming import version_of
 from conformance.ejecting.packages import Package, full_name
 from conformance.ejecting.program import Program
 from conformance.ejecting.text import Source
-from conformance.ejecting.values import default_of
 from conformance.ejecting.writing import LINE_LENGTH, written
 from conformance.recipes.components import NORMALIZATIONS
 from conformance.recipes.resolving import resolve

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from textwrap import fill
 from typing import Any, NamedTuple
 
+from conformance.ejecting.declared import default_of
 from conformance.ejecting.expressions import is_docstring
 from conformance.ejecting.scopes import arguments
 from conformance.ejecting.text import Edit, Source
-from conformance.ejecting.values import default_of
 
 WIDTH = 120
 _OF_WHAT_WAS_BEFORE = ("It ", "Its ", "That ", "This ", "They ", "These ", "Both ")

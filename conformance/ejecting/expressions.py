@@ -125,7 +125,7 @@ class Folding:
             return None
         word = " or " if decides else " and "
         if len(kept) == 1:
-            return self.text(kept[0])
+            return self.source.segment(kept[0]) if self._asked(node) else self.text(kept[0])
         loose = (ast.BoolOp, ast.IfExp, ast.Lambda, ast.NamedExpr)
         parts = [f"({self.source.segment(e)})" if isinstance(e, loose) else self.source.segment(e) for e in kept]
         return f"({word.join(parts)})"
@@ -227,6 +227,10 @@ class Folding:
         called, known = self.source.segment(node.func), self.values.one(keyword.value)
         if called.startswith("np."):
             return keyword.arg == "out" and known == (None,)
+        if called == "tf.nn.convolution":
+            return keyword.arg == "dilations" and known == (None,)
+        if called.startswith("lax."):
+            return (keyword.arg, known) in (("rhs_dilation", (None,)), ("feature_group_count", (1,)))
         return called.startswith(("optim.", "F.")) and keyword.arg in _LEFT_OUT and known in ((0.0,), (False,))
 
     def _inlined(self, call: ast.Call, function: ast.FunctionDef) -> str | None:

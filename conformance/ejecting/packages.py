@@ -5,6 +5,7 @@ another. No package is imported: its text is read.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ from conformance.ejecting.text import Edit, Source
 from conformance.faults.injection import PACKAGES
 
 SKELETONS = "conformance.ejecting.skeletons"
+BLOCKS = "blocks"  # what layers compute, for each framework
+MODEL = "model"  # a model that is written for one training
+_MADE_BY = re.compile(r'"""See :func:`(\w+)`\."""')
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
@@ -80,19 +84,22 @@ class Module:
 class Package:
     """The modules of a framework's package, and its skeleton, whose ``REPLACED`` names what it has in their place.
 
-    A decorator in whose place it has "" is left out.
+    A decorator in whose place it has "" is left out. ``model``: the text of a module that has a model of its own, and
+    what goes with it, in the place of the skeleton's; it may refer to the skeleton, and is the module ``MODEL``.
     """
 
-    def __init__(self, framework: str, expressions: Mapping[str, str]) -> None:
+    def __init__(self, framework: str, expressions: Mapping[str, str], model: str = "") -> None:
         self.framework, self.expressions = framework, expressions
+        self._model = Module(MODEL, model, PACKAGES[framework])
         replaced = self.module(framework).definitions.get("REPLACED")
         value = None if replaced is None else replaced.value  # type: ignore[union-attr]
         pairs = ast.literal_eval(value) if value is not None else {}
         self.replaced = {full_name(*key.split(".")): full_name(framework, name) for key, name in pairs.items()}
+        self.replaced |= {full_name(framework, name): full_name(MODEL, name) for name in self._model.definitions}
 
     def module(self, name: str) -> Module:
         """A module by its name."""
-        return _module(self.framework, name)
+        return self._model if name == MODEL else _module(self.framework, name)
 
     def definition(self, name: str) -> str:
         """The text of a definition by its full name, with the full names of all that it refers to."""
@@ -105,6 +112,13 @@ class Package:
         part = Source("")
         part.data = module.source.data[start:end]
         return part.edited(shifted)
+
+    def documented(self, name: str, text: str) -> str:
+        """A definition with what its docstring refers to: that of the function that makes it."""
+        found = _MADE_BY.search(text)
+        maker = None if found is None else self.module(split(name)[0]).definitions.get(found[1])
+        said = ast.get_docstring(maker, clean=False) if isinstance(maker, ast.FunctionDef) else None
+        return text if found is None or said is None else text.replace(found[0], f'"""{said}"""')
 
     def registry(self, name: str) -> dict[str, str]:
         """A table of functions by their names: their full names; {} for what is no such table."""
@@ -175,8 +189,9 @@ class Package:
 def _module(framework: str, name: str) -> Module:
     folder = _folder(PACKAGES[framework])
     path = folder / f"{name}.py"
-    if name in ("reading", framework):
-        path = Path(__file__).parent / "skeletons" / f"{name}.py.txt"
+    if name in ("reading", framework, BLOCKS):
+        file = f"{name}_{framework}" if name == BLOCKS else name
+        path = Path(__file__).parent / "skeletons" / f"{file}.py.txt"
     return Module(name, path.read_text(encoding="utf-8"), PACKAGES[framework])
 
 

@@ -4,9 +4,10 @@ import ast
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from conformance.ejecting.declared import default_of, fields_of
 from conformance.ejecting.scopes import arguments
 from conformance.ejecting.text import Edit
-from conformance.ejecting.values import Values, default_of, fields_of
+from conformance.ejecting.values import Values
 
 
 class Parameters:
@@ -16,7 +17,9 @@ class Parameters:
     argument that goes, by function.
     """
 
-    def __init__(self, values: Values, kept: Collection[str], whole: str, chosen: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, values: Values, kept: Collection[str], whole: tuple[str, ...], chosen: dict[str, dict[str, Any]]
+    ) -> None:
         self.values, self.source, self.kept, self.whole, self.chosen = values, values.source, kept, whole, chosen
 
     def edits(self) -> Iterator[Edit]:
@@ -26,15 +29,15 @@ class Parameters:
                 yield from self._of_function(name, function)
         for held in self.values.classes.values():
             for method in held.body:
-                if isinstance(method, ast.FunctionDef) and method.name in ("forward", "__call__"):
+                if isinstance(method, ast.FunctionDef) and method.name in ("forward", "backward", "__call__"):
                     yield from self._of_method(method)
         yield from self._annotations()
 
     def of_classes(self) -> Iterator[Edit]:
         """Edits for what all of a program leaves unread: fields of dataclasses, settings of parameter groups."""
         for name, held in self.values.classes.items():
-            if name not in {*self.values.escaping, *self.kept} and (fields := fields_of(held)):
-                yield from self._of_dataclass(name, held, fields)
+            if name not in {*self.values.escaping, *self.kept} and fields_of(held):
+                yield from self._of_dataclass(held)
         yield from self._of_groups()
 
     def _of_function(self, name: str, function: ast.FunctionDef) -> Iterator[Edit]:
@@ -113,20 +116,20 @@ class Parameters:
         else:
             yield self.source.replaced(call, f"{self.source.segment(call.func)}()")
 
-    def _of_dataclass(self, name: str, held: ast.ClassDef, fields: list[str]) -> Iterator[Edit]:
+    def _of_dataclass(self, held: ast.ClassDef) -> Iterator[Edit]:
         used = {node.attr for node in self.source.nodes if isinstance(node, ast.Attribute)}
         for each in held.body:
             if not (isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)) or each.target.id in used:
                 continue
-            place = fields.index(each.target.id)
             yield Edit(*self.source.lines(each), "")
-            for call in self.values.calls.get(name, []):
+            for call, fields in self.values.made(held):
+                place = fields.index(each.target.id)
                 keyword = next((k for k in call.keywords if k.arg == each.target.id), None)
                 yield from self._call_without(call, call.args[place] if place < len(call.args) else keyword)
             return
 
     def _annotations(self) -> Iterator[Edit]:
-        """``| None`` of arguments that no call leaves out."""
+        """``| None`` of arguments that no call leaves out, and their defaults."""
         for name, function in self.values.functions.items():
             calls = self.values.calls.get(name, [])
             for argument in arguments(function) if calls and name not in self.values.escaping else ():
@@ -135,7 +138,10 @@ class Parameters:
                     continue
                 given = [self.values.argument_of(call, function, argument.arg) for call in calls]
                 if all(each is not None and self.values.is_never_none(each) for each in given):
-                    yield self.source.replaced(annotation, self.source.segment(annotation).removesuffix(" | None"))
+                    default = default_of(function, argument.arg)
+                    end = self.source.end(annotation if default is None else default)
+                    text = self.source.segment(annotation).removesuffix(" | None")
+                    yield Edit(self.source.start(annotation), end, text)
 
     def _of_groups(self) -> Iterator[Edit]:
         """Settings of an optimizer's parameter groups that nothing reads."""

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from conformance.ejecting.expressions import Folding, is_docstring
-from conformance.ejecting.packages import Package, full_name, split
+from conformance.ejecting.packages import MODEL, Package, full_name, split
 from conformance.ejecting.parameters import Parameters
+from conformance.ejecting.scopes import Scopes
 from conformance.ejecting.statements import Pruning
 from conformance.ejecting.text import Edit, Source
 from conformance.ejecting.values import Values
@@ -107,7 +108,8 @@ class Program:
         return text
 
     def _parameters(self, values: Values) -> Parameters:
-        return Parameters(values, {*self.kept, *self.early}, full_name(self.package.framework, ""), self.chosen)
+        whole = full_name(self.package.framework, ""), full_name(MODEL, "")
+        return Parameters(values, {*self.kept, *self.early}, whole, self.chosen)
 
     def _edits(self, values: Values) -> list[Edit]:
         names = referred(values.source.text)
@@ -130,7 +132,10 @@ class Program:
         self.text = source.edited(edits)
 
     def _unused_methods(self, source: Source) -> Iterable[Edit]:
-        used = {node.attr for node in source.nodes if isinstance(node, ast.Attribute)}
+        named = [node for node in source.nodes if isinstance(node, ast.Attribute)]
+        scopes = Scopes(source)
+        # What a method asks of its like in the class below is no use of it.
+        used = {node.attr for node in named if (held := scopes.around(node)) is None or held.name != node.attr}
         for held in source.tree.body:
             if isinstance(held, ast.ClassDef):
                 for each in held.body:

@@ -16,6 +16,7 @@ class Scopes:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._bound: dict[Scope, dict[str, list[ast.AST]]] = {}
+        self._enclosing: dict[ast.AST, Scope | None] = {}
 
     def bound(self, scope: Scope) -> dict[str, list[ast.AST]]:
         """What binds each name of a scope: arguments, targets, definitions."""
@@ -28,21 +29,33 @@ class Scopes:
 
     def scope(self, node: ast.AST, name: str) -> Scope | None:
         """The scope that a name at a node belongs to, None for the module."""
-        inside: ast.AST = node
-        while (outer := self.source.parents.get(inside)) is not None:
-            if isinstance(outer, _SCOPES) and _is_inside(outer, inside) and name in self.bound(outer):
-                return outer
-            inside = outer
-        return None
+        scope = self.enclosing(node)
+        while scope is not None and name not in self.bound(scope):
+            scope = self.enclosing(scope)
+        return scope
 
     def around(self, node: ast.AST) -> ast.FunctionDef | None:
         """The function that a node is in."""
-        inside: ast.AST = node
-        while (outer := self.source.parents.get(inside)) is not None:
-            if isinstance(outer, ast.FunctionDef) and _is_inside(outer, inside):
-                return outer
+        scope = self.enclosing(node)
+        while scope is not None and not isinstance(scope, ast.FunctionDef):
+            scope = self.enclosing(scope)
+        return scope
+
+    def enclosing(self, node: ast.AST) -> Scope | None:
+        """The innermost scope that a node is in, None for the module."""
+        passed: list[ast.AST] = []
+        inside, found = node, None
+        while inside not in self._enclosing:
+            passed.append(inside)
+            outer = self.source.parents.get(inside)
+            if outer is None or (type(outer) in _SCOPES and _is_inside(outer, inside)):  # type: ignore[arg-type]
+                found = outer
+                break
             inside = outer
-        return None
+        else:
+            found = self._enclosing[inside]
+        self._enclosing |= dict.fromkeys(passed, found)  # type: ignore[arg-type]
+        return found  # type: ignore[return-value]
 
     @cached_property
     def uses(self) -> dict[tuple[Scope | None, str], list[ast.Name]]:

@@ -27,15 +27,25 @@ class Source:
         self.tree = ast.parse(text)
         self._lines = list(accumulate((len(line) for line in self.data.splitlines(keepends=True)), initial=0))
 
-    @cached_property
+    @property
     def nodes(self) -> list[ast.AST]:
         """All nodes, outer ones first."""
-        return list(ast.walk(self.tree))
+        return self._walked[0]
 
-    @cached_property
+    @property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The node that each node is directly in."""
-        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        return self._walked[1]
+
+    @cached_property
+    def _walked(self) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
+        nodes: list[ast.AST] = [self.tree]
+        parents: dict[ast.AST, ast.AST] = {}
+        for node in nodes:  # which grow
+            for child in ast.iter_child_nodes(node):
+                parents[child] = node
+                nodes.append(child)
+        return nodes, parents
 
     def start(self, node: ast.expr | ast.stmt | ast.arg | ast.keyword) -> int:
         """Where a node begins; a decorated one with its first decorator."""

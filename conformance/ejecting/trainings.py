@@ -5,16 +5,21 @@ from typing import Any
 
 from conformance.adapters.installation import TITLES
 from conformance.data.datasets import load_dataset
-from conformance.ejecting.choices import choices
+from conformance.ejecting.choices import Choices, choices, network
 from conformance.ejecting.naming import version_of
+from conformance.ejecting.networks import WRITERS
 from conformance.ejecting.packages import Package, full_name
 from conformance.ejecting.program import Program
 from conformance.ejecting.writing import LINE_LENGTH, written
+from conformance.recipes.layers import all_layers
 from conformance.recipes.recipe import Recipe
-from reference_numpy import models, regularizers
+from reference_numpy import regularizers
 
 _LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
 _COMMENTS = {
+    "FEATURES": "numbers in an example, or its steps",
+    "ENTRIES": "of the vocabulary: tokens are below it",
+    "OUTPUTS": "",
     "HIDDEN_UNITS": "of each hidden layer",
     "KEEP_PROBABILITIES": "of the units of each hidden layer",
     "LEARNING_RATE": "alpha",
@@ -31,14 +36,11 @@ _COMMENTS = {
 def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
     """The text of a file that trains as a recipe says, in one framework and precision.
 
-    Raises ValueError for a network of layers, DataError where the images of a recipe are not there.
+    Raises DataError where the images or the file of a recipe are not there.
     """
-    if recipe.is_network:
-        raise ValueError(
-            f"model.name={recipe.model.name!r} cannot be ejected: must be one of {', '.join(models.MODELS)}"
-        )
     found = choices(recipe, framework, dtype, _image_shape(recipe))
-    package = Package(framework, {k: v for k, v in found.expressions.items() if k != "DTYPE"})
+    model = WRITERS[framework](network(recipe)).text() if recipe.is_network else ""
+    package = Package(framework, {k: v for k, v in found.expressions.items() if k != "DTYPE"}, model)
     given: dict[str, Any] = {full_name(m, k): v for m in (framework, "reading") for k, v in found.values.items()}
     roots = [full_name(framework, name) for name in ("main", "predict")]
     program = Program(package, roots, given | {full_name(framework, "DTYPE"): object()})
@@ -52,19 +54,19 @@ def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
         constants,
         'if __name__ == "__main__":\n    torch__main()'.replace("torch__", f"{framework}__"),
     )
-    for name, said in _said(recipe, framework).items():
+    for name, said in _said(recipe, framework, found).items():
         text = text.replace(name, said)
     return text
 
 
-def _said(recipe: Recipe, framework: str) -> dict[str, str]:
+def _said(recipe: Recipe, framework: str, found: Choices) -> dict[str, str]:
     """What a skeleton leaves open in words."""
     names = recipe.named(*regularizers.PENALTIES)
     penalties = "" if not names else " and the penalty" if len(names) == 1 else " and the penalties"
     beside = ""
     if framework == "numpy":
         beside = " Its gradients and all layers' values, too."
-    elif framework in ("jax", "tf") and recipe.model.normalization and recipe.model.normalization.name == "batch_norm":
+    elif framework in ("jax", "tf") and found.values["NORMALIZATION"] == "batch_norm":
         beside = " With it the batch's means and variances, by name."
     stops = ", and the validation cost of every epoch" if recipe.named("early_stopping") else ""
     return {
@@ -87,11 +89,15 @@ def _head(recipe: Recipe, framework: str, command: str) -> str:
 
 def _sentence(recipe: Recipe, framework: str) -> str:
     parts = [recipe.loss.name, recipe.optimizer.name, *(c.name for c in recipe.regularizers)]
-    sentence = f"{_words(recipe.model.name).capitalize()} in {TITLES[framework]}: {', '.join(map(_words, parts))}."
+    kinds = dict.fromkeys(layer.name for layer in all_layers(recipe.model.layers))
+    model = f"network of {', '.join(kinds)} layers" if kinds else recipe.model.name
+    sentence = f"{_words(model).capitalize()} in {TITLES[framework]}: {', '.join(map(_words, parts))}."
     return fill(sentence, LINE_LENGTH - 3)
 
 
 def _model(recipe: Recipe) -> str:
+    if recipe.is_network:
+        return f"Layers, with the shape of what each gives; outputs: {_words(recipe.model.output)} of the logits."
     hidden = recipe.model.hidden_units
     activation = _words(recipe.model.activation.name)
     norm = "" if recipe.model.normalization is None else f", normalised by {_words(recipe.model.normalization.name)}"

@@ -7,11 +7,12 @@ asked of it, such as whether a condition holds, is decided where every one of th
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import product
 from typing import Any
 
+from conformance.ejecting.declared import default_of, field_given, fields_of
 from conformance.ejecting.scopes import Scopes, arguments
 from conformance.ejecting.tables import Tables
 from conformance.ejecting.text import Source
@@ -57,7 +58,9 @@ class Values:
                 parent = source.parents[use]
                 if isinstance(parent, ast.Call) and parent.func is use:
                     self.calls.setdefault(name, []).append(parent)
-                elif not self.scopes.in_annotation(use) and use not in tables.entries:
+                elif not (isinstance(parent, ast.ClassDef) and use in parent.bases) and (
+                    not self.scopes.in_annotation(use) and use not in tables.entries
+                ):
                     self.escaping.add(name)
         while more := tables.taken(self.scopes, self.one) & {*self.functions, *self.classes} - self.escaping:
             self.escaping |= more
@@ -149,7 +152,12 @@ class Values:
         return False
 
     def is_never_none(self, node: ast.AST) -> bool:
-        """Whether an expression is an argument that cannot be None, as it is declared or as all calls give it."""
+        """Whether an expression is an argument that cannot be None, as it is declared or as all calls give it.
+
+        A constant that is given is none, too.
+        """
+        if isinstance(node, ast.Name) and self.scopes.scope(node, node.id) is None:
+            return self.given.get(node.id) is not None
         if not isinstance(node, ast.Name) or not isinstance(bound := self.binding(node), ast.arg):
             return False
         if bound.annotation is not None and not {"None", "Any"} & set(ast.unparse(bound.annotation).split()):
@@ -281,10 +289,27 @@ class Values:
             return None
         if f"{held.name}.{node.attr}" in self.given:
             return [self.given[f"{held.name}.{node.attr}"]]
-        fields = fields_of(held)
-        if node.attr not in fields or held.name in self.escaping or not self.calls.get(held.name):
+        made = list(self.made(held))
+        if node.attr not in fields_of(held) or not made:
             return None
-        return self._joined(field_given(call, fields, node.attr) for call in self.calls[held.name])
+        return self._joined(field_given(call, fields, node.attr) for call, fields in made)
+
+    def made(self, held: ast.ClassDef) -> Iterator[tuple[ast.Call, list[str]]]:
+        """The calls that make objects of a dataclass or of those derived from it, with all fields of each.
+
+        None where one of them is more than called here.
+        """
+        derived = [held, *(each for each in self.classes.values() if held in self._bases(each))]
+        if any(each.name in self.escaping for each in derived):
+            return
+        for each in derived:
+            fields = [field for base in [*reversed(self._bases(each)), each] for field in fields_of(base)]
+            yield from ((call, fields) for call in self.calls.get(each.name, []))
+
+    def _bases(self, held: ast.ClassDef) -> list[ast.ClassDef]:
+        """The classes of the module that a class is derived from, the next one first."""
+        names = [base.id for base in held.bases if isinstance(base, ast.Name) and base.id in self.classes]
+        return [each for name in names for each in (self.classes[name], *self._bases(self.classes[name]))]
 
     def _of_operands(self, node: ast.BoolOp) -> Known:
         """As Python does: the first operand that decides, or the last."""
@@ -335,33 +360,6 @@ class Values:
             return [function(*each) for each in product(*(values for values in known if values is not None))]
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
-
-
-def default_of(function: ast.FunctionDef, argument: str) -> ast.expr | None:
-    """The default of an argument, None if it has none."""
-    positional = [*function.args.posonlyargs, *function.args.args]
-    defaults = dict(zip([each.arg for each in reversed(positional)], reversed(function.args.defaults), strict=False))
-    named = {
-        each.arg: default for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-    }
-    return (defaults | named).get(argument)
-
-
-def fields_of(held: ast.ClassDef) -> list[str]:
-    """The fields of a dataclass, in their order; [] for any other class."""
-    if not any("dataclass" in ast.dump(decorator) for decorator in held.decorator_list):
-        return []
-    return [
-        each.target.id for each in held.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-    ]
-
-
-def field_given(call: ast.Call, fields: list[str], field: str) -> ast.expr | None:
-    """What a call of a dataclass gives for a field."""
-    place = fields.index(field)
-    if place < len(call.args):
-        return call.args[place]
-    return next((keyword.value for keyword in call.keywords if keyword.arg == field), None)
 
 
 def is_formulation(value: Any) -> bool:

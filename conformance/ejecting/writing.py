@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from conformance.ejecting.docstrings import shortened
 from conformance.ejecting.naming import imported, short_names
-from conformance.ejecting.packages import Package, split
+from conformance.ejecting.packages import BLOCKS, MODEL, Package, split
 from conformance.ejecting.program import Program, needed_at_once
 from conformance.ejecting.text import Edit, Source
 
@@ -17,7 +17,8 @@ from conformance.ejecting.text import Edit, Source
 _FORMULAS = (
     "activations", "initializers", "normalization", "losses", "regularizers", "schedules", "optimizers",
 )  # fmt: skip
-_ORDER = ("_common", "arithmetic", *_FORMULAS, "SKELETON", "reading", "TRAIN")
+_LAYERS = "_layer", "convolution", "recurrent", "attention"
+_ORDER = ("_common", "arithmetic", *_FORMULAS, *_LAYERS, BLOCKS, MODEL, "SKELETON", "reading", "TRAIN")
 _FULL_NAME = re.compile(r"\b\w+__\w+\b")
 LINE_LENGTH = 120
 
@@ -33,7 +34,8 @@ def written(program: Program, head: str, constants: Mapping[str, tuple[str, str]
     for name in _in_order(definitions, program.package):
         is_formula = split(name)[0] in _FORMULAS and not split(name)[1].startswith("_")
         chosen = program.chosen.get(name, {}) if is_formula else {}
-        parts.append(shortened(definitions[name], program.package.definition(name), chosen))
+        text = program.package.documented(name, definitions[name])
+        parts.append(shortened(text, program.package.definition(name), chosen))
     body = "".join(part if _is_short(part) else f"\n\n{part}\n\n" for part in parts)
     used = [name for name in constants if re.search(rf"\b{name}\b", body)]
     lines = [f"{name} = {constants[name][0]}{_comment(constants[name][1])}" for name in used]

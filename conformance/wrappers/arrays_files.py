@@ -12,6 +12,7 @@ from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.wrappers.files import FileSession, Snapshot, Watched, arrays, changed
 
 _SHOWN = ("Z", "N", "A")  # of a layer's values; the others are means for the backward pass
+_SHOWN_OF_LAYERS = ("A", "h", "c", "weights")  # the same of a network of layers, by path
 
 
 class Session(FileSession):
@@ -20,21 +21,24 @@ class Session(FileSession):
     def tensor(self, value: Array) -> Any:
         return value
 
-    def initial(self, features: int, outputs: int, seed: int) -> Tensors:
-        found: Tensors = self.module.initialize(features, outputs, np.random.default_rng(seed))
+    def initial(self, sizes: tuple[int, ...], seed: int) -> Tensors:
+        found: Tensors = self.module.initialize(*sizes, np.random.default_rng(seed))
         return found
 
     def outputs(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         return np.asarray(self.module.predict(SimpleNamespace(parameters=parameters, statistics=statistics), x))
 
     def hidden(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors | None) -> Tensors:
-        _, values = self._forward(parameters, x, masks, statistics)
+        logits, values = self._forward(parameters, x, masks, statistics)
+        if self.is_network:
+            shown = {name: value for name, value in values.items() if name.rpartition(".")[2] in _SHOWN_OF_LAYERS}
+            return {name: value for name, value in shown.items() if name in self.problem.places} | {"Z": logits}
         return {name: value for name, value in values.items() if name[0] in _SHOWN and name != "A0"}
 
     def losses(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         logits, _ = self._forward(parameters, x, masks, None)
         of_loss = self.of_batch(None, weights)
-        matrices = [parameters[f"W{layer}"] for layer in range(1, self.problem.depth + 1)]
+        matrices = [parameters[name] for name in self.weight_names]
         penalty = sum((term.value(matrices, len(x)) for term in self.penalties), start=0.0)
         return {
             "per_example": self.module.example_losses(logits, y, **of_loss),

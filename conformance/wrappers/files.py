@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,8 @@ from conformance.problems.tensors import Array, Masks, Tensors
 from conformance.recipes.choosing import find
 from conformance.recipes.files import RecipeError
 from conformance.recipes.recipe import Recipe
-from reference_numpy import optimizers, regularizers
+from reference_numpy import models, optimizers, regularizers
+from reference_numpy._common import is_weight
 
 PREFIX = f"{__name__}:"
 SESSIONS = {"numpy": "arrays_files", "torch": "torch_files", "tf": "keras_files", "jax": "jax_files"}
@@ -149,8 +151,8 @@ class FileSession(Session, ABC):
         """The framework's tensor of an array."""
 
     @abstractmethod
-    def initial(self, features: int, outputs: int, seed: int) -> Tensors:
-        """The initial parameters of the file's model with these sizes."""
+    def initial(self, sizes: tuple[int, ...], seed: int) -> Tensors:
+        """The initial parameters of the file's model with so many inputs and outputs; a network has its own."""
 
     @abstractmethod
     def outputs(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -176,8 +178,10 @@ class FileSession(Session, ABC):
     # ------------------------------------------------------------------ what a session offers
 
     def draw_weights(self, shape: tuple[int, int], seed: int) -> Array:
+        if self.is_network:
+            raise Unsupported("a file draws the weights of its own layers and no others")
         with changed(self.module, HIDDEN_UNITS=(), DEPTH=1):
-            return self.initial(shape[1], shape[0], seed)["W1"]
+            return self.initial((shape[1], shape[0]), seed)["W1"]
 
     def standardize(self, train_x: Array, x: Array) -> Array:
         statistics = self._own("standardization_statistics")(self.tensor(train_x))
@@ -198,7 +202,7 @@ class FileSession(Session, ABC):
         in_inference = statistics is not None or is_plain
         outputs = self.outputs(parameters, x, statistics or {}) if in_inference else NOT_OFFERED
         layers = range(1, self.problem.depth + 1)
-        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"]
+        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"] if not self.is_network else []
         inside += [f"N{layer}" for layer in layers if f"gamma{layer}" in parameters]
         return dict.fromkeys(inside, NOT_OFFERED) | found | {self.problem.outputs: outputs}
 
@@ -210,7 +214,7 @@ class FileSession(Session, ABC):
         return labels[:, 0] if labels.shape[1] == 1 else labels
 
     def initial_parameters(self, seed: int) -> Tensors:
-        return self.initial(self.problem.features, self.classes, seed)
+        return self.initial(self.sizes, seed)
 
     def fit(self, problem: Problem, checkpoint_epochs: tuple[int, ...], start: TrainingState | None = None) -> Training:
         if start is not None:
@@ -294,13 +298,30 @@ class FileSession(Session, ABC):
     @property
     def has_statistics(self) -> bool:
         """Whether the model has running averages."""
-        normalization = self.problem.recipe.model.normalization
-        return normalization is not None and normalization.name == "batch_norm"
+        return bool(self.statistics)
+
+    @cached_property
+    def statistics(self) -> Tensors:
+        """The running averages before training."""
+        found: Tensors = models.initial_statistics(self.problem.build_model(models))
+        return found
 
     @property
-    def classes(self) -> int:
-        """The number of the model's outputs, ``n_L``."""
-        return int(self.problem.tape.initial_parameters[f"W{self.problem.depth}"].shape[0])
+    def is_network(self) -> bool:
+        """Whether the model is a network of layers."""
+        return self.problem.recipe.is_network
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """What the file's model is made with: the numbers of inputs and outputs, for a network of layers nothing."""
+        if self.is_network:
+            return ()
+        return self.problem.features, int(self.problem.tape.initial_parameters[f"W{self.problem.depth}"].shape[0])
+
+    @property
+    def weight_names(self) -> list[str]:
+        """The names of the weights, which penalties are of."""
+        return list(filter(is_weight, self.problem.tape.initial_parameters))
 
     def _own(self, name: str) -> Any:
         """A function of the file. Raises Unsupported where it has none of that name."""

@@ -34,8 +34,8 @@ class Session(FileSession):
     constrain = in_precision(FileSession.constrain)
 
     @in_precision
-    def initial(self, features: int, outputs: int, seed: int) -> Tensors:
-        return arrays(self.module.initialize(features, outputs, jax.random.key(seed)))
+    def initial(self, sizes: tuple[int, ...], seed: int) -> Tensors:
+        return arrays(self.module.initialize(*sizes, jax.random.key(seed)))
 
     @in_precision
     def outputs(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
@@ -69,14 +69,15 @@ class Session(FileSession):
 
     @in_precision
     def trained(self, problem: Problem, watched: Watched, given: dict[str, Any]) -> tuple[Any, Snapshot]:
-        train_epoch = self.module.train_epoch
+        name = "train_epoch" if hasattr(self.module, "train_epoch") else "train_epoch_apart"
+        train_epoch = getattr(self.module, name)
 
         def epoch(*arguments: Any) -> Any:
             state, curves = train_epoch(*arguments)
             watched.epochs.append(_snapshot(state))
             return state, curves
 
-        with changed(self.module, train_epoch=epoch):
+        with changed(self.module, **{name: epoch}):
             start = self.tensors(problem.tape.initial_parameters)
             x, y = jnp.asarray(problem.train_x), jnp.asarray(problem.train_y)
             state, history = self.module.fit(start, x, y, **given)
@@ -107,16 +108,17 @@ class Session(FileSession):
             found = self.module.total_cost(parameters, x, y, **given)
             return found[0] if self.has_statistics else found
 
-        value, (gradients, of_x) = jax.value_and_grad(cost, argnums=(0, 1))(parameters, x)
+        real = jnp.issubdtype(x.dtype, jnp.floating)
+        value, (gradients, *of_x) = jax.value_and_grad(cost, argnums=(0, 1) if real else (0,))(parameters, x)
         logits, _ = self._forward(parameters, x, masks, None)
-        matrices = [parameters[f"W{layer}"] for layer in range(1, self.problem.depth + 1)]
+        matrices = [parameters[name] for name in self.weight_names]
         found = {
             "per_example": self.module.example_losses(logits, y, **of_loss),
             "data_loss": self.module.data_loss(logits, y, **of_loss),
             "penalty": sum((term(matrices, len(x)) for term in self.penalties), start=jnp.zeros_like(value)),
             "cost": value,
         }
-        return found, {"A0": of_x, **gradients}
+        return found, dict(zip(("A0",), of_x, strict=False)) | gradients
 
     def _update(self, parameters: Any, gradients: Any, slots: Any, step: Any, rate: Any) -> tuple[Any, Any]:
         state = SimpleNamespace(slots=slots, step=step)

@@ -19,13 +19,13 @@ class Session(FileSession):
 
     def __init__(self, module: ModuleType, problem: Problem) -> None:
         super().__init__(module, problem)
-        self.model = self._model(problem.features, self.classes)
+        self.model = self._model(self.sizes)
 
     def tensor(self, value: Array) -> Any:
         return tf.constant(value)
 
-    def initial(self, features: int, outputs: int, seed: int) -> Tensors:
-        return arrays(self._model(features, outputs, seed).parameters)
+    def initial(self, sizes: tuple[int, ...], seed: int) -> Tensors:
+        return arrays(self._model(sizes, seed).parameters)
 
     def outputs(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         self._load(parameters, statistics)
@@ -40,7 +40,7 @@ class Session(FileSession):
         self._load(parameters, {})
         of_loss, targets = self.of_batch(None, weights), tf.constant(y)
         logits, _ = self._forward(x, masks, training=True)
-        matrices = [w for name, w in self.model.parameters.items() if name.startswith("W")]
+        matrices = [self.model.parameters[name] for name in self.weight_names]
         zero = tf.zeros((), logits.dtype)
         found = {
             "per_example": self.module.example_losses(logits, targets, **of_loss),
@@ -54,9 +54,11 @@ class Session(FileSession):
         self._load(parameters, {})
         inputs = tf.constant(x)
         with tf.GradientTape() as tape:
-            tape.watch(inputs)
+            if inputs.dtype.is_floating:
+                tape.watch(inputs)
             cost = self._cost(inputs, tf.constant(y), masks, weights)
-        gradients = tape.gradient(cost, {"A0": inputs, **self.model.parameters})
+        of_input = {"A0": inputs} if inputs.dtype.is_floating else {}
+        gradients = tape.gradient(cost, {**of_input, **self.model.parameters})
         return arrays({"cost": cost, **{name: tf.convert_to_tensor(g) for name, g in gradients.items()}})
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
@@ -78,7 +80,7 @@ class Session(FileSession):
         return arrays(variables), State(state.step + 1, _slots(optimizer))
 
     def trained(self, problem: Problem, watched: Watched, given: dict[str, Any]) -> tuple[Any, Snapshot]:
-        model = self._model(problem.features, self.classes)
+        model = self._model(self.sizes)
         self._load(problem.tape.initial_parameters, {}, model)
         compiled_epoch = self.module.compiled_epoch
 
@@ -100,8 +102,8 @@ class Session(FileSession):
     def order(self, tape: Tape, epoch: int, examples: int) -> Any:
         return None if tape.batch_order is None else tf.constant(tape.batch_order[epoch], tf.int32)
 
-    def _model(self, features: int, outputs: int, seed: int = 0) -> Any:
-        return self.module.Model(features, outputs, tf.random.Generator.from_seed(seed))
+    def _model(self, sizes: tuple[int, ...], seed: int = 0) -> Any:
+        return self.module.Model(*sizes, tf.random.Generator.from_seed(seed))
 
     def _forward(self, x: Array, masks: Masks | None, *, training: bool) -> tuple[Any, Any]:
         given: dict[str, Any] = {"masks": self.tensors(masks)} if masks else {}

@@ -20,14 +20,14 @@ class Session(FileSession):
 
     def __init__(self, module: ModuleType, problem: Problem) -> None:
         super().__init__(module, problem)
-        self.model = self._model(problem.features, self.classes)
+        self.model = self._model()
         self.optimizers = Optimizers(module.make_optimizer, {slot: slot for slot in self.slot_names}, self.slot_names)
 
     def tensor(self, value: Array) -> Any:
         return torch.tensor(value)
 
-    def initial(self, features: int, outputs: int, seed: int) -> Tensors:
-        model = self._model(features, outputs)
+    def initial(self, sizes: tuple[int, ...], seed: int) -> Tensors:
+        model = self._model(sizes)
         self.module.initialize(model, torch.Generator().manual_seed(seed))
         return self._parameters(model)
 
@@ -39,6 +39,8 @@ class Session(FileSession):
         """The outputs of the layers and normalisations; an activation as what the next layer takes."""
         self._load(parameters, statistics or {})
         self.model.train(statistics is None)
+        if self.is_network:  # whose layers are lines
+            return {self.problem.logits: array(self._forward(x, masks))}
         values: dict[str, Any] = {}
         watching = []
         for number, layer in enumerate(self.model.layers, start=1):
@@ -59,7 +61,7 @@ class Session(FileSession):
         self.model.train()
         of_loss = self.of_batch(None, weights)
         logits, targets = self._forward(x, masks), torch.tensor(y)
-        matrices = [layer.weight for layer in self.model.layers]
+        matrices = [self.model.named()[name] for name in self.weight_names]
         penalty = sum((term(matrices, len(x)) for term in self.penalties), start=torch.zeros((), dtype=logits.dtype))
         cost = self.module.total_cost(self.model, torch.tensor(x), targets, **self.of_batch(masks, weights))
         found = {
@@ -73,13 +75,13 @@ class Session(FileSession):
     def gradients(self, parameters: Tensors, x: Array, y: Array, masks: Masks | None, weights: Array | None) -> Tensors:
         self._load(parameters, {})
         self.model.train()
-        inputs = torch.tensor(x, requires_grad=True)
+        inputs = torch.tensor(x, requires_grad=x.dtype.kind == "f")
         self.model.zero_grad()
         cost = self.module.total_cost(self.model, inputs, torch.tensor(y), **self.of_batch(masks, weights))
         cost.backward()
-        assert inputs.grad is not None
         own = {name: array(w.grad).copy() for name, w in self.model.named().items()}
-        return {"cost": array(cost), "A0": array(inputs.grad), **own}
+        of_input = {} if inputs.grad is None else {"A0": array(inputs.grad)}
+        return {"cost": array(cost), **of_input, **own}
 
     def running_statistics(self, parameters: Tensors, x: Array, masks: Masks | None, statistics: Tensors) -> Tensors:
         self._load(parameters, statistics)
@@ -101,7 +103,7 @@ class Session(FileSession):
         )
 
     def trained(self, problem: Problem, watched: Watched, given: dict[str, Any]) -> tuple[Any, Snapshot]:
-        model = self._model(problem.features, self.classes)
+        model = self._model()
         self._load(problem.tape.initial_parameters, {}, model)
         train_step, steps = self.module.train_step, 0
 
@@ -119,8 +121,8 @@ class Session(FileSession):
             history = self.module.fit(model, x, y, **given)
         return history, Snapshot(self._parameters(model), {}, self._statistics(model))
 
-    def _model(self, features: int, outputs: int) -> Any:
-        return self.module.Model(features, outputs).to(self.module.DTYPE)
+    def _model(self, sizes: tuple[int, ...] | None = None) -> Any:
+        return self.module.Model(*(self.sizes if sizes is None else sizes)).to(self.module.DTYPE)
 
     def _forward(self, x: Array, masks: Masks | None) -> Any:
         return self.model(torch.tensor(x), self.tensors(masks)) if masks else self.model(torch.tensor(x))
@@ -137,14 +139,14 @@ class Session(FileSession):
         return {name: array(w).copy() for name, w in model.named().items()}
 
     def _statistics(self, model: Any) -> Tensors:
-        if not self.has_statistics:
-            return {}
-        names = [f"running_{kind}{n}" for n in range(1, len(model.norms) + 1) for kind in ("mean", "variance")]
-        return {name: array(_statistic(model, name)).copy() for name in names}
+        return {name: array(_statistic(model, name)).copy() for name in self.statistics}
 
 
 def _statistic(model: Any, name: str) -> Any:
-    """``running_mean1`` of a model: of its first normalisation."""
+    """``running_mean1`` of a model: of its first normalisation; of a network of layers ``5.1.running_mean``."""
+    if "." in name:
+        layer, _, own = name.rpartition(".")
+        return getattr(model, f"{own}{layer.replace('.', '_')}")
     kind = name.rstrip("0123456789")
     return getattr(model.norms[int(name.removeprefix(kind)) - 1], kind)
 

@@ -1,0 +1,30 @@
+"""What functions and dataclasses declare: the defaults of arguments, and fields."""
+
+import ast
+
+
+def default_of(function: ast.FunctionDef, argument: str) -> ast.expr | None:
+    """The default of an argument, None if it has none."""
+    positional = [*function.args.posonlyargs, *function.args.args]
+    defaults = dict(zip([each.arg for each in reversed(positional)], reversed(function.args.defaults), strict=False))
+    named = {
+        each.arg: default for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    }
+    return (defaults | named).get(argument)
+
+
+def fields_of(held: ast.ClassDef) -> list[str]:
+    """The fields of a dataclass, in their order; [] for any other class."""
+    if not any("dataclass" in ast.dump(decorator) for decorator in held.decorator_list):
+        return []
+    return [
+        each.target.id for each in held.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    ]
+
+
+def field_given(call: ast.Call, fields: list[str], field: str) -> ast.expr | None:
+    """What a call of a dataclass gives for a field."""
+    place = fields.index(field)
+    if place < len(call.args):
+        return call.args[place]
+    return next((keyword.value for keyword in call.keywords if keyword.arg == field), None)
