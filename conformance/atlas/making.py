@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -49,11 +50,18 @@ def _found(
     if len(frameworks) == 1:
         yield frameworks[0], one_framework(frameworks[0], kinds, python, progress)
         return
-    with ProcessPoolExecutor(AT_ONCE, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    at_an_interrupt = (signal.SIGINT, signal.SIG_DFL)  # they end without a word: the command says it
+    with ProcessPoolExecutor(AT_ONCE, context, initializer=signal.signal, initargs=at_an_interrupt) as pool:
         order = sorted(frameworks, key=ORDER.index)
         begun = {name: pool.submit(one_framework, name, kinds, python, progress) for name in order}
-        for name, asked in begun.items():
-            yield name, asked.result()
+        try:
+            for name, asked in begun.items():
+                yield name, asked.result()
+        except BaseException:
+            for process in multiprocessing.active_children():  # else what is asked for is waited for
+                process.terminate()
+            raise
 
 
 def one_framework(framework: str, kinds: Sequence[str], python: Interpreter, progress: Progress) -> Found:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.naming import require_alone
 from conformance.cli.outputs import require_folder
 from conformance.data.wording import listed, nearest, shown
 
@@ -58,7 +57,7 @@ def atlas(
     between OLD and NEW, 2 for bad usage or input, 3 if it did not come to its end.
     """
     from conformance.atlas.survey import FRAMEWORKS, KINDS
-    from conformance.cli.naming import brief
+    from conformance.cli.naming import brief, require_alone
     from conformance.runs.interpreter import Interpreter
     from conformance.runs.outcome import BadInput, Incomplete
 

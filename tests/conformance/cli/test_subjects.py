@@ -17,6 +17,11 @@ from conformance.runs.order import plan_of
             ["--suite", "quick", "--implementation", "builtins.jax"],
             "none of them is asked for; name them with --subject",
         ),
+        (["--subject", "torch.nn.GELU", "--suite", "quick"], "is of no built-in, and 'builtins.torch' can do none"),
+        (
+            ["--subject", "torch.nn.GELU", "--recipe", "moons-twice"],
+            "recipe 'moons-twice' is of no built-in",
+        ),
         (["--implementation", "numpy", "--python", "numpy"], "python='numpy' is not allowed: must be NAME=PATH"),
         (["--implementation", "numpy", "--python", "numpy=/nowhere"], "'/nowhere' is no executable file"),
         (["--implementation", "numpy", "--python", "a=b", "--python", "a=c"], "a has one already, b"),
