@@ -1,6 +1,5 @@
 """Keras's own layers, each in a small network: the layer, and a dense head."""
 
-from functools import partial
 from typing import Any
 
 import keras
@@ -14,43 +13,33 @@ from conformance.recipes.subjects import Subject, call_of
 
 def parts(subject: Subject) -> dict[str, Any]:
     """What a layer's network and its loss are, as ``wrap_keras`` takes them."""
-    dialect = layer_dialect(subject.name)
+    dialect, call = layer_dialect(subject.name), call_of(subject.name)
+    name = call.function.rpartition(".")[2]
+
+    def model() -> list[Any]:
+        own = _layer(name, dialect, call.named)
+        first = Around(own, backwards=True) if "go_backwards" in call.named else own
+        return [first, layers.Flatten(), layers.Dense(classes(dialect))]
 
     def inputs(x: Any) -> Any:
         return x if kind(dialect) == "tokens" else tf.reshape(x, (-1, *SHAPES[kind(dialect)]))
 
     return {
-        "model": partial(Network, subject.name, dialect), "inputs": inputs,
-        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "model": model, "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "inputs": inputs,
         **({"initializer": "own"} if has_own_start(dialect) else {}),
     }  # fmt: skip
 
 
-class Network(keras.Model):  # type: ignore[misc]
-    """A layer, and a dense head of whatever it gives; outputs that come backwards are put at their inputs' places.
+class Around(layers.Layer):  # type: ignore[misc]
+    """A layer that attends to its own inputs, or whose outputs are put at the places of their inputs."""
 
-    It is made anew for every seed under which its start is looked at: it says how it is built, as Keras would find out
-    by tracing it twice.
-    """
-
-    def __init__(self, name: str, dialect: LayerDialect) -> None:
+    def __init__(self, layer: Any, *, backwards: bool) -> None:
         super().__init__()
-        call = call_of(name)
-        self.layer = _layer(call.function.rpartition(".")[2], dialect, call.named)
-        self.takes = 2 if dialect.layer == "attention" else 1  # the same, as queries and as values
-        self.backwards = "go_backwards" in call.named
-        self.flatten, self.out = layers.Flatten(), layers.Dense(classes(dialect))
-
-    def build(self, shape: Any) -> None:
-        """Make the parameters for inputs of a shape."""
-        given = [shape] * self.takes
-        self.layer.build(*given)
-        self.out.build(self.flatten.compute_output_shape(self.layer.compute_output_shape(*given)))
+        self.layer, self.backwards = layer, backwards
 
     def call(self, x: Any) -> Any:
-        """Of what the layer is given, the logits."""
-        made = self.layer(*[x] * self.takes)
-        return self.out(self.flatten(made[:, ::-1] if self.backwards else made))
+        """What it makes of its inputs."""
+        return self.layer(x)[:, ::-1] if self.backwards else self.layer(x, x)
 
 
 def _layer(name: str, dialect: LayerDialect, named: dict[str, Any]) -> Any:
@@ -59,7 +48,8 @@ def _layer(name: str, dialect: LayerDialect, named: dict[str, Any]) -> Any:
     if name == "Bidirectional":
         inside = "LSTM" if dialect.inside else "GRU"
         return layers.Bidirectional(getattr(layers, inside)(UNITS))
-    return getattr(layers, name)(*_sizes(name, dialect), **named)
+    made = getattr(layers, name)(*_sizes(name, dialect), **named)
+    return Around(made, backwards=False) if name == "MultiHeadAttention" else made
 
 
 def _sizes(name: str, dialect: LayerDialect) -> tuple[Any, ...]:
