@@ -166,7 +166,7 @@ class _Linen(Format):
 
 
 class _NNX(Format):
-    title, layouts, module, may_lack_biases = "NNX", NNX, "nnx", False
+    title, layouts, module, may_lack_biases = "NNX", NNX, "nnx.jax", False
     rounding = frozenset({"MultiHeadAttention"})  # the softmax, which is jax.nn.dot_product_attention's
 
     def normal(self, name: str) -> str:
