@@ -559,6 +559,7 @@ def in_nnx(nnx):
 @pytest.mark.slow
 def test_flax_takes_what_is_written_and_computes_what_the_catalogue_does():
     jax, flax = pytest.importorskip("jax"), pytest.importorskip("flax")
+    linen, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
     recipe = sequences(
         both(layer("lstm", units=4, return_sequences=True)), layer("lstm", units=4, return_sequences=True),
         layer("attention", heads=2), layer("layer_norm", epsilon=1e-3), layer("gru", units=4, return_sequences=True),
@@ -566,11 +567,10 @@ def test_flax_takes_what_is_written_and_computes_what_the_catalogue_does():
     )  # fmt: skip
     problem = prepare(recipe, "float64")
     layers, tensors = model_layers(problem), weights_of(recipe)
-    tokens = np.random.default_rng(0).integers(1, 27, (5, 7))
+    tokens = np.random.default_rng(0).integers(1, 27, (5, 12))
     values = models.intermediates(problem.build_model(models), tensors, tokens, training=False)
     expected = values["6.A"][:, -1] @ tensors["8.W"].T + tensors["8.b"]
     with jax.enable_x64(True):
-        linen, nnx = flax.linen, flax.nnx
         there, _, _ = there_and_back("flax", layers, tensors)
         shapes = jax.eval_shape(in_linen(linen).init, jax.random.key(0), tokens)
         named = {"/".join(path): w.shape for path, w in flax.traverse_util.flatten_dict(shapes).items()}
