@@ -26,7 +26,7 @@ class Format(ABC):
 
     ``title``: of the framework; ``layouts``: of its layers; ``module``: of this project, whose layers have a forward
     pass; ``may_lack_biases``: whether its recurrent layers can be made without; ``rounding``: the kinds of layers that
-    compute something in float32 whatever they are given.
+    compute something in float32 whatever they are given; ``strides_or_dilates``: whether no convolution does both.
     """
 
     title: ClassVar[str]
@@ -34,6 +34,7 @@ class Format(ABC):
     module: ClassVar[str]
     may_lack_biases: ClassVar[bool] = True
     rounding: ClassVar[frozenset[str]] = frozenset()
+    strides_or_dilates: ClassVar[bool] = False
 
     @abstractmethod
     def normal(self, name: str) -> str:
@@ -132,7 +133,7 @@ class _Torch(Format):
 
 
 class _Keras(Format):
-    title, layouts, module = "Keras", KERAS, "tf"
+    title, layouts, module, strides_or_dilates = "Keras", KERAS, "tf", True
     rounding = frozenset({"MultiHeadAttention"})  # 1 / sqrt(key_units)
 
     def normal(self, name: str) -> str:
@@ -165,7 +166,7 @@ class _Linen(Format):
 
 
 class _NNX(Format):
-    title, layouts, module, may_lack_biases = "NNX", NNX, "nnx", False
+    title, layouts, module, may_lack_biases = "NNX", NNX, "nnx.jax", False
     rounding = frozenset({"MultiHeadAttention"})  # the softmax, which is jax.nn.dot_product_attention's
 
     def normal(self, name: str) -> str:

@@ -80,15 +80,18 @@ def _of_any_names(
             raise DataError(_untold(form, file, list(alike.values()), free, paths, tensors))
         _check_order(file, paths, first)
         for (place, one), path in zip(alike.items(), paths, strict=True):
-            placed = _as_layer(form, one, free.pop(path), tensors)
-            assert placed is not None
+            placed = _as_layer(form, one, free[path], tensors)
+            if placed is None:
+                raise DataError(_untold(form, file, [one], free, [], tensors))
             found[place] = placed
-            del left[place]
+            del free[path], left[place]
     return [found[place] for place in range(len(layers))]
 
 
 def _are_alike(one: RecipeLayer, other: RecipeLayer) -> bool:
-    return (one.name, one.parameters) == (other.name, other.parameters)
+    """Whether nothing but their order tells one from the other; a GRU's reset gate is told by its biases."""
+    words = [(each.name, each.parameters, each.keywords.get("reset")) for each in (one, other)]
+    return words[0] == words[1]
 
 
 def _check_order(file: str, paths: list[str], layer: RecipeLayer) -> None:
@@ -194,6 +197,9 @@ def _refusal(form: Format, kind: str, layout: LayerLayout, layer: RecipeLayer) -
     if layout.layer != layer.name:
         return "is another layer"
     if layer.name == "convolution":
+        both = all(np.max(layer.keywords[name]) > 1 for name in ("stride", "dilation"))
+        if both and form.strides_or_dilates:
+            return "has a stride or a dilation, not both"
         return _refused_kernel(kind, layer.parameters["W"])
     lacking = [name for name in kept_of(layer, layout).parameters if name not in layout.parameters]
     if lacking:

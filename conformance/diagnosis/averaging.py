@@ -60,7 +60,7 @@ class _Averaged(Stepwise):
         parts = [rows for rows in np.array_split(np.arange(len(x)), self._change.count) if len(rows)]
         found = [self._of_part(parameters, x, y, masks, weights, rows) for rows in parts]
         by_example = found[0].keys() - {"cost", *parameters}
-        mean = {name: sum(each[name] for each in found) / len(parts) for name in ("cost", *parameters)}
+        mean = {name: np.mean([each[name] for each in found], axis=0) for name in ("cost", *parameters)}
         return mean | {name: np.concatenate([each[name] for each in found]) / len(parts) for name in by_example}
 
     def _of_part(

@@ -31,6 +31,7 @@ from conformance.recipes.networks import activation, classifier, convolution, de
 from conformance.recipes.recipe import Recipe
 from conformance.recipes.suites import suite
 from conformance.wrappers.recipe_layers import wanted_shapes
+from reference_numpy import models
 
 
 class Here:
@@ -271,7 +272,7 @@ _OF_EACH_KIND = ("simple-rnn", "lstm-gates", "gru-gates", "transformer-block", "
 # Built-ins that no layer of these recipes has a counterpart among: see REFUSED.
 WITHOUT = {
     "layers-gru-gates": {"torch", "flax", "nnx"}, "layers-characters-gru": {"torch", "flax", "nnx"},
-    "layers-causal-attention": {"torch"}, "sequences": {"nnx"},
+    "layers-causal-attention": {"torch"}, "layers-letters-in-windows": {"keras"}, "sequences": {"nnx"},
 }  # fmt: skip
 
 
@@ -395,6 +396,17 @@ def test_a_layer_that_a_framework_cannot_make_is_named():
         of_torch.forward(request([strange]))
 
 
+def test_two_kinds_of_gru_of_one_size_are_told_apart_by_their_biases():
+    recipe = NETWORKS["layers-characters-gru"]
+    layers, tensors = model_layers(prepare(recipe, "float64")), weights_of(recipe)
+    there, _, _ = there_and_back("keras", layers, tensors)
+    names = {"gru/": "second/", "gru_1/": "first/"}
+    own = {next((new + n.removeprefix(old) for old, new in names.items() if n.startswith(old)), n): w
+           for n, w in there.items()}  # fmt: skip
+    found = from_file(placed_in(FORMATS["keras"], layers, own, "f"), own)
+    assert all((found[n] == w).all() for n, w in tensors.items())
+
+
 def test_a_kernel_for_each_channel_is_read(tmp_path):
     recipe = network(_image, convolution(4, 3, 3), convolution(8, 2, 2, groups=4), "flatten")
     layers, tensors = model_layers(prepare(recipe, "float64")), weights_of(recipe)
@@ -511,6 +523,68 @@ def test_a_whole_model_of_pytorch_gives_the_same_in_keras_and_back(tmp_path):
     own.load_state_dict({f"{paths[int(name[0])]}{name[1:]}": torch.from_numpy(w) for name, w in back.items()})
     with torch.no_grad():
         np.testing.assert_allclose(own(torch.from_numpy(tokens)).numpy(), expected, atol=1e-6)
+
+
+def in_linen(linen):
+    def run(cell, **keywords):
+        return linen.RNN(cell(4, param_dtype=np.float64), **keywords)
+
+    class Model(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            real = {"param_dtype": np.float64}
+            x = linen.Bidirectional(run(linen.LSTMCell), run(linen.LSTMCell))(linen.Embed(27, 6, **real)(x))
+            x = linen.MultiHeadDotProductAttention(2, **real)(run(linen.LSTMCell)(x))
+            x = linen.LayerNorm(epsilon=1e-3, use_fast_variance=False, **real)(x)
+            return linen.Dense(3, **real)(run(linen.GRUCell)(x)[:, -1])
+
+    return Model()
+
+
+def in_nnx(nnx):
+    real = {"param_dtype": np.float64, "rngs": nnx.Rngs(0)}
+
+    def run(cell, inputs):
+        return nnx.RNN(cell(inputs, 4, **real), rngs=nnx.Rngs(0))
+
+    return nnx.Sequential(
+        nnx.Embed(27, 6, **real),
+        nnx.Bidirectional(run(nnx.LSTMCell, 6), run(nnx.LSTMCell, 6), rngs=nnx.Rngs(0)), run(nnx.LSTMCell, 8),
+        nnx.MultiHeadAttention(2, 4, decode=False, **real),
+        nnx.LayerNorm(4, epsilon=1e-3, use_fast_variance=False, **real), run(nnx.GRUCell, 4), lambda x: x[:, -1],
+        nnx.Linear(4, 3, **real),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_flax_takes_what_is_written_and_computes_what_the_catalogue_does():
+    jax, flax = pytest.importorskip("jax"), pytest.importorskip("flax")
+    linen, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
+    recipe = sequences(
+        both(layer("lstm", units=4, return_sequences=True)), layer("lstm", units=4, return_sequences=True),
+        layer("attention", heads=2), layer("layer_norm", epsilon=1e-3), layer("gru", units=4, return_sequences=True),
+        layer("global_average_pool"), units=6,
+    )  # fmt: skip
+    problem = prepare(recipe, "float64")
+    layers, tensors = model_layers(problem), weights_of(recipe)
+    tokens = np.random.default_rng(0).integers(1, 27, (5, 12))
+    values = models.intermediates(problem.build_model(models), tensors, tokens, training=False)
+    expected = values["6.A"][:, -1] @ tensors["8.W"].T + tensors["8.b"]
+    with jax.enable_x64(True):
+        there, _, _ = there_and_back("flax", layers, tensors)
+        shapes = jax.eval_shape(in_linen(linen).init, jax.random.key(0), tokens)
+        named = {"/".join(path): w.shape for path, w in flax.traverse_util.flatten_dict(shapes).items()}
+        assert {name: w.shape for name, w in there.items()} == named
+        tree = flax.traverse_util.unflatten_dict({tuple(name.split("/")): w for name, w in there.items()})
+        np.testing.assert_allclose(in_linen(linen).apply(tree, tokens), expected, rtol=1e-12)
+        model = in_nnx(nnx)
+        flat = {"/".join(map(str, path)): (path, held) for path, held in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+        there, _, _ = there_and_back("nnx", layers, tensors)
+        assert {name: w.shape for name, w in there.items()} == {name: held.shape for name, (_, held) in flat.items()}
+        nnx.update(
+            model, nnx.from_flat_state([(path, held.replace(there[name])) for name, (path, held) in flat.items()])
+        )
+        np.testing.assert_allclose(model(jax.numpy.asarray(tokens)), expected, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""The layers of Flax's NNX, beside those of its linen."""
