@@ -133,7 +133,8 @@ def test_what_changed_between_two_atlases_is_told(tmp_path):
         edges={"gradient 1": "-1", "gone": "0", "no elements": "refused: so"},
     )  # fmt: skip
     new = atlas(
-        formulation="adam(epsilon=1e-07)", digits={"float64": 8.0}, defaults={"eps": "1e-08", "nesterov": "False"},
+        formulation="adam(epsilon=1e-07)", digits={"float64": 8.0},
+        defaults={"eps": "1e-08", "nesterov": "False", "name": "None"},
         edges={"gradient 1": "-2", "no elements": "refused: otherwise"},
     )  # fmt: skip
     found = {change.what: (change.old, change.new) for change in compare(*folders(tmp_path, old, new))}
