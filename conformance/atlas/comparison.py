@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from conformance.atlas.arguments import NO_FORMULA
 from conformance.atlas.edges import REFUSED
 from conformance.atlas.evidence import GONE
 from conformance.data.wording import shown
@@ -120,9 +121,9 @@ def _builtins(old: Rows, new: Rows) -> Iterator[Change]:
 
 
 def _defaults(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[Change]:
-    """Each argument that has another default, or is there in one of the two alone."""
+    """Each argument of a formula that has another default, or is there in one of the two alone."""
     before, after = (json.loads(row["defaults"] or "{}") for row in (one, other))
-    for name in dict.fromkeys([*before, *after]):
+    for name in (name for name in dict.fromkeys([*before, *after]) if name not in NO_FORMULA):
         was, now = (str(defaults.get(name, "")) for defaults in (before, after))
         if was != now:
             yield Change(one["framework"], one["call"], f"default {name}", was, now)

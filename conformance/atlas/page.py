@@ -37,9 +37,9 @@ conformance atlas --output atlas
 
 which writes the page with a link from every cell to its evidence (`atlas.html`), this one (`atlas.md`) and the tables
 behind them as CSV and Parquet. What is told of a built-in is measured anew by `conformance atlas --show CALL`, with the
-call as it heads its column; every other number has its command beside it. **Bold** differs from the first of its row.
-"No effect seen" are arguments that, changed by themselves, moved nothing on
-the exercises; those of regularizers and layers are not tried.
+call as it heads its column or its row; every other number has its command beside it. **Bold** differs from the first
+built-in of its table. "No effect seen" are arguments that, changed by themselves, moved nothing on the exercises; those
+of regularizers and layers are not tried.
 """
 
 

@@ -51,6 +51,7 @@ NO_NUMBERS = (
 )  # ends of arguments that are no part of a formula
 DECAY = "weight decay"  # of optimizers, told beside the penalties
 _DECOUPLED, _COUPLED = "decoupled: off the weight, times the rate", "coupled: part of the gradient"
+_EITHER = "either: without a momentum they are the same"
 _DECAYS = ("adamw", "lion")  # whose weight decay is always decoupled
 _OF_DECAY = ("formulation", "default weight_decay", "gradient 0 (weight 1, bias 1)")
 
@@ -122,6 +123,8 @@ def value_of(each: Evidence, row: str) -> str:
         return ""
     if row == "defaults":
         return ", ".join(f"{n}={v}" for n, v in each.defaults.items() if each.kind not in TURNED or _is_told(n, v))
+    if row == DECAY and each.component == "gradient_descent":
+        return _EITHER
     if row == DECAY:
         decoupled = each.component in _DECAYS or each.keywords.get("decoupled_weight_decay", False)
         return _DECOUPLED if decoupled else _COUPLED
@@ -170,13 +173,13 @@ def _decays(each: Evidence) -> bool:
 
 
 def _rows(columns: Sequence[Evidence], names: Sequence[str] = ()) -> Iterator[tuple[str, list[Cell]]]:
-    """The rows of some names, else all of which something is to be told."""
+    """All of which something is to be told; with ``names`` those rows, none marked: they are of several components."""
     situations = dict.fromkeys(name for each in columns for name in each.edges)
     for row in names or (*FACTS, *situations):
         texts = [value_of(each, row) for each in columns]
         if set(texts) - ({"", NONE_ROUNDED} if columns[0].kind in TURNED else {""}):
             compared = [_BESIDE_FORMULA.sub("", text) if row == "formulation" else text for text in texts]
-            first, marked = next(filter(None, compared)), row not in _NEVER_MARKED
+            first, marked = next(filter(None, compared)), not names and row not in _NEVER_MARKED
             differs = [marked and bool(text) and text != first for text in compared]
             yield row, [Cell(*cell) for cell in zip(texts, differs, (anchor(e.call) for e in columns), strict=True)]
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -81,10 +82,10 @@ def test_optimizers_with_a_weight_decay_stand_beside_the_penalties():
         "sgd()",
         keywords={"weight_decay": 0.1, "decoupled_weight_decay": True},
     )
-    without = of("torch.optim.SGD", "sgd()")
-    *_, table = tables(Atlas({}, [coupled, other, without]))
-    assert (table.component, [each.call for each in table.columns]) == (DECAY, [coupled.call, other.call])
-    assert [cell.text.partition(":")[0] for cell in dict(table.rows)[DECAY]] == ["coupled", "decoupled"]
+    plain, without = replace(other, component="gradient_descent"), of("torch.optim.SGD", "sgd()")
+    *_, table = tables(Atlas({}, [coupled, other, plain, without]))
+    assert (table.component, [each.call for each in table.columns]) == (DECAY, [coupled.call, other.call, plain.call])
+    assert [cell.text.partition(":")[0] for cell in dict(table.rows)[DECAY]] == ["coupled", "decoupled", "either"]
 
 
 def test_the_contents_lead_to_every_component():
@@ -132,7 +133,8 @@ def test_what_changed_between_two_atlases_is_told(tmp_path):
         edges={"gradient 1": "-1", "gone": "0", "no elements": "refused: so"},
     )  # fmt: skip
     new = atlas(
-        formulation="adam(epsilon=1e-07)", digits={"float64": 8.0}, defaults={"eps": "1e-08", "nesterov": "False"},
+        formulation="adam(epsilon=1e-07)", digits={"float64": 8.0},
+        defaults={"eps": "1e-08", "nesterov": "False", "name": "None"},
         edges={"gradient 1": "-2", "no elements": "refused: otherwise"},
     )  # fmt: skip
     found = {change.what: (change.old, change.new) for change in compare(*folders(tmp_path, old, new))}
