@@ -35,6 +35,7 @@ from ._common import (
     check_optimizer_state,
     check_parameters,
     check_state,
+    check_step_masks,
     check_training,
     given_or_default,
     known_keywords,
@@ -122,6 +123,7 @@ def loss_and_gradients(
     parameters = _copies(model, parameters)
     x, y = _batch(model, parameters, x, y)
     cost.check_batch(x, y)
+    check_step_masks(masks, len(x), model)
     return _loss_and_gradients(cost, parameters, x, y, masks, example_weights, input_gradient)
 
 
@@ -168,6 +170,7 @@ def train_step(
     step = _Step(_Cost.of(model, loss), update.without_schedule())
     x, y = _batch(model, state.parameters, x, y)
     step.cost.check_batch(x, y)
+    check_step_masks(masks, len(x), model)
     rate: Any = _own_rate(update.optimizer, state) if learning_rate is None else learning_rate
     rate = np.asarray(rate, np.float64) if isinstance(rate, (int, float)) else rate  # data, and rounded as in an epoch
     return _compiled_step(step, state, (x, y, example_weights), masks, rate)

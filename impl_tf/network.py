@@ -33,6 +33,9 @@ class Network(tf.Module):
         super().__init__()
         self.layers, self.input_shape, self.output = layers, input_shape, output
         layers.build(input_shape, generator=tf.random.Generator.from_non_deterministic_state())
+        masks = self.draw_masks(tf.random.Generator.from_seed(0), 1)  # here, as no tf.function may make a generator
+        # Past tf.Module, which would keep something else in the place of a dict.
+        self.__dict__["_mask_shapes"] = {path: tuple(mask.shape[1:]) for path, mask in masks.items()}
 
     @property
     def depth(self) -> int:
@@ -56,9 +59,8 @@ class Network(tf.Module):
 
     @property
     def mask_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of a dropout mask of one example, by path. Not to be asked inside a ``tf.function``."""
-        drawn = self.draw_masks(tf.random.Generator.from_seed(0), 1)
-        return {path: tuple(mask.shape[1:]) for path, mask in drawn.items()}
+        """The shape of a dropout mask of one example, by path."""
+        return dict(self._mask_shapes)
 
     @property
     def weights(self) -> list[tf.Variable]:

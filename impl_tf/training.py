@@ -21,6 +21,7 @@ from ._common import Update as Update
 from ._common import (
     check_optimizer_state,
     check_state,
+    check_step_masks,
     check_training,
     given_or_default,
     known_keywords,
@@ -92,6 +93,7 @@ def loss_and_gradients(
     """
     objective = Objective.of(loss, losses.LOSSES, PENALTY)
     x = model.checked_input(x)
+    check_step_masks(masks, x.shape[0], model)
     sources = model.parameter_dict() | ({"A0": x} if input_gradient and x.dtype.is_floating else {})
     return _differentiate(model, sources, x, y, objective, masks, example_weights)[0]
 
@@ -136,6 +138,7 @@ def train_step(
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     update.check_rate(learning_rate)
     x = model.checked_input(x)
+    check_step_masks(masks, x.shape[0], model)
     trained = update.trained(model.parameter_dict(), model.depth)
     batch, values = _differentiate(model, trained, x, y, objective, masks, example_weights)
     model.assign_statistics(values)

@@ -21,7 +21,14 @@ from ._common import Sampling as Sampling
 from ._common import Step as Step
 from ._common import Tape as Tape
 from ._common import Update as Update
-from ._common import check_kind, check_training, given_or_default, known_keywords, step_and_slots
+from ._common import (
+    check_kind,
+    check_step_masks,
+    check_training,
+    given_or_default,
+    known_keywords,
+    step_and_slots,
+)
 from .models import Masks, Model, Tensors
 from .regularizers import Augmentation
 
@@ -186,6 +193,7 @@ def loss_and_gradients(
     shapes that do not fit.
     """
     objective = Objective.of(loss, losses.LOSSES, PENALTY)
+    check_step_masks(masks, len(x), model)
     variables: Tensors = dict(model.parameter_dict())
     if input_gradient and x.is_floating_point():
         x = variables["A0"] = x.detach().requires_grad_()
@@ -233,6 +241,7 @@ def train_step(
     """
     objective, update = Objective.of(loss, losses.LOSSES, PENALTY), Update.of(optimizer, OPTIMIZER)
     update.check_rate(learning_rate)
+    check_step_masks(masks, len(x), model)
     parameters = update.trained(model.parameter_dict(), model.depth)
     _check_holds_parameters(update.optimizer, parameters.values())
     made_of = _Training(_Cost.of(model, objective), parameters, update, with_norm=True)

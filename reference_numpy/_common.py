@@ -143,12 +143,32 @@ def check_examples(x: Any, y: Any, *, what: str = "") -> None:
 def check_masks(masks: Mapping[Any, Any], epochs: int, examples: int, shapes: Mapping[Any, tuple[int, ...]]) -> None:
     """Raise ValueError unless masks are of layers in ``shapes``, of one example, and each has a row for every visit."""
     for layer, mask in masks.items():
-        if layer not in shapes:
-            must = f"one of {', '.join(map(repr, shapes))}" if shapes else "left out, since the model drops nothing"
-            raise ValueError(f"dropout_masks={layer!r} is not allowed: must be {must}")
+        _check_drops("dropout_masks", layer, shapes)
         shape, expected = tuple(np.shape(mask)), (epochs, examples, *shapes[layer])
         if shape[1:] != expected[1:] or shape[0] < epochs:
             raise ValueError(f"dropout_masks[{layer!r}] has shape {shape}: must be {expected}")
+
+
+def check_step_masks(masks: Any, examples: Any, model: Any) -> None:
+    """Raise ValueError unless ``masks`` is None, or of layers that drop units, with a row for each of ``examples``.
+
+    ``model.mask_shapes``: the shape of one example's mask, by layer or path. A size of None may be any.
+    """
+    check_kind("masks", masks, (Mapping, type(None)), "None or a mapping of arrays by layer or path")
+    shapes = model.mask_shapes if masks else {}
+    for layer, mask in (masks or {}).items():
+        _check_drops("masks", layer, shapes)
+        shape, expected = tuple(getattr(mask, "shape", np.shape(mask))), (examples, *shapes[layer])
+        known = all(None in sizes or sizes[0] == sizes[1] for sizes in zip(shape, expected, strict=False))
+        if len(shape) != len(expected) or not known:
+            raise ValueError(f"masks[{layer!r}] has shape {shape}: must be {expected}")
+
+
+def _check_drops(name: str, layer: Any, shapes: Mapping[Any, tuple[int, ...]]) -> None:
+    """Raise ValueError unless ``layer`` is among those that drop units."""
+    if layer not in shapes:
+        must = f"one of {', '.join(map(repr, shapes))}" if shapes else "left out, since the model drops nothing"
+        raise ValueError(f"{name}={layer!r} is not allowed: must be {must}")
 
 
 def check_training(x: Any, y: Any, *, epochs: Any, batch_size: Any) -> None:

@@ -40,6 +40,7 @@ from ._common import (
     check_optimizer_state,
     check_parameters,
     check_state,
+    check_step_masks,
     check_training,
     given_or_default,
     known_keywords,
@@ -159,6 +160,7 @@ def loss_and_gradients(
     {'W1': array([[-1.]]), 'b1': array([-0.5])}
     """
     objective = Objective.of(loss, losses.LOSSES, PENALTY)
+    check_step_masks(masks, len(x), model)
     gradients, data_loss, penalty, _ = _backpropagate(
         model, parameters, x, y, objective, masks, example_weights, None, input_gradient
     )
@@ -215,6 +217,7 @@ def train_step(
     check_kind("state", state, State, "what start returns")
     state.check_optimizer(update.optimizer)
     update.check_rate(learning_rate)
+    check_step_masks(masks, len(x), model)
     rate = update.optimizer.learning_rate if learning_rate is None else learning_rate
     return _step(model, state, _Batch(x, y, masks, example_weights), objective, update, rate, with_norm=True)
 

@@ -488,6 +488,19 @@ def training_rows():
     ):
         drawn = {path: np.ones(shape, bool) for path, shape in masks.items()}
         yield row("fit", {**fitted, "dropout_masks": drawn}, message, network, X, Y)
+    for model, masks, message in (
+        (Network(), {1: (4, 1)}, "masks[1] has shape (4, 1): must be (4, 3)"),
+        (Network(), {1: (3, 3)}, "masks[1] has shape (3, 3): must be (4, 3)"),
+        (Network(), {1: ()}, "masks[1] has shape (): must be (4, 3)"),
+        (Network(), {2: (4, 1)}, "masks=2 is not allowed: must be one of 1"),
+        (Network(), {"1": (4, 3)}, "masks='1' is not allowed: must be one of 1"),
+        (network, {"2.mask": (4, 2)}, "masks['2.mask'] has shape (4, 2): must be (4, 3)"),
+        (network, {"1.mask": (4, 3)}, "masks='1.mask' is not allowed: must be one of '2.mask'"),
+    ):
+        drawn = {path: np.ones(shape, bool) for path, shape in masks.items()}
+        yield row("loss_and_gradients", {**cost, "masks": drawn}, message, model, X, Y)
+    must = "must be None or a mapping of arrays by layer or path"
+    yield row("loss_and_gradients", {**cost, "masks": [1]}, f"masks=[1] is not allowed: {must}", Network(), X, Y)
     yield row("fit", {**fitted, "early_stopping": STOPPING},
               "validation=None is not allowed with early_stopping: must be (x, y)", Network(), X, Y)  # fmt: skip
 

@@ -170,3 +170,22 @@ def test_norms_are_recorded_where_they_are_asked_for_and_move_no_bit_of_a_traini
     assert all(np.array_equal(w, plain(unasked.parameters)[n]) for n, w in ends.items())
     with pytest.raises(ValueError, match="gradient_norms='yes' is not allowed: must be one of False, True"):
         package.training.Monitor(gradient_norms="yes")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_masks_of_a_step_that_fit_no_layer_are_refused(name):
+    pytest.importorskip({"tf": "tensorflow"}.get(PACKAGES[name], PACKAGES[name]))
+    package = Package(name)
+    objective, update = package.settings()
+    given = [package.model] if package.in_place else [package.model, package.parameters]
+    state = package.training.start(*given, update)
+    given = [package.model] if package.in_place else [package.model, state]
+    for layer, shape, message in (
+        (2, (4, 1), "masks=2 is not allowed: must be one of 1"),
+        (1, (4, 1), r"masks\[1\] has shape \(4, 1\): must be \(4, 5\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            package.training.train_step(
+                *given, package.array(X[:4]), package.array(Y[:4]), loss=objective, optimizer=update,
+                learning_rate=0.05, masks={layer: package.array(np.ones(shape, bool))},
+            )  # fmt: skip
