@@ -201,10 +201,15 @@ class FileSession(Session, ABC):
         is_plain = not masks and not self.has_statistics
         in_inference = statistics is not None or is_plain
         outputs = self.outputs(parameters, x, statistics or {}) if in_inference else NOT_OFFERED
+        return dict.fromkeys(self._inside(parameters), NOT_OFFERED) | found | {self.problem.outputs: outputs}
+
+    def _inside(self, parameters: Tensors) -> list[str]:
+        """What there is in the model, by the reference's names."""
+        if self.is_network:
+            return [name for name in self.problem.places if name not in {*parameters, *self.statistics}]
         layers = range(1, self.problem.depth + 1)
-        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"] if not self.is_network else []
-        inside += [f"N{layer}" for layer in layers if f"gamma{layer}" in parameters]
-        return dict.fromkeys(inside, NOT_OFFERED) | found | {self.problem.outputs: outputs}
+        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"]
+        return inside + [f"N{layer}" for layer in layers if f"gamma{layer}" in parameters]
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         outputs = self.outputs(parameters, x, statistics)
