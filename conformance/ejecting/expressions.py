@@ -12,7 +12,9 @@ _LEFT_OUT = ("weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "ce
 _SIMPLE = (
     ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.JoinedStr,
 )  # fmt: skip
-_OPEN = (ast.Assign, ast.Return, ast.keyword, ast.AnnAssign, ast.Tuple, ast.List)  # where nothing binds closer
+_OPEN = (  # where nothing binds closer
+    ast.Assign, ast.Return, ast.keyword, ast.AnnAssign, ast.Tuple, ast.List, ast.Call,
+)  # fmt: skip
 
 
 class Folding:
@@ -57,7 +59,7 @@ class Folding:
     def text(self, node: ast.expr, around: ast.AST | None = None) -> str:
         """An expression to stand in the place of another; in brackets where it may need them."""
         segment = self.source.segment(node)
-        bare = isinstance(node, _SIMPLE) or isinstance(around, _OPEN)
+        bare = isinstance(node, _SIMPLE) or (isinstance(around, _OPEN) and not isinstance(node, ast.Lambda))
         return segment if bare else f"({segment})"
 
     def _name(self, name: ast.Name) -> str | None:

@@ -44,6 +44,7 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    gain = 1.0 if MODE == 'a' else 0.5\n    return gain * x\n", "def main(x):\n    return x\n"),
         ("def f(x, s):\n    x -= s / x.shape[1]\n    return g(x)\ndef main(x):\n    return f(x, 0.0)\n",
          "def f(x):\n    return g(x)\ndef main(x):\n    return f(x)\n"),
+        ("def main(x):\n    return g(x, x > 0 if MODE == 'a' else x)\n", "def main(x):\n    return g(x, x > 0)\n"),
         ("def main(x):\n    b = float(0.5)\n    return b * x\n", "def main(x):\n    b = 0.5\n    return b * x\n"),
         ("class C:\n    pass\ndef made(a, f, g):\n    return C(f, g)\ndef main(x):\n    return made(1, x, h)\n",
          "class C:\n    pass\ndef made(f, g):\n    return C(f, g)\ndef main(x):\n    return C(x, h)\n"),
