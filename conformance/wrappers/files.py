@@ -260,12 +260,18 @@ class FileSession(Session, ABC):
             parameters=end.parameters,
             slots=watched.epochs[-1].slots,
             checkpoints={epoch: seen.parameters for epoch, seen in epochs.items()},
-            validation_costs=np.asarray(getattr(history, "validation_costs", []), problem.dtype),
+            validation_costs=self._validation_costs(problem, history),
             best_epoch=watched.best_epoch,
             statistics=end.statistics,
             checkpoint_slots={epoch: seen.slots for epoch, seen in epochs.items()},
             checkpoint_statistics={epoch: seen.statistics for epoch, seen in epochs.items()},
         )
+
+    def _validation_costs(self, problem: Problem, history: Any) -> Array:
+        """Those of every epoch; a file looks at them only where they stop a training."""
+        if problem.validation is not None and not problem.stops_early:
+            return NOT_OFFERED
+        return np.asarray(getattr(history, "validation_costs", []), problem.dtype)
 
     def order(self, tape: Tape, epoch: int, examples: int) -> Any:
         """The order in which an epoch visits the examples."""
