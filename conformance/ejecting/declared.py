@@ -1,6 +1,7 @@
-"""What functions and dataclasses declare: the defaults of arguments, and fields."""
+"""What functions and dataclasses declare: the defaults and types of arguments, and fields."""
 
 import ast
+from collections.abc import Collection, Mapping
 
 
 def default_of(function: ast.FunctionDef, argument: str) -> ast.expr | None:
@@ -28,3 +29,14 @@ def field_given(call: ast.Call, fields: list[str], field: str) -> ast.expr | Non
     if place < len(call.args):
         return call.args[place]
     return next((keyword.value for keyword in call.keywords if keyword.arg == field), None)
+
+
+def may_be_none(annotation: ast.expr, aliases: Mapping[str, ast.expr], classes: Collection[str]) -> bool:
+    """Whether a type has None in it, by itself or by another name; one whose definition is not known may."""
+    for part in (each.strip() for each in ast.unparse(annotation).split("|")):
+        alias = aliases.get(part)
+        if part in ("None", "Any") or (alias is not None and may_be_none(alias, aliases, classes)):
+            return True
+        if alias is None and "__" in part and part.isidentifier() and part not in classes:
+            return True
+    return False

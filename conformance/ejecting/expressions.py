@@ -9,7 +9,12 @@ from conformance.ejecting.values import Values, is_formulation
 
 _LEFT_OUT = ("weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "centered", "initial_accumulator_value",
              "label_smoothing")  # fmt: skip
-_SIMPLE = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.Dict)
+_SIMPLE = (
+    ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.JoinedStr,
+)  # fmt: skip
+_OPEN = (  # where nothing binds closer
+    ast.Assign, ast.Return, ast.keyword, ast.AnnAssign, ast.Tuple, ast.List, ast.Call,
+)  # fmt: skip
 
 
 class Folding:
@@ -54,7 +59,7 @@ class Folding:
     def text(self, node: ast.expr, around: ast.AST | None = None) -> str:
         """An expression to stand in the place of another; in brackets where it may need them."""
         segment = self.source.segment(node)
-        bare = isinstance(node, _SIMPLE) or isinstance(around, (ast.Assign, ast.Return, ast.keyword, ast.AnnAssign))
+        bare = isinstance(node, _SIMPLE) or (isinstance(around, _OPEN) and not isinstance(node, ast.Lambda))
         return segment if bare else f"({segment})"
 
     def _name(self, name: ast.Name) -> str | None:
@@ -181,6 +186,13 @@ class Folding:
                 parts[place] = ", ".join(map(self.source.segment, each.value.elts))
                 changed = True
         parts = [part for part in parts if part]
+        if (
+            self.source.segment(node.func) == "F.linear"
+            and len(parts) == 3
+            and self.values.one(node.args[2]) == (None,)
+        ):
+            parts.pop()
+            changed = True
         for keyword in node.keywords:
             spread = self._dictionary(keyword)
             if spread is not None:

@@ -59,9 +59,12 @@ class Parameters:
                 return
 
     def _of_method(self, method: ast.FunctionDef) -> Iterator[Edit]:
-        """Of a forward pass: what may be left out, as its calls do where it is not used."""
+        """Of a pass: what may be left out, as its calls do where it is not used; what some call gives stays."""
+        calls = [each for each in self.source.nodes if isinstance(each, ast.Call)]
+        named = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == method.name]
+        given = {keyword.arg for call in named for keyword in call.keywords}
         for argument in arguments(method):
-            optional = default_of(method, argument.arg) is not None
+            optional = default_of(method, argument.arg) is not None and argument.arg not in given
             if optional and not self.values.scopes.uses.get((method, argument.arg)):
                 yield from self._without(method, argument)
                 return

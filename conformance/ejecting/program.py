@@ -135,7 +135,7 @@ class Program:
         named = [node for node in source.nodes if isinstance(node, ast.Attribute)]
         scopes = Scopes(source)
         # What a method asks of its like in the class below is no use of it.
-        used = {node.attr for node in named if (held := scopes.around(node)) is None or held.name != node.attr}
+        used = {node.attr for node in named if (around := scopes.around(node)) is None or around.name != node.attr}
         for held in source.tree.body:
             if isinstance(held, ast.ClassDef):
                 for each in held.body:

@@ -17,7 +17,7 @@ from reference_numpy import regularizers
 
 _LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "tf": ("tensorflow", "keras"), "jax": ("jax", "optax")}
 _COMMENTS = {
-    "FEATURES": "numbers in an example, or its steps",
+    "FEATURES": "numbers in an example",
     "ENTRIES": "of the vocabulary: tokens are below it",
     "OUTPUTS": "",
     "HIDDEN_UNITS": "of each hidden layer",
@@ -48,6 +48,8 @@ def training(recipe: Recipe, framework: str, dtype: str, command: str) -> str:
         full_name(framework, name): (found.expressions.get(name) or repr(found.values[name]), comment)
         for name, comment in _COMMENTS.items()
     }
+    if found.values["TOKENS"]:
+        constants[full_name(framework, "FEATURES")] = repr(found.values["FEATURES"]), "steps of an example"
     text = written(
         program,
         _head(recipe, framework, command),

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from conformance.ejecting.declared import default_of, field_given, fields_of
+from conformance.ejecting.declared import default_of, field_given, fields_of, may_be_none
 from conformance.ejecting.scopes import Scopes, arguments
 from conformance.ejecting.tables import Tables
 from conformance.ejecting.text import Source
@@ -160,7 +160,7 @@ class Values:
             return self.given.get(node.id) is not None
         if not isinstance(node, ast.Name) or not isinstance(bound := self.binding(node), ast.arg):
             return False
-        if bound.annotation is not None and not {"None", "Any"} & set(ast.unparse(bound.annotation).split()):
+        if bound.annotation is not None and not may_be_none(bound.annotation, self.aliases, self.classes):
             return True
         function = self.scopes.scope(node, node.id)
         if not isinstance(function, ast.FunctionDef) or self.functions.get(function.name) is not function:
@@ -171,6 +171,12 @@ class Values:
             and function.name not in self.escaping
             and all(each is not None and self.is_never_none(each) for each in given)
         )
+
+    @cached_property
+    def aliases(self) -> dict[str, ast.expr]:
+        """What names of the module are assigned, types under other names among them."""
+        named = [node for node in self.source.tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
+        return {target: node.value for node in named if node.value is not None and (target := _target(node))}
 
     def assigned(self, target: ast.AST) -> ast.expr | None:
         """The expression that a target of an assignment takes, by itself or beside others."""

@@ -57,7 +57,8 @@ def formatted(text: str, line_length: int = LINE_LENGTH) -> str:
         raise NoFormatter("ruff, which formats what is written, is not installed: pip install ruff")
     width = f"line-length={line_length}"
     ruff = [sys.executable, "-m", "ruff"]
-    fix = ["check", "--isolated", "--quiet", "--fix-only", "--select", "I,F401,RET505,UP034", "--config", width, "-"]
+    rules = "I,F401,F541,RET505,UP034"
+    fix = ["check", "--isolated", "--quiet", "--fix-only", "--select", rules, "--config", width, "-"]
     plain = "format.skip-magic-trailing-comma=true"  # the lines that a text of fewer arguments needs
     for arguments in (fix, ["format", "--isolated", "--config", width, "--config", plain, "-"]):
         ended = subprocess.run([*ruff, *arguments], input=text, capture_output=True, text=True, check=False)

@@ -201,10 +201,15 @@ class FileSession(Session, ABC):
         is_plain = not masks and not self.has_statistics
         in_inference = statistics is not None or is_plain
         outputs = self.outputs(parameters, x, statistics or {}) if in_inference else NOT_OFFERED
+        return dict.fromkeys(self._inside(parameters), NOT_OFFERED) | found | {self.problem.outputs: outputs}
+
+    def _inside(self, parameters: Tensors) -> list[str]:
+        """What there is in the model, by the reference's names."""
+        if self.is_network:
+            return [name for name in self.problem.places if name not in {*parameters, *self.statistics}]
         layers = range(1, self.problem.depth + 1)
-        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"] if not self.is_network else []
-        inside += [f"N{layer}" for layer in layers if f"gamma{layer}" in parameters]
-        return dict.fromkeys(inside, NOT_OFFERED) | found | {self.problem.outputs: outputs}
+        inside = [f"{stem}{layer}" for layer in layers for stem in "ZA"]
+        return inside + [f"N{layer}" for layer in layers if f"gamma{layer}" in parameters]
 
     def predict_classes(self, parameters: Tensors, x: Array, statistics: Tensors) -> Array:
         outputs = self.outputs(parameters, x, statistics)
@@ -255,12 +260,18 @@ class FileSession(Session, ABC):
             parameters=end.parameters,
             slots=watched.epochs[-1].slots,
             checkpoints={epoch: seen.parameters for epoch, seen in epochs.items()},
-            validation_costs=np.asarray(getattr(history, "validation_costs", []), problem.dtype),
+            validation_costs=self._validation_costs(problem, history),
             best_epoch=watched.best_epoch,
             statistics=end.statistics,
             checkpoint_slots={epoch: seen.slots for epoch, seen in epochs.items()},
             checkpoint_statistics={epoch: seen.statistics for epoch, seen in epochs.items()},
         )
+
+    def _validation_costs(self, problem: Problem, history: Any) -> Array:
+        """Those of every epoch; a file looks at them only where they stop a training."""
+        if problem.validation is not None and not problem.stops_early:
+            return NOT_OFFERED
+        return np.asarray(getattr(history, "validation_costs", []), problem.dtype)
 
     def order(self, tape: Tape, epoch: int, examples: int) -> Any:
         """The order in which an epoch visits the examples."""

@@ -183,7 +183,7 @@ class JaxWriter(Writer):
         match layer:
             case convolution.Convolution():
                 window, (weight, bias) = layer.window, self.own(at, "W", "b")
-                said = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
+                said: dict[str, Any] = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
                 said |= {"groups": layer.groups} if layer.groups > 1 else {}
                 given = f"{x}, {weight}, {window.stride}, {_pads(window)}{keywords(said)}"
                 self.put(layer, at, f"blocks.convolution({given}){_plus(bias)}")

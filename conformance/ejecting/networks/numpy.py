@@ -173,9 +173,9 @@ class NumpyWriter(Writer):
                 encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + {encoded}.astype({x}.dtype)")
             case _:
-                given = f'{_constant(layer, at)}, "{at.path}", parameters, {x}, values'
+                arguments = f'{_constant(layer, at)}, "{at.path}", parameters, {x}, values'
                 function = "masked_pass" if _takes_mask(at) else "passed"
-                self.put(layer, at, f"blocks.{function}({given}{self._mask(at)})")
+                self.put(layer, at, f"blocks.{function}({arguments}{self._mask(at)})")
 
     def _mask(self, at: Place) -> str:
         return f", {at.mask}" if _takes_mask(at) else ""

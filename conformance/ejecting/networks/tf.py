@@ -143,8 +143,8 @@ class TfWriter(Writer):
                 self.put(layer, at, f"tf.reshape({x}, {tupled([-1, *layer.shape])})")
             case layers.Embedding():
                 if layer.mask_zero:
-                    there = f"tf.not_equal({x}, 0)"
-                    both = f"tf.logical_and({there}, {at.mask})" if at.mask else there
+                    own = f"tf.not_equal({x}, 0)"
+                    both = f"tf.logical_and({own}, {at.mask})" if at.mask else own
                     self.lines.append(f"{mask_after(layer, at)} = {both}  # (m, t)")
                 self.put(layer, at, f"blocks.embedding({self.parameter(at, 'W')}, {x})")
             case layers.Masking():

@@ -165,7 +165,9 @@ class TorchWriter(Writer):
                 kernel = f"{self.parameter(at, 'W')}.movedim(-1, 1)"
                 axes = len(window.size)
                 options = {"stride": (window.stride, 1), "dilation": (window.dilation, 1)}
-                said = {name: value for name, (value, usual) in options.items() if set(value) != {usual}}
+                said: dict[str, Any] = {
+                    name: value for name, (value, usual) in options.items() if set(value) != {usual}
+                }
                 said |= {"groups": layer.groups} if layer.groups > 1 else {}
                 if any(map(any, window.margins(at.shape[:-1]))):
                     self.lines.append(f"{at.y} = {_padded(window, at)}  # channels second, with zeros around")

@@ -44,6 +44,7 @@ def settled(text, given=(), kept=("main",)):
         ("def main(x):\n    gain = 1.0 if MODE == 'a' else 0.5\n    return gain * x\n", "def main(x):\n    return x\n"),
         ("def f(x, s):\n    x -= s / x.shape[1]\n    return g(x)\ndef main(x):\n    return f(x, 0.0)\n",
          "def f(x):\n    return g(x)\ndef main(x):\n    return f(x)\n"),
+        ("def main(x):\n    return g(x, x > 0 if MODE == 'a' else x)\n", "def main(x):\n    return g(x, x > 0)\n"),
         ("def main(x):\n    b = float(0.5)\n    return b * x\n", "def main(x):\n    b = 0.5\n    return b * x\n"),
         ("class C:\n    pass\ndef made(a, f, g):\n    return C(f, g)\ndef main(x):\n    return made(1, x, h)\n",
          "class C:\n    pass\ndef made(f, g):\n    return C(f, g)\ndef main(x):\n    return C(x, h)\n"),
@@ -128,3 +129,33 @@ def test_a_first_answer_that_always_comes_leaves_the_rest_out():
 
 def test_brackets_that_make_a_tuple_or_a_call_stay():
     assert without_brackets("a = (b,)\nc = f(b)\nd = (a + b) * c\n") == "a = (b,)\nc = f(b)\nd = (a + b) * c\n"
+
+
+def test_a_type_under_another_name_may_have_none_in_it():
+    text = (
+        "m__Weights = tuple | None\n"
+        "def f(w: m__Weights):\n    if w is None:\n        return 0\n    return g(w)\n"
+        "def main(w: m__Weights):\n    return f(w)\n"
+    )
+    assert settled(text) == text
+    assert "is None" not in settled(text.replace("tuple | None", "tuple"))
+
+
+def test_an_argument_that_is_given_a_constant_has_no_default_left():
+    before = (
+        "def f(x, n: int | None = None):\n    if n is not None and x > n:\n        raise ValueError\n    return x\n"
+        "def main(x):\n    return f(x, N)\n"
+    )
+    assert settled(before, {"N": 3}) == (
+        "def f(x, n: int):\n    if x > n:\n        raise ValueError\n    return x\ndef main(x):\n    return f(x, N)\n"
+    )
+
+
+def test_a_field_of_a_base_is_given_where_what_is_derived_from_it_is_made():
+    before = (
+        "@dataclass\nclass Base:\n    bias: bool\n    unused: int\n"
+        "    def add(self, x):\n        return x + 1 if self.bias else x\n"
+        "@dataclass\nclass Derived(Base):\n    size: int\n"
+        "def main(x):\n    return Derived(bias=True, unused=7, size=2).add(x)\n"
+    )
+    assert "return x + 1\n" in settled(before)

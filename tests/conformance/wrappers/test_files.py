@@ -32,11 +32,23 @@ fit = "twice"
 dtypes = ["float64"]
 """
 SMALL = Recipe.model_validate(tomllib.loads(RECIPE))
+# The same of a network of layers, in lines.
+LAYERS = """model = { name = "network", output = "sigmoid", layers = [
+  { name = "dense", units = 5, bias = false },
+  { name = "batch_norm" },
+  { name = "activation", function = "tanh" },
+  { name = "dropout", keep_probability = 0.5 },
+  { name = "dense", units = 1 },
+] }"""
+OF_DENSE = ("model =", "initializer =", '  { name = "inverted_dropout"')
+OTHERS = [line for line in RECIPE.splitlines() if not line.startswith(OF_DENSE)]
+NETWORK = Recipe.model_validate(tomllib.loads("\n".join([*OTHERS, LAYERS])))
 OFFERED = {
     "numpy": {"initialization", "forward", "loss", "gradients", "gradient_check", "update", "teacher_forced",
               "free_running"},
 }  # fmt: skip
 OFFERED["torch"] = OFFERED["numpy"]
+NETWORKS = [recipe for name in ("layers", "showcases") for recipe in suite(name) if recipe.is_network]
 LEARNING = {"update", "teacher_forced", "free_running"}
 
 
@@ -61,6 +73,15 @@ def test_an_ejected_file_passes_every_check_of_its_recipe(framework, ejected, ju
 
 
 @pytest.mark.parametrize(
+    "framework", ["numpy", *(pytest.param(f, marks=pytest.mark.slow) for f in ("torch", "tf", "jax"))]
+)
+def test_a_file_with_a_network_of_layers_passes_every_check(framework, judged, tmp_path):
+    found = judged(adapter(eject(framework, NETWORK), tmp_path, f"layers_{framework}"), NETWORK)
+    assert found.wrong == {}, found.causes
+    assert {"forward", "loss", "gradients"} | LEARNING <= set(found.of("pass"))
+
+
+@pytest.mark.parametrize(
     ("right", "wrong", "seen_by"),
     [
         ("v *= beta", "v *= 0.99 * beta", LEARNING),
@@ -77,7 +98,7 @@ def test_a_fault_in_a_file_is_seen(right, wrong, seen_by, ejected, judged, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("framework", ["numpy", "torch", "tf", "jax"])
-@pytest.mark.parametrize("recipe", suite("default"), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [*suite("default"), *NETWORKS], ids=lambda recipe: recipe.name)
 def test_every_ejected_file_passes_every_check_of_its_recipe(framework, recipe, judged, tmp_path):
     for dtype in recipe.dtypes:
         text = eject(framework, recipe, dtype=dtype)
