@@ -1,7 +1,7 @@
 """The atlas as a page in HTML that needs no other file, and as Markdown."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -17,6 +17,7 @@ from conformance.atlas.tables import (
     answered,
     formulation_of,
     listed,
+    owners,
     shown,
     tables,
     unknown,
@@ -38,11 +39,15 @@ conformance atlas --output atlas
 which writes the page with a link from every cell to its evidence (`atlas.html`), this one (`atlas.md`) and the tables
 behind them as CSV and Parquet. What is told of a built-in is measured anew by `conformance atlas --show CALL`, with the
 call as it heads its column or its row; every other number has its command beside it. **Bold** differs from the first
-built-in of its table. "No effect seen" are arguments that, changed by themselves, moved nothing on the exercises; those
-of regularizers and layers are not tried.
+built-in of its table.
+
+A formulation is written as the catalogue of this project has it (`docs/catalogue.md`), by what differs from its
+defaults, which stand below each heading. "No effect seen" are arguments that, each changed by itself, moved nothing on
+the exercises: `nesterov` has none without a momentum. Those of regularizers and layers are not tried.
 """
 
 
+OWNERS = "What each framework has, by the formulation that it is with its own defaults; else by its own name."
 LISTED = "Layers in no table, which are listed and not asked; `conformance atlas --show CALL` asks one."
 
 
@@ -52,6 +57,7 @@ def html(atlas: Atlas) -> str:
     once = {each.call: each for each in asked}  # a call may stand with two components
     return render(
         "atlas.html", atlas=atlas, evidence=list(once.values()), tables=found, questions=answered(atlas),
+        owners=owners(atlas), owning=_owning(owners(atlas)), about_owners=OWNERS,
         unknown=unknown(atlas), listed=listed(atlas), about_listed=LISTED,
         frameworks=TITLES, titles=[TITLES[name] for name, own in atlas.versions.items() if own],
         headings=HEADINGS, kinds={table.kind for table in found}, edges=EDGES, rate=RATE, anchor=anchor,
@@ -83,7 +89,8 @@ def markdown(atlas: Atlas) -> str:
     for kind, heading in HEADINGS.items():
         own = [table for table in found if table.kind == kind]
         if own:
-            parts += [f"## {heading}\n", EDGES[kind] + "\n", *(line for table in own for line in _shown(table))]
+            whose = _owners(atlas) if kind == "optimizer" else ()
+            parts += [f"## {heading}\n", EDGES[kind] + "\n", *whose, *(line for table in own for line in _shown(table))]
     return "\n".join([*parts, *_unknown(atlas)])
 
 
@@ -142,9 +149,26 @@ def _faults(atlas: Atlas) -> Iterator[str]:
     yield ""
 
 
+def _owning(found: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """The frameworks that have one of these."""
+    return [framework for framework in TITLES if any(framework in own for own in found.values())]
+
+
+def _owners(atlas: Atlas) -> Iterator[str]:
+    found = owners(atlas)
+    there = _owning(found)
+    yield f"{OWNERS}\n"
+    yield _line(["optimizer", *(TITLES[framework] for framework in there)]) + "\n|" + "---|" * (len(there) + 1)
+    for name, own in found.items():
+        yield _line([_plain(name), *(", ".join(map(_code, own.get(framework, ()))) for framework in there)])
+    yield ""
+
+
 def _shown(table: Table) -> Iterator[str]:
     """A table: the built-ins side by side, or beneath each other."""
     yield f"### {table.component} ({table.kind})\n"
+    if table.defaults:
+        yield f"{_code(table.defaults)}\n"
     names = [_code(each.call) + _standing(each) for each in table.columns]
     yield _line(["", *([row for row, _ in table.rows] if table.turned else names)])
     yield "|" + "---|" * (len(table.rows if table.turned else names) + 1)

@@ -1,5 +1,6 @@
 """How the atlas is laid out, for the page in HTML and the one in Markdown: components with frameworks side by side."""
 
+import inspect
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 from conformance.atlas.arguments import NO_FORMULA
 from conformance.atlas.evidence import GONE, NONE_KNOWN, NOT_ASKED, TABLED, TITLES, Atlas, Evidence
 from conformance.atlas.survey import KINDS
+from conformance.identification.answer import component
+from conformance.recipes.components import POSITIONAL_KEYWORDS, keyword_defaults
 
 FILE = Path(__file__).with_name("questions.toml")
 HEADINGS = {
@@ -87,6 +90,15 @@ class Table(NamedTuple):
         return anchor(f"{self.kind}-{self.component}")
 
     @property
+    def defaults(self) -> str:
+        """The component with the catalogue's defaults, as a call; "" where there is nothing to say."""
+        if self.component == DECAY:
+            return ""
+        known = keyword_defaults(component(self.kind, self.component), POSITIONAL_KEYWORDS)
+        said = [f"{name}={value!r}" for name, value in known.items() if value is not inspect.Parameter.empty]
+        return f"{self.component}({', '.join(said)})" if said else ""
+
+    @property
     def lines(self) -> list[tuple[Evidence, list[Cell]]]:
         """The built-ins, each with what is told of it in the order of the rows."""
         return [(each, [cells[place] for _, cells in self.rows]) for place, each in enumerate(self.columns)]
@@ -158,9 +170,9 @@ def tables(atlas: Atlas) -> Iterator[Table]:
     """Every component that a built-in is of, kind by kind."""
     for kind in KINDS:
         own = [each for each in atlas.evidence if each.kind == kind and each.component]
-        for component in dict.fromkeys(each.component for each in own):
-            columns = [e for name in TITLES for e in own if e.component == component and e.framework == name]
-            yield Table(kind, component, columns, list(_rows(columns)))
+        for named in dict.fromkeys(each.component for each in own):
+            columns = [e for name in TITLES for e in own if e.component == named and e.framework == name]
+            yield Table(kind, named, columns, list(_rows(columns)))
         if kind == "regularizer" and (decaying := [each for each in atlas.evidence if _decays(each)]):
             yield Table(kind, DECAY, decaying, list(_rows(decaying, (DECAY, *_OF_DECAY))))
 
@@ -182,6 +194,22 @@ def _rows(columns: Sequence[Evidence], names: Sequence[str] = ()) -> Iterator[tu
             first, marked = next(filter(None, compared)), not names and row not in _NEVER_MARKED
             differs = [marked and bool(text) and text != first for text in compared]
             yield row, [Cell(*cell) for cell in zip(texts, differs, (anchor(e.call) for e in columns), strict=True)]
+
+
+def owners(atlas: Atlas) -> dict[str, dict[str, list[str]]]:
+    """By optimizer the built-ins that are it, by framework; those of no formulation by their own names.
+
+    A built-in is what it is with its own defaults, or in the first of its calls where it has none without arguments.
+    """
+    calls: dict[tuple[str, str], Evidence] = {}
+    for each in sorted(atlas.evidence, key=lambda each: not each.plain):
+        if each.kind == "optimizer" and each.standing != GONE:
+            calls.setdefault((each.framework, each.call.partition("(")[0].rpartition(".")[2]), each)
+    found: dict[str, dict[str, list[str]]] = {}
+    for (framework, own), each in calls.items():
+        name = each.component or own.lower().replace("_", "")
+        found.setdefault(name, {}).setdefault(framework, []).append(own)
+    return dict(sorted(found.items()))
 
 
 def unknown(atlas: Atlas) -> list[Evidence]:

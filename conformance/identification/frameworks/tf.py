@@ -127,12 +127,11 @@ def normalized(thing: Any, keywords: Mapping[str, Any], arrays: Tensors) -> Tens
 
 
 def initialized(function: Any, shape: tuple[int, int], seed: int) -> Array | None:
-    """What one of Keras's initializers draws, which draws the same whenever it is called."""
+    """What one of Keras's initializers draws, which draws the same whenever it is called: another of this seed."""
     if not isinstance(function, keras.initializers.Initializer):
         return None
-    again = type(function).from_config(
-        function.get_config() | ({"seed": seed} if "seed" in function.get_config() else {})
-    )
+    config = function.get_config()  # without a seed it stays as it is: Identity's lacks its gain
+    again = type(function).from_config(config | {"seed": seed}) if "seed" in config else function
     return np.asarray(again(shape))
 
 

@@ -12,6 +12,7 @@ import torch
 from conformance.identification.exercises import Array, Exercise, Tensors
 from conformance.identification.frameworks import RATES, Optimizing, Refused, parameters_of
 from conformance.identification.frameworks.layers.torch import layered as layered
+from conformance.identification.kinds import missing
 
 _NORMS = ("BatchNorm1d", "LayerNorm", "GroupNorm", "RMSNorm", "InstanceNorm1d")
 
@@ -151,7 +152,7 @@ def normalized(thing: Any, keywords: Mapping[str, Any], arrays: Tensors) -> Tens
     """What a module makes of two batches in training and of one in inference, and its running averages."""
     given = [torch.tensor(arrays[name]) for name in ("a0", "a1", "a2")]
     if isinstance(thing, type) and issubclass(thing, torch.nn.Module):
-        layer = thing(given[0].shape[1], **keywords)
+        layer = thing(given[0].shape[1], **keywords) if missing(thing, keywords) else thing(**keywords)
     elif isinstance(thing, torch.nn.Module):
         layer = copy.deepcopy(thing)
     else:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conformance.atlas import collecting
@@ -21,7 +22,10 @@ from conformance.atlas.survey import KINDS, look
 from conformance.atlas.surveying import Signature, told
 from conformance.atlas.tables import FAULT, questions
 from conformance.identification.answer import Answer, Named
+from conformance.identification.frameworks.torch import normalized
 from conformance.identification.layers import identify as identify_layer
+from conformance.identification.normalizations import batches
+from conformance.identification.process import Questioned
 from conformance.runs.interpreter import Interpreter
 from conformance.runs.outcome import BadInput, Incomplete
 
@@ -233,6 +237,22 @@ class Made:
 def test_an_argument_that_moves_nothing_is_told_and_one_that_is_refused_is_not():
     signature = Signature((), {"used": "0.5", "idle": "0.5", "refused": "True", "name": "'x'", "late": "None"})
     assert without_effect(Made(), "activation", "relu", signature) == ("idle=0.25",)
+
+
+@pytest.mark.slow
+def test_the_gain_of_keras_s_identity_has_an_effect():
+    with Questioned("keras.initializers:Identity", "initializer") as asked:
+        assert without_effect(asked, "initializer", "orthogonal", Signature((), {"gain": "1.0"})) == ()
+
+
+def test_a_normalisation_that_takes_its_size_from_the_batch_is_given_none():
+    torch = pytest.importorskip("torch")
+    lazy, sized = (
+        normalized(getattr(torch.nn, name), {"momentum": 0.2}, batches(0))
+        for name in ("LazyBatchNorm1d", "BatchNorm1d")
+    )
+    assert lazy.keys() == sized.keys()
+    assert all(np.array_equal(value, sized[name]) for name, value in lazy.items())
 
 
 def test_the_other_values_of_an_argument():

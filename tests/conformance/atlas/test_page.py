@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from conformance.atlas import making, showing
 from conformance.atlas.comparison import compare, text
-from conformance.atlas.evidence import NOT_ASKED, Atlas
+from conformance.atlas.evidence import NOT_ASKED, UNMAPPED, Atlas
 from conformance.atlas.making import write
 from conformance.atlas.page import html, markdown
-from conformance.atlas.tables import DECAY, DIGITS, formulation_of, tables
+from conformance.atlas.tables import DECAY, DIGITS, formulation_of, owners, tables
 from conformance.cli import app
 from conformance.cli.charting import told
 from conformance.runs.interpreter import Interpreter
@@ -100,6 +100,27 @@ def test_two_that_differ_in_their_rate_alone_are_not_marked():
         Atlas({}, [of("torch.optim.Adam", f"adam({keywords})", framework="torch") for keywords in inside])
     )
     assert [cell.differs for cell in dict(table.rows)["formulation"]] == [False, False, True]
+
+
+def test_what_each_framework_has_stands_at_the_head_of_the_optimizers():
+    lion = of("optax.lion", "lion()", component="lion")
+    muons = [of(call, "", component="", standing=UNMAPPED) for call in ("torch.optim.Muon", "optax.mu_on()")]
+    decayed = of("optax.lion(weight_decay=0.1)", "adamw()", component="adamw")
+    once = of("torch.optim.LBFGS(max_iter=1)", "lbfgs()", component="lbfgs")
+    versions = {"torch": {"torch": "1.0"}, "optax": {"optax": "1.0"}, "jax": {}}
+    found = Atlas(versions, [decayed, lion, once, *muons])
+    assert owners(found) == {
+        "lbfgs": {"torch": ["LBFGS"]}, "lion": {"optax": ["lion"]}, "muon": {"torch": ["Muon"], "optax": ["mu_on"]},
+    }  # fmt: skip
+    assert "| optimizer | PyTorch | optax |" in markdown(found)
+    assert "| muon | `Muon` | `mu_on` |" in markdown(found)
+    assert "<td>muon</td><td><code>Muon</code></td><td><code>mu_on</code></td>" in html(found)
+
+
+def test_a_component_is_shown_with_the_catalogue_s_defaults():
+    table = next(iter(tables(atlas())))
+    assert table.defaults.startswith("adam(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08,")
+    assert f"### adam (optimizer)\n\n`{table.defaults}`" in markdown(atlas())
 
 
 def test_what_is_far_from_everything_has_no_nearest():
