@@ -109,7 +109,7 @@ pages: install
 
 # The atlas of the pinned versions: five minutes or more.
 atlas: install
-	$(BIN)/conformance atlas --output build/atlas
+	$(BIN)/conformance atlas --output build/atlas --force
 	cp build/atlas/atlas.md docs/atlas.md
 
 check: install

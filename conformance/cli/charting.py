@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.cli.display import Exit, say, stop
-from conformance.cli.outputs import require_folder
+from conformance.cli.outputs import require_folder, require_new
 from conformance.data.wording import listed, nearest, shown
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def atlas(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two folders of atlases, OLD and NEW: tell what changed.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the atlas in --output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Measure what the built-ins of the installed frameworks do, side by side, and write it as a page.
@@ -74,6 +75,8 @@ def atlas(
             beside_show = ("beside", "python", "as_json")
             require_alone("show", context, beside_show, "one built-in is measured, and nothing is written")
             _show(show, beside, asked, as_json)
+        require_folder("--output", output)
+        require_new("--output", output / "atlas.md", force=force)
         _make(output, frameworks, kinds, asked, as_json)
     except (ValueError, BadInput) as error:
         stop(Exit.BAD_INPUT, brief(error))
@@ -101,7 +104,6 @@ def _interpreter(python: Path) -> Path:
 def _make(folder: Path, frameworks: list[str], kinds: list[str], asked: "Interpreter", as_json: bool) -> None:
     from conformance.atlas.making import make, write
 
-    require_folder("--output", folder)
     made = make(frameworks, kinds, asked, told)
     if not made.evidence:
         stop(Exit.INCOMPLETE, "nothing could be measured: none of the frameworks is installed")

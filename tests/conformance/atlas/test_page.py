@@ -266,6 +266,14 @@ def test_the_command_says_what_is_not_installed_and_writes_the_rest(tmp_path, mo
     assert (tmp_path / "made" / "atlas.html").exists()
 
 
+def test_an_atlas_that_is_there_is_overwritten_where_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "make", lambda *arguments: atlas())
+    assert command("--output", tmp_path).exit_code == 0
+    again = command("--output", tmp_path)
+    assert (again.exit_code, "is there already: must be another, or --force given" in again.stderr) == (2, True)
+    assert command("--output", tmp_path, "--force").exit_code == 0
+
+
 def steady(page):
     """A page without what goes with the machine: digits, distances, what was rounded, and the numbers of trainings."""
     lines, heading, place = [], "", None
