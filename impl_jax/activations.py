@@ -4,6 +4,7 @@ Derivatives come from ``jax.grad``; where the convention at a kink matters, the 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,12 +121,14 @@ ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
 }
 
 
-@jax.custom_jvp
-def _softsign(z: jax.Array) -> jax.Array:
-    return z / (1 + jnp.abs(z))
+def _with_derivative(f: Callable[[Any], jax.Array], rule: Callable[..., jax.Array]) -> Callable[[Any], jax.Array]:
+    """``f`` with the derivative as it is written: ``rule(tangent, value, z)`` is ``f'(z)`` times the tangent."""
+    made = jax.custom_jvp(f)
+    made.defjvps(rule)
+    return made
 
 
-_softsign.defjvps(lambda tangent, value, z: tangent / (1 + jnp.abs(z)) ** 2)
+_softsign = _with_derivative(lambda z: z / (1 + jnp.abs(z)), lambda tangent, value, z: tangent / (1 + jnp.abs(z)) ** 2)
 
 
 def _check_derivative_at_zero(value: int) -> None:

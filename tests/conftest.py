@@ -1,6 +1,8 @@
 """Shared fixtures. Neither the course's image files nor a browser come with the project: tests without skip loudly."""
 
 import gc
+import importlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -32,6 +34,19 @@ def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def graphs_as_written() -> Iterator[None]:
+    """TensorFlow's graph optimizer, which rewrites the sums of one graph and not of another, leaves them alone."""
+    if importlib.util.find_spec("tensorflow") is None:
+        yield
+        return
+    options = importlib.import_module("tensorflow").config.optimizer
+    before = options.get_experimental_options().get("arithmetic_optimization", True)
+    options.set_experimental_options({"arithmetic_optimization": False})
+    yield
+    options.set_experimental_options({"arithmetic_optimization": before})
 
 
 @pytest.fixture(scope="session")

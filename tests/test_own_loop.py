@@ -128,19 +128,6 @@ def plain(tensors):
     return {name: np.array(w.numpy() if hasattr(w, "numpy") else w) for name, w in tensors.items()}
 
 
-@pytest.fixture
-def graphs_as_written():
-    """TensorFlow's graph optimizer, which rewrites the sums of one graph and not of another, leaves them alone."""
-    if importlib.util.find_spec("tensorflow") is None:
-        yield
-        return
-    options = importlib.import_module("tensorflow").config.optimizer
-    before = options.get_experimental_options().get("arithmetic_optimization", True)
-    options.set_experimental_options({"arithmetic_optimization": False})
-    yield
-    options.set_experimental_options({"arithmetic_optimization": before})
-
-
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in COMPILED else n for n in PACKAGES])
 @pytest.mark.usefixtures("graphs_as_written")
 def test_a_loop_of_one_s_own_is_fit_to_the_bit(name):

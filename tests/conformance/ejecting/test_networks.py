@@ -63,6 +63,7 @@ def test_a_network_gives_the_packages_numbers_to_the_bit(small, tmp_path, trains
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("framework", WRITERS)
 @pytest.mark.parametrize("recipe", [SMALL, *NETWORKS], ids=lambda recipe: recipe.name)
+@pytest.mark.usefixtures("graphs_as_written")
 def test_every_network_gives_the_packages_numbers_to_the_bit(framework, recipe, tmp_path, trains_as_the_package):
     for dtype in recipe.dtypes:
         trains_as_the_package(framework, recipe, dtype, tmp_path, eject(framework, recipe, dtype=dtype))

@@ -1,15 +1,36 @@
 """What a program is simplified to: small texts, before and after."""
 
+import ast
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from conformance.ejecting.expressions import Folding
+from conformance.ejecting.expressions import Folding, is_docstring
 from conformance.ejecting.parameters import Parameters
 from conformance.ejecting.statements import Pruning
 from conformance.ejecting.text import Source
 from conformance.ejecting.values import Values
 from conformance.ejecting.writing import without_brackets
+from conformance.faults.injection import PACKAGES
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("package", PACKAGES.values())
+def test_every_statement_of_a_package_defines_a_name_and_so_goes_with_it(package):
+    """One that changes what another defined would be left behind."""
+    kinds = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign
+    files = sorted((ROOT / package).glob("*.py"))
+    bodies = {file.name: ast.parse(file.read_text(encoding="utf-8")).body for file in files}
+    others = [
+        f"{name}: {ast.unparse(node)}"
+        for name, body in bodies.items()
+        for node in body
+        if not isinstance(node, kinds) and not is_docstring(node)
+    ]
+    assert files
+    assert others == []
 
 
 def settled(text, given=(), kept=("main",)):
