@@ -141,6 +141,8 @@ class _Left(NamedTuple):
         """Whether a sentence, or a line of formulas, has nothing to tell any more."""
         if text.startswith("Raises ") and not self.raises:
             return True
+        if text.startswith("Or another formulation") and self.gone:
+            return True
         if any(name in self.absent for name in re.findall(r"``(\w+)``", text)):
             return True
         words = set(re.findall(r'"(\w+)"', text))
@@ -191,14 +193,17 @@ def _is_outside(text: str, place: int) -> bool:
 def _said(chosen: Mapping[str, Any], text: str, before: ast.FunctionDef | None) -> str:
     """What was chosen, in words: flags that are up, and what the text speaks of.
 
-    A docstring's formula is that of the defaults: what differs from them is said first.
+    A docstring's formula is that of the defaults: what differs from them is said first. A default of which the
+    package's own docstring says nothing is not said.
     """
+    known = "" if before is None else ast.get_docstring(before) or ""
     told = {
         name: value for name, value in chosen.items()
         if isinstance(value, str) or value is True or re.search(rf"\b{name}\b", text)
     }  # fmt: skip
     other = {name: value for name, value in told.items() if not _is_default(before, name, value)}
-    parts = {"Here, other than above": other, "Here": {n: v for n, v in told.items() if n not in other}}
+    alike = {name: value for name, value in told.items() if name not in other and re.search(rf"\b{name}\b", known)}
+    parts = {"Here, other than above": other, "Here": alike}
     return " ".join(
         f"{words}: {', '.join(f'``{name}={_quoted(value)}``' for name, value in held.items())}."
         for words, held in parts.items() if held

@@ -72,3 +72,9 @@ def test_a_field_that_is_gone_is_not_told_of_but_shapes_stay():
     )
     found = shortened(before.replace("    padded: bool\n    units: int\n", ""), before, {})
     assert '"""Pool.\n\n    ``W``: ``(units, n)``.' in found
+
+
+def test_a_default_is_said_where_the_docstring_speaks_of_it():
+    before = 'def f(x, *, kind="a", per="m"):\n    """One.\n\n    Or another formulation of f, ``kind``.\n    """\n'
+    found = shortened(before.replace(', *, kind="a", per="m"', ""), before, {"kind": "a", "per": "m"})
+    assert found == 'def f(x):\n    """One.\n\n    Here: ``kind="a"``.\n    """\n'

@@ -13,6 +13,7 @@ from conformance.ejecting.choices import STEP_WORK, XLA_WORK, choices
 from conformance.ejecting.components import COMPONENTS
 from conformance.ejecting.eject import eject
 from conformance.ejecting.packages import PACKAGES, Package
+from conformance.ejecting.trainings import sentence
 from conformance.recipes.choosing import find
 from conformance.recipes.suites import suite
 from reference_numpy import normalization
@@ -57,6 +58,20 @@ def test_a_component_holds_its_formulation_and_no_other(is_clean):
         )[0]
     )
     assert is_clean(text)
+
+
+def test_a_training_says_at_its_head_what_schedule_and_weights_it_has():
+    found = sentence(find("digits-deep-relu-adam"), "torch")
+    assert found == "Softmax classifier in PyTorch: categorical cross entropy, adam, inverse time schedule."
+    assert sentence(find("moons-lion-weighted"), "numpy").endswith("lion, example weights.")
+
+
+@pytest.mark.parametrize("framework", ["jax", pytest.param("tf", marks=pytest.mark.slow)])
+def test_an_epoch_draws_no_masks_where_nothing_is_dropped(framework):
+    text = eject(framework, "breast-cancer-stochastic")
+    assert "mask" not in text.replace("_masks_key", "")
+    assert "augment" not in text
+    assert "``drawn``: the order of the visits.\n" in text
 
 
 def test_a_component_computes_what_it_says(tmp_path, module_of):
