@@ -117,7 +117,8 @@ class _Left(NamedTuple):
                 yield paragraph
             elif kept:
                 kept = [_MADE_BY.sub(r"What \1 makes.", sentence) for sentence in kept]
-                yield fill(" ".join(kept), self.width, break_on_hyphens=False)
+                quotes = "" if number else '"""'  # which stand before the first
+                yield fill(quotes + " ".join(kept), self.width, break_on_hyphens=False).removeprefix(quotes)
 
     def _cut(self, sentence: str) -> str:
         """A sentence without those of its parts, after the first, that have nothing to tell any more."""

@@ -78,3 +78,9 @@ def test_a_default_is_said_where_the_docstring_speaks_of_it():
     before = 'def f(x, *, kind="a", per="m"):\n    """One.\n\n    Or another formulation of f, ``kind``.\n    """\n'
     found = shortened(before.replace(', *, kind="a", per="m"', ""), before, {"kind": "a", "per": "m"})
     assert found == 'def f(x):\n    """One.\n\n    Here: ``kind="a"``.\n    """\n'
+
+
+def test_a_first_line_leaves_room_for_the_quotes_before_it():
+    said = " ".join(["word"] * 22) + " Source: the course, course 2 week 2."
+    before = f'def f(x):\n    """{said}\n\n    Raises ValueError for another kind.\n    """\n    return x\n'
+    assert max(map(len, shortened(before, before, {}).splitlines())) <= 120
