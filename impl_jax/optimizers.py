@@ -264,7 +264,7 @@ def adam(
     ``"before_correction"``, the paper's epsilon-hat, has no counterpart. ``amsgrad="corrected_max"`` (maximum of
     ``v^``) is ``optax.amsgrad``; ``"raw_max"`` corrects the maximum of ``v``, ``"uncorrected"`` corrects nothing.
     ``weight_decay``: ``g <- g + weight_decay w``; decoupled it is :func:`adamw`. ``correction_precision`` is of ``1 -
-    beta^t``: ``"exact"``, ``"working"`` from betas rounded to the parameters' dtype and in it, as ``optax.adam``,
+    beta^t``: ``"exact"``; ``"working"`` from betas rounded to the parameters' dtype and in it, as ``optax.adam``;
     ``"float32"`` from betas rounded to float32. Raises ValueError for a number out of range or an unknown formulation.
     """
     _check_learning_rate(learning_rate)

@@ -333,8 +333,8 @@ def adam(
     with AMSGrad ``maximum_second_moment``. ``epsilon_position="before_correction"`` (epsilon-hat) is what Keras and
     ``tf.raw_ops.ResourceApplyAdam`` compute. ``amsgrad`` keeps the maximum of ``v`` (``"raw_max"``), of ``v^``
     (``"corrected_max"``), or of ``v`` with neither moment corrected (``"uncorrected"``). ``weight_decay`` is coupled;
-    :func:`adamw` decouples it. ``correction_precision`` is of ``1 - beta^t``: ``"exact"``, ``"working"`` in the dtype
-    of the parameters, ``"float32"`` in that from betas rounded to float32, which is what Keras computes.
+    :func:`adamw` decouples it. ``correction_precision`` is of ``1 - beta^t``: ``"exact"``; ``"working"`` in the dtype
+    of the parameters; ``"float32"`` in that from betas rounded to float32, which is what Keras computes.
     """
     check_not_negative("learning_rate", learning_rate)
     check_not_negative("weight_decay", weight_decay)

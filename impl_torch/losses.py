@@ -58,8 +58,9 @@ def categorical_cross_entropy(
     """``-log softmax(z)_y``. ``logits``: ``(m, K)``; ``labels``: ``(m,)`` integers in ``0 .. K-1``.
 
     ``label_smoothing`` ``s`` replaces the target distribution ``[k = y]`` by ``(1 - s) [k = y] + s/K``.
-    ``F.cross_entropy`` with three of its habits taken away: it silently skips the label -100, a floating-point target
-    means class probabilities to it, and its class weights go inside the smoothing's sum over the classes.
+    ``F.cross_entropy``'s own class weights go inside the smoothing's sum over the classes, ``class_weights`` around it.
+    Raises ValueError for labels out of range, of which it silently skips -100, and for floating-point ones, which it
+    takes for class probabilities.
     """
     _check_labels(logits, labels)
     check_decay("label_smoothing", label_smoothing)

@@ -406,8 +406,8 @@ def adam(
     """``m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, w <- w - alpha m^ / (sqrt(v^) + epsilon)``.
 
     Or another formulation of Adam. Slots ``first_moment``, ``second_moment``, with AMSGrad ``maximum_second_moment``.
-    ``torch.optim.Adam`` is ``epsilon_position="outside_root"``, its ``amsgrad=True`` is ``"raw_max"``: the maximum
-    first, then the correction. It corrects the root of ``v``, so it still moves where ``v^`` itself would overflow.
+    ``torch.optim.Adam`` is ``epsilon_position="outside_root"``; it corrects the root of ``v``, so it still moves where
+    ``v^`` itself would overflow. Its ``amsgrad=True`` is ``"raw_max"``: the maximum first, then the correction.
     ``correction_precision`` is of ``1 - beta^t``: ``"exact"``; ``"working"`` from betas rounded to the parameters'
     dtype and in it (optax), ``"float32"`` from betas rounded to float32 (Keras). Raises ValueError for a number out of
     range or an unknown formulation.

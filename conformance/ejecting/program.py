@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from conformance.ejecting.expressions import Folding, is_docstring
@@ -67,6 +67,7 @@ class Program:
         """Take out of classes what no other part of the program uses. Returns whether there was anything."""
         values = Values(Source(self.text), self.given)
         edits = [*self._parameters(values).of_classes(), *self._unused_methods(values.source)]
+        edits = edits or list(empty_bases(values.source))
         self.text = values.source.edited(edits)
         return bool(edits)
 
@@ -144,6 +145,25 @@ class Program:
                         or (each.name == "__post_init__" and isinstance(each.body[0], ast.Pass))
                     ):
                         yield Edit(*source.lines(each), "")
+
+
+def empty_bases(source: Source) -> Iterator[Edit]:
+    """Take out a class that has nothing but a docstring and is but a base of others, which get its own bases."""
+    classes = [each for each in source.tree.body if isinstance(each, ast.ClassDef)]
+    for held in classes:
+        below = [each for each in classes if any(source.segment(base) == held.name for base in each.bases)]
+        named = len(re.findall(rf"\b{held.name}\b", source.text))
+        if not below or named != len(below) + 1 or not all(map(is_docstring, held.body)):
+            continue
+        yield Edit(*source.lines(held), "")
+        for each in below:
+            bases = [
+                own for base in each.bases for own in (held.bases if source.segment(base) == held.name else [base])
+            ]
+            text = f"({', '.join(map(source.segment, bases))})" if bases else ""
+            start = source.data.rindex(b"(", 0, source.start(each.bases[0]))
+            yield Edit(start, source.data.index(b")", source.end(each.bases[-1])) + 1, text)
+        return
 
 
 def referred(text: str) -> set[str]:

@@ -76,8 +76,20 @@ def _said(recipe: Recipe, framework: str, found: Choices) -> dict[str, str]:
         "ARRAYS_HELP": _arrays(recipe),
         "LOSS_DESCRIPTION": f"The {recipe.reduction} of the examples' losses.",
         "HISTORY_DESCRIPTION": f"The cost, the learning rate and the gradient's norm of every step{stops}.",
+        "DATA_DESCRIPTION": "inputs and targets of the examples" + ", and their weights" * found.values["WEIGHTED"],
+        "DRAWN_DESCRIPTION": _drawn(found),
         "COST_DESCRIPTION": f"What training minimises: the data loss{penalties}.{beside}",
     }
+
+
+def _drawn(found: Choices) -> str:
+    """What an epoch draws, in the order in which JAX and TensorFlow have it."""
+    order = "the order of the visits" + ", or None for that of the data" * (not found.values["IN_BATCHES"])
+    if not (found.values["DROPS"] or found.values["AUGMENTS"]):
+        return order
+    masks = "dropout masks by layer" if found.values["DROPS"] else "no masks"
+    draws = "draws of augmentations" if found.values["AUGMENTS"] else "no draws of augmentations"
+    return f"{order}, {masks}, {draws}"
 
 
 def _head(recipe: Recipe, framework: str, command: str) -> str:
@@ -86,11 +98,14 @@ def _head(recipe: Recipe, framework: str, command: str) -> str:
         f"Recipe {recipe.name} ({recipe.hash}), written by framework-conformance {version_of('framework-conformance')} "
         f"for {libraries}. It needs nothing of that project, whose MIT licence it has. Made by:"
     )
-    return f"{_sentence(recipe, framework)}\n\n{fill(made, LINE_LENGTH)}\n\n    {command}\n"
+    return f"{sentence(recipe, framework)}\n\n{fill(made, LINE_LENGTH)}\n\n    {command}\n"
 
 
-def _sentence(recipe: Recipe, framework: str) -> str:
+def sentence(recipe: Recipe, framework: str) -> str:
+    """What a training is, in a sentence: its model, loss, optimizer, regularizers, schedule and weights."""
     parts = [recipe.loss.name, recipe.optimizer.name, *(c.name for c in recipe.regularizers)]
+    parts += [] if recipe.schedule.name == "constant" else [f"{recipe.schedule.name} schedule"]
+    parts += ["example weights"] if recipe.example_weights == "drawn" else []
     kinds = dict.fromkeys(layer.name for layer in all_layers(recipe.model.layers))
     model = f"network of {', '.join(kinds)} layers" if kinds else recipe.model.name
     sentence = f"{_words(model).capitalize()} in {TITLES[framework]}: {', '.join(map(_words, parts))}."

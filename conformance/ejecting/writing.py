@@ -30,12 +30,13 @@ class NoFormatter(Exception):
 def written(program: Program, head: str, constants: Mapping[str, tuple[str, str]], ending: str = "") -> str:
     """The text of a file; ``constants``: the code of each by its full name, and a comment."""
     definitions = _without_copies(program.definitions)
+    absent = _absent(program)
     parts = []
     for name in _in_order(definitions, program.package):
         is_formula = split(name)[0] in _FORMULAS and not split(name)[1].startswith("_")
         chosen = program.chosen.get(name, {}) if is_formula else {}
         text = program.package.documented(name, definitions[name])
-        parts.append(shortened(text, program.package.definition(name), chosen))
+        parts.append(shortened(text, program.package.definition(name), chosen, absent))
     body = "".join(part if _is_short(part) else f"\n\n{part}\n\n" for part in parts)
     used = [name for name in constants if re.search(rf"\b{name}\b", body)]
     lines = [f"{name} = {constants[name][0]}{_comment(constants[name][1])}" for name in used]
@@ -66,6 +67,13 @@ def formatted(text: str, line_length: int = LINE_LENGTH) -> str:
             raise AssertionError(f"what was written is no Python: {ended.stderr}")
         text = ended.stdout
     return text
+
+
+def _absent(program: Program) -> set[str]:
+    """Functions of the formulas that a program has parts of, other than those that it has."""
+    left = {split(name)[1] for name in program.definitions}
+    known = {name for module in program.modules & {*_FORMULAS} for name in program.package.module(module).definitions}
+    return {name for name in known - left if name[0].islower()}
 
 
 def _in_order(definitions: Mapping[str, str], package: Package) -> Iterator[str]:

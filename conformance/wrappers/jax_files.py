@@ -1,5 +1,6 @@
 """An ejected file in JAX, put under test."""
 
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -86,9 +87,15 @@ class Session(FileSession):
     _fit = in_precision(FileSession._fit)
 
     def taped(self, tape: Tape) -> dict[str, Any]:
-        def draw_epoch(shape: Any, key: Any, epoch: int) -> tuple[Any, Any, Any]:
+        own = getattr(self.module, "draw_epoch", None)
+        if own is None:
+            return {}
+
+        def draw_epoch(shape: Any, key: Any, epoch: int) -> Any:
+            """The order alone, where the file's own draws no more."""
             order = None if tape.batch_order is None else self.tensor(tape.batch_order[epoch])
-            return order, self.masks(tape, epoch), self.draws(tape, epoch)
+            draws_more = isinstance(jax.eval_shape(partial(own, shape), key, epoch), tuple)
+            return (order, self.masks(tape, epoch), self.draws(tape, epoch)) if draws_more else order
 
         return {"draw_epoch": draw_epoch}
 

@@ -39,3 +39,48 @@ def test_a_single_line_leaves_room_for_the_quotes_behind_it():
     found = shortened(after, before, {})
     assert "Raises" not in found
     assert max(map(len, found.splitlines())) <= 117
+
+
+def test_parts_of_a_sentence_of_what_was_not_chosen_go():
+    before = """def f(x, *, kind="a", top=None):
+    \"\"\"``x``; ``top`` is a limit; ``g`` as in ``h``.
+
+    Slots ``m``, with AMSGrad ``v``. ``kind`` is of ``x``: ``"a"``; ``"b"``, rounded; ``"c"``.
+    As ``h``, which is not here. Source: the course, course 1 week 2.
+    \"\"\"
+    return x
+"""
+    after = before.replace(', *, kind="a", top=None', "")
+    found = shortened(after, before, {"kind": "a", "top": None}, {"h"})
+    assert '"""``x``.\n' in found
+    assert '``kind`` is of ``x``: ``"a"``.' in found
+    assert "``h``" not in found
+    assert "Source: Ng, Deep Learning Specialization, course 1 week 2." in " ".join(found.split())
+
+
+def test_a_slot_of_amsgrad_is_told_of_where_it_is_there():
+    before = 'def f(x, *, amsgrad=None):\n    """One.\n\n    Slots ``m``, with AMSGrad ``v``.\n    """\n    return x\n'
+    after = before.replace(", *, amsgrad=None", "")
+    assert "Slots ``m``.\n" in shortened(after, before, {"amsgrad": None})
+    assert "Slots ``m``, with AMSGrad ``v``.\n" in shortened(after, before, {"amsgrad": "raw_max"})
+
+
+def test_a_field_that_is_gone_is_not_told_of_but_shapes_stay():
+    before = (
+        '@dataclass\nclass C:\n    """Pool; ``padded``: with zeros.\n\n    ``W``: ``(units, n)``.\n    """\n\n'
+        "    padded: bool\n    units: int\n    size: int\n"
+    )
+    found = shortened(before.replace("    padded: bool\n    units: int\n", ""), before, {})
+    assert '"""Pool.\n\n    ``W``: ``(units, n)``.' in found
+
+
+def test_a_default_is_said_where_the_docstring_speaks_of_it():
+    before = 'def f(x, *, kind="a", per="m"):\n    """One.\n\n    Or another formulation of f, ``kind``.\n    """\n'
+    found = shortened(before.replace(', *, kind="a", per="m"', ""), before, {"kind": "a", "per": "m"})
+    assert found == 'def f(x):\n    """One.\n\n    Here: ``kind="a"``.\n    """\n'
+
+
+def test_a_first_line_leaves_room_for_the_quotes_before_it():
+    said = " ".join(["word"] * 22) + " Source: the course, course 2 week 2."
+    before = f'def f(x):\n    """{said}\n\n    Raises ValueError for another kind.\n    """\n    return x\n'
+    assert max(map(len, shortened(before, before, {}).splitlines())) <= 120

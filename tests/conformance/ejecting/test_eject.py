@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from conformance.ejecting.choices import STEP_WORK, XLA_WORK, choices
 from conformance.ejecting.components import COMPONENTS
 from conformance.ejecting.eject import eject
 from conformance.ejecting.packages import PACKAGES, Package
+from conformance.ejecting.trainings import sentence
 from conformance.recipes.choosing import find
 from conformance.recipes.suites import suite
 from reference_numpy import normalization
@@ -59,6 +61,20 @@ def test_a_component_holds_its_formulation_and_no_other(is_clean):
     assert is_clean(text)
 
 
+def test_a_training_says_at_its_head_what_schedule_and_weights_it_has():
+    found = sentence(find("digits-deep-relu-adam"), "torch")
+    assert found == "Softmax classifier in PyTorch: categorical cross entropy, adam, inverse time schedule."
+    assert sentence(find("moons-lion-weighted"), "numpy").endswith("lion, example weights.")
+
+
+@pytest.mark.parametrize("framework", ["jax", pytest.param("tf", marks=pytest.mark.slow)])
+def test_an_epoch_draws_no_masks_where_nothing_is_dropped(framework):
+    text = eject(framework, "breast-cancer-stochastic")
+    assert "mask" not in text.replace("_masks_key", "")
+    assert "augment" not in text
+    assert "``drawn``: the order of the visits.\n" in text
+
+
 def test_a_component_computes_what_it_says(tmp_path, module_of):
     module = module_of(eject("numpy", "gelu", approximate=True), tmp_path, "ejected_gelu")
     from reference_numpy.activations import gelu
@@ -77,6 +93,15 @@ def test_what_a_component_needs_beside_it_goes_with_it(tmp_path, module_of):
     expected = normalization.running_average((ones, ones), batch, 2, momentum=0.8, running_variance="unbiased")
     found = module.running_average((ones, ones), batch, 2)
     assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+
+
+@pytest.mark.parametrize("running_variance", ["biased", "unbiased"])
+def test_the_example_of_batch_norm_runs_however_the_variance_is_averaged(running_variance, tmp_path, capsys):
+    path = tmp_path / "normalised.py"
+    path.write_text(eject("numpy", "batch_norm", running_variance=running_variance), encoding="utf-8")
+    runpy.run_path(str(path), run_name="__main__")
+    variances = {"biased": "[1. , 1.3]", "unbiased": "[1.1, 1.7]"}  # of 1, 3 and of 2, 6, a tenth beside 0.9
+    assert variances[running_variance] in capsys.readouterr().out
 
 
 def test_a_component_that_is_an_object_keeps_its_methods(tmp_path, module_of):

@@ -8,6 +8,7 @@ import pytest
 
 from conformance.ejecting.expressions import Folding, is_docstring
 from conformance.ejecting.parameters import Parameters
+from conformance.ejecting.program import empty_bases
 from conformance.ejecting.statements import Pruning
 from conformance.ejecting.text import Source
 from conformance.ejecting.values import Values
@@ -180,3 +181,19 @@ def test_a_field_of_a_base_is_given_where_what_is_derived_from_it_is_made():
         "def main(x):\n    return Derived(bias=True, unused=7, size=2).add(x)\n"
     )
     assert "return x + 1\n" in settled(before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('class A:\n    """With nothing."""\nclass B(A):\n    x: int\nclass C(A, D):\n    y: int\n',
+         "class B:\n    x: int\nclass C(D):\n    y: int\n"),
+        ('class A(E):\n    """With nothing."""\nclass B(A):\n    x: int\n', "class B(E):\n    x: int\n"),
+        ('class A:\n    """With nothing."""\nclass B(A):\n    x: A\n', None),
+        ('class A:\n    """With nothing."""\n    x: int\nclass B(A):\n    y: int\n', None),
+        ('class A:\n    """With nothing."""\n', None),
+    ],
+)  # fmt: skip
+def test_a_base_that_has_nothing_is_left_out(before, after):
+    source = Source(before)
+    assert source.edited(empty_bases(source)) == (before if after is None else after)
