@@ -43,10 +43,11 @@ def graphs_as_written() -> Iterator[None]:
         yield
         return
     options = importlib.import_module("tensorflow").config.optimizer
-    before = options.get_experimental_options().get("arithmetic_optimization", True)
-    options.set_experimental_options({"arithmetic_optimization": False})
+    rewriting = ("arithmetic_optimization", "constant_folding")
+    before = {name: options.get_experimental_options().get(name, True) for name in rewriting}
+    options.set_experimental_options(dict.fromkeys(rewriting, False))
     yield
-    options.set_experimental_options({"arithmetic_optimization": before})
+    options.set_experimental_options(before)
 
 
 @pytest.fixture(scope="session")

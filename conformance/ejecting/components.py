@@ -109,8 +109,6 @@ def _example(framework: str, kind: str, root: str, name: str, keywords: Mapping[
     elif kind == "penalty":
         value = ".value" if framework == "numpy" else ""
         lines = [f"print({root}(){value}([{array('[[1.0, -2.0]]')}], 4))  # of these weights, in a batch of 4 examples"]
-    elif kind == "normalization":
-        lines = _normalized(framework, root, keywords)
     elif kind in _EXAMPLES:
         lines = _EXAMPLES[kind](framework, root)
     elif kind == "change":
@@ -152,17 +150,16 @@ def _steps(framework: str, root: str, keywords: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _normalized(framework: str, root: str, keywords: Mapping[str, Any]) -> list[str]:
+def _normalized(framework: str, root: str) -> list[str]:
     array, module = _MAKE[framework].format, root.partition("__")[0]
     lines = [f"z, ones, zeros = {array('[[1.0, 2.0], [3.0, 6.0]]')}, {array('[1.0, 1.0]')}, {array('[0.0, 0.0]')}"]
     if root.endswith("layer_norm"):
         return [*lines, f"print({root}(z, ones, zeros))"]
-    given = ["(zeros, ones)", "batch"] + ["len(z)"] * (keywords["running_variance"] == "unbiased")
     return [
         *lines,
         f"batch = {module}__batch_statistics(z)",
         f"print({root}(z, ones, zeros, *batch))",
-        f"print({module}__running_average({', '.join(given)}))  # of mean and variance",
+        f"print({module}__running_average((zeros, ones), batch, len(z)))  # of mean and variance",
     ]
 
 
@@ -190,4 +187,4 @@ def _stopped(framework: str, root: str) -> list[str]:
     ]
 
 
-_EXAMPLES = {"augmentation": _augmented, "dropout": _dropped, "stopping": _stopped}
+_EXAMPLES = {"normalization": _normalized, "augmentation": _augmented, "dropout": _dropped, "stopping": _stopped}

@@ -14,7 +14,9 @@ from conformance.ejecting.text import Edit, Source
 from conformance.ejecting.values import Values
 
 # Methods that a framework calls, or whoever has a component, and so are used although nothing here calls them.
-_CALLED_BY_OTHERS = {"forward", "backward", "step", "train", "draw", "apply", "improved", "stop"}
+_CALLED_BY_OTHERS = {
+    "build", "update", "forward", "backward", "step", "train", "draw", "apply", "improved", "stop",
+}  # fmt: skip
 _FULL = re.compile(r"\b_?[a-z][a-z0-9]*(?:_[a-z0-9]+)*__\w+")
 
 
@@ -109,7 +111,7 @@ class Program:
         return text
 
     def _parameters(self, values: Values) -> Parameters:
-        whole = full_name(self.package.framework, ""), full_name(MODEL, "")
+        whole = full_name(self.package.framework, ""), full_name(MODEL, ""), *self.roots
         return Parameters(values, {*self.kept, *self.early}, whole, self.chosen)
 
     def _edits(self, values: Values) -> list[Edit]:

@@ -24,6 +24,7 @@ _PURE = (
     "all",
     "any",
 )
+_ASKING = ("startswith", "endswith", "not_equal", "reduce_any", "logical_and")  # methods, and TensorFlow's functions
 
 
 class Pruning:
@@ -141,7 +142,7 @@ class Pruning:
     def _asks_only(self, function: ast.expr) -> bool:
         """Whether a call is known to change nothing: of Python's own functions, of names and of words."""
         if isinstance(function, ast.Attribute):
-            return function.attr in ("startswith", "endswith")
+            return function.attr in _ASKING
         return isinstance(function, ast.Name) and (function.id in _PURE or function.id.startswith("_common__"))
 
     def _of_if(self, node: ast.If) -> Iterator[Edit]:
