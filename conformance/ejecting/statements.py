@@ -101,7 +101,7 @@ class Pruning:
                     return not _acts(node.body if truth else node.orelse)
                 return self._is_pure(node.test) and not _acts(node.body) and not _acts(node.orelse)
             case ast.For():
-                known = self.values.one(node.iter)
+                known = self.values.one(_collection(node.iter))
                 return bool(known) and known is not None and len(known[0]) == 0 and not node.orelse
         return False
 
@@ -211,6 +211,14 @@ class Pruning:
             return
         sides = [", ".join(map(self.source.segment, side)) for side in zip(*kept_pairs, strict=True)]
         yield Edit(self.source.start(node), self.source.end(node), " = ".join(sides))
+
+
+def _collection(node: ast.expr) -> ast.expr:
+    """What is gone through: of ``d.items()`` the dict."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=held, attr="items" | "keys" | "values"), args=[]):
+            return held
+    return node
 
 
 def _acts(body: list[ast.stmt]) -> bool:
