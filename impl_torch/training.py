@@ -155,9 +155,7 @@ class _Steps:
         """What a batch's tensors give: the cost, its gradient's norm if asked for, and the gradients."""
 
         def step(*tensors: Tensor) -> list[Tensor]:
-            cost, norm = _gradients(self._training, like.of(*tensors))
-            if self._whole:
-                _update(self._training, None)
+            cost, norm = _step(self._training, like.of(*tensors), None, is_whole=self._whole)
             gradients: list[Any] = [w.grad for w in self._training.parameters.values()]
             return [cost, *([] if norm is None else [norm]), *gradients]
 
@@ -368,15 +366,8 @@ def _start(
     return 0 if optimizer_state is None else int(optimizer_state.step)
 
 
-def _step(training: _Training, batch: _Batch, learning_rate: float | None) -> Step:
-    """:func:`train_step` of arguments that are checked."""
-    step = _gradients(training, batch)
-    _update(training, learning_rate)
-    return step
-
-
-def _gradients(training: _Training, batch: _Batch) -> Step:
-    """The first half of a step: the cost, and the clipped gradients in ``w.grad``; running averages are moved."""
+def _step(training: _Training, batch: _Batch, learning_rate: float | None, *, is_whole: bool = True) -> Step:
+    """:func:`train_step` of arguments that are checked; or up to the clipped gradients in ``w.grad``, no further."""
     (model, objective, _, averages), parameters, update, with_norm = training
     _forget_gradients(update.optimizer)
     data_loss, penalty, values = _data_loss_and_penalty(training.cost, batch)
@@ -388,11 +379,13 @@ def _gradients(training: _Training, batch: _Batch) -> Step:
     norm = _norm([w.grad for w in parameters.values()]) if with_norm else None
     if update.clipping is not None:
         _clip(parameters, update.clipping)
+    if is_whole:
+        _update(training, learning_rate)
     return Step(cost.detach(), norm)  # tensors: item() would wait for the device at every step
 
 
 def _update(training: _Training, learning_rate: float | None) -> None:
-    """The second half of a step: the optimizer's own, at this rate, and the constraint."""
+    """What a step ends with: the optimizer's own, at this rate, and the constraint."""
     update = training.update
     if learning_rate is None:
         update.optimizer.step()
