@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.ejecting.networks.places import Place, Start, mask_after
-from conformance.ejecting.networks.writer import FUNCTIONS, Writer, averaging, keywords, recurrence
-from reference_numpy import convolution, layers, recurrent
-from reference_numpy.attention import MultiHeadAttention, PositionalEncoding
+from conformance.ejecting.networks.places import Place, Shape, Start
+from conformance.ejecting.networks.writer import Writer, averaging, keywords, plus
+from reference_numpy import convolution, layers
+from reference_numpy.attention import PositionalEncoding
 
 IMPORTS = '''"""A network of layers."""
 
@@ -24,17 +24,18 @@ class JaxWriter(Writer):
     """Functions of parameters by path, ``parameters["2.W"]``."""
 
     imports = IMPORTS
+    source = "key: jax.Array"
     variable = "a"
 
     def text(self) -> str:
         parts = [self._initialize()]
         if self.batch_norms:
-            parts.append(self._initial_statistics())
+            parts.append(self.initial_statistics("jnp"))
         parts.append(self._forward())
         if self.batch_norms:
             parts.append(self._updated_statistics())
         if self.masks:
-            parts.append(self._draw_masks())
+            parts.append(self.draw_masks())
         return self.module(*parts)
 
     def _initialize(self) -> list[str]:
@@ -53,17 +54,6 @@ class JaxWriter(Writer):
             given = dict(zip([start.path for start in drawn], keys, strict=False))
             lines += [f'    parameters["{start.path}"] = {_start(start, given)}' for start in of_layer]
         return [*lines, "    return parameters"]
-
-    def _initial_statistics(self) -> list[str]:
-        lines = [
-            "def initial_statistics() -> Tensors:",
-            '    """Batch norm\'s running averages before training: means 0 and variances 1."""',
-            "    return {",
-        ]
-        for _, at in self.batch_norms:
-            lines.append(f'        "{at.path}.running_mean": jnp.zeros({at.shape[-1]}, DTYPE),')
-            lines.append(f'        "{at.path}.running_variance": jnp.ones({at.shape[-1]}, DTYPE),')
-        return [*lines, "    }"]
 
     def _forward(self) -> list[str]:
         arguments = ["parameters: Tensors", "x: Array", "masks: Mapping[str, Array] | None = None"]
@@ -105,18 +95,9 @@ class JaxWriter(Writer):
             ]
         return [*lines, "    return updated"]
 
-    def _draw_masks(self) -> list[str]:
-        return [
-            "def draw_masks(key: jax.Array, examples: int) -> Tensors:",
-            '    """What dropout keeps of each example, by path."""',
-            "    return {",
-            *(
-                f'        "{path}": regularizers.dropout_mask('
-                f"{_key(path.removesuffix('.mask'))}, {_sizes(shape)}, keep_probability={keep}),"
-                for path, (shape, keep) in self.masks.items()
-            ),
-            "    }",
-        ]
+    def drawn(self, path: str, shape: Shape, keep: float) -> str:
+        key = _key(path.removesuffix(".mask"))
+        return f"regularizers.dropout_mask({key}, {_sizes(shape)}, keep_probability={keep})"
 
     def parameter(self, at: Place, name: str) -> str:
         return f'parameters["{at.path}.{name}"]'
@@ -124,16 +105,12 @@ class JaxWriter(Writer):
     def joined(self, outputs: Sequence[str], join: str) -> str:
         return f"jnp.concatenate([{', '.join(outputs)}], axis=-1)" if join == "concatenate" else " + ".join(outputs)
 
-    def write_layer(self, layer: Any, at: Place) -> None:
+    def write_own(self, layer: Any, at: Place) -> None:
         x = at.x
         match layer:
             case layers.Dense():
                 weight, bias = self.own(at, "W", "b")
-                self.put(layer, at, f"{x} @ {weight}.T{_plus(bias)}")
-            case layers.Activation():
-                self.put(layer, at, f"activations.{layer.name}({x}{keywords(layer.options)})")
-            case layers.Dropout():
-                self.dropout(layer, at)
+                self.put(layer, at, f"{x} @ {weight}.T{plus(bias)}")
             case layers.Flatten():
                 moved = f"jnp.moveaxis({x}, -1, 1)" if layer.order == "channels_first" else x
                 self.put(layer, at, f"{moved}.reshape(len({x}), -1)")
@@ -143,31 +120,15 @@ class JaxWriter(Writer):
                 self.begin_mask(layer, at)
                 self.put(layer, at, f"jnp.take({self.parameter(at, 'W')}, {x}, axis=0)")
             case layers.Masking():
-                there, seen = mask_after(layer, at), at.named("seen") if at.mask else at.named("there")
-                self.lines.append(f"{seen} = ({x} != {layer.value}).any(axis=-1)  # (m, t)")
-                if at.mask:
-                    self.lines.append(f"{there} = {seen} & {at.mask}")
+                seen = self.seen(layer, at, f"({x} != {layer.value}).any(axis=-1)")
                 self.put(layer, at, f"jnp.where({seen}[..., None], {x}, 0)")
-            case layers.BatchNorm() | layers.LayerNorm():
-                self._norm(layer, at)
-            case recurrent.Recurrent():
-                own = ", ".join(self.own(at, "W", "U", "b", "b_h"))
-                self.put(layer, at, f"blocks.{FUNCTIONS[type(layer)]}({x}, {own}{recurrence(layer, at)})")
-            case MultiHeadAttention():
-                pairs = ", ".join(f"({', '.join(self.own(at, f'W_{of}', f'b_{of}'))})" for of in "qkvo")
-                options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
-                self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
             case PositionalEncoding():
                 encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + jnp.asarray({encoded}, {x}.dtype)")
             case _:
                 self._convolution_or_pool(layer, at)
 
-    def _norm(self, layer: Any, at: Place) -> None:
-        scale, shift = self.own(at, "gamma", "beta")
-        if isinstance(layer, layers.LayerNorm):
-            self.put(layer, at, f"normalization.layer_norm({at.x}, {scale}, {shift}, epsilon={layer.epsilon})")
-            return
+    def take_moments(self, layer: layers.BatchNorm, at: Place) -> None:
         running = ", ".join(f'statistics["{at.path}.running_{kind}"]' for kind in ("mean", "variance"))
         self.lines += [
             "if statistics is None:",
@@ -175,8 +136,6 @@ class JaxWriter(Writer):
             "else:",
             f"    mean, variance = {running}",
         ]
-        arguments = f"{at.x}, {scale}, {shift}, mean, variance, epsilon={layer.epsilon}"
-        self.put(layer, at, f"normalization.batch_norm({arguments})")
 
     def _convolution_or_pool(self, layer: Any, at: Place) -> None:
         x = at.x
@@ -186,7 +145,7 @@ class JaxWriter(Writer):
                 said: dict[str, Any] = {"dilation": window.dilation} if set(window.dilation) != {1} else {}
                 said |= {"groups": layer.groups} if layer.groups > 1 else {}
                 given = f"{x}, {weight}, {window.stride}, {_pads(window)}{keywords(said)}"
-                self.put(layer, at, f"blocks.convolution({given}){_plus(bias)}")
+                self.put(layer, at, f"blocks.convolution({given}){plus(bias)}")
             case convolution.MaxPool():
                 window = layer.window
                 self.put(layer, at, f"blocks.max_pool({x}, {window.size}, {window.stride}, {_pads(window, ends=True)})")
@@ -227,10 +186,6 @@ def _start(start: Start, keys: dict[str, str]) -> str:
     return (
         filled if start.places is None else f"{filled}.at[{start.places[0]}:{start.places[1]}].set({start.places[2]})"
     )
-
-
-def _plus(bias: str) -> str:
-    return "" if bias == "None" else f" + {bias}"
 
 
 def _pads(window: convolution.Window, *, ends: bool = False) -> str:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
-from conformance.ejecting.networks.places import Place, Start, inside, mask_after, suffix, whole
+from conformance.ejecting.networks.places import Place, Shape, Start, inside, mask_after, suffix, whole
 from conformance.ejecting.networks.writer import Writer, averaging, keywords
 from reference_numpy import convolution, layers, recurrent
 from reference_numpy._layer import Layer, Residual
@@ -27,15 +27,16 @@ class NumpyWriter(Writer):
     """Functions of parameters by path, ``parameters["2.W"]``; layers that are more than a line are the package's."""
 
     imports = IMPORTS
+    source = "generator: np.random.Generator"
 
     def text(self) -> str:
         made = [[f"{_constant(each, at)} = {_made(each)}"] for each, at in self.places if isinstance(each, _OBJECTS)]
         parts = [*made, self._initialize()]
-        parts += [self._initial_statistics()] if self.batch_norms else []
+        parts += [self.initial_statistics("np")] if self.batch_norms else []
         parts.append(self._forward())
         parts += [self._updated_statistics()] if self.batch_norms else []
         parts.append(self._backward())
-        parts += [self._draw_masks()] if self.masks else []
+        parts += [self.draw_masks()] if self.masks else []
         return self.module(*parts)
 
     # ------------------------------------------------------------------ beside the two passes
@@ -52,17 +53,6 @@ class NumpyWriter(Writer):
                 first, end, value = start.places
                 lines.append(f'    parameters["{start.path}"][{first}:{end}] = {value}')
         return [*lines, "    return parameters"]
-
-    def _initial_statistics(self) -> list[str]:
-        lines = [
-            "def initial_statistics() -> Tensors:",
-            '    """Batch norm\'s running averages before training: means 0 and variances 1."""',
-            "    return {",
-        ]
-        for _, at in self.batch_norms:
-            lines.append(f'        "{at.path}.running_mean": np.zeros({at.shape[-1]}, DTYPE),')
-            lines.append(f'        "{at.path}.running_variance": np.ones({at.shape[-1]}, DTYPE),')
-        return [*lines, "    }"]
 
     def _updated_statistics(self) -> list[str]:
         lines = [
@@ -82,18 +72,6 @@ class NumpyWriter(Writer):
                 f'    updated |= {{"{at.path}.running_mean": mean, "{at.path}.running_variance": variance}}',
             ]
         return [*lines, "    return updated"]
-
-    def _draw_masks(self) -> list[str]:
-        return [
-            "def draw_masks(generator: np.random.Generator, examples: int) -> Tensors:",
-            '    """What dropout keeps of each example, by path."""',
-            "    return {",
-            *(
-                f'        "{path}": generator.random((examples, {", ".join(map(str, shape))})) < {keep},'
-                for path, (shape, keep) in self.masks.items()
-            ),
-            "    }",
-        ]
 
     # ------------------------------------------------------------------ the forward pass
 
@@ -125,23 +103,42 @@ class NumpyWriter(Writer):
         """What the layer gives, which is kept under its path."""
         super().put(layer, at._replace(y=f'{at.y} = values["{_kept(at)}"]'), expression)
 
+    def drawn(self, path: str, shape: Shape, keep: float) -> str:
+        return f"generator.random((examples, {', '.join(map(str, shape))})) < {keep}"
+
+    def dropout(self, layer: layers.Dropout, at: Place) -> None:
+        super().dropout(layer, at)
+        self.lines.append(f'values["{_kept(at)}"] = {at.y}')
+
+    def recurrent(self, layer: recurrent.Recurrent, at: Place) -> None:
+        self._by_object(layer, at)
+
+    def attention(self, layer: MultiHeadAttention, at: Place) -> None:
+        self._by_object(layer, at)
+
+    def take_moments(self, layer: layers.BatchNorm, at: Place) -> None:
+        kept = [f'values["{at.path}.batch_{kind}"]' for kind in ("mean", "variance")]
+        running = [f'statistics["{at.path}.running_{kind}"]' for kind in ("mean", "variance")]
+        self.lines += [
+            "if statistics is None:",
+            f"    mean, variance = normalization.batch_statistics({at.x})",
+            f"    {', '.join(kept)} = mean, variance",
+            "else:",
+            f"    mean, variance = {', '.join(running)}",
+        ]
+
     def parameter(self, at: Place, name: str) -> str:
         return f'parameters["{at.path}.{name}"]'
 
     def joined(self, outputs: Sequence[str], join: str) -> str:
         return f"np.concatenate([{', '.join(outputs)}], axis=-1)" if join == "concatenate" else " + ".join(outputs)
 
-    def write_layer(self, layer: Any, at: Place) -> None:
+    def write_own(self, layer: Any, at: Place) -> None:
         x = at.x
         match layer:
             case layers.Dense():
                 given = [x, *(each for each in self.own(at, "W", "b") if each != "None")]
                 self.put(layer, at, f"_layer.affine({', '.join(given)})")
-            case layers.Activation():
-                self.put(layer, at, f"activations.{layer.name}({x}{keywords(layer.options)})")
-            case layers.Dropout():
-                self.dropout(layer, at)
-                self.lines.append(f'values["{_kept(at)}"] = {at.y}')
             case layers.Flatten():
                 moved = f"np.moveaxis({x}, -1, 1)" if layer.order == "channels_first" else x
                 self.put(layer, at, f"{moved}.reshape(len({x}), -1)")
@@ -154,28 +151,16 @@ class NumpyWriter(Writer):
                 self.lines += self._begun(layer, at, x)
                 seen = at.named("seen") if at.mask else at.named("there")
                 self.put(layer, at, f"np.where({seen}[..., None], {x}, 0.0)")
-            case layers.BatchNorm():
-                kept = [f'values["{at.path}.batch_{kind}"]' for kind in ("mean", "variance")]
-                running = [f'statistics["{at.path}.running_{kind}"]' for kind in ("mean", "variance")]
-                self.lines += [
-                    "if statistics is None:",
-                    f"    mean, variance = normalization.batch_statistics({x})",
-                    f"    {', '.join(kept)} = mean, variance",
-                    "else:",
-                    f"    mean, variance = {', '.join(running)}",
-                ]
-                arguments = f"{x}, {', '.join(self.own(at, 'gamma', 'beta'))}, mean, variance, epsilon={layer.epsilon}"
-                self.put(layer, at, f"normalization.batch_norm({arguments})")
-            case layers.LayerNorm():
-                arguments = f"{x}, {', '.join(self.own(at, 'gamma', 'beta'))}, epsilon={layer.epsilon}"
-                self.put(layer, at, f"normalization.layer_norm({arguments})")
             case PositionalEncoding():
                 encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + {encoded}.astype({x}.dtype)")
             case _:
-                arguments = f'{_constant(layer, at)}, "{at.path}", parameters, {x}, values'
-                function = "masked_pass" if _takes_mask(at) else "passed"
-                self.put(layer, at, f"blocks.{function}({arguments}{self._mask(at)})")
+                self._by_object(layer, at)
+
+    def _by_object(self, layer: Layer, at: Place) -> None:
+        arguments = f'{_constant(layer, at)}, "{at.path}", parameters, {at.x}, values'
+        function = "masked_pass" if _takes_mask(at) else "passed"
+        self.put(layer, at, f"blocks.{function}({arguments}{self._mask(at)})")
 
     def _mask(self, at: Place) -> str:
         return f", {at.mask}" if _takes_mask(at) else ""

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.ejecting.networks.places import Place, Start, mask_after
-from conformance.ejecting.networks.writer import FUNCTIONS, Writer, averaging, keywords, recurrence, tupled
-from reference_numpy import convolution, layers, recurrent
-from reference_numpy.attention import MultiHeadAttention, PositionalEncoding
+from conformance.ejecting.networks.places import Place, Shape, Start, mask_after
+from conformance.ejecting.networks.writer import Writer, averaging, keywords, plus, tupled
+from reference_numpy import convolution, layers
+from reference_numpy.attention import PositionalEncoding
 
 IMPORTS = '''"""A network of layers."""
 
@@ -32,6 +32,7 @@ class TfWriter(Writer):
     """A module with its variables by path, ``self.parameters["2.W"]``."""
 
     imports = IMPORTS
+    source = "generator: tf.random.Generator"
 
     def text(self) -> str:
         model = [
@@ -48,7 +49,7 @@ class TfWriter(Writer):
             *([*self._move_averages(), ""] if self.batch_norms else []),
             *_TRAINED.splitlines(),
         ]
-        return self.module(model, *([self._draw_masks()] if self.masks else []))
+        return self.module(model, *([self.draw_masks()] if self.masks else []))
 
     def _made(self) -> list[str]:
         lines = ["self.statistics: Variables = {}  # running averages, which inference takes"] * bool(self.batch_norms)
@@ -98,18 +99,17 @@ class TfWriter(Writer):
             ]
         return lines
 
-    def _draw_masks(self) -> list[str]:
-        return [
-            "def draw_masks(generator: tf.random.Generator, examples: int) -> Tensors:",
-            '    """What dropout keeps of each example, by path."""',
-            "    return {",
-            *(
-                f'        "{path}": regularizers.dropout_mask('
-                f"generator, (examples, {', '.join(map(str, shape))}), keep_probability={keep}),"
-                for path, (shape, keep) in self.masks.items()
-            ),
-            "    }",
-        ]
+    def drawn(self, path: str, shape: Shape, keep: float) -> str:
+        sizes = ", ".join(map(str, ("examples", *shape)))
+        return f"regularizers.dropout_mask(generator, ({sizes}), keep_probability={keep})"
+
+    def both(self, one: str, other: str) -> str:
+        return f"tf.logical_and({one}, {other})"
+
+    def begin_mask(self, layer: layers.Embedding, at: Place) -> None:
+        if layer.mask_zero:
+            own = f"tf.not_equal({at.x}, 0)"
+            self.lines.append(f"{mask_after(layer, at)} = {self.both(own, at.mask) if at.mask else own}  # (m, t)")
 
     def parameter(self, at: Place, name: str) -> str:
         return f'w["{at.path}.{name}"]'
@@ -118,7 +118,7 @@ class TfWriter(Writer):
         listed = f"[{', '.join(outputs)}]"
         return f"tf.concat({listed}, axis=-1)" if join == "concatenate" else f"tf.add_n({listed})"
 
-    def write_layer(self, layer: Any, at: Place) -> None:
+    def write_own(self, layer: Any, at: Place) -> None:
         x = at.x
         match layer:
             case layers.Dense():
@@ -127,12 +127,8 @@ class TfWriter(Writer):
                 self.put(
                     layer,
                     at,
-                    f"{plain if len(at.shape) == 1 else f'tf.tensordot({x}, {weight}, [[-1], [1]])'}{_plus(bias)}",
+                    f"{plain if len(at.shape) == 1 else f'tf.tensordot({x}, {weight}, [[-1], [1]])'}{plus(bias)}",
                 )
-            case layers.Activation():
-                self.put(layer, at, f"activations.{layer.name}({x}{keywords(layer.options)})")
-            case layers.Dropout():
-                self.dropout(layer, at)
             case layers.Flatten():
                 moved = x
                 if layer.order == "channels_first" and len(at.shape) > 1:
@@ -142,37 +138,18 @@ class TfWriter(Writer):
             case layers.Reshape():
                 self.put(layer, at, f"tf.reshape({x}, {tupled([-1, *layer.shape])})")
             case layers.Embedding():
-                if layer.mask_zero:
-                    own = f"tf.not_equal({x}, 0)"
-                    both = f"tf.logical_and({own}, {at.mask})" if at.mask else own
-                    self.lines.append(f"{mask_after(layer, at)} = {both}  # (m, t)")
+                self.begin_mask(layer, at)
                 self.put(layer, at, f"blocks.embedding({self.parameter(at, 'W')}, {x})")
             case layers.Masking():
-                there, seen = mask_after(layer, at), at.named("seen") if at.mask else at.named("there")
-                self.lines.append(f"{seen} = tf.reduce_any(tf.not_equal({x}, {layer.value}), axis=-1)  # (m, t)")
-                if at.mask:
-                    self.lines.append(f"{there} = tf.logical_and({seen}, {at.mask})")
+                seen = self.seen(layer, at, f"tf.reduce_any(tf.not_equal({x}, {layer.value}), axis=-1)")
                 self.put(layer, at, f"tf.where({seen}[..., None], {x}, tf.zeros_like({x}))")
-            case layers.BatchNorm() | layers.LayerNorm():
-                self._norm(layer, at)
-            case recurrent.Recurrent():
-                own = ", ".join(self.own(at, "W", "U", "b", "b_h"))
-                self.put(layer, at, f"blocks.{FUNCTIONS[type(layer)]}({x}, {own}{recurrence(layer, at)})")
-            case MultiHeadAttention():
-                pairs = ", ".join(f"({', '.join(self.own(at, f'W_{of}', f'b_{of}'))})" for of in "qkvo")
-                options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
-                self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
             case PositionalEncoding():
                 encoded = f"blocks.positions(tf.shape({x})[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + tf.cast({encoded}, {x}.dtype)")
             case _:
                 self._convolution_or_pool(layer, at)
 
-    def _norm(self, layer: Any, at: Place) -> None:
-        scale, shift = self.own(at, "gamma", "beta")
-        if isinstance(layer, layers.LayerNorm):
-            self.put(layer, at, f"normalization.layer_norm({at.x}, {scale}, {shift}, epsilon={layer.epsilon})")
-            return
+    def take_moments(self, layer: layers.BatchNorm, at: Place) -> None:
         mean, variance = (f'self.statistics["{at.path}.running_{kind}"]' for kind in ("mean", "variance"))
         self.lines += [
             "if training:",
@@ -180,8 +157,6 @@ class TfWriter(Writer):
             "else:",
             f"    mean, variance = {mean}, {variance}",
         ]
-        arguments = f"{at.x}, {scale}, {shift}, mean, variance, epsilon={layer.epsilon}"
-        self.put(layer, at, f"normalization.batch_norm({arguments})")
 
     def _convolution_or_pool(self, layer: Any, at: Place) -> None:
         match layer:
@@ -221,7 +196,7 @@ class TfWriter(Writer):
             correlation = f"blocks.convolution_in_groups({x}, kernel, {stride}, {layer.groups}{dilated})"
         else:
             correlation = f'tf.nn.convolution({x}, kernel, {stride}, "VALID"{dilated})'
-        self.put(layer, at, f"{correlation}{apart}{_plus(bias)}")
+        self.put(layer, at, f"{correlation}{apart}{plus(bias)}")
 
     def _padded(self, window: convolution.Window, at: Place, fill: str = "") -> str:
         """What a window moves over: the input, with margins in a line of its own where there are some."""
@@ -244,10 +219,6 @@ def _start(start: Start) -> str:
     else:
         value = f"tf.{'ones' if start.value == 1 else 'zeros'}({start.shape[0]}, DTYPE)"
     return f"tf.Variable({value})"
-
-
-def _plus(bias: str) -> str:
-    return "" if bias == "None" else f" + {bias}"
 
 
 def _pads(window: convolution.Window, at: Place) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.ejecting.networks.places import Place, mask_after, suffix
-from conformance.ejecting.networks.writer import FUNCTIONS, Writer, averaging, keywords, recurrence
-from reference_numpy import convolution, layers, recurrent
-from reference_numpy.attention import MultiHeadAttention, PositionalEncoding
+from conformance.ejecting.networks.places import Place, Shape, suffix
+from conformance.ejecting.networks.writer import Writer, averaging, keywords
+from reference_numpy import convolution, layers
+from reference_numpy.attention import PositionalEncoding
 
 IMPORTS = '''"""A network of layers."""
 
@@ -26,6 +26,7 @@ class TorchWriter(Writer):
     """A module with its parameters as attributes, ``W2`` for the path ``2.W``."""
 
     imports = IMPORTS
+    source = "generator: torch.Generator"
 
     def text(self) -> str:
         masks = ", masks: Mapping[str, Tensor] | None = None" if self.masks else ""
@@ -49,7 +50,7 @@ class TorchWriter(Writer):
             *(f"            {start.path!r}: self.{_attribute(start.path)}," for start in self.starts),
             "        }",
         ]
-        return self.module(model, self._initialize(), *([self._draw_masks()] if self.masks else []))
+        return self.module(model, self._initialize(), *([self.draw_masks()] if self.masks else []))
 
     def _made(self) -> list[str]:
         lines = []
@@ -86,18 +87,8 @@ class TorchWriter(Writer):
                 lines.append(f"    {name}[{start.places[0]}:{start.places[1]}] = {start.places[2]}")
         return lines
 
-    def _draw_masks(self) -> list[str]:
-        drawn = [
-            f'        "{path}": torch.rand((examples, {", ".join(map(str, shape))}), generator=generator) < {keep},'
-            for path, (shape, keep) in self.masks.items()
-        ]
-        return [
-            "def draw_masks(generator: torch.Generator, examples: int) -> Tensors:",
-            '    """What dropout keeps of each example, by path."""',
-            "    return {",
-            *drawn,
-            "    }",
-        ]
+    def drawn(self, path: str, shape: Shape, keep: float) -> str:
+        return f"torch.rand((examples, {', '.join(map(str, shape))}), generator=generator) < {keep}"
 
     def parameter(self, at: Place, name: str) -> str:
         return f"self.{at.named(name)}"
@@ -105,15 +96,11 @@ class TorchWriter(Writer):
     def joined(self, outputs: Sequence[str], join: str) -> str:
         return f"torch.cat(({', '.join(outputs)}), dim=-1)" if join == "concatenate" else " + ".join(outputs)
 
-    def write_layer(self, layer: Any, at: Place) -> None:
+    def write_own(self, layer: Any, at: Place) -> None:
         x = at.x
         match layer:
             case layers.Dense():
                 self.put(layer, at, f"F.linear({', '.join([x, *_given(self.own(at, 'W', 'b'))])})")
-            case layers.Activation():
-                self.put(layer, at, f"activations.{layer.name}({x}{keywords(layer.options)})")
-            case layers.Dropout():
-                self.dropout(layer, at)
             case layers.Flatten():
                 moved = ".movedim(-1, 1)" if layer.order == "channels_first" and len(at.shape) > 1 else ""
                 self.put(layer, at, f"{x}{moved}.flatten(1)")
@@ -123,39 +110,18 @@ class TorchWriter(Writer):
                 self.begin_mask(layer, at)
                 self.put(layer, at, f"F.embedding({x}, {self.parameter(at, 'W')})")
             case layers.Masking():
-                self._masking(layer, at)
-            case layers.BatchNorm() | layers.LayerNorm():
-                self._norm(layer, at)
-            case recurrent.Recurrent():
-                own = ", ".join(self.own(at, "W", "U", "b", "b_h"))
-                self.put(layer, at, f"blocks.{FUNCTIONS[type(layer)]}({x}, {own}{recurrence(layer, at)})")
-            case MultiHeadAttention():
-                pairs = ", ".join(f"({', '.join(self.own(at, f'W_{of}', f'b_{of}'))})" for of in "qkvo")
-                options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
-                self.put(layer, at, f"blocks.attention({x}, {pairs}, {options})")
+                seen = self.seen(layer, at, f"({x} != {layer.value}).any(dim=-1)")
+                self.put(layer, at, f"{x}.masked_fill(~{seen}[..., None], 0)")
             case PositionalEncoding():
                 encoded = f"blocks.positions({x}.shape[1], {at.shape[-1]}, {layer.base}, layout={layer.layout!r})"
                 self.put(layer, at, f"{x} + {encoded}.to({x})")
             case _:
                 self._convolution_or_pool(layer, at)
 
-    def _masking(self, layer: layers.Masking, at: Place) -> None:
-        there, seen = mask_after(layer, at), at.named("seen") if at.mask else at.named("there")
-        self.lines.append(f"{seen} = ({at.x} != {layer.value}).any(dim=-1)  # (m, t)")
-        if at.mask:
-            self.lines.append(f"{there} = {seen} & {at.mask}")
-        self.put(layer, at, f"{at.x}.masked_fill(~{seen}[..., None], 0)")
-
-    def _norm(self, layer: Any, at: Place) -> None:
-        scale, shift = self.own(at, "gamma", "beta")
-        if isinstance(layer, layers.LayerNorm):
-            self.put(layer, at, f"normalization.layer_norm({at.x}, {scale}, {shift}, epsilon={layer.epsilon})")
-            return
+    def take_moments(self, layer: layers.BatchNorm, at: Place) -> None:
         running = f"(self.{at.named('running_mean')}, self.{at.named('running_variance')})"
         moments = f"blocks.moments({at.x}, {running}, self.training{averaging(layer)})"
         self.lines.append(f"mean, variance = {moments}")
-        arguments = f"{at.x}, {scale}, {shift}, mean, variance, epsilon={layer.epsilon}"
-        self.put(layer, at, f"normalization.batch_norm({arguments})")
 
     def _convolution_or_pool(self, layer: Any, at: Place) -> None:
         x = at.x

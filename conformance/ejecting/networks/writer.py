@@ -11,6 +11,7 @@ from conformance.ejecting.networks.places import Place, Shape, Start, inside, ma
 from reference_numpy import layers, recurrent
 from reference_numpy._common import is_weight
 from reference_numpy._layer import Layer, Parallel, Residual
+from reference_numpy.attention import MultiHeadAttention
 from reference_numpy.network import Network
 
 
@@ -21,6 +22,7 @@ class Writer(ABC):
     """
 
     imports: str  # the head of the module
+    source: str  # the argument from which masks are drawn
     variable = "x"  # what a layer is given, and gives
     indent = " " * 4
 
@@ -44,8 +46,16 @@ class Writer(ABC):
         """The expression for outputs that are summed, or joined along the last axis."""
 
     @abstractmethod
-    def write_layer(self, layer: Any, at: Place) -> None:
-        """Write a layer that has none inside it."""
+    def drawn(self, path: str, shape: Shape, keep: float) -> str:
+        """The expression that draws the dropout mask of a path."""
+
+    @abstractmethod
+    def take_moments(self, layer: layers.BatchNorm, at: Place) -> None:
+        """Write what makes ``mean`` and ``variance``: the batch's in training, else the running ones."""
+
+    @abstractmethod
+    def write_own(self, layer: Any, at: Place) -> None:
+        """Write a layer that is written otherwise in each framework."""
 
     # ------------------------------------------------------------------ how the layers are written
 
@@ -67,6 +77,38 @@ class Writer(ABC):
             self.put(layer, at, f"{at.x} + {outputs[0]}")
         elif isinstance(layer, (Parallel, recurrent.Bidirectional)):
             self.put(layer, at, self.joined(outputs, layer.join))
+
+    def write_layer(self, layer: Any, at: Place) -> None:
+        """Write a layer that has none inside it."""
+        match layer:
+            case layers.Activation():
+                self.put(layer, at, f"activations.{layer.name}({at.x}{keywords(layer.options)})")
+            case layers.Dropout():
+                self.dropout(layer, at)
+            case layers.LayerNorm():
+                scale, shift = self.own(at, "gamma", "beta")
+                self.put(layer, at, f"normalization.layer_norm({at.x}, {scale}, {shift}, epsilon={layer.epsilon})")
+            case layers.BatchNorm():
+                self.take_moments(layer, at)
+                given = f"{at.x}, {', '.join(self.own(at, 'gamma', 'beta'))}, mean, variance, epsilon={layer.epsilon}"
+                self.put(layer, at, f"normalization.batch_norm({given})")
+            case recurrent.Recurrent():
+                self.recurrent(layer, at)
+            case MultiHeadAttention():
+                self.attention(layer, at)
+            case _:
+                self.write_own(layer, at)
+
+    def recurrent(self, layer: recurrent.Recurrent, at: Place) -> None:
+        """Write a recurrent layer in one direction, a function of its arrays."""
+        own = ", ".join(self.own(at, "W", "U", "b", "b_h"))
+        self.put(layer, at, f"blocks.{FUNCTIONS[type(layer)]}({at.x}, {own}{recurrence(layer, at)})")
+
+    def attention(self, layer: MultiHeadAttention, at: Place) -> None:
+        """Write attention, a function of four pairs of arrays."""
+        pairs = ", ".join(f"({', '.join(self.own(at, f'W_{of}', f'b_{of}'))})" for of in "qkvo")
+        options = f"heads={layer.heads}, causal={layer.causal}, mask={at.mask}"
+        self.put(layer, at, f"blocks.attention({at.x}, {pairs}, {options})")
 
     def put(self, layer: Layer, at: Place, expression: str) -> None:
         """What the layer gives, with its shape where that is another than it was given."""
@@ -133,6 +175,40 @@ class Writer(ABC):
         dropped = f'{at.y}, masks["{at.path}.mask"], keep_probability={layer.keep_probability}'
         self.lines += ["if masks is not None:", f"    {at.y} = regularizers.inverted_dropout({dropped})"]
 
+    def draw_masks(self) -> list[str]:
+        """The function that draws all dropout masks."""
+        return [
+            f"def draw_masks({self.source}, examples: int) -> Tensors:",
+            '    """What dropout keeps of each example, by path."""',
+            "    return {",
+            *(f'        "{path}": {self.drawn(path, shape, keep)},' for path, (shape, keep) in self.masks.items()),
+            "    }",
+        ]
+
+    def initial_statistics(self, library: str) -> list[str]:
+        """The function that makes batch norm's first running averages, of NumPy or of what is called alike."""
+        lines = [
+            "def initial_statistics() -> Tensors:",
+            '    """Batch norm\'s running averages before training: means 0 and variances 1."""',
+            "    return {",
+        ]
+        for _, at in self.batch_norms:
+            lines.append(f'        "{at.path}.running_mean": {library}.zeros({at.shape[-1]}, DTYPE),')
+            lines.append(f'        "{at.path}.running_variance": {library}.ones({at.shape[-1]}, DTYPE),')
+        return [*lines, "    }"]
+
+    def seen(self, layer: layers.Masking, at: Place, expression: str) -> str:
+        """Write which steps a mask leaves, and which are there for what follows. Returns what the first are called."""
+        name = at.named("seen") if at.mask else at.named("there")
+        self.lines.append(f"{name} = {expression}  # (m, t)")
+        if at.mask:
+            self.lines.append(f"{mask_after(layer, at)} = {self.both(name, at.mask)}")
+        return name
+
+    def both(self, one: str, other: str) -> str:
+        """The expression for what two masks leave."""
+        return f"{one} & {other}"
+
     def begin_mask(self, layer: layers.Embedding, at: Place) -> None:
         """Which steps are there, those whose token is not 0, for what follows."""
         if layer.mask_zero:
@@ -165,6 +241,11 @@ def keywords(options: Mapping[str, Any]) -> str:
     ", gates='rzn', reverse=False"
     """
     return "".join(f", {name}={value!r}" for name, value in options.items())
+
+
+def plus(bias: str) -> str:
+    """A bias that is added, where there is one."""
+    return "" if bias == "None" else f" + {bias}"
 
 
 def averaging(layer: layers.BatchNorm) -> str:
