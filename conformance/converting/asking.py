@@ -109,6 +109,11 @@ def padded(asked: Asked, *kernel: int, has_same: bool = True) -> tuple[Array, An
     return np.pad(asked.x, [(0, 0), *window.margins(asked.x.shape[1:-1]), (0, 0)]), "valid"
 
 
+def padded_channels_last(asked: Asked) -> tuple[Array, Any]:
+    """As :func:`padded`, of a convolution whose kernel's last two axes are the channels."""
+    return padded(asked, *asked.tensors["kernel"].shape[:-2])
+
+
 def joined(asked: Asked, forward: Array, backward: Array) -> Array:
     """The output of a layer in both directions, of the states that each has at every step, ``(m, t, n)``."""
     ends = (forward, backward) if asked.keywords["return_sequences"] else (forward[:, -1], backward[:, 0])

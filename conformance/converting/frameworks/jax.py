@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import linen
 
-from conformance.converting.asking import Asked, answered, joined, padded
+from conformance.converting.asking import Asked, answered, joined, padded_channels_last
 from conformance.problems.tensors import Array, Tensors
 from conformance.results.grammar import nested
 from conformance.wrappers.recipe_layers import DIRECTIONS
@@ -27,14 +27,9 @@ def _run(asked: Asked) -> Array:
         return _states(asked)
     parameters = _tree({leaf: w for leaf, w in asked.tensors.items() if leaf not in AVERAGES})
     averages = {leaf: w for leaf, w in asked.tensors.items() if leaf in AVERAGES}
-    x = _padded(asked)[0] if asked.kind == "Conv" else asked.x
+    x = padded_channels_last(asked)[0] if asked.kind == "Conv" else asked.x
     more = {"mask": linen.make_causal_mask(x[..., 0])} if asked.keywords.get("causal") else {}
     return np.asarray(_made(asked).apply({"params": parameters, "batch_stats": averages}, x, **more))
-
-
-def _padded(asked: Asked) -> tuple[Array, Any]:
-    """The inputs and the padding of a convolution."""
-    return padded(asked, *asked.tensors["kernel"].shape[:-2])
 
 
 def _tree(tensors: Tensors) -> Any:
@@ -61,7 +56,7 @@ def _made(asked: Asked) -> Any:
     if kind == "Conv":
         *kernel, _, outputs = tensors["kernel"].shape
         return linen.Conv(
-            outputs, tuple(kernel), strides=tuple(keywords["stride"]), padding=_padded(asked)[1].upper(),
+            outputs, tuple(kernel), strides=tuple(keywords["stride"]), padding=padded_channels_last(asked)[1].upper(),
             kernel_dilation=tuple(keywords["dilation"]), feature_group_count=keywords["groups"],
             use_bias="bias" in tensors, param_dtype=np.float64,
         )  # fmt: skip

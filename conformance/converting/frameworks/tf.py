@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from conformance.converting.asking import Asked, answered, padded
+from conformance.converting.asking import Asked, answered, padded_channels_last
 from conformance.problems.tensors import Array, Tensors
 
 
@@ -16,7 +16,7 @@ def forward(given: Mapping[str, Array]) -> Tensors:
 
 
 def _run(asked: Asked) -> Array:
-    x = _padded(asked)[0] if "Conv" in asked.kind else asked.x
+    x = padded_channels_last(asked)[0] if "Conv" in asked.kind else asked.x
     layer = _made(asked)
     given = (x, x) if asked.kind == "MultiHeadAttention" else (x,)
     more = {"use_causal_mask": asked.keywords["causal"]} if len(given) > 1 else {}
@@ -24,11 +24,6 @@ def _run(asked: Asked) -> Array:
     for variable in layer.weights:
         variable.assign(asked.tensors[_leaf(asked, variable)])
     return np.asarray(layer(*given, **more))
-
-
-def _padded(asked: Asked) -> tuple[Array, Any]:
-    """The inputs and the padding of a convolution."""
-    return padded(asked, *asked.tensors["kernel"].shape[:-2])
 
 
 def _leaf(asked: Asked, variable: Any) -> str:
@@ -48,14 +43,14 @@ def _made(asked: Asked) -> Any:
     if kind.startswith("Conv"):
         return made(
             tensors["kernel"].shape[-1], tensors["kernel"].shape[:-2], strides=tuple(keywords["stride"]),
-            padding=_padded(asked)[1], dilation_rate=tuple(keywords["dilation"]), groups=keywords["groups"],
-            use_bias="bias" in tensors, **double,
+            padding=padded_channels_last(asked)[1], dilation_rate=tuple(keywords["dilation"]),
+            groups=keywords["groups"], use_bias="bias" in tensors, **double,
         )  # fmt: skip
     if kind.startswith("Depthwise"):
         return made(
             tensors["kernel"].shape[:-2], depth_multiplier=tensors["kernel"].shape[-1], use_bias="bias" in tensors,
-            strides=tuple(keywords["stride"]), padding=_padded(asked)[1], dilation_rate=tuple(keywords["dilation"]),
-            **double,
+            strides=tuple(keywords["stride"]), padding=padded_channels_last(asked)[1],
+            dilation_rate=tuple(keywords["dilation"]), **double,
         )  # fmt: skip
     if kind == "MultiHeadAttention":
         _, heads, units = tensors["query.kernel"].shape

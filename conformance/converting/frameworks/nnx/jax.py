@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from conformance.converting.asking import Asked, answered, joined, padded
+from conformance.converting.asking import Asked, answered, joined, padded_channels_last
 from conformance.problems.tensors import Array, Tensors
 from impl_jax import activations
 
@@ -22,14 +22,9 @@ def forward(given: Mapping[str, Array]) -> Tensors:
 def _run(asked: Asked) -> Array:
     if asked.kind.endswith("Cell"):
         return _states(asked)
-    x = jnp.asarray(_padded(asked)[0] if asked.kind == "Conv" else asked.x)
+    x = jnp.asarray(padded_channels_last(asked)[0] if asked.kind == "Conv" else asked.x)
     more = {"mask": nnx.make_causal_mask(x[..., 0])} if asked.keywords.get("causal") else {}
     return np.asarray(_filled(_made(asked), asked.tensors)(x, **more))
-
-
-def _padded(asked: Asked) -> tuple[Array, Any]:
-    """The inputs and the padding of a convolution."""
-    return padded(asked, *asked.tensors["kernel"].shape[:-2])
 
 
 def _states(asked: Asked) -> Array:
@@ -61,7 +56,7 @@ def _made(asked: Asked) -> Any:
         *kernel, inputs, outputs = tensors["kernel"].shape
         return nnx.Conv(
             inputs * keywords["groups"], outputs, tuple(kernel), strides=tuple(keywords["stride"]),
-            padding=_padded(asked)[1].upper(), kernel_dilation=tuple(keywords["dilation"]),
+            padding=padded_channels_last(asked)[1].upper(), kernel_dilation=tuple(keywords["dilation"]),
             feature_group_count=keywords["groups"], use_bias="bias" in tensors, **real,
         )  # fmt: skip
     if kind == "Embed":
